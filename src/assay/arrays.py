@@ -1,0 +1,15 @@
+"""Names for the arrays that pass between the stages."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+"""Decoded picture: uint8 (height, width, 3), RGB, 0 to 255."""
+
+Images = npt.NDArray[np.float32]
+"""Preprocessed, normalised batch: float32 (N, 3, height, width), C-contiguous."""
+
+Logits = npt.NDArray[np.float32]
+"""What the network says before softmax: float32 (N, classes); a larger value is a likelier class."""

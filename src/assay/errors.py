@@ -1,0 +1,98 @@
+"""The errors that a user can cause or meet, each with its exit status.
+
+```text
+AssayError                      a message for the user; never a traceback
+├── GateFailedError        1    accuracy, parity or speed is below what was asked
+├── UsageError             2    options that cannot go together, a run folder in the way
+├── MissingRuntimeError    4    a runtime, a device or an optional package is not there
+├── EngineError            4    a runtime refused to compile, load or run; its own error is the cause
+└── BadInputError          5    what the user gave cannot be used
+    ├── BadCheckpointError 5    weights
+    ├── BadModelError      5    model record, ONNX file, compiled model
+    └── BadImagesError     5    images or labels as a whole
+        └── UndecodableImageError   one image: becomes its row's status, never ends a run
+```
+
+Exit status 3 (finished, but some images failed), 70 (a bug) and 130 (interrupted) are no errors of
+this tree: the command line derives them from the result, from any other exception and from Ctrl-C.
+"""
+
+from __future__ import annotations
+
+
+class AssayError(Exception):
+    """An error with a message made for the user: what failed, where, expected, found.
+
+    Args:
+        message: What failed, on what, and what was expected against what was found.
+        hint: How to put it right, in one sentence or command; may be empty.
+    """
+
+    exit_status = 70
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class GateFailedError(AssayError):
+    """A gate failed: accuracy, parity or speed is below what was asked for."""
+
+    exit_status = 1
+
+
+class UsageError(AssayError):
+    """The command cannot be carried out as it was put."""
+
+    exit_status = 2
+
+
+class MissingRuntimeError(AssayError):
+    """A runtime, a device or an optional package is not there; the hint says how to get it."""
+
+    exit_status = 4
+
+
+class EngineError(AssayError):
+    """A runtime refused to compile, load or run; its own error is the cause."""
+
+    exit_status = 4
+
+
+class BadInputError(AssayError):
+    """What the user gave cannot be used."""
+
+    exit_status = 5
+
+
+class BadCheckpointError(BadInputError):
+    """The weights cannot be used."""
+
+
+class BadModelError(BadInputError):
+    """The model record, the ONNX file or the compiled model cannot be used."""
+
+
+class BadImagesError(BadInputError):
+    """The images or the labels, taken as a whole, cannot be used."""
+
+
+class UndecodableImageError(BadImagesError):
+    """One image cannot be decoded; the message is the reason that its row carries."""
+
+
+def missing_package(package: str, extra: str) -> MissingRuntimeError:
+    """Return the error for an optional package that is not installed.
+
+    Args:
+        package: The name of the package that could not be imported.
+        extra: The extra of assay that brings it.
+    """
+    return MissingRuntimeError(
+        f"the optional package {package} is not installed",
+        hint=f"pip install 'assay[{extra}]'",
+    )

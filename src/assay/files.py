@@ -1,0 +1,61 @@
+"""Files that appear whole or not at all, and their sha256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file as 64 lower-case hex digits, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write `content` to `path` whole or not at all; a file of that name is replaced.
+
+    The bytes go to a temporary file beside it, are forced to disk and renamed.
+    """
+    with write_in_place_of(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextmanager
+def write_in_place_of(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well, it is synced and renamed to it.
+
+    When the block raises, the temporary file is removed and `path` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_folder_in_place_of(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `folder`; when the block ends well, it is renamed to it.
+
+    A folder of that name is replaced only then. When the block raises, nothing has changed.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    temporary.chmod(0o755)  # mkdtemp makes it private; the result is an ordinary folder
+    try:
+        yield temporary
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.replace(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Model records: what is known of one set of weights, as data."""
