@@ -1,0 +1,51 @@
+"""The engines by name; each is imported when it is asked for, with its runtime."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from pathlib import Path
+
+from assay.engines.base import Engine, Session, read_compiled_json
+from assay.errors import UsageError, missing_package
+
+DEFAULT_ENGINE = "openvino"
+
+_CLASSES = {
+    "openvino": "assay.engines.openvino_engine:OpenVinoEngine",
+    "constant": "assay.engines.constant_engine:ConstantEngine",
+}
+_EXTRAS: dict[str, str] = {}
+"""The extra of assay that brings an engine's package, for engines that are not in the base."""
+
+
+def list_engine_names() -> list[str]:
+    """Return the names of the engines, the default one first."""
+    return list(_CLASSES)
+
+
+def find_engine(name: str) -> Engine:
+    """Return the engine of that name.
+
+    Raises:
+        UsageError: No engine has that name.
+        MissingRuntimeError: Its package is not installed.
+    """
+    if name not in _CLASSES:
+        close = difflib.get_close_matches(name, _CLASSES, n=1)
+        raise UsageError(
+            f"no engine is called {name!r}",
+            hint=f"did you mean {close[0]}?" if close else f"known: {', '.join(_CLASSES)}",
+        )
+    module_name, class_name = _CLASSES[name].split(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise missing_package(error.name or name, _EXTRAS.get(name, "")) from error
+    engine: Engine = getattr(module, class_name)()
+    return engine
+
+
+def load_session(compiled_dir: Path) -> Session:
+    """Return a session of the compiled model, by the engine that `compiled.json` names."""
+    return find_engine(read_compiled_json(compiled_dir).engine).load(compiled_dir)

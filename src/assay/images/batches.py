@@ -1,0 +1,80 @@
+"""Preprocesses images ahead of their use, in threads, in order and with bounded memory."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from assay.arrays import Images
+from assay.errors import UndecodableImageError
+from assay.images.decode import decode_image
+from assay.images.normalise import normalise_pixels
+from assay.images.resize import resize_and_crop
+from assay.images.sources import LabelledImage
+from assay.models.record import ModelRecord
+
+OK = "ok"
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreprocessedImage:
+    """One image on its way to the network.
+
+    Args:
+        source: Where it came from.
+        image: float32 (3, height, width), or None where it failed.
+        status: `ok`, or the reason it failed.
+        note: What was odd about it though it did not fail; mostly empty.
+    """
+
+    source: LabelledImage
+    image: Images | None
+    status: str = OK
+    note: str = ""
+
+
+def preprocess_image(source: LabelledImage, record: ModelRecord) -> PreprocessedImage:
+    """Return the image as the network takes it; one that cannot be read or decoded has the reason."""
+    try:
+        decoded = decode_image(source.read_bytes())
+        pixels = resize_and_crop(decoded.pixels, record.preprocessing)
+    except OSError as error:
+        return PreprocessedImage(source=source, image=None, status=f"unreadable: {error.strerror or error}")
+    except UndecodableImageError as error:
+        return PreprocessedImage(source=source, image=None, status=f"not decodable: {error}")
+    return PreprocessedImage(source=source, image=normalise_pixels(pixels, record), note=decoded.note)
+
+
+def stack_images(batch: Iterable[PreprocessedImage]) -> Images:
+    """Return the images that did not fail as one array, float32 (N, 3, height, width), in order."""
+    return np.stack([row.image for row in batch if row.image is not None])  # (N, 3, H, W)
+
+
+def map_ahead(
+    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    """Yield function(item) for every item, in order, computed in the executor.
+
+    At most `ahead` items are under way or waiting at once, so memory stays flat whatever their number.
+    When the caller stops early, what has not begun is cancelled.
+    """
+    items = iter(items)
+    pending: collections.deque[Future[Result]] = collections.deque(
+        executor.submit(function, item) for item in itertools.islice(items, ahead)
+    )
+    try:
+        while pending:
+            result = pending.popleft().result()
+            pending.extend(executor.submit(function, item) for item in itertools.islice(items, 1))
+            yield result
+    finally:
+        for future in pending:
+            future.cancel()

@@ -1,0 +1,89 @@
+"""Decodes an image file's bytes to the pixels that Pillow gives."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import PIL
+import simplejpeg
+from PIL import Image
+
+from assay.arrays import Pixels
+from assay.errors import UndecodableImageError
+
+MAX_PIXELS = 100_000_000
+_JPEG_MAGIC = b"\xff\xd8\xff"
+# What simplejpeg decodes as Pillow does, bit for bit; 4-component JPEGs come out different by 1.
+_EXACT_COLOURSPACES = frozenset({"Gray", "YCbCr", "RGB"})
+_CLIPPING_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DecodedImage:
+    """Pixels, and what was odd about the file (empty where nothing was)."""
+
+    pixels: Pixels
+    note: str = ""
+
+
+def decode_image(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+    """Return the pixels of an encoded image, uint8 (height, width, 3), RGB.
+
+    One- and three-component JPEGs go through simplejpeg, everything else through Pillow, which is the
+    reference: colour profiles and EXIF rotation are ignored, alpha is dropped. When simplejpeg meets
+    corrupt data that Pillow tolerates, the pixels are Pillow's and the note says so.
+
+    Args:
+        encoded: A whole image file.
+        max_pixels: Larger images are refused before they are decoded.
+
+    Raises:
+        UndecodableImageError: The reason, in a few words.
+    """
+    if not encoded:
+        raise UndecodableImageError("empty file")
+    if not encoded.startswith(_JPEG_MAGIC):
+        return DecodedImage(pixels=_decode_with_pillow(encoded, max_pixels))
+    try:
+        pixels = _decode_with_simplejpeg(encoded, max_pixels)
+    except ValueError as error:
+        pixels = _decode_with_pillow(encoded, max_pixels)
+        return DecodedImage(pixels=pixels, note=f"decoder warning: {error}")
+    return DecodedImage(pixels=_decode_with_pillow(encoded, max_pixels) if pixels is None else pixels)
+
+
+def _decode_with_simplejpeg(encoded: bytes, max_pixels: int) -> Pixels | None:
+    """Return the pixels, or None for a JPEG that only Pillow decodes as Pillow does."""
+    height, width, colourspace, _ = simplejpeg.decode_jpeg_header(encoded)
+    _check_size(width, height, max_pixels)
+    if colourspace not in _EXACT_COLOURSPACES:
+        return None
+    pixels: Pixels = simplejpeg.decode_jpeg(encoded, colorspace="RGB", fastdct=False, fastupsample=False)
+    return pixels  # (height, width, 3)
+
+
+def _decode_with_pillow(encoded: bytes, max_pixels: int) -> Pixels:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd EXIF, large sizes: neither changes the pixels
+            picture = Image.open(io.BytesIO(encoded))
+            _check_size(picture.width, picture.height, max_pixels)
+            if picture.mode in _CLIPPING_MODES:
+                raise UndecodableImageError(
+                    f"unsupported pixel type {picture.mode}: conversion to 8 bits would clip it"
+                )
+            return np.asarray(picture.convert("RGB"))  # (height, width, 3)
+    except PIL.UnidentifiedImageError as error:
+        raise UndecodableImageError(f"not an image: begins with {encoded[:16]!r}") from error
+    except Image.DecompressionBombError as error:
+        raise UndecodableImageError(str(error)) from error
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+        raise UndecodableImageError(f"{error}".strip() or type(error).__name__) from error
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise UndecodableImageError(f"too large: {width}x{height}, over {max_pixels:,} pixels")

@@ -1,0 +1,75 @@
+"""Notices a Pillow or libjpeg that computes other pixels than the ones that were verified."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+from importlib import resources
+from typing import Literal
+
+import msgspec
+import numpy as np
+import PIL
+import simplejpeg
+from PIL import Image, features
+
+from assay.arrays import Pixels
+from assay.images.decode import decode_image
+from assay.images.resize import resize_and_crop
+from assay.models.record import Preprocessing
+
+# sha256 of the pixels, to 16 digits: decoded, then resized by each filter. From Pillow 13.0.0 with
+# libjpeg-turbo; the same installation reproduces the original preprocess script's output, bit for bit.
+EXPECTED_SHA256 = {
+    "420.jpeg": ("5ecc40facd5a7f4d", "9ade2a3670821445", "18fd1ea76c9ec886"),
+    "422.jpeg": ("30d2e4196fa1a0ed", "da7b49b9c6d9a7a5", "87b60add11f439ea"),
+    "444.jpeg": ("322f77bcfce391e0", "cea5974ce6dab427", "e58777c026b09823"),
+    "grey.jpeg": ("2832d8eb8d8f8759", "3d8d77f52ceb4440", "04b2ed02ed4910ca"),
+}
+
+
+class PixelCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What decodes and resizes here, and which of the built-in images came out with other pixels."""
+
+    pillow: str
+    pillow_jpeg: str
+    simplejpeg: str
+    differing: tuple[str, ...]
+
+
+def check_pixels() -> PixelCheck:
+    """Decode and resize the built-in JPEGs, and compare every pixel with what is expected."""
+    turbo = features.version("libjpeg_turbo")
+    return PixelCheck(
+        pillow=PIL.__version__,
+        pillow_jpeg=f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}",
+        simplejpeg=simplejpeg.__version__,
+        differing=tuple(itertools.chain.from_iterable(map(_name_differences, EXPECTED_SHA256))),
+    )
+
+
+def _name_differences(name: str) -> list[str]:
+    """Return which ways to make pixels of the built-in JPEG gave others than expected."""
+    encoded = resources.files("assay.images").joinpath("self_test", name).read_bytes()
+    decoded, bilinear, bicubic = EXPECTED_SHA256[name]
+    with Image.open(io.BytesIO(encoded)) as picture:
+        by_pillow = np.asarray(picture.convert("RGB"))  # (height, width, 3)
+    by_assay = decode_image(encoded).pixels  # (height, width, 3)
+    checks = [
+        ("decoded by Pillow", by_pillow, decoded),
+        ("decoded by simplejpeg", by_assay, decoded),
+        ("resized, bilinear", resize_and_crop(by_assay, _resize_by("bilinear")), bilinear),
+        ("resized, bicubic", resize_and_crop(by_assay, _resize_by("bicubic")), bicubic),
+    ]
+    return [f"{name} {how}" for how, pixels, expected in checks if _hash(pixels) != expected]
+
+
+def _resize_by(resize_filter: Literal["bilinear", "bicubic"]) -> Preprocessing:
+    return Preprocessing(
+        resize_side=37, resize_filter=resize_filter, crop_size=32, mean=(0, 0, 0), std=(1, 1, 1)
+    )
+
+
+def _hash(pixels: Pixels) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]

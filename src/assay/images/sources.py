@@ -1,0 +1,179 @@
+"""Finds the labelled images of a data set, in byte order of the name."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.errors import BadImagesError
+from assay.images.labels import find_canonical_label, match_label, read_label_file, read_synsets
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpeg", ".jpg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+)
+_SYNSET = re.compile(r"n\d{8}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelledImage:
+    """One image that is to be scored.
+
+    Args:
+        name: Its file name; names need not be unique.
+        relative_path: Its path in the data set with `/` as separator; unique, its identity.
+        label: Its class, counted from 0; None where no label was found for it.
+        size_bytes: Size of the encoded image.
+        read_bytes: Returns the encoded image; may raise OSError.
+    """
+
+    name: str
+    relative_path: str
+    label: int | None
+    size_bytes: int
+    read_bytes: Callable[[], bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageIndex:
+    """The images of a data set.
+
+    Args:
+        form: The form the data set is held in, in words.
+        label_source: Where the labels come from, in words.
+        images: The images, in byte order of the name.
+        ignored: Names of files that are no images.
+    """
+
+    form: str
+    label_source: str
+    images: tuple[LabelledImage, ...]
+    ignored: tuple[str, ...] = ()
+
+
+def index_images(path: Path, label_file: Path | None, label_count: int) -> ImageIndex:
+    """Return the images at `path` with their labels.
+
+    Labels come from `label_file` where it is given, else from the folders' synsets, else from the
+    built-in table of the 50,000 ImageNet validation images.
+
+    Args:
+        path: A folder of images, or of folders named by synset.
+        label_file: Lines `NAME index`, or None.
+        label_count: Number of classes of the model.
+
+    Raises:
+        BadImagesError: No such folder, no images, a folder that is no known synset, a label file that
+            cannot be used, or not one image with a label.
+    """
+    if not path.is_dir():
+        found = "a file" if path.exists() else "nothing"
+        raise BadImagesError(f"--images {path}: expected a folder of images, found {found}")
+    synset_folders = sorted(name for name in _list_names(path) if _is_synset_folder(path / name))
+    listed = list(_list_class_folders(path, synset_folders) if synset_folders else _list_folder(path, ""))
+    files = sorted((file for file in listed if _is_image_name(file[0])), key=_byte_order)
+    if not files:
+        raise BadImagesError(
+            f"--images {path}: no images there",
+            hint=f"looked in it and in folders named by synset for {', '.join(sorted(IMAGE_SUFFIXES))}",
+        )
+    find_label, label_source = _choose_labels(label_file, synset_folders, label_count)
+    images = tuple(_make_image(path, relative, size, find_label) for relative, size in files)
+    _require_labels(images, path, label_file)
+    return ImageIndex(
+        form="a folder for each synset" if synset_folders else "one folder",
+        label_source=label_source,
+        images=images,
+        ignored=tuple(relative for relative, _ in listed if not _is_image_name(relative)),
+    )
+
+
+def _list_names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - names, not paths: 50,000 of them
+    except OSError as error:
+        raise BadImagesError(f"folder {folder} cannot be listed: {error.strerror}") from error
+
+
+def _is_synset_folder(path: Path) -> bool:
+    return bool(_SYNSET.fullmatch(path.name)) and path.is_dir()
+
+
+def _is_image_name(relative_path: str) -> bool:
+    name = relative_path.rpartition("/")[2]
+    # macOS leaves a "._NAME" beside every NAME on foreign file systems
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith("._")  # noqa: PTH122
+
+
+def _list_folder(root: Path, prefix: str) -> Iterator[tuple[str, int]]:
+    """Yield (relative path, size in bytes) of what is no folder, pipe, socket or device in root/prefix."""
+    for name in _list_names(root / prefix):
+        file = root / prefix / name
+        try:
+            status = file.stat()
+        except OSError:  # a broken link, say: reading it fails later, and that is its row's status
+            yield prefix + name, 0
+            continue
+        if stat.S_ISREG(status.st_mode):
+            yield prefix + name, status.st_size
+
+
+def _list_class_folders(root: Path, synset_folders: list[str]) -> Iterator[tuple[str, int]]:
+    unknown = sorted(set(synset_folders) - set(read_synsets()))
+    if unknown:
+        raise BadImagesError(
+            f"--images {root}: {len(unknown)} folders are named like synsets but are none of the 1000 of "
+            f"ImageNet: {', '.join(unknown[:3])}",
+            hint="remove them, or give --labels and one flat folder",
+        )
+    for synset in synset_folders:
+        yield from _list_folder(root, f"{synset}/")
+    yield from ((relative, size) for relative, size in _list_folder(root, "") if not _is_image_name(relative))
+
+
+def _byte_order(file: tuple[str, int]) -> tuple[bytes, bytes]:
+    relative_path = file[0]
+    return os.fsencode(relative_path.rpartition("/")[2]), os.fsencode(relative_path)
+
+
+def _choose_labels(
+    label_file: Path | None, synset_folders: list[str], label_count: int
+) -> tuple[Callable[[str], int | None], str]:
+    """Return what finds a label by relative path, and where the labels come from in words."""
+    if label_file is not None:
+        labels = read_label_file(label_file, label_count)
+        return lambda relative_path: match_label(labels, relative_path), f"label file {label_file.name}"
+    if synset_folders:
+        index = {synset: label for label, synset in enumerate(read_synsets())}
+        return lambda relative_path: index[relative_path.partition("/")[0]], "the folders' synsets"
+    return find_canonical_label, "built-in table of the ImageNet validation images"
+
+
+def _make_image(
+    root: Path, relative_path: str, size_bytes: int, find_label: Callable[[str], int | None]
+) -> LabelledImage:
+    return LabelledImage(
+        name=relative_path.rpartition("/")[2],
+        relative_path=relative_path,
+        label=find_label(relative_path),
+        size_bytes=size_bytes,
+        read_bytes=(root / relative_path).read_bytes,
+    )
+
+
+def _require_labels(images: tuple[LabelledImage, ...], path: Path, label_file: Path | None) -> None:
+    if any(image.label is not None for image in images):
+        return
+    example = images[0].name
+    if label_file is None:
+        raise BadImagesError(
+            f"--images {path}: no labels: {example} is no ImageNet validation image's name",
+            hint="give --labels FILE with lines `NAME index`, or one folder for each synset",
+        )
+    raise BadImagesError(
+        f"--labels {label_file}: names none of the {len(images)} images in {path}, such as {example}",
+        hint="expected lines `NAME index` with the images' file names",
+    )

@@ -1,0 +1,1 @@
+"""From a session and images to predictions on disk."""

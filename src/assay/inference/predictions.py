@@ -1,0 +1,98 @@
+"""Predictions: one row for each image, ranked so that ties are always broken the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.arrays import Logits
+from assay.images.batches import OK, PreprocessedImage
+
+TOP_K = 5
+NON_FINITE = "logits are not finite"
+NO_LABEL = "no label"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """What the network said of one image.
+
+    Args:
+        name: The image's file name.
+        relative_path: Its path in the data set.
+        label: Its class, or None where it has no label.
+        status: `ok`, or the reason it failed.
+        note: What was odd about it; mostly empty.
+        top_classes: The likeliest classes, the likeliest first; empty where it failed.
+        top_logits: Their logits.
+        logits: All logits, float32 (classes,), where they are kept.
+    """
+
+    name: str
+    relative_path: str
+    label: int | None
+    status: str
+    note: str = ""
+    top_classes: tuple[int, ...] = ()
+    top_logits: tuple[float, ...] = ()
+    logits: Logits | None = None
+
+
+def rank_top_classes(logits: Logits, count: int = TOP_K) -> npt.NDArray[np.int32]:
+    """Return the indices of the `count` largest logits of each row, largest first, int32 (N, count).
+
+    Equal logits rank by class index, the lowest first. Fewer columns where there are fewer classes.
+
+    >>> rank_top_classes(np.array([[1.0, 3.0, 3.0, 2.0]], dtype=np.float32), 3)
+    array([[1, 2, 3]], dtype=int32)
+    """
+    order = np.argsort(-logits, axis=1, kind="stable")[:, :count]  # (N, count)
+    return order.astype(np.int32)
+
+
+def make_predictions(
+    batch: Sequence[PreprocessedImage], logits: Logits, *, keep_logits: bool
+) -> list[Prediction]:
+    """Return a prediction for every image of the batch, in order.
+
+    Args:
+        batch: All images of the batch, those that failed to decode among them.
+        logits: float32 (N, classes), one row for each image that did not fail, in order.
+        keep_logits: Whether a prediction carries all its logits.
+    """
+    top_classes = rank_top_classes(logits)  # (N, 5)
+    top_logits = np.take_along_axis(logits, top_classes, axis=1)  # (N, 5)
+    finite = [bool(np.isfinite(row).all()) for row in logits]
+    rows = iter(range(len(logits)))
+    predictions = []
+    for preprocessed in batch:
+        row = next(rows) if preprocessed.image is not None else None
+        if row is None or not finite[row]:
+            predictions.append(_make_failure(preprocessed))
+            continue
+        predictions.append(
+            Prediction(
+                name=preprocessed.source.name,
+                relative_path=preprocessed.source.relative_path,
+                label=preprocessed.source.label,
+                status=OK if preprocessed.source.label is not None else NO_LABEL,
+                note=preprocessed.note,
+                top_classes=tuple(top_classes[row].tolist()),
+                top_logits=tuple(top_logits[row].tolist()),
+                logits=logits[row] if keep_logits else None,
+            )
+        )
+    return predictions
+
+
+def _make_failure(preprocessed: PreprocessedImage) -> Prediction:
+    return Prediction(
+        name=preprocessed.source.name,
+        relative_path=preprocessed.source.relative_path,
+        label=preprocessed.source.label,
+        status=preprocessed.status if preprocessed.image is None else NON_FINITE,
+        note=preprocessed.note,
+    )

@@ -1,0 +1,121 @@
+"""Predictions on disk: one Parquet file for each fixed stretch of the sorted images."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pyarrow
+import pyarrow.parquet as pq
+
+from assay.errors import BadInputError
+from assay.files import write_in_place_of
+from assay.images.sources import LabelledImage
+from assay.inference.predictions import Prediction
+
+DEFAULT_SHARD_SIZE = 1024
+_FINGERPRINT_KEY = b"assay.fingerprint"
+_SCHEMA = pyarrow.schema(
+    [
+        pyarrow.field("name", pyarrow.string()),
+        pyarrow.field("relative_path", pyarrow.string()),
+        pyarrow.field("label", pyarrow.int32()),
+        pyarrow.field("status", pyarrow.string()),
+        pyarrow.field("note", pyarrow.string()),
+        pyarrow.field("top_classes", pyarrow.list_(pyarrow.int32())),
+        pyarrow.field("top_logits", pyarrow.list_(pyarrow.float32())),
+    ]
+)
+_LOGITS_FIELD = pyarrow.field("logits", pyarrow.list_(pyarrow.float32()))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """A stretch of the sorted images; its number names its file."""
+
+    number: int
+    images: tuple[LabelledImage, ...]
+
+    @property
+    def file_name(self) -> str:
+        """The shard's file in the folder `predictions`, such as `part-00042.parquet`."""
+        return f"part-{self.number:05d}.parquet"
+
+
+def cut_shards(images: Sequence[LabelledImage], shard_size: int) -> list[Shard]:
+    """Return the images in stretches of `shard_size`, the last one shorter where they do not divide."""
+    starts = range(0, len(images), shard_size)
+    return [
+        Shard(number=number, images=tuple(images[start : start + shard_size]))
+        for number, start in enumerate(starts)
+    ]
+
+
+def compute_fingerprint(model_hashes: object, preprocessing: object, images: Iterable[LabelledImage]) -> str:
+    """Return the sha256 of all that decides a run's predictions, as 64 hex digits.
+
+    Args:
+        model_hashes: What identifies the compiled model; anything that JSON holds.
+        preprocessing: The preprocessing and what computes it; likewise.
+        images: The sorted images: relative path, label and size of each.
+    """
+    sha256 = hashlib.sha256(msgspec.json.encode([model_hashes, preprocessing], order="deterministic"))
+    for image in images:
+        sha256.update(
+            f"{image.relative_path}\0{image.label}\0{image.size_bytes}\n".encode(errors="surrogateescape")
+        )
+    return sha256.hexdigest()
+
+
+def write_shard(path: Path, predictions: Sequence[Prediction], fingerprint: str) -> None:
+    """Write one shard's predictions, whole or not at all, with the run's fingerprint in its metadata."""
+    schema = _SCHEMA.append(_LOGITS_FIELD) if any(p.logits is not None for p in predictions) else _SCHEMA
+    columns = [[_get_value(row, name) for row in predictions] for name in schema.names]
+    table = pyarrow.table(columns, schema=schema.with_metadata({_FINGERPRINT_KEY: fingerprint}))
+    with write_in_place_of(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _get_value(prediction: Prediction, name: str) -> object:
+    value = getattr(prediction, name)
+    if isinstance(value, str):  # names may hold bytes that are no UTF-8
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return value
+
+
+def read_shard(path: Path) -> list[Prediction]:
+    """Return the predictions of one shard.
+
+    Raises:
+        BadInputError: The file is missing, no Parquet, or has other columns.
+    """
+    try:
+        rows = pq.read_table(path).to_pylist()
+        return [_make_prediction(row) for row in rows]
+    except (OSError, pyarrow.ArrowException, TypeError, KeyError) as error:
+        raise BadInputError(
+            f"predictions {path} cannot be read: {error}", hint="run `assay evaluate` again with --overwrite"
+        ) from error
+
+
+def _make_prediction(row: dict[str, object]) -> Prediction:
+    for name in ("top_classes", "top_logits"):
+        row[name] = tuple(row[name])  # type: ignore[arg-type]  # a list, by the schema
+    if row.get("logits") is not None:
+        row["logits"] = np.array(row["logits"], dtype=np.float32)  # (classes,)
+    return Prediction(**row)  # type: ignore[arg-type]  # columns are the fields, by the schema
+
+
+def has_shard(path: Path, fingerprint: str) -> bool:
+    """Return whether the shard is there, whole, and of a run with this fingerprint."""
+    if not path.exists():
+        return False
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pyarrow.ArrowException):  # cut short by a full disk, say: it is made again
+        return False
+    return bool(metadata.get(_FINGERPRINT_KEY) == fingerprint.encode())

@@ -1,0 +1,1 @@
+"""From predictions to accuracy, from a session to speed."""

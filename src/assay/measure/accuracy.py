@@ -1,0 +1,179 @@
+"""Accuracy: counts first, then percentages over all images, each with its interval."""
+
+from __future__ import annotations
+
+import collections
+import math
+from collections.abc import Iterable, Sequence
+from statistics import NormalDist
+
+import msgspec
+
+from assay.images.batches import OK
+from assay.inference.predictions import TOP_K, Prediction
+
+LISTED_FAILURES = 100
+
+
+class TopKAccuracy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How often the label was among the k likeliest classes.
+
+    `percent` and its 95 % Wilson interval are over all images, failed ones counted as wrong;
+    `percent_of_scored` leaves them out and is there only where it differs.
+    """
+
+    hits: int
+    percent: float
+    interval_percent: tuple[float, float]
+    percent_of_scored: float | None = None
+
+
+class FailedImage(msgspec.Struct, frozen=True, kw_only=True):
+    """An image that could not be scored, and why."""
+
+    relative_path: str
+    status: str
+
+
+class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
+    """Top-1 to Top-5 over a set of images; `failures` counts the failed images by reason."""
+
+    image_count: int
+    scored_count: int
+    failed_count: int
+    top1: TopKAccuracy
+    top2: TopKAccuracy
+    top3: TopKAccuracy
+    top4: TopKAccuracy
+    top5: TopKAccuracy
+    noted_count: int
+    failures: dict[str, int]
+    failed_images: tuple[FailedImage, ...]
+
+
+class ClassAccuracy(msgspec.Struct, frozen=True, kw_only=True):
+    """Top-1 and Top-5 hits over the images of one class."""
+
+    label: int
+    image_count: int
+    failed_count: int
+    top1_hits: int
+    top5_hits: int
+
+
+def compute_wilson_interval(hits: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the Wilson score interval of hits / count, as two fractions between 0 and 1.
+
+    Wilson, J. Am. Stat. Assoc. 22 (1927) 209, without continuity correction.
+
+    >>> low, high = compute_wilson_interval(39_530, 50_000)
+    >>> round(100 * low, 2), round(100 * high, 2)
+    (78.7, 79.41)
+
+    Args:
+        hits: Successes, 0 to `count`.
+        count: Trials, at least 1.
+        confidence: Between 0 and 1.
+
+    Raises:
+        ValueError: `count` below 1, or `hits` outside 0 to `count`.
+    """
+    if not 0 <= hits <= count or count < 1:
+        raise ValueError(f"expected 0 <= hits <= count and count >= 1, found {hits} and {count}")
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = hits / count
+    centre = share + z * z / (2 * count)
+    half_width = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
+    # at 0 and at all hits the interval ends at 0 and at 1, but for rounding
+    low = 0.0 if hits == 0 else (centre - half_width) / scale
+    high = 1.0 if hits == count else (centre + half_width) / scale
+    return low, high
+
+
+def count_topk_hits(predictions: Iterable[Prediction], label_offset: int) -> list[int]:
+    """Return how many labels are the likeliest class, among the two likeliest, … the five likeliest.
+
+    Failed images are no hits.
+
+    Args:
+        predictions: One for each image.
+        label_offset: The class of label 0.
+    """
+    hits_by_rank = [0] * TOP_K
+    for prediction in predictions:
+        rank = find_label_rank(prediction, label_offset)
+        if rank is not None:
+            hits_by_rank[rank] += 1
+    return [sum(hits_by_rank[: k + 1]) for k in range(TOP_K)]
+
+
+def find_label_rank(prediction: Prediction, label_offset: int) -> int | None:
+    """Return where the label stands among the likeliest classes, 0 to 4, or None where it does not."""
+    if prediction.status != OK or prediction.label is None:
+        return None
+    label = prediction.label + label_offset
+    return prediction.top_classes.index(label) if label in prediction.top_classes else None
+
+
+def measure_accuracy(predictions: Sequence[Prediction], label_offset: int = 0) -> Accuracy:
+    """Return Top-1 to Top-5 over all predictions.
+
+    Args:
+        predictions: One for each image, at least one.
+        label_offset: The class of label 0.
+
+    Raises:
+        ValueError: No predictions.
+    """
+    failed = [prediction for prediction in predictions if prediction.status != OK]
+    scored_count = len(predictions) - len(failed)
+    hits = count_topk_hits(predictions, label_offset)
+    top = [_make_topk(topk_hits, len(predictions), scored_count) for topk_hits in hits]
+    return Accuracy(
+        image_count=len(predictions),
+        scored_count=scored_count,
+        failed_count=len(failed),
+        top1=top[0],
+        top2=top[1],
+        top3=top[2],
+        top4=top[3],
+        top5=top[4],
+        noted_count=sum(bool(prediction.note) for prediction in predictions),
+        failures=dict(collections.Counter(prediction.status for prediction in failed).most_common()),
+        failed_images=tuple(
+            FailedImage(relative_path=prediction.relative_path, status=prediction.status)
+            for prediction in failed[:LISTED_FAILURES]
+        ),
+    )
+
+
+def _make_topk(hits: int, image_count: int, scored_count: int) -> TopKAccuracy:
+    low, high = compute_wilson_interval(hits, image_count)
+    differs = scored_count not in (0, image_count)
+    return TopKAccuracy(
+        hits=hits,
+        percent=100 * hits / image_count,
+        interval_percent=(100 * low, 100 * high),
+        percent_of_scored=100 * hits / scored_count if differs else None,
+    )
+
+
+def measure_class_accuracy(predictions: Iterable[Prediction], label_offset: int = 0) -> list[ClassAccuracy]:
+    """Return the hits of every class that has images, by label."""
+    by_label: dict[int, list[Prediction]] = collections.defaultdict(list)
+    for prediction in predictions:
+        if prediction.label is not None:
+            by_label[prediction.label].append(prediction)
+    return [_measure_class(label, rows, label_offset) for label, rows in sorted(by_label.items())]
+
+
+def _measure_class(label: int, predictions: list[Prediction], label_offset: int) -> ClassAccuracy:
+    hits = count_topk_hits(predictions, label_offset)
+    return ClassAccuracy(
+        label=label,
+        image_count=len(predictions),
+        failed_count=sum(prediction.status != OK for prediction in predictions),
+        top1_hits=hits[0],
+        top5_hits=hits[4],
+    )

@@ -1,0 +1,70 @@
+"""The machine and the software that a figure was measured on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+from pathlib import Path
+
+import msgspec
+
+PACKAGES = ("numpy", "onnx", "openvino", "pillow", "pyarrow", "safetensors", "simplejpeg", "torch")
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """What the figures of a run depend on besides the model.
+
+    `processors` is how many this process may use; `processor_quota` is the share of them that a
+    container's limit leaves, None where there is no limit. `load_average` is over the minute before.
+    """
+
+    system: str
+    processor: str
+    processors: int
+    processor_quota: float | None
+    memory_bytes: int
+    load_average: float
+    python: str
+    packages: dict[str, str]
+
+
+def describe_machine() -> Machine:
+    """Return what the machine is now; nothing that names it or its user."""
+    return Machine(
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        processor=_find_processor(),
+        processors=len(os.sched_getaffinity(0)),
+        processor_quota=_find_quota(),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        load_average=os.getloadavg()[0],
+        python=platform.python_version(),
+        packages=_find_versions(),
+    )
+
+
+def _find_processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match.group(1).strip() if match else platform.processor() or "unknown"
+
+
+def _find_quota() -> float | None:
+    """Return the processors that the control group allows (cgroup v2, `cpu.max`), or None."""
+    cpu_max = Path("/sys/fs/cgroup/cpu.max")
+    if not cpu_max.exists():
+        return None
+    quota, period = cpu_max.read_text(encoding="ascii").split()
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _find_versions() -> dict[str, str]:
+    versions = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions

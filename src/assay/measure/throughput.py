@@ -1,0 +1,210 @@
+"""Throughput and latency of a session for each batch size, on the `call` clock."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from assay.arrays import Images
+from assay.engines.base import Session
+
+DEFAULT_BATCH_SIZES = (1, 4, 8, 16, 32, 64)
+MIN_REPEATS = 5
+OUTLIER_SHARE = 0.75
+
+
+class Spread(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure measured several times: every value, in the order they were measured."""
+
+    median: float
+    values: tuple[float, ...]
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Nearest-rank percentiles of the time one call took."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+class ThroughputRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast one batch size is.
+
+    `call_ms` holds every call's time, repeat by repeat; `warm_up_ms` those before the first repeat.
+    `caller_count` threads called the session at once.
+    """
+
+    engine: str
+    device: str
+    precision: str
+    batch_size: int
+    clock: Literal["device", "call", "pipeline"]
+    caller_count: int
+    images_per_second: Spread
+    latency_ms: Latency
+    warm_up_ms: tuple[float, ...]
+    call_ms: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions:
+    """What is measured, and for how long.
+
+    Args:
+        batch_sizes: Images in one call; each is measured.
+        repeats: How often each batch size is measured, at least 5; the batch sizes take turns.
+        seconds: How long one repeat lasts at least; it holds at least one call of every caller.
+    """
+
+    batch_sizes: tuple[int, ...] = DEFAULT_BATCH_SIZES
+    repeats: int = MIN_REPEATS
+    seconds: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionName:
+    """What the measured session is called in the result."""
+
+    engine: str
+    device: str
+    precision: str
+
+
+def measure_throughput(
+    session: Session,
+    images: Images,
+    options: BenchmarkOptions,
+    name: SessionName,
+    on_repeat: Callable[[int, float], None] = lambda _batch_size, _images_per_second: None,
+) -> list[ThroughputRow]:
+    """Return images per second and latency for every batch size.
+
+    `session.concurrency` threads call `Session.run` one call after the other; images per second are all
+    images of a repeat over the time from its start to the end of its last call. The batch sizes take
+    turns (1, 4, 8, …, 1, 4, 8, …), so that a slow spell of the machine meets all of them.
+
+    Args:
+        session: What is measured.
+        images: float32 (N, 3, H, W), N at least 1; repeated where a batch needs more.
+        options: Batch sizes, repeats, seconds.
+        name: Goes into the rows.
+        on_repeat: Called after each repeat with its batch size and images per second.
+
+    Raises:
+        ValueError: Fewer than 5 repeats, or a batch size below 1.
+    """
+    if options.repeats < MIN_REPEATS or min(options.batch_sizes) < 1:
+        raise ValueError(f"expected at least {MIN_REPEATS} repeats and batch sizes from 1, found {options}")
+    batches = {size: _tile_images(images, size) for size in options.batch_sizes}
+    warm_ups = {size: _run_repeat(session, batch, 0).call_ms for size, batch in batches.items()}
+    repeats: dict[int, list[_Repeat]] = {size: [] for size in batches}
+    for _ in range(options.repeats):
+        for size, batch in batches.items():
+            repeat = _run_repeat(session, batch, options.seconds)
+            repeats[size].append(repeat)
+            on_repeat(size, repeat.images_per_second)
+    return [_make_row(session, name, size, repeats[size], warm_ups[size]) for size in batches]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Repeat:
+    images_per_second: float
+    call_ms: tuple[float, ...]
+
+
+def _tile_images(images: Images, batch_size: int) -> Images:
+    copies = math.ceil(batch_size / len(images))
+    return np.ascontiguousarray(np.tile(images, (copies, 1, 1, 1))[:batch_size])  # (batch_size, 3, H, W)
+
+
+def _run_repeat(session: Session, batch: Images, seconds: float) -> _Repeat:
+    """Run calls in all callers until `seconds` are over, at least one each."""
+    call_ms: list[float] = []
+    errors: list[BaseException] = []
+    start = time.perf_counter()
+
+    def call_until_over() -> None:
+        try:
+            begin = time.perf_counter()
+            while True:
+                session.run(batch)
+                end = time.perf_counter()
+                call_ms.append(1000 * (end - begin))
+                if end - start >= seconds:
+                    return
+                begin = end
+        except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
+            errors.append(error)
+
+    callers = [threading.Thread(target=call_until_over) for _ in range(session.concurrency)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    elapsed = time.perf_counter() - start
+    if errors:
+        raise errors[0]
+    return _Repeat(images_per_second=len(batch) * len(call_ms) / elapsed, call_ms=tuple(call_ms))
+
+
+def _make_row(
+    session: Session, name: SessionName, batch_size: int, repeats: list[_Repeat], warm_up: tuple[float, ...]
+) -> ThroughputRow:
+    rates = tuple(repeat.images_per_second for repeat in repeats)
+    all_call_ms = [call_ms for repeat in repeats for call_ms in repeat.call_ms]
+    return ThroughputRow(
+        engine=name.engine,
+        device=name.device,
+        precision=name.precision,
+        batch_size=batch_size,
+        clock="call",
+        caller_count=session.concurrency,
+        images_per_second=Spread(median=statistics.median(rates), values=rates),
+        latency_ms=Latency(
+            p50=compute_percentile(all_call_ms, 50),
+            p90=compute_percentile(all_call_ms, 90),
+            p99=compute_percentile(all_call_ms, 99),
+        ),
+        warm_up_ms=warm_up,
+        call_ms=tuple(repeat.call_ms for repeat in repeats),
+    )
+
+
+def compute_percentile(values: Sequence[float], percent: float) -> float:
+    """Return the nearest-rank percentile: the smallest value that `percent` % of the values do not exceed.
+
+    >>> compute_percentile([15, 20, 35, 40, 50], 30)
+    20
+
+    Args:
+        values: At least one.
+        percent: Over 0, up to 100.
+    """
+    rank = math.ceil(len(values) * percent / 100)
+    return sorted(values)[max(rank, 1) - 1]
+
+
+def find_outliers(images_per_second: Mapping[int, float]) -> list[int]:
+    """Return the batch sizes that are slower than three quarters of both their neighbours.
+
+    Throughput rises with the batch size or levels off, so a dip between two faster neighbours is more
+    likely a fault of the measurement or of the compiler than the chip's speed.
+
+    >>> find_outliers({16: 1396.36, 32: 600.3, 64: 1198.41})
+    [32]
+    """
+    sizes = sorted(images_per_second)
+    return [
+        size
+        for before, size, after in zip(sizes, sizes[1:], sizes[2:], strict=False)
+        if images_per_second[size] < OUTLIER_SHARE * min(images_per_second[before], images_per_second[after])
+    ]
