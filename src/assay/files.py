@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PART_SUFFIX = ".part"
+"""How the hidden name of a file or folder ends that is still being written."""
+
 
 def hash_file(path: Path) -> str:
     """Return the sha256 of a file as 64 lower-case hex digits, read in blocks."""
@@ -33,7 +36,7 @@ def write_in_place_of(path: Path) -> Iterator[Path]:
     When the block raises, the temporary file is removed and `path` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -50,7 +53,7 @@ def write_folder_in_place_of(folder: Path) -> Iterator[Path]:
     A folder of that name is replaced only then. When the block raises, nothing has changed.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=PART_SUFFIX, dir=folder.parent))
     temporary.chmod(0o755)  # mkdtemp makes it private; the result is an ordinary folder
     try:
         yield temporary
@@ -59,3 +62,8 @@ def write_folder_in_place_of(folder: Path) -> Iterator[Path]:
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def is_unfinished(name: str) -> bool:
+    """Return whether a file or folder of that name was left by a process that was killed while writing."""
+    return name.startswith(".") and name.endswith(PART_SUFFIX)

@@ -32,7 +32,7 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the features, (N, C, h, w), times their gates."""
-        gate = self.avg_pool(features)  # (N, C, 1, 1)
+        gate: Tensor = self.avg_pool(features)  # (N, C, 1, 1)
         gate = self.relu(self.fc1(gate))  # (N, C / 16, 1, 1)
         gate = self.sigmoid(self.fc2(gate))  # (N, C, 1, 1)
         return features * gate  # (N, C, h, w)
@@ -68,7 +68,8 @@ class Bottleneck(nn.Module):
         out = self.relu(self.bn2(self.conv2(out)))  # (N, width, h / stride, w / stride)
         out = self.bn3(self.conv3(out))  # (N, 4 * planes, h / stride, w / stride)
         shortcut = features if self.downsample is None else self.downsample(features)
-        return self.relu(self.se_module(out) + shortcut)
+        activated: Tensor = self.relu(self.se_module(out) + shortcut)
+        return activated
 
 
 def build_stage(in_channels: int, planes: int, block_count: int, stride: int) -> nn.Sequential:

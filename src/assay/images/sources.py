@@ -66,8 +66,8 @@ def index_images(path: Path, label_file: Path | None, label_count: int) -> Image
         label_count: Number of classes of the model.
 
     Raises:
-        BadImagesError: No such folder, no images, a folder that is no known synset, a label file that
-            cannot be used, or not one image with a label.
+        BadImagesError: No such folder, no images, a folder that is no known synset, or a label file that
+            cannot be used or names none of the images.
     """
     if not path.is_dir():
         found = "a file" if path.exists() else "nothing"
@@ -82,7 +82,11 @@ def index_images(path: Path, label_file: Path | None, label_count: int) -> Image
         )
     find_label, label_source = _choose_labels(label_file, synset_folders, label_count)
     images = tuple(_make_image(path, relative, size, find_label) for relative, size in files)
-    _require_labels(images, path, label_file)
+    if label_file is not None and all(image.label is None for image in images):
+        raise BadImagesError(
+            f"--labels {label_file}: names none of the {len(images)} images in {path}",
+            hint=f"expected lines `NAME index` with the images' file names, such as {images[0].name}",
+        )
     return ImageIndex(
         form="a folder for each synset" if synset_folders else "one folder",
         label_source=label_source,
@@ -164,16 +168,14 @@ def _make_image(
     )
 
 
-def _require_labels(images: tuple[LabelledImage, ...], path: Path, label_file: Path | None) -> None:
-    if any(image.label is not None for image in images):
-        return
-    example = images[0].name
-    if label_file is None:
+def require_labels(index: ImageIndex, path: Path) -> None:
+    """Refuse images of which not one has a label: they cannot be scored.
+
+    Raises:
+        BadImagesError: No image has a label.
+    """
+    if all(image.label is None for image in index.images):
         raise BadImagesError(
-            f"--images {path}: no labels: {example} is no ImageNet validation image's name",
+            f"--images {path}: no labels: {index.images[0].name} is no ImageNet validation image's name",
             hint="give --labels FILE with lines `NAME index`, or one folder for each synset",
         )
-    raise BadImagesError(
-        f"--labels {label_file}: names none of the {len(images)} images in {path}, such as {example}",
-        hint="expected lines `NAME index` with the images' file names",
-    )

@@ -55,15 +55,19 @@ def cut_shards(images: Sequence[LabelledImage], shard_size: int) -> list[Shard]:
     ]
 
 
-def compute_fingerprint(model_hashes: object, preprocessing: object, images: Iterable[LabelledImage]) -> str:
+def compute_fingerprint(
+    model: object, preprocessing: object, layout: object, images: Iterable[LabelledImage]
+) -> str:
     """Return the sha256 of all that decides a run's predictions, as 64 hex digits.
 
     Args:
-        model_hashes: What identifies the compiled model; anything that JSON holds.
+        model: What identifies the compiled model; anything that JSON holds.
         preprocessing: The preprocessing and what computes it; likewise.
+        layout: What decides how the predictions are cut and stored; likewise.
         images: The sorted images: relative path, label and size of each.
     """
-    sha256 = hashlib.sha256(msgspec.json.encode([model_hashes, preprocessing], order="deterministic"))
+    parts = [model, preprocessing, layout]
+    sha256 = hashlib.sha256(msgspec.json.encode(parts, order="deterministic"))
     for image in images:
         sha256.update(
             f"{image.relative_path}\0{image.label}\0{image.size_bytes}\n".encode(errors="surrogateescape")

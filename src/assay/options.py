@@ -1,0 +1,168 @@
+"""The options of the command line, in groups that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from assay.errors import UsageError
+
+
+def _help(text: str, alias: str | None = None) -> Parameter:
+    return Parameter(help=text, alias=alias)
+
+
+def parse_batch_sizes(text: str | None) -> tuple[int, ...] | None:
+    """Return the numbers of a list such as `1,4,8`, or None for None.
+
+    >>> parse_batch_sizes("1,4,8")
+    (1, 4, 8)
+
+    Raises:
+        UsageError: Not a list of whole numbers from 1.
+    """
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
+        raise UsageError(f"--batch-size {text!r}: expected whole numbers from 1, such as 1,4,8")
+    return tuple(int(part) for part in parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowOptions:
+    """How the result is shown."""
+
+    json: Annotated[bool, _help("One JSON document on stdout instead of text.")] = False
+    quiet: Annotated[bool, _help("No progress on stderr.", "-q")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which model."""
+
+    model: Annotated[str, _help("Name of a model record, or a TOML file.")] = "se_resnext50_32x4d"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineOptions(ModelOptions):
+    """What the model is compiled for."""
+
+    engine: Annotated[str, _help("openvino; or constant, which computes nothing.")] = "openvino"
+    precision: Annotated[str, _help("What the network is computed in: fp32, bf16, fp16.")] = "fp32"
+    device: Annotated[str, _help("Device of the engine; its first if none is given.")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions:
+    """Which images."""
+
+    images: Annotated[Path, _help("Folder of images, or of one folder for each synset.")]
+    labels: Annotated[
+        Path | None,
+        _help("File of lines `NAME index`; synset folders and ImageNet validation names need none."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionOptions:
+    """How predictions are stored."""
+
+    shard_size: Annotated[int, _help("Images whose predictions share a file.")] = 1024
+    keep_logits: Annotated[bool, _help("Keep all logits of every image, not only the top five.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions:
+    """Where the results go."""
+
+    output: Annotated[Path | None, _help("The run folder; a new one in runs/ if none is given.", "-o")] = None
+    resume: Annotated[bool, _help("Go on with the run in that folder.")] = False
+    overwrite: Annotated[bool, _help("Replace the run in that folder.")] = False
+
+    def choose_mode(self) -> Literal["new", "resume", "overwrite"]:
+        """Return what happens to a run that is there already.
+
+        Raises:
+            UsageError: Both --resume and --overwrite, or --resume without a folder.
+        """
+        if self.resume and self.overwrite:
+            raise UsageError("--resume and --overwrite exclude each other")
+        if self.resume and self.output is None:
+            raise UsageError("--resume needs the run folder", hint="give it with -o")
+        if self.resume:
+            return "resume"
+        return "overwrite" if self.overwrite else "new"
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(ShowOptions, PredictionOptions, FolderOptions, EngineOptions, ImageOptions):
+    """Options of `assay run`."""
+
+    weights: Annotated[Path, _help("Checkpoint (.pth, .safetensors), or an ONNX file.")]
+    batch_size: Annotated[str | None, _help("What speed is measured at: 1,4,8,16,32,64 if not given.")] = None
+    opset: Annotated[int, _help("Opset of the ONNX file, 11 to 18.")] = 18
+    compare_with_torch: Annotated[bool, _help("Let torch predict the same images, and compare.")] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class DemoOptions(ShowOptions):
+    """Options of `assay demo`."""
+
+    output: Annotated[Path, _help("Folder for the images, the weights and the run.", "-o")] = Path("demo")
+    overwrite: Annotated[bool, _help("Replace the demo in that folder.")] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions(ShowOptions, ModelOptions):
+    """Options of `assay export`."""
+
+    opset: Annotated[int, _help("Opset of the ONNX file, 11 to 18.")] = 18
+    images: Annotated[Path | None, _help("Compare with torch on these images, not on drawn ones.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CompileOptions(ShowOptions, EngineOptions):
+    """Options of `assay compile`."""
+
+    batch_size: Annotated[int | None, _help("Batches of exactly this size; any size if not given.")] = None
+    overwrite: Annotated[bool, _help("Replace the compiled model in that folder.")] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(ShowOptions, PredictionOptions, FolderOptions, ImageOptions):
+    """Options of `assay evaluate`."""
+
+    batch_size: Annotated[int | None, _help("Images in one call; 8, or what it was compiled for.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkOptions(ShowOptions, FolderOptions):
+    """Options of `assay benchmark`."""
+
+    batch_size: Annotated[str | None, _help("What speed is measured at: 1,4,8,16,32,64 if not given.")] = None
+    repeats: Annotated[int, _help("How often each batch size is measured, at least 5.")] = 5
+    images: Annotated[Path | None, _help("Measure on these images, not on drawn ones.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class FetchOptions(ShowOptions):
+    """Options of `assay fetch`."""
+
+    cache: Annotated[Path | None, _help("Folder for the weights; the user's cache if none is given.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions(ShowOptions):
+    """Options of `assay report`."""

@@ -1,0 +1,86 @@
+"""Writes `report.md`: the run on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from assay.report.results_file import Benchmark, Manifest, Metrics
+from assay.report.tables import (
+    Table,
+    describe_agreement,
+    describe_topk,
+    make_accuracy_table,
+    make_best_batch_table,
+    make_failure_table,
+    make_hash_table,
+    make_machine_table,
+    make_throughput_table,
+)
+
+
+def render_report(manifest: Manifest, metrics: Metrics | None, benchmark: Benchmark | None) -> str:
+    """Return the report of a run as Markdown; parts that were not run are named as not run."""
+    return "\n".join(_render_lines(manifest, metrics, benchmark)) + "\n"
+
+
+def _render_lines(manifest: Manifest, metrics: Metrics | None, benchmark: Benchmark | None) -> Iterator[str]:
+    name = manifest.model.name if manifest.model else "unknown model"
+    yield f"# {name} on {manifest.engine} ({manifest.device}, {manifest.precision})"
+    yield ""
+    if manifest.remark:
+        yield f"> **{manifest.remark}**"
+        yield ""
+    yield from _render_summary(manifest, metrics)
+    if metrics is not None and manifest.model is not None:
+        yield from render_table(make_accuracy_table(metrics.accuracy, manifest.model))
+        if metrics.accuracy.failures:
+            yield from render_table(make_failure_table(metrics.accuracy))
+    else:
+        yield from ("## Accuracy", "", "Not run.", "")
+    if benchmark is not None and manifest.model is not None:
+        yield from render_table(make_throughput_table(benchmark.rows, manifest.model))
+        yield from render_table(make_best_batch_table(benchmark.rows, manifest.model))
+    else:
+        yield from ("## Throughput", "", "Not run.", "")
+    yield from render_table(make_machine_table(manifest))
+    yield from render_table(make_hash_table(manifest))
+
+
+def _render_summary(manifest: Manifest, metrics: Metrics | None) -> Iterator[str]:
+    if metrics is not None:
+        yield f"- {describe_topk('Top-1', metrics.accuracy.top1, metrics.accuracy)}"
+        yield f"- {describe_topk('Top-5', metrics.accuracy.top5, metrics.accuracy)}"
+        if metrics.agreement is not None:
+            yield f"- {describe_agreement(metrics.agreement)}"
+    if manifest.logit_parity is not None:
+        parity = manifest.logit_parity
+        yield (
+            f"- ONNX file against torch: largest logit difference {parity.max_difference:.2g}, same Top-1 on "
+            f"{parity.top1_agreement_count} of {parity.image_count} images (opset {manifest.opset})"
+        )
+    if manifest.image_set is not None:
+        images = manifest.image_set
+        yield f"- Images: {images.image_count:,} in {images.form}; labels: {images.label_source}"
+    if manifest.pixel_check.differing:
+        yield "- **Pillow or libjpeg computes other pixels here than the verified ones: see below.**"
+    yield f"- Status: {manifest.status}; started {manifest.started}"
+    yield ""
+
+
+def render_table(table: Table) -> Iterator[str]:
+    """Yield the lines of a table under its title as a heading."""
+    yield f"## {table.title}"
+    yield ""
+    yield _render_row(table.header)
+    yield _render_row(("---",) * len(table.header))
+    yield from (_render_row(row) for row in table.rows)
+    yield ""
+    for note in table.notes:
+        yield f"- {note}"
+    if table.notes:
+        yield ""
+
+
+def _render_row(cells: tuple[str, ...]) -> str:
+    escaped = (cell.replace("|", "\\|").replace("\n", " ").replace("*", "\\*") for cell in cells)
+    return f"| {' | '.join(escaped)} |"

@@ -1,0 +1,118 @@
+"""The JSON files of a run folder: their contents, written whole and read back checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+from assay import __version__
+from assay.convert.parity import LogitParity
+from assay.errors import BadInputError
+from assay.files import write_file
+from assay.images.pixel_check import PixelCheck
+from assay.measure.accuracy import Accuracy, ClassAccuracy
+from assay.measure.agreement import Agreement
+from assay.measure.environment import Machine
+from assay.measure.throughput import ThroughputRow
+from assay.models.record import ModelRecord
+
+# Schema version 1: the first.
+SCHEMA_VERSION = 1
+
+
+class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
+    """The images of a run: where, in which form, how many, and a sha256 of their paths, labels and sizes."""
+
+    path: str
+    form: str
+    label_source: str
+    image_count: int
+    ignored_count: int
+    unlabelled_count: int
+    sha256: str
+
+
+class Manifest(msgspec.Struct, kw_only=True):
+    """`manifest.json`: what was run, on what, with what; written first, completed at the end."""
+
+    schema_version: int = SCHEMA_VERSION
+    status: Literal["running", "finished", "failed", "interrupted"]
+    assay_version: str = __version__
+    arguments: tuple[str, ...]
+    started: str
+    finished: str = ""
+    error: str = ""
+    machine: Machine
+    pixel_check: PixelCheck
+    model: ModelRecord | None = None
+    hashes: dict[str, str] = {}
+    opset: int | None = None
+    logit_parity: LogitParity | None = None
+    engine: str = ""
+    engine_version: str = ""
+    device: str = ""
+    precision: str = ""
+    compiled_batch_size: int | None = None
+    image_set: ImageSet | None = None
+    remark: str = ""
+
+
+class Metrics(msgspec.Struct, frozen=True, kw_only=True):
+    """`metrics.json`: how accurate."""
+
+    schema_version: int = SCHEMA_VERSION
+    accuracy: Accuracy
+    agreement: Agreement | None = None
+    per_class: list[ClassAccuracy]
+
+
+class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
+    """`benchmark.json`: how fast."""
+
+    schema_version: int = SCHEMA_VERSION
+    rows: list[ThroughputRow]
+
+
+ResultFile = TypeVar("ResultFile", Manifest, Metrics, Benchmark)
+FILE_NAMES: dict[type, str] = {
+    Manifest: "manifest.json",
+    Metrics: "metrics.json",
+    Benchmark: "benchmark.json",
+}
+
+
+def write_result(run_folder: Path, result: Manifest | Metrics | Benchmark) -> Path:
+    """Write a result into its file in the run folder, whole or not at all, and return the path."""
+    path = run_folder / FILE_NAMES[type(result)]
+    write_file(path, encode_json(result))
+    return path
+
+
+def encode_json(value: object) -> bytes:
+    """Return the value as indented JSON with a newline at the end."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def read_result(run_folder: Path, kind: type[ResultFile]) -> ResultFile | None:
+    """Return a run folder's result of that kind, or None where it has none.
+
+    Raises:
+        BadInputError: The file is there but cannot be read, or has another schema version.
+    """
+    path = run_folder / FILE_NAMES[kind]
+    if not path.exists():
+        return None
+    try:
+        result = msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError) as error:
+        raise BadInputError(
+            f"{path} cannot be read: {error}", hint="run it again with --overwrite"
+        ) from error
+    if result.schema_version != SCHEMA_VERSION:
+        raise BadInputError(
+            f"{path} has schema version {result.schema_version}; this assay reads {SCHEMA_VERSION}",
+            hint="read it with the assay that wrote it, or run it again",
+        )
+    return result

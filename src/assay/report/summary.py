@@ -1,0 +1,37 @@
+"""The result of a run as lines and tables for a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from assay.report.results_file import Benchmark, Manifest, Metrics
+from assay.report.tables import (
+    Table,
+    describe_agreement,
+    describe_topk,
+    make_failure_table,
+    make_throughput_table,
+)
+
+
+def summarise_run(
+    folder: Path, manifest: Manifest, metrics: Metrics | None, benchmark: Benchmark | None
+) -> list[str | Table]:
+    """Return what a run found: accuracy, agreement, throughput, and where the files are."""
+    items: list[str | Table] = []
+    if manifest.remark:
+        items += [manifest.remark, ""]
+    if manifest.model is not None:
+        items.append(f"{manifest.model.name} on {manifest.engine} ({manifest.device}, {manifest.precision})")
+    if metrics is not None:
+        items.append(describe_topk("Top-1", metrics.accuracy.top1, metrics.accuracy))
+        items.append(describe_topk("Top-5", metrics.accuracy.top5, metrics.accuracy))
+        if metrics.agreement is not None:
+            items.append(describe_agreement(metrics.agreement))
+        if metrics.accuracy.failures:
+            items.append(make_failure_table(metrics.accuracy))
+    if benchmark is not None and manifest.model is not None:
+        items += [make_throughput_table(benchmark.rows, manifest.model), ""]
+    names = sorted(file.name for file in folder.iterdir() if file.suffix in {".json", ".md"})
+    items.append(f"{folder}/: {', '.join(names)}")
+    return items

@@ -1,0 +1,90 @@
+"""The demo: images and weights made on the spot, then exactly the run that a user's files get."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from assay.checkpoint.fitted_network import fit_network
+from assay.checkpoint.reference import save_checkpoint
+from assay.errors import UsageError
+from assay.files import write_in_place_of
+from assay.images.batches import preprocess_image, stack_images
+from assay.images.drawn_images import draw_labelled_images
+from assay.images.sources import index_images
+from assay.models.record import ModelRecord, read_model_record
+from assay.workflows.full_run import FullRun, run_all
+from assay.workflows.listener import SILENT, Listener
+from assay.workflows.run_folder import RunPlace, RunResult
+
+MODEL = "se_resnext50_32x4d"
+SEED = 2026
+TRAINING_COUNT = 240
+HELD_OUT_COUNT = 160
+REMARK = (
+    "Demo: these images were drawn and these weights fitted to them on this machine. The accuracy says "
+    "nothing about ImageNet; the network, the conversion and the speed are real."
+)
+WEIGHTS_FILE = "demo_weights.pth"
+_OWN_NAMES = frozenset({"training", "held_out", "training.txt", "held_out.txt", WEIGHTS_FILE, "run"})
+
+
+def run_demo(
+    folder: Path, *, overwrite: bool, arguments: tuple[str, ...] = (), listener: Listener = SILENT
+) -> RunResult:
+    """Draw labelled images, fit a network to some of them, and run the whole chain on the others.
+
+    Args:
+        folder: Where images, weights and the run folder `run` are put.
+        overwrite: Whether a demo that is there already is replaced.
+        arguments: The command as it was given.
+        listener: Hears of the steps.
+
+    Raises:
+        UsageError: The folder holds a demo and `overwrite` is not set, or it holds anything else.
+        AssayError: As `run_all`.
+    """
+    _prepare_folder(folder, overwrite=overwrite)
+    record = read_model_record(MODEL)
+    listener.announce(f"Drawing {TRAINING_COUNT + HELD_OUT_COUNT} labelled images")
+    _draw(folder, "training", TRAINING_COUNT, SEED)
+    _draw(folder, "held_out", HELD_OUT_COUNT, SEED + 1)
+    listener.announce(f"Fitting SE-ResNeXt-50 to {TRAINING_COUNT} of them: about a minute on two processors")
+    _fit(folder, record)
+    request = FullRun(
+        weights=folder / WEIGHTS_FILE,
+        images=folder / "held_out",
+        labels=folder / "held_out.txt",
+        compare_with_torch=True,
+        remark=REMARK,
+    )
+    return run_all(request, RunPlace(path=folder / "run", arguments=arguments), listener)
+
+
+def _prepare_folder(folder: Path, *, overwrite: bool) -> None:
+    names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+    foreign = [name for name in names if name not in _OWN_NAMES]
+    if foreign:
+        raise UsageError(f"-o {folder}: holds something that is no demo: {foreign[0]}", hint="choose another")
+    if names and not overwrite:
+        raise UsageError(f"-o {folder}: holds a demo already", hint="replace it with --overwrite")
+    if names:
+        shutil.rmtree(folder)
+
+
+def _draw(folder: Path, part: str, count: int, seed: int) -> None:
+    draw_labelled_images(folder / part, folder / f"{part}.txt", image_count=count, seed=seed)
+
+
+def _fit(folder: Path, record: ModelRecord) -> None:
+    index = index_images(folder / "training", folder / "training.txt", record.label_count)
+    with ThreadPoolExecutor() as threads:
+        images = stack_images(threads.map(partial(preprocess_image, record=record), index.images))
+    labels = np.array([image.label for image in index.images], dtype=np.int64)  # (N,)
+    network = fit_network(images, labels, seed=SEED)
+    with write_in_place_of(folder / WEIGHTS_FILE) as temporary:
+        save_checkpoint(network, temporary)

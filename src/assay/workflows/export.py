@@ -1,0 +1,101 @@
+"""Checkpoint to ONNX file, and the proof that the file says what torch says."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from assay.arrays import Images
+from assay.checkpoint.load import load_checkpoint
+from assay.checkpoint.reference import ReferenceSession
+from assay.convert.check_onnx import check_onnx_file
+from assay.convert.export_onnx import export_onnx
+from assay.convert.parity import LogitParity, measure_logit_parity, require_logit_parity
+from assay.engines.base import CompileOptions, Session
+from assay.engines.catalog import DEFAULT_ENGINE, find_engine
+from assay.files import hash_file, write_in_place_of
+from assay.models.record import ModelRecord
+from assay.workflows.listener import Listener
+
+PARITY_BATCH_SIZES = (1, 3)
+PARITY_IMAGE_COUNT = sum(PARITY_BATCH_SIZES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedModel:
+    """An ONNX file and what is known of it."""
+
+    onnx_path: Path
+    opset: int
+    weights_sha256: str
+    onnx_sha256: str
+    parity: LogitParity
+
+
+def export_checkpoint(
+    weights: Path, onnx_path: Path, record: ModelRecord, opset: int, images: Images, listener: Listener
+) -> ExportedModel:
+    """Write the checkpoint as an ONNX file; it appears only when it has passed its checks.
+
+    Args:
+        weights: The checkpoint.
+        onnx_path: The file to write; a file there is replaced.
+        record: The model record.
+        opset: The ai.onnx opset, 11 to 18.
+        images: At least four, float32 (N, 3, H, W): run in torch and from the ONNX file, in a batch of 1
+            and one of 3.
+        listener: Hears of the steps.
+
+    Raises:
+        BadCheckpointError: The weights cannot be used.
+        BadModelError: The ONNX file is malformed.
+        GateFailedError: The logits differ by more than 1e-3.
+    """
+    listener.announce(f"Loading {weights}")
+    checkpoint = load_checkpoint(weights, record)
+    listener.announce(f"Exporting to ONNX, opset {opset}")
+    with write_in_place_of(onnx_path) as temporary:
+        # runtimes know an ONNX file by its suffix
+        draft = temporary.with_suffix(".onnx")
+        try:
+            export_onnx(checkpoint.network, draft, record, opset)
+            check_onnx_file(draft, record)
+            parity = _compare_with_torch(ReferenceSession(checkpoint.network), draft, record, images)
+            require_logit_parity(parity, onnx_path)
+            draft.replace(temporary)
+        finally:
+            draft.unlink(missing_ok=True)
+    listener.announce(
+        f"ONNX against torch: largest logit difference {parity.max_difference:.2g}, same Top-1 on "
+        f"{parity.top1_agreement_count} of {parity.image_count} images"
+    )
+    return ExportedModel(
+        onnx_path=onnx_path,
+        opset=opset,
+        weights_sha256=checkpoint.sha256,
+        onnx_sha256=hash_file(onnx_path),
+        parity=parity,
+    )
+
+
+def _compare_with_torch(
+    reference: ReferenceSession, onnx_path: Path, record: ModelRecord, images: Images
+) -> LogitParity:
+    """Run the images in torch and, by the default engine in fp32, from the ONNX file."""
+    with tempfile.TemporaryDirectory(prefix="assay-parity-") as folder:
+        engine = find_engine(DEFAULT_ENGINE)
+        engine.compile(onnx_path, Path(folder), CompileOptions(record=record))
+        session = engine.load(Path(folder))
+        try:
+            return measure_logit_parity(_run_batches(reference, images), _run_batches(session, images))
+        finally:
+            session.close()
+
+
+def _run_batches(session: Session, images: Images) -> np.ndarray:
+    first = images[: PARITY_BATCH_SIZES[0]]
+    rest = images[PARITY_BATCH_SIZES[0] : PARITY_IMAGE_COUNT]
+    return np.concatenate([session.run(batch) for batch in (first, rest) if len(batch)])  # (4, classes)

@@ -1,0 +1,31 @@
+"""Weights from the record's servers into the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import platformdirs
+
+from assay.checkpoint.download import download_weights
+from assay.models.record import read_model_record
+from assay.workflows.listener import Listener, Progress
+
+
+def fetch_weights(model: str, cache: Path | None, listener: Listener) -> Path:
+    """Return the path of the model's weights, downloaded and with the right hash.
+
+    Args:
+        model: Name of a model record, or the path of one.
+        cache: The folder they are kept in; None means `assay` in the user's cache folder.
+        listener: Hears how far the download is.
+
+    Raises:
+        AssayError: As `download_weights`.
+    """
+    record = read_model_record(model)
+    folder = cache or Path(platformdirs.user_cache_dir("assay")) / "weights"
+
+    def report(done: int, total: int | None) -> None:
+        listener.advance(Progress(task="Downloading", unit="bytes", done=done, total=total or 0))
+
+    return download_weights(record, folder, on_progress=report)
