@@ -162,7 +162,9 @@ def write_lines(items: Sequence[str | Table], stream: TextIO) -> None:
 
 
 def _make_rich_table(table: Table) -> RichTable:
-    rich_table = RichTable(title=None, box=None, padding=(0, 1), header_style="bold")
+    rich_table = RichTable(
+        box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold"
+    )
     for column, name in enumerate(table.header):
         rich_table.add_column(name, justify="right" if column or name == "Batch" else "left")
     for row in table.rows:

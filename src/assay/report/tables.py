@@ -89,7 +89,7 @@ def make_throughput_table(rows: Sequence[ThroughputRow], record: ModelRecord) ->
     cells = [(*_measured_cells(row, is_best=row is best), *_published_cells(row, published)) for row in rows]
     return Table(
         title="Throughput",
-        header=("Batch", "Images/s", "lowest-highest", "p50 ms", "p99 ms", *devices),
+        header=("Batch", "Images/s", "range", "p50 ms", "p99 ms", *devices),
         rows=tuple(cells),
         notes=tuple(_make_throughput_notes(rows, published)),
     )
@@ -128,8 +128,11 @@ def _make_throughput_notes(
         f"{first.device}, {first.precision}, {first.clock} clock, {first.caller_count} callers at once. "
         "* marks the best batch."
     )
+    sources: dict[tuple[str, str], list[str]] = {}
     for column in published:
-        yield f"{column.device}: as published, {column.clock} clock ({column.source}); not run here."
+        sources.setdefault((column.clock, column.source), []).append(column.device)
+    for (clock, source), devices in sources.items():
+        yield f"{', '.join(devices)}: as published, {clock} clock; not run here. Source: {source}."
     clocks = {column.clock for column in published}
     if published and clocks != {first.clock}:
         yield (

@@ -1,0 +1,34 @@
+# make demo and make test need nothing but Python 3.11 or later; each makes .venv by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+.PHONY: setup demo check test slow bench clean
+
+setup: .venv/ready  ## install assay and everything it needs into .venv
+
+.venv/ready: pyproject.toml constraints.txt
+	@echo "assay: installing into .venv (a minute or two, about 1.5 GB)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "assay needs Python 3.11 or later")'
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[export,dev]'
+	@touch $@
+
+demo: setup  ## the main job on images and weights made on the spot
+	@$(BIN)/assay demo -o demo --overwrite
+
+check: setup  ## formatting, lint, types, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check  ## everything that must hold before a change lands
+	$(BIN)/pytest -n 2 -m "not slow"
+
+slow: setup  ## the tests that take longer, the demo among them
+	$(BIN)/pytest -m slow
+
+bench: setup  ## measurements, by hand, on a quiet machine
+	$(BIN)/python benchmarks/pipeline_cost.py
+
+clean:  ## remove what make made
+	rm -rf .venv build demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,31 @@
+"""A real, tiny ONNX classifier for tests that need a network but not its weight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+def make_colour_classifier(
+    path: Path, *, input_name: str = "image", output_name: str = "class", class_count: int = 1000
+) -> Path:
+    """Write a real, tiny ONNX classifier: a linear layer on the image's mean colour."""
+    rng = np.random.default_rng(3)
+    weights = rng.normal(size=(3, class_count)).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("GlobalAveragePool", [input_name], ["means"]),
+            helper.make_node("Flatten", ["means"], ["colour"]),
+            helper.make_node("MatMul", ["colour", "weights"], [output_name]),
+        ],
+        "colour_classifier",
+        [helper.make_tensor_value_info(input_name, TensorProto.FLOAT, ["batch", 3, 224, 224])],
+        [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, ["batch", class_count])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(path))
+    return path

@@ -1,0 +1,109 @@
+"""What several test folders use: the golden data, a small classifier as ONNX, images on disk, the command."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from assay.models.record import ModelRecord, read_model_record
+from colour_classifier import make_colour_classifier
+
+GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
+RunAssay = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of real images and reference outputs; a user's clone has none."""
+    if not GOLDEN.is_dir():
+        pytest.skip("the golden data is not on this machine")
+    return GOLDEN
+
+
+@pytest.fixture(scope="session")
+def se_resnext50() -> ModelRecord:
+    return read_model_record("se_resnext50_32x4d")
+
+
+@pytest.fixture(scope="session")
+def lite0_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's own model record: EfficientNet-Lite0, as described in the golden folder's README."""
+    path = tmp_path_factory.mktemp("record") / "efficientnet_lite0.toml"
+    path.write_text(
+        """
+schema_version = 1
+name = "efficientnet_lite0"
+architecture = "onnx only"
+
+[input]
+name = "image"
+channels = 3
+height = 224
+width = 224
+colour_order = "RGB"
+
+[preprocessing]
+resize_side = 256
+resize_filter = "bicubic"
+crop_size = 224
+mean = [0.5, 0.5, 0.5]
+std = [0.5, 0.5, 0.5]
+
+[output]
+name = "class"
+class_count = 1000
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def lite0_record(lite0_toml: Path) -> ModelRecord:
+    return read_model_record(str(lite0_toml))
+
+
+@pytest.fixture(scope="session")
+def colour_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ONNX file of a tiny classifier with the tensors that the SE-ResNeXt-50 record names."""
+    return make_colour_classifier(tmp_path_factory.mktemp("onnx") / "colour.onnx")
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> Path:
+    """A folder of 12 JPEGs with the names of ImageNet validation images, so that labels are known."""
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    rng = np.random.default_rng(5)
+    for number in range(1, 13):
+        pixels = rng.integers(0, 256, size=(240 + number, 300, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"ILSVRC2012_val_{number:08d}.JPEG", quality=80)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_assay() -> RunAssay:
+    """Run the real command line in a process of its own."""
+
+    def run(
+        *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "assay", *map(str, arguments)]
+        return subprocess.run(
+            command,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+
+    return run

@@ -1,0 +1,224 @@
+"""The contract of every engine in the catalog; one whose package is missing is skipped and named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from assay.arrays import Images
+from assay.engines.base import CompileOptions, Engine, Session
+from assay.engines.catalog import find_engine, list_engine_names
+from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
+from assay.models.record import ModelRecord
+
+
+@pytest.fixture(params=list_engine_names())
+def engine(request: pytest.FixtureRequest) -> Engine:
+    try:
+        return find_engine(request.param)
+    except MissingRuntimeError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def options(se_resnext50: ModelRecord) -> CompileOptions:
+    return CompileOptions(record=se_resnext50)
+
+
+@pytest.fixture
+def compiled_dir(engine: Engine, colour_onnx: Path, options: CompileOptions, tmp_path: Path) -> Path:
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    engine.compile(colour_onnx, folder, options)
+    return folder
+
+
+@pytest.fixture
+def session(engine: Engine, compiled_dir: Path) -> Iterator[Session]:
+    session = engine.load(compiled_dir)
+    yield session
+    session.close()
+
+
+def draw_images(count: int, seed: int = 0) -> Images:
+    """Images with a colour each, so that the colour classifier tells them apart."""
+    rng = np.random.default_rng(seed)
+    colours = rng.normal(size=(count, 3, 1, 1)).astype(np.float32)
+    return np.ascontiguousarray(np.broadcast_to(colours, (count, 3, 224, 224)))
+
+
+def test_logits_are_float32_with_a_row_for_each_image(session: Session) -> None:
+    logits = session.run(draw_images(3))
+    assert logits.dtype == np.float32
+    assert logits.shape == (3, 1000)
+
+
+def test_row_i_belongs_to_image_i(session: Session) -> None:
+    images = draw_images(5)
+    batch = session.run(images)
+    alone = np.concatenate([session.run(images[row : row + 1]) for row in range(5)])
+    backwards = session.run(np.ascontiguousarray(images[::-1]))
+    np.testing.assert_allclose(batch, alone, atol=1e-4)
+    np.testing.assert_allclose(batch[::-1], backwards, atol=1e-4)
+
+
+def test_a_result_is_not_changed_by_the_next_run(session: Session) -> None:
+    first = session.run(draw_images(2, seed=1))
+    kept = first.copy()
+    second = session.run(draw_images(2, seed=2))
+    np.testing.assert_array_equal(first, kept)
+    assert not np.shares_memory(first, second)
+
+
+def test_the_images_are_not_changed(session: Session) -> None:
+    images = draw_images(2)
+    kept = images.copy()
+    session.run(images)
+    np.testing.assert_array_equal(images, kept)
+
+
+def test_a_partial_batch_gives_the_same_rows(
+    engine: Engine, session: Session, colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    folder = tmp_path / "batch_of_4"
+    folder.mkdir()
+    engine.compile(colour_onnx, folder, CompileOptions(record=se_resnext50, batch_size=4))
+    fixed = engine.load(folder)
+    images = draw_images(3)
+    np.testing.assert_allclose(fixed.run(images), session.run(images), atol=1e-4)
+    with pytest.raises(ValueError, match="compiled for batches of 4, found 5"):
+        fixed.run(draw_images(5))
+    fixed.close()
+
+
+@pytest.mark.parametrize(
+    ("images", "complaint"),
+    [
+        (np.zeros((1, 3, 224, 224), dtype=np.float64), "expected float32, found float64"),
+        (np.zeros((1, 3, 224, 224), dtype=np.uint8), "expected float32, found uint8"),
+        (np.zeros((3, 224, 224), dtype=np.float32), "expected shape"),
+        (np.zeros((1, 224, 224, 3), dtype=np.float32), "expected shape"),
+        (np.zeros((0, 3, 224, 224), dtype=np.float32), "expected shape"),
+        (np.zeros((2, 3, 224, 448), dtype=np.float32)[..., ::2], "C-contiguous"),
+    ],
+)
+def test_wrong_images_are_refused(session: Session, images: Images, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        session.run(images)
+
+
+def test_as_many_threads_as_it_says_may_call_at_once(session: Session) -> None:
+    batches = [draw_images(2, seed=seed) for seed in range(12)]
+    one_by_one = [session.run(batch) for batch in batches]
+    assert session.concurrency >= 1
+    with ThreadPoolExecutor(session.concurrency) as threads:
+        at_once = list(threads.map(session.run, batches))
+    np.testing.assert_allclose(at_once, one_by_one, atol=1e-4)
+
+
+def test_a_closed_session_refuses_to_run_and_closes_again(engine: Engine, compiled_dir: Path) -> None:
+    session = engine.load(compiled_dir)
+    session.close()
+    session.close()
+    with pytest.raises(ValueError, match="closed"):
+        session.run(draw_images(1))
+
+
+def test_a_model_can_be_loaded_again_after_closing(engine: Engine, compiled_dir: Path) -> None:
+    images = draw_images(1)
+    results = []
+    for _ in range(2):
+        session = engine.load(compiled_dir)
+        results.append(session.run(images))
+        session.close()
+    np.testing.assert_array_equal(results[0], results[1])
+
+
+def test_compiled_json_says_what_was_made_of_what(
+    engine: Engine, compiled_dir: Path, colour_onnx: Path
+) -> None:
+    compiled = json.loads((compiled_dir / "compiled.json").read_text())
+    own_files = {file for file in compiled_dir.iterdir() if file.name != "compiled.json"}
+    assert compiled["schema_version"] == 1
+    assert (compiled["engine"], compiled["device"]) == (engine.name, engine.devices[0])
+    assert (compiled["precision"], compiled["batch_size"]) == ("fp32", None)
+    assert compiled["engine_version"]
+    assert compiled["model"]["name"] == "se_resnext50_32x4d"
+    assert compiled["source_files"] == {"colour.onnx": hashlib.sha256(colour_onnx.read_bytes()).hexdigest()}
+    assert compiled["files"] == {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in own_files
+    }
+
+
+def test_a_changed_file_is_refused(engine: Engine, compiled_dir: Path) -> None:
+    name = next(iter(json.loads((compiled_dir / "compiled.json").read_text())["files"]))
+    with (compiled_dir / name).open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(BadModelError, match=f"{name} has changed"):
+        engine.load(compiled_dir)
+
+
+def test_a_missing_file_is_refused(engine: Engine, compiled_dir: Path) -> None:
+    name = next(iter(json.loads((compiled_dir / "compiled.json").read_text())["files"]))
+    (compiled_dir / name).unlink()
+    with pytest.raises(BadModelError, match=f"{name} is missing"):
+        engine.load(compiled_dir)
+
+
+def test_the_runtimes_own_error_is_wrapped(engine: Engine, compiled_dir: Path) -> None:
+    description = json.loads((compiled_dir / "compiled.json").read_text())
+    for name in description["files"]:
+        (compiled_dir / name).write_bytes(b"garbage")
+        description["files"][name] = hashlib.sha256(b"garbage").hexdigest()
+    (compiled_dir / "compiled.json").write_text(json.dumps(description))
+    with pytest.raises(EngineError) as caught:
+        engine.load(compiled_dir)
+    assert caught.value.__cause__ is not None
+
+
+def test_another_engines_model_is_refused(engine: Engine, compiled_dir: Path) -> None:
+    path = compiled_dir / "compiled.json"
+    description = json.loads(path.read_text())
+    path.write_text(json.dumps({**description, "engine": "another"}))
+    with pytest.raises(BadModelError, match="compiled for engine another"):
+        engine.load(compiled_dir)
+
+
+def test_a_folder_without_compiled_json_is_refused(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(BadModelError, match="holds no compiled model"):
+        engine.load(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [{"precision": "fp13"}, {"device": "abacus"}, {"batch_size": 0}])
+def test_what_an_engine_does_not_declare_is_refused(
+    engine: Engine, colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, wrong: dict[str, str]
+) -> None:
+    with pytest.raises(UsageError):
+        engine.compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50, **wrong))  # type: ignore[arg-type]
+    assert not (tmp_path / "compiled.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("missing.onnx", None, "does not exist"),
+        ("model.pth", b"x", "ending in .onnx"),
+        ("empty.onnx", b"", "is empty"),
+        ("lfs.onnx", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git-LFS pointer"),
+    ],
+)
+def test_what_is_no_onnx_file_is_refused(
+    engine: Engine, options: CompileOptions, tmp_path: Path, name: str, content: bytes | None, complaint: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    with pytest.raises(BadModelError, match=complaint):
+        engine.compile(tmp_path / name, folder, options)

@@ -1,0 +1,29 @@
+"""Engines by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assay.engines.base import CompileOptions
+from assay.engines.catalog import DEFAULT_ENGINE, find_engine, list_engine_names, load_session
+from assay.errors import UsageError
+from assay.models.record import ModelRecord
+
+
+def test_every_engine_bears_the_name_it_is_found_by() -> None:
+    assert [find_engine(name).name for name in list_engine_names()] == list_engine_names()
+    assert DEFAULT_ENGINE in list_engine_names()
+
+
+def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
+    with pytest.raises(UsageError, match="did you mean openvino"):
+        find_engine("openvin")
+
+
+def test_the_session_is_of_the_engine_that_compiled(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    find_engine("constant").compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50))
+    assert type(load_session(tmp_path)).__name__ == "ConstantSession"

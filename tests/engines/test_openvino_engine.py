@@ -1,0 +1,87 @@
+"""What the OpenVINO engine promises beyond the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import openvino
+import pytest
+
+from assay.engines.base import CompileOptions
+from assay.engines.openvino_engine import OpenVinoEngine
+from assay.errors import BadModelError, MissingRuntimeError
+from assay.models.record import ModelRecord
+from colour_classifier import make_colour_classifier
+
+
+def test_logits_are_those_of_the_network(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(4, 3, 224, 224)).astype(np.float32)
+    weights = np.random.default_rng(3).normal(size=(3, 1000)).astype(np.float32)  # as the fixture draws them
+    engine = OpenVinoEngine()
+    engine.compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50))
+    session = engine.load(tmp_path)
+    logits = session.run(images)
+    session.close()
+    np.testing.assert_allclose(logits, images.mean(axis=(2, 3)) @ weights, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("made", "complaint"),
+    [
+        ({"input_name": "picture"}, "expected one input named 'image', found: picture"),
+        ({"output_name": "scores"}, "expected one output named 'class', found: scores"),
+        ({"class_count": 10}, "expected .*1000"),
+    ],
+)
+def test_a_file_with_other_tensors_than_the_record_is_refused(
+    se_resnext50: ModelRecord, tmp_path: Path, made: dict[str, str], complaint: str
+) -> None:
+    onnx_path = make_colour_classifier(tmp_path / "other.onnx", **made)  # type: ignore[arg-type]
+    with pytest.raises(BadModelError, match=complaint):
+        OpenVinoEngine().compile(onnx_path, tmp_path, CompileOptions(record=se_resnext50))
+
+
+def test_another_input_size_than_the_record_is_refused(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    preprocessing = msgspec.structs.replace(se_resnext50.preprocessing, crop_size=192)
+    tensor = msgspec.structs.replace(se_resnext50.input, height=192, width=192)
+    record = msgspec.structs.replace(se_resnext50, input=tensor, preprocessing=preprocessing)
+    with pytest.raises(BadModelError, match="the model record says"):
+        OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=record))
+
+
+def test_bytes_that_are_no_onnx_are_refused_with_the_cause(se_resnext50: ModelRecord, tmp_path: Path) -> None:
+    path = tmp_path / "noise.onnx"
+    path.write_bytes(bytes(range(256)) * 4)
+    with pytest.raises(BadModelError, match="cannot be read as an ONNX file") as caught:
+        OpenVinoEngine().compile(path, tmp_path, CompileOptions(record=se_resnext50))
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_a_precision_that_the_processor_lacks_is_refused(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    if "FP16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("this processor computes in fp16")
+    with pytest.raises(MissingRuntimeError, match="does not compute in fp16"):
+        OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50, precision="fp16"))
+
+
+def test_a_device_that_is_not_there_is_refused(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    if "GPU" in openvino.Core().available_devices:
+        pytest.skip("this machine has an Intel GPU")
+    with pytest.raises(MissingRuntimeError, match="finds no device GPU"):
+        OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50, device="GPU"))
+
+
+def test_weights_are_kept_in_float32(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -> None:
+    OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50))
+    assert (tmp_path / "model.bin").stat().st_size >= 3 * 1000 * 4
