@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from assay.arrays import Images
 from assay.checkpoint.network import Bottleneck, SEResNeXt50
@@ -44,8 +44,8 @@ def fit_network(images: Images, label_indices: npt.NDArray[np.integer], *, seed:
     """
     check_labelled_images(images, label_indices)
     network = seed_network(seed)
-    measure_batchnorm(network, torch.from_numpy(images[:STATISTICS_IMAGES]))
-    features = compute_features(network, torch.from_numpy(images))  # (N, C)
+    measure_batchnorm(network, images[:STATISTICS_IMAGES])
+    features = compute_features(network, images)  # (N, C)
     weight, bias = fit_last_layer(features, label_indices, np.random.default_rng(seed))
     with torch.no_grad():
         network.last_linear.weight.copy_(torch.from_numpy(weight))
@@ -66,15 +66,13 @@ def check_labelled_images(images: Images, label_indices: npt.NDArray[np.integer]
     if images.ndim != 4 or images.shape[1] != 3 or images.dtype != np.float32:
         found = f"{images.dtype} {images.shape}"
         raise BadImagesError(f"images to fit a network to: expected float32 (N, 3, H, W), found {found}")
-    if label_indices.shape != (len(images),):
-        found = str(label_indices.shape)
-        raise BadImagesError(f"labels of {len(images)} images: expected ({len(images)},), found {found}")
+    if label_indices.shape != (len(images),) or not np.issubdtype(label_indices.dtype, np.integer):
+        found = f"{label_indices.dtype} {label_indices.shape}"
+        raise BadImagesError(f"labels to fit to: expected integers ({len(images)},), found {found}")
     labels = np.unique(label_indices)
     if len(labels) < 2 or labels[0] < 0 or labels[-1] >= CLASS_COUNT:
-        found = str(labels[:5].tolist())
-        raise BadImagesError(
-            f"labels to fit a network to: expected two or more of 0 to {CLASS_COUNT - 1}, found {found}"
-        )
+        found = f"{len(labels)} different ones: {labels[:5].tolist()} and so on"
+        raise BadImagesError(f"labels to fit to: expected two or more of 0 to 999, found {found}")
     if not np.isfinite(images).all():
         raise BadImagesError("images to fit a network to: expected finite values, found NaN or infinity")
 
@@ -98,7 +96,7 @@ def seed_network(seed: int) -> SEResNeXt50:
     return network
 
 
-def measure_batchnorm(network: SEResNeXt50, images: Tensor) -> None:
+def measure_batchnorm(network: SEResNeXt50, images: Images) -> None:
     """Set the running statistics of every BatchNorm to those of the images; then evaluation mode.
 
     Each is the plain average over batches of about 20 images.
@@ -113,19 +111,19 @@ def measure_batchnorm(network: SEResNeXt50, images: Tensor) -> None:
         layer.momentum = None  # an average of all batches instead of a decaying one
     network.train()
     with torch.inference_mode():
-        for batch in images.chunk(max(1, len(images) // STATISTICS_BATCH)):  # (about 20, 3, H, W)
-            network.pool_features(batch)
+        for batch in np.array_split(images, max(1, len(images) // STATISTICS_BATCH)):
+            network.pool_features(torch.tensor(batch))  # a copy, since the images may be read-only
     for layer in layers:
         layer.momentum = 0.1  # torch's default again
     network.eval()
 
 
-def compute_features(network: SEResNeXt50, images: Tensor) -> FloatArray:
+def compute_features(network: SEResNeXt50, images: Images) -> FloatArray:
     """Return what the last layer is given, float64 (N, C), for float32 images (N, 3, H, W)."""
+    starts = range(0, len(images), FEATURE_BATCH)
     with torch.inference_mode():
-        parts = [network.pool_features(batch) for batch in images.split(FEATURE_BATCH)]
-    features: FloatArray = torch.cat(parts).numpy().astype(np.float64)  # (N, C)
-    return features
+        parts = [network.pool_features(torch.tensor(images[i : i + FEATURE_BATCH])) for i in starts]
+    return np.asarray(torch.cat(parts), dtype=np.float64)  # (N, C)
 
 
 def fit_last_layer(

@@ -46,21 +46,13 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class DrawnClass:
-    """What the pictures of one class have in common.
+    """What the pictures of one class have in common; hues are 0 to 1 round the colour circle."""
 
-    Attributes:
-        figure: Key of `FIGURES`: what stands in the foreground.
-        hue: Its hue, 0 to 1 round the colour circle.
-        texture: The pattern behind it: stripes, checks, dots, ripples or clouds.
-        ground_hue: The hue of that pattern, 0 to 1.
-        place: Where the figure's centre lies, to the right and down.
-    """
-
-    figure: str
+    figure: str  # key of FIGURES: what stands in the foreground
     hue: float
-    texture: str
+    texture: str  # the pattern behind it: stripes, checks, dots, ripples or clouds
     ground_hue: float
-    place: Point
+    place: Point  # of the figure's centre, to the right and down
 
 
 DRAWN_CLASSES = (
@@ -146,7 +138,7 @@ def encode_varied_jpeg(pixels: Pixels, rng: Generator) -> bytes:
 def draw_picture(class_index: int, rng: Generator) -> Pixels:
     """Return a picture of that class, uint8 (H, W, 3), RGB; size, colours and clutter are from `rng`.
 
-    The short side is 170 to 680 pixels, H / W from 0.4 to 2.5.
+    The short side is 170 to 680 pixels, the long one up to 2.5 times as long.
 
     Args:
         class_index: Which of `DRAWN_CLASSES`, from 0.
@@ -156,9 +148,7 @@ def draw_picture(class_index: int, rng: Generator) -> Pixels:
         BadImagesError: There is no such class.
     """
     if not 0 <= class_index < len(DRAWN_CLASSES):
-        raise BadImagesError(
-            f"expected a drawn class from 0 to {len(DRAWN_CLASSES) - 1}, found {class_index}"
-        )
+        raise BadImagesError(f"drawn class: expected 0 to {len(DRAWN_CLASSES) - 1}, found {class_index}")
     drawn = DRAWN_CLASSES[class_index]
     size = choose_size(rng)
     shrink = min(1.0, LARGEST_CANVAS_SIDE / min(size))

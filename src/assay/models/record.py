@@ -19,10 +19,10 @@ ThreeChannels = Annotated[tuple[float, ...], Meta(min_length=3, max_length=3)]
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Frozen, and no key that nobody reads."""
+    """A key that nobody reads is an error."""
 
 
-class WeightsFile(_Record, kw_only=True):
+class WeightsFile(_Record, frozen=True, kw_only=True):
     """One published file with the weights, and where it can be downloaded."""
 
     url: str
@@ -32,7 +32,7 @@ class WeightsFile(_Record, kw_only=True):
     licence: str
 
 
-class InputTensor(_Record, kw_only=True):
+class InputTensor(_Record, frozen=True, kw_only=True):
     """The network's input: float32 (N, channels, height, width)."""
 
     name: str
@@ -42,7 +42,7 @@ class InputTensor(_Record, kw_only=True):
     colour_order: Literal["RGB", "BGR"]
 
 
-class Preprocessing(_Record, kw_only=True):
+class Preprocessing(_Record, frozen=True, kw_only=True):
     """From decoded pixels to the network's input.
 
     The short side becomes `resize_side` (the long side is cut to a whole number), the centre
@@ -58,7 +58,7 @@ class Preprocessing(_Record, kw_only=True):
     std: ThreeChannels
 
 
-class OutputTensor(_Record, kw_only=True):
+class OutputTensor(_Record, frozen=True, kw_only=True):
     """The network's output: float32 logits (N, class_count).
 
     `label_offset` is the logit of label 0: 1 for networks whose first class is a background class.
@@ -69,7 +69,7 @@ class OutputTensor(_Record, kw_only=True):
     label_offset: Annotated[int, Meta(ge=0)] = 0
 
 
-class PublishedAccuracy(_Record, kw_only=True):
+class PublishedAccuracy(_Record, frozen=True, kw_only=True):
     """An accuracy on the 50,000 ImageNet validation images as somebody else published it."""
 
     source: str
@@ -78,7 +78,7 @@ class PublishedAccuracy(_Record, kw_only=True):
     top5_percent: Percent
 
 
-class PublishedThroughput(_Record, kw_only=True):
+class PublishedThroughput(_Record, frozen=True, kw_only=True):
     """Images per second by batch size, as somebody else published them for one device."""
 
     device: str
@@ -87,7 +87,7 @@ class PublishedThroughput(_Record, kw_only=True):
     images_per_second: dict[Positive, float]
 
 
-class ModelRecord(_Record, kw_only=True):
+class ModelRecord(_Record, frozen=True, kw_only=True):
     """All that is known of one set of weights; see `docs/reference/model-record.md`."""
 
     schema_version: Literal[1]

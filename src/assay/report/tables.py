@@ -95,6 +95,15 @@ def make_throughput_table(rows: Sequence[ThroughputRow], record: ModelRecord) ->
     )
 
 
+def format_rate(images_per_second: float) -> str:
+    """Return images per second with two decimals, or none from 10,000 on.
+
+    >>> format_rate(1113.52), format_rate(322227.02)
+    ('1113.52', '322,227')
+    """
+    return f"{images_per_second:,.0f}" if images_per_second >= 10_000 else f"{images_per_second:.2f}"
+
+
 def _get_rate(row: ThroughputRow) -> float:
     return row.images_per_second.median
 
@@ -103,8 +112,8 @@ def _measured_cells(row: ThroughputRow, *, is_best: bool) -> tuple[str, ...]:
     values = row.images_per_second.values
     return (
         f"{row.batch_size}",
-        f"{_get_rate(row):.2f}{' *' if is_best else ''}",
-        f"{min(values):.1f}-{max(values):.1f}",
+        f"{format_rate(_get_rate(row))}{' *' if is_best else ''}",
+        f"{format_rate(min(values))}-{format_rate(max(values))}",
         f"{row.latency_ms.p50:.1f}",
         f"{row.latency_ms.p99:.1f}",
     )
@@ -115,7 +124,7 @@ def _published_cells(row: ThroughputRow, published: Iterable[PublishedThroughput
     for column in published:
         rate = column.images_per_second.get(row.batch_size)
         is_best = rate is not None and rate == max(column.images_per_second.values())
-        cells.append("" if rate is None else f"{rate:.2f}{' *' if is_best else ''}")
+        cells.append("" if rate is None else f"{format_rate(rate)}{' *' if is_best else ''}")
     return cells
 
 
@@ -159,7 +168,7 @@ def make_best_batch_table(rows: Sequence[ThroughputRow], record: ModelRecord) ->
             name,
             clock,
             f"{batch_size}",
-            f"{rate:.2f}",
+            format_rate(rate),
             f"{rate / base[3]:.2f}" if clock == base[1] else "other clock",
         )
         for name, clock, batch_size, rate in candidates

@@ -1,0 +1,97 @@
+"""What the command line prints, where, and what it does not import."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from assay import __version__
+from conftest import RunAssay
+
+HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "pyarrow", "numpy", "scipy", "PIL"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    script = (
+        "import sys\n"
+        "from assay.cli import main\n"
+        f"status = main({arguments!r})\n"
+        f"print(sorted({HEAVY!r} & set(sys.modules)), status, file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[] 0"
+
+
+def test_help_names_every_command_of_this_version(run_assay: RunAssay) -> None:
+    shown = run_assay("--help").stdout
+    for command in ("run", "demo", "export", "compile", "evaluate", "benchmark", "report", "fetch"):
+        assert f"│ {command} " in shown
+
+
+def test_version_is_the_packages(run_assay: RunAssay) -> None:
+    assert run_assay("--version").stdout.strip() == __version__
+
+
+@pytest.mark.parametrize("status", [0, 5])
+def test_json_is_one_document_on_stdout_also_on_failure(
+    run_assay: RunAssay, colour_onnx: Path, tmp_path: Path, status: int
+) -> None:
+    onnx_path = colour_onnx if status == 0 else tmp_path / "missing.onnx"
+    done = run_assay("compile", onnx_path, tmp_path / "compiled", "--json")
+    document = json.loads(done.stdout)
+    assert done.returncode == status
+    assert document["schema_version"] == 1
+    assert ("error" in document) == (status != 0)
+
+
+def test_a_usage_error_is_json_too(run_assay: RunAssay) -> None:
+    done = run_assay("run", "--no-such-option", "--json")
+    assert json.loads(done.stdout)["error"]["exit_status"] == 2
+
+
+def test_progress_goes_to_stderr_as_lines_where_it_is_no_terminal(
+    run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    run_assay("compile", colour_onnx, tmp_path / "compiled")
+    arguments = ["evaluate", tmp_path / "compiled", "--images", photographs]
+    done = run_assay(*arguments, "-o", tmp_path / "run")
+    assert "Evaluating: 12 of 12 images" in done.stderr
+    assert "Top-1" in done.stderr
+    assert "\r" not in done.stderr
+    assert "Evaluating" not in done.stdout
+    quiet = run_assay(*arguments, "-o", tmp_path / "quiet", "--quiet")
+    assert quiet.stderr == ""
+
+
+def test_lines_fit_in_80_columns(
+    run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    run_assay("compile", colour_onnx, tmp_path / "compiled", "--engine", "constant")
+    done = run_assay("benchmark", tmp_path / "compiled", "--images", photographs, "-o", "r", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+    assert "…" not in done.stdout
+
+
+def test_options_come_from_the_environment_and_from_assay_toml(
+    run_assay: RunAssay, colour_onnx: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "assay.toml").write_text('[compile]\nengine = "constant"\n')
+    done = run_assay("compile", colour_onnx, "a", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["compiled"]["engine"] == "constant"
+    done = run_assay(
+        "compile", colour_onnx, "b", "--json", cwd=tmp_path, env={"ASSAY_COMPILE_ENGINE": "openvino"}
+    )
+    assert json.loads(done.stdout)["compiled"]["engine"] == "openvino"
+
+
+def test_an_unknown_key_in_assay_toml_is_an_error(run_assay: RunAssay, tmp_path: Path) -> None:
+    (tmp_path / "assay.toml").write_text('[compile]\nengin = "constant"\n')
+    done = run_assay("compile", "m.onnx", "a", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "engin" in done.stderr
