@@ -26,7 +26,7 @@ SEED = 2026
 TRAINING_COUNT = 240
 HELD_OUT_COUNT = 160
 REMARK = (
-    "Demo: these images were drawn and these weights fitted to them on this machine. The accuracy says "
+    "Demo: images and weights are made up, drawn and fitted on this machine. The accuracy says "
     "nothing about ImageNet; the network, the conversion and the speed are real."
 )
 WEIGHTS_FILE = "demo_weights.pth"

@@ -1,0 +1,169 @@
+"""The chain from end to end, on real networks and real JPEGs, through the real command line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from assay.checkpoint.network import SEResNeXt50
+from assay.images.drawn_images import draw_labelled_images
+from conftest import RunAssay
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text())
+    return document
+
+
+def test_a_users_own_classifier_gives_torchs_logits_and_the_known_accuracy(
+    run_assay: RunAssay, golden: Path, lite0_toml: Path, tmp_path: Path
+) -> None:
+    onnx_path = golden / "efficientnet_lite0" / "model.onnx"
+    done = run_assay("compile", onnx_path, tmp_path / "lite0", "--engine", "openvino", "--model", lite0_toml)
+    assert done.returncode == 0, done.stderr
+    images = ["--images", golden / "images", "--labels", golden / "labels.txt"]
+    done = run_assay("evaluate", tmp_path / "lite0", *images, "--keep-logits", "-o", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    accuracy = read_json(tmp_path / "run" / "metrics.json")["accuracy"]
+    assert (accuracy["top1"]["hits"], accuracy["top5"]["hits"], accuracy["image_count"]) == (89, 96, 100)
+
+    rows = pq.read_table(tmp_path / "run" / "predictions" / "part-00000.parquet").to_pylist()
+    names = (golden / "efficientnet_lite0" / "names.txt").read_text().split()
+    logits = np.array([{row["name"]: row["logits"] for row in rows}[name] for name in map(add_suffix, names)])
+    expected = np.load(golden / "efficientnet_lite0" / "logits.npy")
+    assert np.abs(logits - expected).max() < 2e-3
+
+
+def add_suffix(name: str) -> str:
+    return name if name.endswith(".JPEG") else f"{name}.JPEG"
+
+
+@pytest.fixture(scope="module")
+def full_run(run_assay: RunAssay, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished `assay run` of the real network, with random weights, over six JPEGs."""
+    folder = tmp_path_factory.mktemp("full")
+    make_photographs(folder / "val")
+    torch.manual_seed(0)
+    torch.save(SEResNeXt50().state_dict(), folder / "weights.pth")
+    arguments = ["--weights", folder / "weights.pth", "--images", folder / "val", "--batch-size", "1,2"]
+    done = run_assay("run", *arguments, "-o", folder / "run", "--compare-with-torch")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def make_photographs(folder: Path) -> None:
+    draw_labelled_images(folder, folder.with_suffix(".txt"), image_count=6, seed=1)
+    for number, file in enumerate(sorted(folder.iterdir()), start=1):
+        file.rename(folder / f"ILSVRC2012_val_{number:08d}.JPEG")
+
+
+def test_run_writes_every_file_of_the_run_folder(full_run: Path) -> None:
+    names = {file.name for file in (full_run / "run").iterdir()}
+    assert names >= {
+        "manifest.json",
+        "metrics.json",
+        "benchmark.json",
+        "report.md",
+        "log.jsonl",
+        "predictions",
+    }
+
+
+def test_metrics_hold_counts_and_interval(full_run: Path) -> None:
+    metrics = read_json(full_run / "run" / "metrics.json")
+    assert metrics["schema_version"] == 1
+    assert metrics["accuracy"]["image_count"] == metrics["accuracy"]["scored_count"] == 6
+    low, high = metrics["accuracy"]["top1"]["interval_percent"]
+    assert 0 <= low <= metrics["accuracy"]["top1"]["percent"] <= high <= 100
+
+
+def test_the_compiled_model_says_what_torch_says(full_run: Path) -> None:
+    agreement = read_json(full_run / "run" / "metrics.json")["agreement"]
+    assert (agreement["image_count"], agreement["same_top1_count"]) == (6, 6)
+    parity = read_json(full_run / "run" / "manifest.json")["logit_parity"]
+    assert parity["image_count"] == parity["top1_agreement_count"] == 4
+    assert parity["max_difference"] < 1e-3
+
+
+def test_the_benchmark_holds_every_batch_size_and_every_raw_time(full_run: Path) -> None:
+    rows = read_json(full_run / "run" / "benchmark.json")["rows"]
+    assert [row["batch_size"] for row in rows] == [1, 2]
+    for row in rows:
+        assert row["clock"] == "call"
+        assert len(row["images_per_second"]["values"]) == len(row["call_ms"]) == 5
+        assert row["warm_up_ms"]
+
+
+def test_the_manifest_holds_the_hash_of_what_went_in(full_run: Path) -> None:
+    manifest = read_json(full_run / "run" / "manifest.json")
+    weights = full_run / "weights.pth"
+    assert manifest["status"] == "finished"
+    assert manifest["hashes"]["weights.pth"] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    onnx_path = full_run / "run" / "model.onnx"
+    assert manifest["hashes"]["model.onnx"] == hashlib.sha256(onnx_path.read_bytes()).hexdigest()
+
+
+def test_the_report_shows_measured_and_published_figures_apart(full_run: Path) -> None:
+    report = (full_run / "run" / "report.md").read_text()
+    assert "| Batch | Images/s | range | p50 ms | p99 ms | Ascend 310 | Ascend 310P | NVIDIA T4 |" in report
+    assert "786.26" in report
+    assert "not run here" in report
+    assert "no ratio between measured and published" in report
+    assert "Outlier: Ascend 310P at batch 32" in report
+
+
+def test_report_can_be_written_again_from_the_folder(full_run: Path, run_assay: RunAssay) -> None:
+    before = (full_run / "run" / "report.md").read_text()
+    (full_run / "run" / "report.md").unlink()
+    assert run_assay("report", full_run / "run").returncode == 0
+    assert (full_run / "run" / "report.md").read_text() == before
+
+
+@pytest.mark.parametrize("engine", ["openvino", "constant"])
+def test_an_onnx_file_runs_without_a_checkpoint(
+    run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path, engine: str
+) -> None:
+    arguments = ["--weights", colour_onnx, "--images", photographs, "--batch-size", "1", "--engine", engine]
+    done = run_assay("run", *arguments, "-o", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["accuracy"]["image_count"] == 12
+
+
+def test_predictions_do_not_depend_on_batch_and_shard_size(
+    run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    run_assay("compile", colour_onnx, tmp_path / "any")
+    run_assay("compile", colour_onnx, tmp_path / "of_5", "--batch-size", "5")
+    found = []
+    for number, (compiled, batch_size, shard_size) in enumerate(
+        [("any", 8, 1024), ("any", 1, 5), ("any", 5, 3), ("of_5", 5, 1024)]
+    ):
+        run = tmp_path / f"run{number}"
+        sizes = ["--batch-size", batch_size, "--shard-size", shard_size]
+        done = run_assay("evaluate", tmp_path / compiled, "--images", photographs, "-o", run, *sizes)
+        assert done.returncode == 0, done.stderr
+        rows = [
+            row for part in sorted((run / "predictions").iterdir()) for row in pq.read_table(part).to_pylist()
+        ]
+        found.append([(row["name"], row["label"], row["top_classes"]) for row in rows])
+    assert found[0] == found[1] == found[2] == found[3]
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_a_verified_result(run_assay: RunAssay, tmp_path: Path) -> None:
+    done = run_assay("demo", "-o", tmp_path / "demo")
+    assert done.returncode == 0, done.stderr
+    metrics = read_json(tmp_path / "demo" / "run" / "metrics.json")
+    assert metrics["accuracy"]["image_count"] == 160
+    assert 50 < metrics["accuracy"]["top1"]["percent"] < 95
+    assert metrics["agreement"]["same_top1_count"] == 160
+    assert "made up" in done.stdout
+    rows = read_json(tmp_path / "demo" / "run" / "benchmark.json")["rows"]
+    assert [row["batch_size"] for row in rows] == [1, 4, 8, 16, 32, 64]

@@ -1,0 +1,110 @@
+"""The run folder: what its manifest says when, and what it never touches."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.errors import BadImagesError, UsageError
+from assay.workflows.listener import SILENT
+from assay.workflows.run_folder import Mode, RunPlace, open_run_folder
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
+    return manifest
+
+
+def place(folder: Path, mode: Mode = "new") -> RunPlace:
+    return RunPlace(path=folder, mode=mode, arguments=("evaluate", "x"))
+
+
+def test_the_manifest_is_there_first_and_says_running(tmp_path: Path) -> None:
+    with open_run_folder(place(tmp_path / "run"), "m", "e", SILENT):
+        manifest = read_manifest(tmp_path / "run")
+    assert manifest["schema_version"] == 1
+    assert manifest["status"] == "running"
+    assert manifest["arguments"] == ["evaluate", "x"]
+    assert manifest["machine"]["packages"]["numpy"]
+
+
+def test_the_manifest_says_finished_at_the_end(tmp_path: Path) -> None:
+    with open_run_folder(place(tmp_path / "run"), "m", "e", SILENT):
+        pass
+    assert read_manifest(tmp_path / "run")["status"] == "finished"
+    assert read_manifest(tmp_path / "run")["finished"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "status", "error"),
+    [
+        (BadImagesError("no images there"), "failed", "no images there"),
+        (ZeroDivisionError("oh"), "failed", "ZeroDivisionError: oh"),
+        (KeyboardInterrupt(), "interrupted", ""),
+    ],
+)
+def test_the_manifest_says_how_else_it_ended(
+    tmp_path: Path, problem: BaseException, status: str, error: str
+) -> None:
+    with pytest.raises(type(problem)), open_run_folder(place(tmp_path / "run"), "m", "e", SILENT):
+        raise problem
+    manifest = read_manifest(tmp_path / "run")
+    assert (manifest["status"], manifest["error"]) == (status, error)
+
+
+def test_steps_are_logged_with_their_time(tmp_path: Path) -> None:
+    with open_run_folder(place(tmp_path / "run"), "m", "e", SILENT) as run:
+        run.announce("Compiling")
+    events = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [event["event"] for event in events] == ["Compiling", "finished"]
+    assert all(event["time"].startswith("20") for event in events)
+
+
+def test_a_folder_without_a_name_is_made_under_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_run_folder(RunPlace(), "net", "openvino", SILENT) as run:
+        pass
+    assert run.path.parent.name == "runs"
+    assert run.path.name.endswith("-net-openvino")
+
+
+def test_a_run_that_is_there_is_not_touched_without_a_word(tmp_path: Path) -> None:
+    with open_run_folder(place(tmp_path / "run"), "m", "e", SILENT):
+        pass
+    before = (tmp_path / "run" / "manifest.json").read_bytes()
+    with (
+        pytest.raises(UsageError, match="holds a run already"),
+        open_run_folder(place(tmp_path / "run"), "m", "e", SILENT),
+    ):
+        pass
+    assert (tmp_path / "run" / "manifest.json").read_bytes() == before
+
+
+def test_overwrite_deletes_the_old_results(tmp_path: Path) -> None:
+    with open_run_folder(place(tmp_path / "run"), "m", "e", SILENT):
+        (tmp_path / "run" / "metrics.json").write_text("{}")
+    with open_run_folder(place(tmp_path / "run", "overwrite"), "m", "e", SILENT):
+        assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("mode", ["new", "resume", "overwrite"])
+def test_a_folder_with_anything_else_is_refused_and_left(tmp_path: Path, mode: Mode) -> None:
+    (tmp_path / "thesis.tex").write_text("x")
+    with (
+        pytest.raises(UsageError, match=r"no run of assay: thesis\.tex"),
+        open_run_folder(place(tmp_path, mode), "m", "e", SILENT),
+    ):
+        pass
+    assert [file.name for file in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_what_a_killed_run_left_half_written_does_not_stop_its_resumption(tmp_path: Path) -> None:
+    with open_run_folder(place(tmp_path / "run"), "m", "e", SILENT):
+        pass
+    (tmp_path / "run" / ".metrics.json.4711.part").write_bytes(b"{")
+    with open_run_folder(place(tmp_path / "run", "resume"), "m", "e", SILENT):
+        pass
+    assert read_manifest(tmp_path / "run")["status"] == "finished"
