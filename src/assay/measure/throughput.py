@@ -19,6 +19,7 @@ from assay.engines.base import Session
 DEFAULT_BATCH_SIZES = (1, 4, 8, 16, 32, 64)
 MIN_REPEATS = 5
 OUTLIER_SHARE = 0.75
+UNSTEADY_SHARE = 0.1
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +192,16 @@ def compute_percentile(values: Sequence[float], percent: float) -> float:
     """
     rank = math.ceil(len(values) * percent / 100)
     return sorted(values)[max(rank, 1) - 1]
+
+
+def is_unsteady(images_per_second: Sequence[float]) -> bool:
+    """Return whether the repeats of one batch size lie further apart than 10 % of their median.
+
+    >>> is_unsteady([16.0, 16.2, 16.9]), is_unsteady([8.0, 16.2, 16.9])
+    (False, True)
+    """
+    spread = max(images_per_second) - min(images_per_second)
+    return spread > UNSTEADY_SHARE * statistics.median(images_per_second)
 
 
 def find_outliers(images_per_second: Mapping[int, float]) -> list[int]:

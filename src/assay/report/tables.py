@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from assay.measure.accuracy import Accuracy, TopKAccuracy
 from assay.measure.agreement import Agreement
-from assay.measure.throughput import ThroughputRow, find_outliers
+from assay.measure.throughput import ThroughputRow, find_outliers, is_unsteady
 from assay.models.record import ModelRecord, PublishedThroughput
 from assay.report.results_file import Manifest
 
@@ -147,6 +147,12 @@ def _make_throughput_notes(
         yield (
             "The call clock includes what the device clock leaves out (copies, queues, the host), so no "
             "ratio between measured and published figures is given."
+        )
+    unsteady = [str(row.batch_size) for row in rows if is_unsteady(row.images_per_second.values)]
+    if unsteady:
+        yield (
+            f"Unsteady: the repeats at batch {', '.join(unsteady)} differ by more than 10 %; something else "
+            "used the machine. Measure again when it is quiet."
         )
     measured = {row.batch_size: _get_rate(row) for row in rows}
     named = [("measured", measured), *((column.device, column.images_per_second) for column in published)]
