@@ -63,7 +63,7 @@ class BenchmarkOptions:
     Args:
         batch_sizes: Images in one call; each is measured.
         repeats: How often each batch size is measured, at least 5; the batch sizes take turns.
-        seconds: How long one repeat lasts at least; it holds at least one call of every caller.
+        seconds: How long one repeat lasts, about; it holds at least one call of every caller.
     """
 
     batch_sizes: tuple[int, ...] = DEFAULT_BATCH_SIZES
@@ -89,9 +89,10 @@ def measure_throughput(
 ) -> list[ThroughputRow]:
     """Return images per second and latency for every batch size.
 
-    `session.concurrency` threads call `Session.run` one call after the other; images per second are all
-    images of a repeat over the time from its start to the end of its last call. The batch sizes take
-    turns (1, 4, 8, …, 1, 4, 8, …), so that a slow spell of the machine meets all of them.
+    `session.concurrency` threads call `Session.run` one call after the other, all of them equally often, so
+    that none is left running alone at the end; images per second are all images of a repeat over the time
+    from its start to the end of its last call. The batch sizes take turns (1, 4, 8, …, 1, 4, 8, …), so that
+    a slow spell of the machine meets all of them.
 
     Args:
         session: What is measured.
@@ -106,11 +107,12 @@ def measure_throughput(
     if options.repeats < MIN_REPEATS or min(options.batch_sizes) < 1:
         raise ValueError(f"expected at least {MIN_REPEATS} repeats and batch sizes from 1, found {options}")
     batches = {size: _tile_images(images, size) for size in options.batch_sizes}
-    warm_ups = {size: _run_repeat(session, batch, 0).call_ms for size, batch in batches.items()}
+    warm_ups = {size: _warm_up(session, batch, options.seconds) for size, batch in batches.items()}
+    call_counts = {size: math.ceil(1000 * options.seconds / warm[-1]) for size, warm in warm_ups.items()}
     repeats: dict[int, list[_Repeat]] = {size: [] for size in batches}
     for _ in range(options.repeats):
         for size, batch in batches.items():
-            repeat = _run_repeat(session, batch, options.seconds)
+            repeat = _run_repeat(session, batch, call_counts[size])
             repeats[size].append(repeat)
             on_repeat(size, repeat.images_per_second)
     return [_make_row(session, name, size, repeats[size], warm_ups[size]) for size in batches]
@@ -127,26 +129,30 @@ def _tile_images(images: Images, batch_size: int) -> Images:
     return np.ascontiguousarray(np.tile(images, (copies, 1, 1, 1))[:batch_size])  # (batch_size, 3, H, W)
 
 
-def _run_repeat(session: Session, batch: Images, seconds: float) -> _Repeat:
-    """Run calls in all callers until `seconds` are over, at least one each."""
+def _warm_up(session: Session, batch: Images, seconds: float) -> tuple[float, ...]:
+    """Let every caller call once, again and again until about `seconds` are over; return the calls' times."""
+    call_ms: list[float] = []
+    while sum(call_ms) < 1000 * seconds * session.concurrency:
+        call_ms += _run_repeat(session, batch, 1).call_ms
+    return tuple(call_ms)
+
+
+def _run_repeat(session: Session, batch: Images, call_count: int) -> _Repeat:
+    """Let every caller call `call_count` times, all at once."""
     call_ms: list[float] = []
     errors: list[BaseException] = []
-    start = time.perf_counter()
 
-    def call_until_over() -> None:
+    def call_in_turn() -> None:
         try:
-            begin = time.perf_counter()
-            while True:
+            for _ in range(call_count):
+                begin = time.perf_counter()
                 session.run(batch)
-                end = time.perf_counter()
-                call_ms.append(1000 * (end - begin))
-                if end - start >= seconds:
-                    return
-                begin = end
+                call_ms.append(1000 * (time.perf_counter() - begin))
         except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
             errors.append(error)
 
-    callers = [threading.Thread(target=call_until_over) for _ in range(session.concurrency)]
+    callers = [threading.Thread(target=call_in_turn) for _ in range(session.concurrency)]
+    start = time.perf_counter()
     for caller in callers:
         caller.start()
     for caller in callers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from assay.report.results_file import Benchmark, Manifest, Metrics
@@ -14,13 +15,16 @@ from assay.report.tables import (
 )
 
 
+WIDTH = 80
+
+
 def summarise_run(
     folder: Path, manifest: Manifest, metrics: Metrics | None, benchmark: Benchmark | None
 ) -> list[str | Table]:
     """Return what a run found: accuracy, agreement, throughput, and where the files are."""
     items: list[str | Table] = []
     if manifest.remark:
-        items += [manifest.remark, ""]
+        items += [*textwrap.wrap(manifest.remark, WIDTH), ""]
     if manifest.model is not None:
         items.append(f"{manifest.model.name} on {manifest.engine} ({manifest.device}, {manifest.precision})")
     if metrics is not None:

@@ -25,7 +25,7 @@ class Table:
 def describe_topk(name: str, topk: TopKAccuracy, accuracy: Accuracy) -> str:
     """Return one line: counts first, then the percentage, then its interval.
 
-    Where images failed, the percentage without them follows.
+    Where images failed, the percentage of the scored ones follows.
     """
     low, high = topk.interval_percent
     line = (
@@ -33,7 +33,7 @@ def describe_topk(name: str, topk: TopKAccuracy, accuracy: Accuracy) -> str:
         f"(95 %: {low:.2f} to {high:.2f})"
     )
     if topk.percent_of_scored is not None:
-        line += f"; without {accuracy.failed_count:,} failed: {topk.percent_of_scored:.2f} %"
+        line += f"; of scored: {topk.percent_of_scored:.2f} %"
     return line
 
 
