@@ -192,7 +192,7 @@ def benchmark(*folders: Path, chosen: options.BenchmarkOptions = options.Benchma
 @app.command
 def report(
     *folders: Path,
-    chosen: options.ReportOptions = options.ReportOptions(),  # noqa: ARG001 - main reads --json
+    chosen: options.ReportOptions = options.ReportOptions(),  # noqa: ARG001 - main reads its --json
 ) -> Outcome:
     """Write report.md anew from what run folders hold.
 
@@ -251,12 +251,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line without the program's name; that of the process if None.
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in tokens
+    as_json = "--json" in tokens  # for usage errors; when the command is parsed, it says itself
     try:
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
         if command not in _COMMANDS:  # --help and --version print for themselves
             command(*bound.args, **bound.kwargs)
             return 0
+        as_json = any(getattr(value, "json", False) for value in bound.arguments.values())
         return _run_command(command, bound, as_json=as_json)
     except CycloptsError as error:
         return _show_error(UsageError(str(error), hint="assay --help, assay COMMAND --help"), as_json=as_json)
@@ -290,11 +291,11 @@ def _run_command(command: Callable[..., Outcome], bound: BoundArguments, *, as_j
 
 def _show_error(error: AssayError, *, as_json: bool, exit_status: int | None = None) -> int:
     """Show the message on stderr, as JSON on stdout too where that was asked for; return the exit status."""
-    from assay.terminal import write_document
-
     status = error.exit_status if exit_status is None else exit_status
     sys.stderr.write(f"assay: {error}\n")
     if as_json:
+        from assay.terminal import write_document
+
         problem = {"exit_status": status, "message": error.message, "hint": error.hint}
         write_document({"error": problem}, sys.stdout)
     return status

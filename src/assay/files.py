@@ -52,6 +52,7 @@ def write_folder_in_place_of(folder: Path) -> Iterator[Path]:
 
     A folder of that name is replaced only then. When the block raises, nothing has changed.
     """
+    folder = folder.resolve()  # a link stays, what it points to is replaced
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=PART_SUFFIX, dir=folder.parent))
     temporary.chmod(0o755)  # mkdtemp makes it private; the result is an ordinary folder
@@ -62,6 +63,15 @@ def write_folder_in_place_of(folder: Path) -> Iterator[Path]:
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def escape_name(name: str) -> str:
+    r"""Return a file's name or path with the bytes that are no UTF-8 escaped, so that it can be stored.
+
+    >>> print(escape_name("caf\udce9.jpg"))
+    caf\udce9.jpg
+    """
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def is_unfinished(name: str) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import threading
 import warnings
 from dataclasses import dataclass
 
@@ -18,6 +20,21 @@ MAX_PIXELS = 100_000_000
 _JPEG_MAGIC = b"\xff\xd8\xff"
 # What simplejpeg decodes as Pillow does, bit for bit; 4-component JPEGs come out different by 1.
 _EXACT_COLOURSPACES = frozenset({"Gray", "YCbCr", "RGB"})
+# No others are tried: some of Pillow's readers start other programs.
+_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+# What Pillow is known to raise on damaged files, besides its own UnidentifiedImageError.
+_PILLOW_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    MemoryError,
+    NotImplementedError,
+    LookupError,
+    OverflowError,
+    struct.error,
+)
+_WARNINGS_LOCK = threading.Lock()
 _CLIPPING_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 
 
@@ -47,41 +64,49 @@ def decode_image(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImag
         raise UndecodableImageError("empty file")
     if not encoded.startswith(_JPEG_MAGIC):
         return DecodedImage(pixels=_decode_with_pillow(encoded, max_pixels))
+    if not _is_exact_in_simplejpeg(encoded, max_pixels):
+        return DecodedImage(pixels=_decode_with_pillow(encoded, max_pixels))
     try:
-        pixels = _decode_with_simplejpeg(encoded, max_pixels)
+        pixels = simplejpeg.decode_jpeg(encoded, colorspace="RGB", fastdct=False, fastupsample=False)
     except ValueError as error:
         pixels = _decode_with_pillow(encoded, max_pixels)
         return DecodedImage(pixels=pixels, note=f"decoder warning: {error}")
-    return DecodedImage(pixels=_decode_with_pillow(encoded, max_pixels) if pixels is None else pixels)
+    return DecodedImage(pixels=pixels)  # (height, width, 3)
 
 
-def _decode_with_simplejpeg(encoded: bytes, max_pixels: int) -> Pixels | None:
-    """Return the pixels, or None for a JPEG that only Pillow decodes as Pillow does."""
-    height, width, colourspace, _ = simplejpeg.decode_jpeg_header(encoded)
+def _is_exact_in_simplejpeg(encoded: bytes, max_pixels: int) -> bool:
+    """Return whether simplejpeg decodes this JPEG as Pillow does."""
+    try:
+        height, width, colourspace, _ = simplejpeg.decode_jpeg_header(encoded)
+    except ValueError:  # damaged, or subsampled in a way it has no name for: Pillow decides
+        return False
     _check_size(width, height, max_pixels)
-    if colourspace not in _EXACT_COLOURSPACES:
-        return None
-    pixels: Pixels = simplejpeg.decode_jpeg(encoded, colorspace="RGB", fastdct=False, fastupsample=False)
-    return pixels  # (height, width, 3)
+    return colourspace in _EXACT_COLOURSPACES
 
 
 def _decode_with_pillow(encoded: bytes, max_pixels: int) -> Pixels:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # odd EXIF, large sizes: neither changes the pixels
-            picture = Image.open(io.BytesIO(encoded))
-            _check_size(picture.width, picture.height, max_pixels)
-            if picture.mode in _CLIPPING_MODES:
-                raise UndecodableImageError(
-                    f"unsupported pixel type {picture.mode}: conversion to 8 bits would clip it"
-                )
-            return np.asarray(picture.convert("RGB"))  # (height, width, 3)
+        picture = _open_quietly(encoded)
+        _check_size(picture.width, picture.height, max_pixels)
+        if picture.mode in _CLIPPING_MODES:
+            raise UndecodableImageError(
+                f"unsupported pixel type {picture.mode}: conversion to 8 bits would clip it"
+            )
+        picture.info.pop("transparency", None)  # alpha is dropped; converting it would only warn
+        return np.asarray(picture.convert("RGB"))  # (height, width, 3)
     except PIL.UnidentifiedImageError as error:
         raise UndecodableImageError(f"not an image: begins with {encoded[:16]!r}") from error
     except Image.DecompressionBombError as error:
         raise UndecodableImageError(str(error)) from error
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
+    except _PILLOW_ERRORS as error:
         raise UndecodableImageError(f"{error}".strip() or type(error).__name__) from error
+
+
+def _open_quietly(encoded: bytes) -> Image.Image:
+    """Return the opened picture; odd EXIF and large sizes warn, but change no pixel."""
+    with _WARNINGS_LOCK, warnings.catch_warnings():  # which changes the filters of all threads
+        warnings.simplefilter("ignore")
+        return Image.open(io.BytesIO(encoded), formats=_FORMATS)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

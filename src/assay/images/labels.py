@@ -95,7 +95,7 @@ def _read_lines(path: Path) -> list[str]:
         raise BadImagesError(
             f"label file {path} is not UTF-8 text (byte {error.start})", hint="save it as UTF-8"
         ) from error
-    return text.splitlines()
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def _parse_line(line: str, where: str, label_count: int) -> tuple[str, int]:
@@ -104,16 +104,19 @@ def _parse_line(line: str, where: str, label_count: int) -> tuple[str, int]:
         raise BadImagesError(f"{where}: expected `NAME index`, found {line.strip()[:60]!r}")
     name, text = fields[0].strip(), fields[1]
     if re.fullmatch(r"n\d{8}", text):
-        return name, _find_synset(text, where)
+        return name, _check_range(_find_synset(text, where), where, label_count)
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise BadImagesError(f"{where}: expected an index or a synset as label, found {text[:60]!r}")
-    label = int(text)
+    return name, _check_range(int(text), where, label_count)
+
+
+def _check_range(label: int, where: str, label_count: int) -> int:
     if label >= label_count:
         raise BadImagesError(
             f"{where}: label {label} is out of range: expected 0 to {label_count - 1}",
             hint="labels count from 0; a file that counts from 1 must be lowered by 1 first",
         )
-    return name, label
+    return label
 
 
 def _find_synset(synset: str, where: str) -> int:

@@ -45,11 +45,13 @@ class ImageIndex:
         form: The form the data set is held in, in words.
         label_source: Where the labels come from, in words.
         images: The images, in byte order of the name.
-        ignored: Names of files that are no images.
+        ignored: Relative paths of files that are not scored: no images, or beside the class folders.
+        class_count: How many classes the labels count, where that is known from their source.
     """
 
     form: str
     label_source: str
+    class_count: int | None
     images: tuple[LabelledImage, ...]
     ignored: tuple[str, ...] = ()
 
@@ -74,7 +76,9 @@ def index_images(path: Path, label_file: Path | None, label_count: int) -> Image
         raise BadImagesError(f"--images {path}: expected a folder of images, found {found}")
     synset_folders = sorted(name for name in _list_names(path) if _is_synset_folder(path / name))
     listed = list(_list_class_folders(path, synset_folders) if synset_folders else _list_folder(path, ""))
-    files = sorted((file for file in listed if _is_image_name(file[0])), key=_byte_order)
+    files = sorted(
+        (file for file in listed if _is_image(file[0], in_folders=bool(synset_folders))), key=_byte_order
+    )
     if not files:
         raise BadImagesError(
             f"--images {path}: no images there",
@@ -90,8 +94,9 @@ def index_images(path: Path, label_file: Path | None, label_count: int) -> Image
     return ImageIndex(
         form="a folder for each synset" if synset_folders else "one folder",
         label_source=label_source,
+        class_count=None if label_file else len(read_synsets()),
         images=images,
-        ignored=tuple(relative for relative, _ in listed if not _is_image_name(relative)),
+        ignored=tuple(sorted({relative for relative, _ in listed} - {relative for relative, _ in files})),
     )
 
 
@@ -106,8 +111,11 @@ def _is_synset_folder(path: Path) -> bool:
     return bool(_SYNSET.fullmatch(path.name)) and path.is_dir()
 
 
-def _is_image_name(relative_path: str) -> bool:
-    name = relative_path.rpartition("/")[2]
+def _is_image(relative_path: str, *, in_folders: bool) -> bool:
+    """Return whether a file is an image to score: by its suffix and, among class folders, its place."""
+    folder, _, name = relative_path.rpartition("/")
+    if in_folders and not folder:
+        return False
     # macOS leaves a "._NAME" beside every NAME on foreign file systems
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith("._")  # noqa: PTH122
 
@@ -135,7 +143,7 @@ def _list_class_folders(root: Path, synset_folders: list[str]) -> Iterator[tuple
         )
     for synset in synset_folders:
         yield from _list_folder(root, f"{synset}/")
-    yield from ((relative, size) for relative, size in _list_folder(root, "") if not _is_image_name(relative))
+    yield from _list_folder(root, "")
 
 
 def _byte_order(file: tuple[str, int]) -> tuple[bytes, bytes]:
@@ -168,12 +176,23 @@ def _make_image(
     )
 
 
-def require_labels(index: ImageIndex, path: Path) -> None:
-    """Refuse images of which not one has a label: they cannot be scored.
+def require_labels(index: ImageIndex, path: Path, label_count: int) -> None:
+    """Refuse images that cannot be scored: without any label, or with labels of other classes.
+
+    Args:
+        index: The images.
+        path: Where they are.
+        label_count: Number of classes of the model.
 
     Raises:
-        BadImagesError: No image has a label.
+        BadImagesError: No image has a label, or the labels are ImageNet's and the model has other classes.
     """
+    if index.class_count not in (None, label_count):
+        raise BadImagesError(
+            f"--images {path}: the labels ({index.label_source}) are of {index.class_count} classes, "
+            f"the model has {label_count}",
+            hint="give --labels FILE with lines `NAME index`",
+        )
     if all(image.label is None for image in index.images):
         raise BadImagesError(
             f"--images {path}: no labels: {index.images[0].name} is no ImageNet validation image's name",

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.arrays import Logits
+from assay.files import escape_name
 from assay.images.batches import OK, PreprocessedImage
 
 TOP_K = 5
@@ -62,7 +63,13 @@ def make_predictions(
         batch: All images of the batch, those that failed to decode among them.
         logits: float32 (N, classes), one row for each image that did not fail, in order.
         keep_logits: Whether a prediction carries all its logits.
+
+    Raises:
+        ValueError: Another number of rows.
     """
+    expected = sum(preprocessed.image is not None for preprocessed in batch)
+    if len(logits) != expected:
+        raise ValueError(f"expected a row of logits for each of {expected} images, found {len(logits)}")
     top_classes = rank_top_classes(logits)  # (N, 5)
     top_logits = np.take_along_axis(logits, top_classes, axis=1)  # (N, 5)
     finite = [bool(np.isfinite(row).all()) for row in logits]
@@ -75,8 +82,8 @@ def make_predictions(
             continue
         predictions.append(
             Prediction(
-                name=preprocessed.source.name,
-                relative_path=preprocessed.source.relative_path,
+                name=escape_name(preprocessed.source.name),
+                relative_path=escape_name(preprocessed.source.relative_path),
                 label=preprocessed.source.label,
                 status=OK if preprocessed.source.label is not None else NO_LABEL,
                 note=preprocessed.note,
@@ -90,8 +97,8 @@ def make_predictions(
 
 def _make_failure(preprocessed: PreprocessedImage) -> Prediction:
     return Prediction(
-        name=preprocessed.source.name,
-        relative_path=preprocessed.source.relative_path,
+        name=escape_name(preprocessed.source.name),
+        relative_path=escape_name(preprocessed.source.relative_path),
         label=preprocessed.source.label,
         status=preprocessed.status if preprocessed.image is None else NON_FINITE,
         note=preprocessed.note,

@@ -75,20 +75,15 @@ def compute_fingerprint(
     return sha256.hexdigest()
 
 
-def write_shard(path: Path, predictions: Sequence[Prediction], fingerprint: str) -> None:
+def write_shard(
+    path: Path, predictions: Sequence[Prediction], fingerprint: str, *, keep_logits: bool = False
+) -> None:
     """Write one shard's predictions, whole or not at all, with the run's fingerprint in its metadata."""
-    schema = _SCHEMA.append(_LOGITS_FIELD) if any(p.logits is not None for p in predictions) else _SCHEMA
-    columns = [[_get_value(row, name) for row in predictions] for name in schema.names]
+    schema = _SCHEMA.append(_LOGITS_FIELD) if keep_logits else _SCHEMA
+    columns = [[getattr(row, name) for row in predictions] for name in schema.names]
     table = pyarrow.table(columns, schema=schema.with_metadata({_FINGERPRINT_KEY: fingerprint}))
     with write_in_place_of(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
-
-
-def _get_value(prediction: Prediction, name: str) -> object:
-    value = getattr(prediction, name)
-    if isinstance(value, str):  # names may hold bytes that are no UTF-8
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
-    return value
 
 
 def read_shard(path: Path) -> list[Prediction]:

@@ -108,7 +108,7 @@ def measure_throughput(
         raise ValueError(f"expected at least {MIN_REPEATS} repeats and batch sizes from 1, found {options}")
     batches = {size: _tile_images(images, size) for size in options.batch_sizes}
     warm_ups = {size: _warm_up(session, batch, options.seconds) for size, batch in batches.items()}
-    call_counts = {size: math.ceil(1000 * options.seconds / warm[-1]) for size, warm in warm_ups.items()}
+    call_counts = {size: _count_calls(warm_ups[size], options.seconds) for size in batches}
     repeats: dict[int, list[_Repeat]] = {size: [] for size in batches}
     for _ in range(options.repeats):
         for size, batch in batches.items():
@@ -130,11 +130,19 @@ def _tile_images(images: Images, batch_size: int) -> Images:
 
 
 def _warm_up(session: Session, batch: Images, seconds: float) -> tuple[float, ...]:
-    """Let every caller call once, again and again until about `seconds` are over; return the calls' times."""
+    """Run repeats of ever more calls, the first of one, until `seconds` are over; return the calls' times."""
+    start = time.perf_counter()
     call_ms: list[float] = []
-    while sum(call_ms) < 1000 * seconds * session.concurrency:
-        call_ms += _run_repeat(session, batch, 1).call_ms
+    call_count = 1
+    while not call_ms or time.perf_counter() - start < seconds:
+        call_ms += _run_repeat(session, batch, call_count).call_ms
+        call_count *= 2
     return tuple(call_ms)
+
+
+def _count_calls(warm_up_ms: tuple[float, ...], seconds: float) -> int:
+    """Return how many calls of one caller take about `seconds`, at least 1."""
+    return max(1, math.ceil(1000 * seconds / max(statistics.median(warm_up_ms), 1e-6)))
 
 
 def _run_repeat(session: Session, batch: Images, call_count: int) -> _Repeat:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +15,7 @@ from assay.errors import BadModelError
 
 ONNX_ONLY = "onnx only"
 Positive = Annotated[int, Meta(ge=1)]
+Rate = Annotated[float, Meta(gt=0)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 ThreeChannels = Annotated[tuple[float, ...], Meta(min_length=3, max_length=3)]
 
@@ -84,7 +86,7 @@ class PublishedThroughput(_Record, frozen=True, kw_only=True):
     device: str
     source: str
     clock: Literal["device", "call", "pipeline"]
-    images_per_second: dict[Positive, float]
+    images_per_second: Annotated[dict[Positive, Rate], Meta(min_length=1)]
 
 
 class ModelRecord(_Record, frozen=True, kw_only=True):
@@ -113,8 +115,13 @@ class ModelRecord(_Record, frozen=True, kw_only=True):
             raise ValueError(msg)
         if crop > self.preprocessing.resize_side:
             raise ValueError("preprocessing.crop_size is larger than preprocessing.resize_side")
-        if 0 in self.preprocessing.std:
+        preprocessing = self.preprocessing
+        if 0 in preprocessing.std:
             raise ValueError("preprocessing.std holds a 0")
+        rates = (rate for column in self.published_throughput for rate in column.images_per_second.values())
+        numbers = (*preprocessing.mean, *preprocessing.std, preprocessing.pixel_scale, *rates)
+        if not all(math.isfinite(number) for number in numbers):
+            raise ValueError("a number is infinite or not a number")
         if self.output.label_offset >= self.output.class_count:
             raise ValueError("output.label_offset is not below output.class_count")
 

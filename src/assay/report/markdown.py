@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from assay.report.results_file import Benchmark, Manifest, Metrics
@@ -10,12 +11,11 @@ from assay.report.tables import (
     describe_agreement,
     describe_topk,
     make_accuracy_table,
-    make_best_batch_table,
     make_failure_table,
     make_hash_table,
     make_machine_table,
-    make_throughput_table,
 )
+from assay.report.throughput_tables import make_best_batch_table, make_throughput_tables
 
 
 def render_report(manifest: Manifest, metrics: Metrics | None, benchmark: Benchmark | None) -> str:
@@ -38,7 +38,8 @@ def _render_lines(manifest: Manifest, metrics: Metrics | None, benchmark: Benchm
     else:
         yield from ("## Accuracy", "", "Not run.", "")
     if benchmark is not None and manifest.model is not None:
-        yield from render_table(make_throughput_table(benchmark.rows, manifest.model))
+        for table in make_throughput_tables(benchmark.rows, manifest.model):
+            yield from render_table(table)
         yield from render_table(make_best_batch_table(benchmark.rows, manifest.model))
     else:
         yield from ("## Throughput", "", "Not run.", "")
@@ -82,5 +83,9 @@ def render_table(table: Table) -> Iterator[str]:
 
 
 def _render_row(cells: tuple[str, ...]) -> str:
-    escaped = (cell.replace("|", "\\|").replace("\n", " ").replace("*", "\\*") for cell in cells)
-    return f"| {' | '.join(escaped)} |"
+    return f"| {' | '.join(_escape(cell) for cell in cells)} |"
+
+
+def _escape(cell: str) -> str:
+    """Return the text so that Markdown shows it as it is."""
+    return re.sub(r"([\\|*<])", r"\\\1", cell.replace("\n", " "))

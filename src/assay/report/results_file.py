@@ -10,7 +10,7 @@ import msgspec
 from assay import __version__
 from assay.convert.parity import LogitParity
 from assay.errors import BadInputError
-from assay.files import write_file
+from assay.files import escape_name, write_file
 from assay.images.pixel_check import PixelCheck
 from assay.measure.accuracy import Accuracy, ClassAccuracy
 from assay.measure.agreement import Agreement
@@ -20,6 +20,10 @@ from assay.models.record import ModelRecord
 
 # Schema version 1: the first.
 SCHEMA_VERSION = 1
+
+
+class _Versioned(msgspec.Struct, frozen=True):
+    schema_version: int
 
 
 class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,8 +95,22 @@ def write_result(run_folder: Path, result: Manifest | Metrics | Benchmark) -> Pa
 
 
 def encode_json(value: object) -> bytes:
-    """Return the value as indented JSON with a newline at the end."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+    """Return the value as indented JSON with a newline at the end; bytes that are no UTF-8 are escaped."""
+    try:
+        encoded = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # a path, say
+        encoded = msgspec.json.encode(_escape(msgspec.to_builtins(value)))
+    return msgspec.json.format(encoded, indent=2) + b"\n"
+
+
+def _escape(value: object) -> object:
+    if isinstance(value, str):
+        return escape_name(value)
+    if isinstance(value, dict):
+        return {_escape(key): _escape(content) for key, content in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_escape(content) for content in value]
+    return value
 
 
 def read_result(run_folder: Path, kind: type[ResultFile]) -> ResultFile | None:
@@ -105,14 +123,15 @@ def read_result(run_folder: Path, kind: type[ResultFile]) -> ResultFile | None:
     if not path.exists():
         return None
     try:
-        result = msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError) as error:
+        text = path.read_bytes()
+        version = msgspec.json.decode(text, type=_Versioned).schema_version
+        if version == SCHEMA_VERSION:
+            return msgspec.json.decode(text, type=kind)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInputError(
             f"{path} cannot be read: {error}", hint="run it again with --overwrite"
         ) from error
-    if result.schema_version != SCHEMA_VERSION:
-        raise BadInputError(
-            f"{path} has schema version {result.schema_version}; this assay reads {SCHEMA_VERSION}",
-            hint="read it with the assay that wrote it, or run it again",
-        )
-    return result
+    raise BadInputError(
+        f"{path} has schema version {version}; this assay reads {SCHEMA_VERSION}",
+        hint="read it with the assay that wrote it, or run it again",
+    )

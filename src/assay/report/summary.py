@@ -11,9 +11,8 @@ from assay.report.tables import (
     describe_agreement,
     describe_topk,
     make_failure_table,
-    make_throughput_table,
 )
-
+from assay.report.throughput_tables import make_throughput_tables
 
 WIDTH = 80
 
@@ -35,7 +34,7 @@ def summarise_run(
         if metrics.accuracy.failures:
             items.append(make_failure_table(metrics.accuracy))
     if benchmark is not None and manifest.model is not None:
-        items += [make_throughput_table(benchmark.rows, manifest.model), ""]
+        items += [*make_throughput_tables(benchmark.rows, manifest.model), ""]
     names = sorted(file.name for file in folder.iterdir() if file.suffix in {".json", ".md"})
     items.append(f"{folder}/: {', '.join(names)}")
     return items

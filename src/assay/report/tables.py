@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from assay.measure.accuracy import Accuracy, TopKAccuracy
 from assay.measure.agreement import Agreement
-from assay.measure.throughput import ThroughputRow, find_outliers, is_unsteady
-from assay.models.record import ModelRecord, PublishedThroughput
+from assay.models.record import ModelRecord
 from assay.report.results_file import Manifest
 
 
@@ -76,115 +74,6 @@ def make_failure_table(accuracy: Accuracy) -> Table:
     """Return how many images failed for each reason."""
     rows = tuple((reason, f"{count:,}") for reason, count in accuracy.failures.items())
     return Table(title="Failed images", header=("Reason", "Images"), rows=rows)
-
-
-def make_throughput_table(rows: Sequence[ThroughputRow], record: ModelRecord) -> Table:
-    """Return images per second by batch size: measured, and published for other devices.
-
-    Measured rows of several compiled models stand below one another.
-    """
-    published = record.published_throughput
-    devices = [column.device for column in published]
-    best = max(rows, key=_get_rate)
-    cells = [(*_measured_cells(row, is_best=row is best), *_published_cells(row, published)) for row in rows]
-    return Table(
-        title="Throughput",
-        header=("Batch", "Images/s", "range", "p50 ms", "p99 ms", *devices),
-        rows=tuple(cells),
-        notes=tuple(_make_throughput_notes(rows, published)),
-    )
-
-
-def format_rate(images_per_second: float) -> str:
-    """Return images per second with two decimals, or none from 10,000 on.
-
-    >>> format_rate(1113.52), format_rate(322227.02)
-    ('1113.52', '322,227')
-    """
-    return f"{images_per_second:,.0f}" if images_per_second >= 10_000 else f"{images_per_second:.2f}"
-
-
-def _get_rate(row: ThroughputRow) -> float:
-    return row.images_per_second.median
-
-
-def _measured_cells(row: ThroughputRow, *, is_best: bool) -> tuple[str, ...]:
-    values = row.images_per_second.values
-    return (
-        f"{row.batch_size}",
-        f"{format_rate(_get_rate(row))}{' *' if is_best else ''}",
-        f"{format_rate(min(values))}-{format_rate(max(values))}",
-        f"{row.latency_ms.p50:.1f}",
-        f"{row.latency_ms.p99:.1f}",
-    )
-
-
-def _published_cells(row: ThroughputRow, published: Iterable[PublishedThroughput]) -> list[str]:
-    cells = []
-    for column in published:
-        rate = column.images_per_second.get(row.batch_size)
-        is_best = rate is not None and rate == max(column.images_per_second.values())
-        cells.append("" if rate is None else f"{format_rate(rate)}{' *' if is_best else ''}")
-    return cells
-
-
-def _make_throughput_notes(
-    rows: Sequence[ThroughputRow], published: Sequence[PublishedThroughput]
-) -> Iterable[str]:
-    first = rows[0]
-    yield (
-        f"Images/s: median of {len(first.images_per_second.values)} repeats, {first.engine} on "
-        f"{first.device}, {first.precision}, {first.clock} clock, {first.caller_count} callers at once. "
-        "* marks the best batch."
-    )
-    sources: dict[tuple[str, str], list[str]] = {}
-    for column in published:
-        sources.setdefault((column.clock, column.source), []).append(column.device)
-    for (clock, source), devices in sources.items():
-        yield f"{', '.join(devices)}: as published, {clock} clock; not run here. Source: {source}."
-    clocks = {column.clock for column in published}
-    if published and clocks != {first.clock}:
-        yield (
-            "The call clock includes what the device clock leaves out (copies, queues, the host), so no "
-            "ratio between measured and published figures is given."
-        )
-    unsteady = [str(row.batch_size) for row in rows if is_unsteady(row.images_per_second.values)]
-    if unsteady:
-        yield (
-            f"Unsteady: the repeats at batch {', '.join(unsteady)} differ by more than 10 %; something else "
-            "used the machine. Measure again when it is quiet."
-        )
-    measured = {row.batch_size: _get_rate(row) for row in rows}
-    named = [("measured", measured), *((column.device, column.images_per_second) for column in published)]
-    for name, rates in named:
-        for batch_size in find_outliers(rates):
-            yield f"Outlier: {name} at batch {batch_size} lies far below both neighbours; do not rely on it."
-
-
-def make_best_batch_table(rows: Sequence[ThroughputRow], record: ModelRecord) -> Table:
-    """Return each device's best batch, and its ratio to the first published device on the same clock."""
-    best = max(rows, key=_get_rate)
-    candidates = [(f"measured: {best.engine} on {best.device}", best.clock, best.batch_size, _get_rate(best))]
-    for column in record.published_throughput:
-        batch_size, rate = max(column.images_per_second.items(), key=lambda item: item[1])
-        candidates.append((f"published: {column.device}", column.clock, batch_size, rate))
-    base = candidates[1] if len(candidates) > 1 else candidates[0]
-    cells = [
-        (
-            name,
-            clock,
-            f"{batch_size}",
-            format_rate(rate),
-            f"{rate / base[3]:.2f}" if clock == base[1] else "other clock",
-        )
-        for name, clock, batch_size, rate in candidates
-    ]
-    base_name = base[0].removeprefix("published: ")
-    return Table(
-        title="Best batch",
-        header=("Device", "Clock", "Batch", "Images/s", f"of {base_name}"),
-        rows=tuple(cells),
-    )
 
 
 def make_machine_table(manifest: Manifest) -> Table:

@@ -137,7 +137,8 @@ def _predict(
         total = sum(len(shard.images) for shard in missing)
         on_batch = _report_progress("Evaluating", total, record.output.label_offset, run)
         for shard, predictions in predict_shards(session, missing, record, pipeline, on_batch):
-            write_shard(folder / shard.file_name, predictions, fingerprint)
+            path = folder / shard.file_name
+            write_shard(path, predictions, fingerprint, keep_logits=options.keep_logits)
     finally:
         session.close()
     expected = {shard.file_name for shard in shards}

@@ -73,7 +73,7 @@ def run_all(request: FullRun, place: RunPlace, listener: Listener = SILENT) -> R
     record = read_model_record(request.model)
     find_engine(request.engine)  # an unknown one is refused before any work
     index = index_images(request.images, request.labels, record.label_count)
-    require_labels(index, request.images)
+    require_labels(index, request.images, record.label_count)
     with open_run_folder(place, record.name, request.engine, listener) as run:
         run.manifest.remark = request.remark
         onnx_path = _export(request, record, index, run)

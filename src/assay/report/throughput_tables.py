@@ -1,0 +1,127 @@
+"""The report's tables of speed: measured and published figures side by side, never mixed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from assay.measure.throughput import ThroughputRow, find_outliers, is_unsteady
+from assay.models.record import ModelRecord, PublishedThroughput
+from assay.report.tables import Table
+
+BEST = " *"
+
+
+def make_throughput_tables(rows: Iterable[ThroughputRow], record: ModelRecord) -> list[Table]:
+    """Return a table for each compiled model: images per second by batch size, measured and published."""
+    by_model: dict[str, list[ThroughputRow]] = {}
+    for row in rows:
+        by_model.setdefault(f"{row.engine} on {row.device}, {row.precision}", []).append(row)
+    return [_make_table(name, model_rows, record) for name, model_rows in by_model.items()]
+
+
+def _make_table(name: str, rows: Sequence[ThroughputRow], record: ModelRecord) -> Table:
+    published = record.published_throughput
+    best = max(rows, key=_get_rate)
+    return Table(
+        title=f"Throughput: {name}",
+        header=("Batch", "Images/s", "range", "p50 ms", "p99 ms", *(column.device for column in published)),
+        rows=tuple(
+            (*_measured_cells(row, is_best=row is best), *_published_cells(row, published)) for row in rows
+        ),
+        notes=tuple(_make_notes(rows, published)),
+    )
+
+
+def format_rate(images_per_second: float) -> str:
+    """Return measured images per second in at most seven characters.
+
+    >>> format_rate(17.9134), format_rate(322227.02), format_rate(2_250_000)
+    ('17.91', '322,227', '2.25M')
+    """
+    if images_per_second >= 1_000_000:
+        return f"{images_per_second / 1_000_000:.2f}M"
+    return f"{images_per_second:,.0f}" if images_per_second >= 10_000 else f"{images_per_second:.2f}"
+
+
+def _get_rate(row: ThroughputRow) -> float:
+    return row.images_per_second.median
+
+
+def _measured_cells(row: ThroughputRow, *, is_best: bool) -> tuple[str, ...]:
+    values = row.images_per_second.values
+    return (
+        f"{row.batch_size}",
+        f"{format_rate(_get_rate(row))}{BEST if is_best else ''}",
+        f"{format_rate(min(values))}-{format_rate(max(values))}",
+        f"{row.latency_ms.p50:.1f}",
+        f"{row.latency_ms.p99:.1f}",
+    )
+
+
+def _published_cells(row: ThroughputRow, published: Iterable[PublishedThroughput]) -> list[str]:
+    cells = []
+    for column in published:
+        rate = column.images_per_second.get(row.batch_size)
+        is_best = rate is not None and rate == max(column.images_per_second.values())
+        cells.append("" if rate is None else f"{rate}{BEST if is_best else ''}")  # the digits as published
+    return cells
+
+
+def _make_notes(rows: Sequence[ThroughputRow], published: Sequence[PublishedThroughput]) -> Iterable[str]:
+    first = rows[0]
+    yield (
+        f"Images/s: median of {len(first.images_per_second.values)} repeats, {first.engine} on "
+        f"{first.device}, {first.precision}, {first.clock} clock, {first.caller_count} callers at once; "
+        "range: lowest to highest repeat. * marks the best batch."
+    )
+    yield from _note_sources(first, published)
+    unsteady = [str(row.batch_size) for row in rows if is_unsteady(row.images_per_second.values)]
+    if unsteady:
+        yield (
+            f"Unsteady: the repeats at batch {', '.join(unsteady)} differ by more than 10 %; something else "
+            "used the machine. Measure again when it is quiet."
+        )
+    measured = {row.batch_size: _get_rate(row) for row in rows}
+    named = [("measured", measured), *((column.device, column.images_per_second) for column in published)]
+    for name, rates in named:
+        for batch_size in find_outliers(rates):
+            yield f"Outlier: {name} at batch {batch_size} lies far below both neighbours; do not rely on it."
+
+
+def _note_sources(measured: ThroughputRow, published: Sequence[PublishedThroughput]) -> Iterable[str]:
+    devices: dict[tuple[str, str], list[str]] = {}
+    for column in published:
+        devices.setdefault((column.clock, column.source), []).append(column.device)
+    for (clock, source), names in devices.items():
+        yield f"{', '.join(names)}: as published, {clock} clock; not run here. Source: {source}."
+    others = sorted({clock for clock, _ in devices} - {measured.clock})
+    if others:
+        yield (
+            f"The {measured.clock} clock and the {' and '.join(others)} clock count different things: "
+            "copies, queues, the host. So no ratio between measured and published figures is given."
+        )
+
+
+def make_best_batch_table(rows: Sequence[ThroughputRow], record: ModelRecord) -> Table:
+    """Return each device's best batch, and its ratio to the first published device on the same clock."""
+    best = max(rows, key=_get_rate)
+    measured = f"measured: {best.engine} on {best.device}, {best.precision}"
+    candidates = [(measured, best.clock, best.batch_size, _get_rate(best), format_rate(_get_rate(best)))]
+    for column in record.published_throughput:
+        batch_size, rate = max(column.images_per_second.items(), key=lambda item: item[1])
+        candidates.append((f"published: {column.device}", column.clock, batch_size, rate, f"{rate}"))
+    base_name, base_clock, _, base_rate, _ = candidates[min(1, len(candidates) - 1)]
+    return Table(
+        title="Best batch",
+        header=("Device", "Clock", "Batch", "Images/s", f"of {base_name.removeprefix('published: ')}"),
+        rows=tuple(
+            (
+                name,
+                clock,
+                f"{size}",
+                text,
+                f"{rate / base_rate:.2f}" if clock == base_clock else "other clock",
+            )
+            for name, clock, size, rate, text in candidates
+        ),
+    )

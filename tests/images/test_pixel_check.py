@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from assay.images import pixel_check
+from assay.images.pixel_check import EXPECTED_SHA256, check_pixels
+
+
+def test_pillow_and_simplejpeg_compute_the_verified_pixels_here() -> None:
+    # The same installation reproduces golden/prep_bin.sha256; see test_normalise.py.
+    assert check_pixels().differing == ()
+
+
+def test_the_check_covers_grey_and_the_common_subsamplings() -> None:
+    assert sorted(EXPECTED_SHA256) == ["420.jpeg", "422.jpeg", "444.jpeg", "grey.jpeg"]
+
+
+@pytest.mark.parametrize(
+    ("place", "differing"),
+    [
+        (0, ("422.jpeg decoded by Pillow", "422.jpeg decoded by simplejpeg")),
+        (1, ("422.jpeg resized, bilinear",)),
+        (2, ("422.jpeg resized, bicubic",)),
+    ],
+)
+def test_other_pixels_are_named(
+    place: int, differing: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashes = list(EXPECTED_SHA256["422.jpeg"])
+    hashes[place] = "0" * 16
+    monkeypatch.setitem(pixel_check.EXPECTED_SHA256, "422.jpeg", (hashes[0], hashes[1], hashes[2]))
+    assert check_pixels().differing == differing
+
+
+def test_the_libraries_are_named_with_their_versions() -> None:
+    check = check_pixels()
+    assert check.pillow_jpeg.startswith("libjpeg")
+    assert all(any(map(str.isdigit, text)) for text in (check.pillow, check.pillow_jpeg, check.simplejpeg))

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from assay.errors import BadInputError
+from assay.images.sources import LabelledImage
+from assay.inference.predictions import Prediction
+from assay.inference.shards import compute_fingerprint, cut_shards, has_shard, read_shard, write_shard
+
+MakeSource = Callable[..., LabelledImage]
+PREDICTION = Prediction(
+    name="a.JPEG",
+    relative_path="n01440764/a.JPEG",
+    label=7,
+    status="ok",
+    note="odd",
+    top_classes=(7, 1, 2, 3, 4),
+    top_logits=(5.5, 4.5, 3.5, 2.5, 1.5),
+)
+FAILED = Prediction(name="b", relative_path="b", label=None, status="not decodable: empty file")
+FLOATS = st.floats(width=32, allow_nan=False)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+PREDICTIONS = st.builds(
+    Prediction,
+    name=TEXT,
+    relative_path=TEXT,
+    label=st.none() | st.integers(0, 2**31 - 1),
+    status=TEXT,
+    note=TEXT,
+    top_classes=st.lists(st.integers(0, 2**31 - 1), max_size=5).map(tuple),
+    top_logits=st.lists(FLOATS, max_size=5).map(tuple),
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(predictions=st.lists(PREDICTIONS, max_size=5))
+def test_what_is_written_is_read_back(
+    predictions: list[Prediction], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("shard") / "part-00000.parquet"
+    write_shard(path, predictions, "fingerprint")
+    assert read_shard(path) == predictions
+    assert has_shard(path, "fingerprint")
+
+
+def test_kept_logits_are_read_back_bit_for_bit(tmp_path: Path) -> None:
+    logits = np.array([1 / 3, -0.0, 1e-42, 3e38], dtype=np.float32)
+    path = tmp_path / "part-00000.parquet"
+    write_shard(
+        path, [dataclasses.replace(PREDICTION, logits=logits), FAILED], "fingerprint", keep_logits=True
+    )
+    kept, failed = read_shard(path)
+    assert kept.logits is not None
+    assert kept.logits.dtype == np.float32
+    assert kept.logits.tobytes() == logits.tobytes()
+    assert failed.logits is None
+
+
+def test_the_columns_are_those_that_others_read(tmp_path: Path) -> None:
+    path = tmp_path / "part-00000.parquet"
+    write_shard(path, [PREDICTION, FAILED], "fingerprint")
+    schema = pq.read_schema(path)
+    types = {name: schema.field(name).type for name in schema.names}
+    assert types["name"] == types["status"] == pyarrow.string()
+    assert types["label"] == pyarrow.int32()
+    assert pyarrow.types.is_list(types["top_classes"])
+    assert types["top_classes"].value_type == pyarrow.int32()
+    assert pyarrow.types.is_list(types["top_logits"])
+    assert types["top_logits"].value_type == pyarrow.float32()
+    assert "logits" not in types
+    assert pq.read_table(path).column("top_classes").to_pylist() == [[7, 1, 2, 3, 4], []]
+
+
+def test_the_column_of_kept_logits_is_float32_even_where_every_image_failed(tmp_path: Path) -> None:
+    path = tmp_path / "part-00000.parquet"
+    write_shard(path, [FAILED], "fingerprint", keep_logits=True)
+    assert pq.read_schema(path).field("logits").type.value_type == pyarrow.float32()
+
+
+def test_a_shard_that_is_missing_or_of_another_run_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "part-00000.parquet"
+    assert not has_shard(path, "fingerprint")
+    write_shard(path, [PREDICTION], "another fingerprint")
+    assert not has_shard(path, "fingerprint")
+
+
+def test_a_parquet_file_of_somebody_else_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "part-00000.parquet"
+    pq.write_table(pyarrow.table({"name": ["a"]}), path)
+    assert not has_shard(path, "fingerprint")
+    with pytest.raises(BadInputError, match=r"part-00000\.parquet cannot be read"):
+        read_shard(path)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.3, 0.7, 0.99])
+def test_a_torn_shard_is_not_there(tmp_path: Path, kept: float) -> None:
+    path = tmp_path / "part-00000.parquet"
+    write_shard(path, [PREDICTION] * 50, "fingerprint")
+    encoded = path.read_bytes()
+    path.write_bytes(encoded[: int(kept * len(encoded))])
+    assert not has_shard(path, "fingerprint")
+    with pytest.raises(BadInputError, match="cannot be read"):
+        read_shard(path)
+
+
+def test_a_shard_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "part-00000.parquet"
+    write_shard(path, [PREDICTION], "fingerprint")
+    too_large = dataclasses.replace(PREDICTION, label=2**31)
+    with pytest.raises((OverflowError, pyarrow.ArrowException)):
+        write_shard(path, [too_large], "another fingerprint")
+    assert has_shard(path, "fingerprint")
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@settings(deadline=None)
+@given(count=st.integers(0, 60), shard_size=st.integers(1, 70))
+def test_shards_hold_every_image_once_in_order(count: int, shard_size: int) -> None:
+    images = [
+        LabelledImage(name=f"{n}", relative_path=f"{n}", label=n, size_bytes=n, read_bytes=bytes)
+        for n in range(count)
+    ]
+    shards = cut_shards(images, shard_size)
+    assert [image for shard in shards for image in shard.images] == images
+    assert [shard.number for shard in shards] == list(range(len(shards)))
+    assert all(len(shard.images) == shard_size for shard in shards[:-1])
+    assert all(shard.images for shard in shards)
+
+
+def test_a_shards_file_is_named_by_its_number(make_source: MakeSource) -> None:
+    shards = cut_shards([make_source(f"{n}", 0) for n in range(43)], 1)
+    assert shards[42].file_name == "part-00042.parquet"
+
+
+class TestFingerprint:
+    MODEL = ("openvino", "CPU", "fp32", ("model.xml", "abc"))
+    PREPROCESSING = ("bilinear", 256, 224)
+    LAYOUT = (1024, False)
+
+    @pytest.fixture
+    def images(self, make_source: MakeSource) -> list[LabelledImage]:
+        return [make_source("a", 0, label=1), make_source("b", 0, label=2), make_source("c", 0, label=None)]
+
+    @pytest.fixture
+    def fingerprint(self, images: list[LabelledImage]) -> str:
+        return compute_fingerprint(self.MODEL, self.PREPROCESSING, self.LAYOUT, images)
+
+    def test_it_is_the_same_for_the_same_run(self, fingerprint: str, images: list[LabelledImage]) -> None:
+        again = compute_fingerprint(self.MODEL, self.PREPROCESSING, self.LAYOUT, iter(images))
+        assert again == fingerprint
+        assert len(fingerprint) == 64
+
+    def test_the_order_of_keys_is_no_part_of_it(self) -> None:
+        assert compute_fingerprint({"a": 1, "b": 2}, 0, 0, []) == compute_fingerprint(
+            {"b": 2, "a": 1}, 0, 0, []
+        )
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"label": 3}, {"label": None}, {"size_bytes": 99}, {"relative_path": "n01440764/a"}],
+        ids=["label", "no label", "size", "path"],
+    )
+    def test_it_changes_with_an_image(
+        self, fingerprint: str, images: list[LabelledImage], change: dict[str, int | str | None]
+    ) -> None:
+        images[0] = dataclasses.replace(images[0], **change)  # type: ignore[arg-type]
+        assert compute_fingerprint(self.MODEL, self.PREPROCESSING, self.LAYOUT, images) != fingerprint
+
+    def test_it_changes_with_the_order_and_number_of_the_images(
+        self, fingerprint: str, images: list[LabelledImage]
+    ) -> None:
+        others = (images[::-1], images[:-1], [*images, images[-1]])
+        found = {compute_fingerprint(self.MODEL, self.PREPROCESSING, self.LAYOUT, other) for other in others}
+        assert len(found | {fingerprint}) == 4
+
+    def test_it_changes_with_model_preprocessing_and_layout(
+        self, fingerprint: str, images: list[LabelledImage]
+    ) -> None:
+        other_model = ("openvino", "CPU", "fp32", ("model.xml", "abd"))
+        other_preprocessing = ("bilinear", 256, 225)
+        found = {
+            compute_fingerprint(other_model, self.PREPROCESSING, self.LAYOUT, images),
+            compute_fingerprint(self.MODEL, other_preprocessing, self.LAYOUT, images),
+            compute_fingerprint(self.MODEL, self.PREPROCESSING, (512, False), images),
+            compute_fingerprint(self.MODEL, self.PREPROCESSING, (1024, True), images),
+        }
+        assert len(found | {fingerprint}) == 5
+
+    def test_a_name_that_is_no_utf_8_is_part_of_it(
+        self, fingerprint: str, images: list[LabelledImage]
+    ) -> None:
+        images[0] = dataclasses.replace(images[0], relative_path=os.fsdecode(b"\xff"))
+        assert compute_fingerprint(self.MODEL, self.PREPROCESSING, self.LAYOUT, images) != fingerprint

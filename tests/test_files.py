@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assay.files import hash_file, is_unfinished, write_file, write_folder_in_place_of, write_in_place_of
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with one old file."""
+    folder = tmp_path / "result"
+    folder.mkdir()
+    (folder / "old").write_bytes(b"old")
+    return folder
+
+
+def list_tree(folder: Path) -> dict[str, bytes]:
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
+@given(content=st.binary() | st.integers(0, 3_000_000).map(bytes))
+def test_the_hash_is_hashlibs(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+    path = tmp_path_factory.getbasetemp() / "hashed"
+    path.write_bytes(content)
+    assert hash_file(path) == hashlib.sha256(content).hexdigest()
+
+
+def test_a_file_is_written_into_folders_that_are_made(tmp_path: Path) -> None:
+    write_file(tmp_path / "a" / "b" / "c.json", b"content")
+    assert list_tree(tmp_path) == {"a/b/c.json": b"content"}
+
+
+def test_a_file_of_that_name_is_replaced(folder: Path) -> None:
+    write_file(folder / "old", b"new")
+    assert list_tree(folder) == {"old": b"new"}
+
+
+def test_the_old_file_stands_until_the_new_one_is_whole(folder: Path) -> None:
+    with write_in_place_of(folder / "old") as temporary:
+        temporary.write_bytes(b"new")
+        assert (folder / "old").read_bytes() == b"old"
+        assert is_unfinished(temporary.name)
+        assert temporary.parent == folder  # a rename between file systems would not be whole or nothing
+    assert list_tree(folder) == {"old": b"new"}
+
+
+@pytest.mark.parametrize("name", ["old", "new"])
+def test_a_block_that_raises_leaves_the_files_as_they_were(folder: Path, name: str) -> None:
+    with pytest.raises(ZeroDivisionError), write_in_place_of(folder / name) as temporary:
+        temporary.write_bytes(b"half")
+        raise ZeroDivisionError
+    assert list_tree(folder) == {"old": b"old"}
+
+
+def test_a_block_that_writes_nothing_leaves_the_old_file(folder: Path) -> None:
+    with pytest.raises(FileNotFoundError), write_in_place_of(folder / "old"):
+        pass
+    assert list_tree(folder) == {"old": b"old"}
+
+
+def test_a_killed_process_leaves_the_old_file_and_an_unfinished_one(folder: Path) -> None:
+    code = (
+        "import os, pathlib, sys, assay.files\n"
+        "with assay.files.write_in_place_of(pathlib.Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_bytes(b'half')\n"
+        "    os._exit(9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, folder / "old"], check=False, timeout=60)
+    assert done.returncode == 9
+    assert (folder / "old").read_bytes() == b"old"
+    (left,) = (file for file in folder.iterdir() if file.name != "old")
+    assert is_unfinished(left.name)
+
+
+def test_a_folder_is_replaced_whole(folder: Path) -> None:
+    with write_folder_in_place_of(folder) as temporary:
+        (temporary / "new").write_bytes(b"new")
+        assert list_tree(folder) == {"old": b"old"}
+        assert is_unfinished(temporary.name)
+    assert list_tree(folder.parent) == {"result/new": b"new"}
+
+
+def test_a_folder_is_made_where_there_was_none(tmp_path: Path) -> None:
+    with write_folder_in_place_of(tmp_path / "a" / "result") as temporary:
+        (temporary / "new").write_bytes(b"new")
+    assert list_tree(tmp_path) == {"a/result/new": b"new"}
+
+
+def test_a_block_that_raises_leaves_the_folder_as_it_was(folder: Path) -> None:
+    with pytest.raises(ZeroDivisionError), write_folder_in_place_of(folder) as temporary:
+        (temporary / "new").write_bytes(b"half")
+        raise ZeroDivisionError
+    assert list_tree(folder.parent) == {"result/old": b"old"}
+
+
+@pytest.mark.parametrize(
+    ("name", "unfinished"),
+    [(".a.json.17.part", True), ("a.part", False), (".a", False), ("a.json", False)],
+)
+def test_only_hidden_names_with_the_suffix_are_unfinished(name: str, unfinished: bool) -> None:
+    assert is_unfinished(name) is unfinished

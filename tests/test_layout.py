@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import ast
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import assay
+
+PACKAGE = Path(assay.__file__).parent
+MODULES = sorted(PACKAGE.rglob("*.py"))
+HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "nncf", "pyarrow", "ray", "numpy"}
+
+
+def name_module(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name_module)
+def test_a_module_says_what_it_makes_and_is_short(module: Path) -> None:
+    source = module.read_text(encoding="utf-8")
+    docstring = ast.get_docstring(ast.parse(source))
+    assert docstring is not None
+    assert docstring.strip().splitlines()[0].endswith((".", "?"))
+    assert len(source.splitlines()) <= 400
+
+
+def test_half_of_the_modules_have_250_lines_at_most() -> None:
+    lengths = [len(module.read_text(encoding="utf-8").splitlines()) for module in MODULES]
+    assert statistics.median(lengths) <= 250
+
+
+def test_no_folder_or_module_is_a_drawer_for_odds_and_ends() -> None:
+    names = {part for module in MODULES for part in module.relative_to(PACKAGE).with_suffix("").parts}
+    assert not names & {"utils", "util", "common", "helpers", "helper", "core", "misc"}
+
+
+def list_imported(code: str) -> set[str]:
+    """Return the top-level modules that a fresh interpreter holds after the code."""
+    code = f"{code}\nimport sys; print('modules:', *{{name.partition('.')[0] for name in sys.modules}})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    return set(done.stdout.rpartition("modules:")[2].split())
+
+
+def test_importing_assay_imports_nothing_heavy() -> None:
+    imported = list_imported("import assay")
+    assert "assay" in imported
+    assert not imported & HEAVY
+
+
+def test_showing_the_help_imports_nothing_heavy() -> None:
+    imported = list_imported(
+        "import runpy, sys\n"
+        "sys.argv = ['assay', '--help']\n"
+        "try: runpy.run_module('assay', run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code, end.code"
+    )
+    assert "cyclopts" in imported  # it did get as far as the command line
+    assert not imported & HEAVY
