@@ -56,6 +56,7 @@ def test_1_when_the_onnx_file_differs_from_torch_and_no_file_is_kept(
         ["benchmark", "compiled", "--batch-size", "1,two"],
         ["evaluate", "compiled", "--images", ".", "--resume"],
         ["compile", "m.onnx", "out", "--engine", "openvin"],
+        ["run", "--weights", "w.pth", "--images", ".", "--resume", "--overwrite", "-o", "run"],
     ],
 )
 def test_2_when_the_command_makes_no_sense(run_assay: RunAssay, tmp_path: Path, arguments: list[str]) -> None:
@@ -77,6 +78,16 @@ def test_2_when_the_run_folder_holds_something_else(
     assert done.returncode == 2
     assert "holds something that is no run of assay: to_mother.txt" in done.stderr
     assert (tmp_path / "letters" / "to_mother.txt").read_text() == "Dear mother,"
+
+
+@pytest.mark.parametrize("sizes", [["--batch-size", "0"], ["--shard-size", "0"], ["--batch-size", "9"]])
+def test_2_when_a_size_cannot_be(
+    run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path, sizes: list[str]
+) -> None:
+    run_assay("compile", colour_onnx, tmp_path / "of_8", "--batch-size", "8")
+    done = run_assay("evaluate", tmp_path / "of_8", "--images", photographs, "-o", tmp_path / "run", *sizes)
+    assert done.returncode == 2, done.stderr
+    assert sizes[0] in done.stderr
 
 
 def test_3_when_some_images_failed_and_they_stay_in_the_denominator(

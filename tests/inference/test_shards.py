@@ -59,7 +59,7 @@ def test_kept_logits_are_read_back_bit_for_bit(tmp_path: Path) -> None:
     write_shard(
         path, [dataclasses.replace(PREDICTION, logits=logits), FAILED], "fingerprint", keep_logits=True
     )
-    kept, failed = read_shard(path)
+    kept, failed = read_shard(path, keep_logits=True)
     assert kept.logits is not None
     assert kept.logits.dtype == np.float32
     assert kept.logits.tobytes() == logits.tobytes()

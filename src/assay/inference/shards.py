@@ -86,14 +86,15 @@ def write_shard(
         pq.write_table(table, temporary, compression="zstd")
 
 
-def read_shard(path: Path) -> list[Prediction]:
-    """Return the predictions of one shard.
+def read_shard(path: Path, *, keep_logits: bool = False) -> list[Prediction]:
+    """Return the predictions of one shard, with all logits only where they are asked for.
 
     Raises:
         BadInputError: The file is missing, no Parquet, or has other columns.
     """
     try:
-        rows = pq.read_table(path).to_pylist()
+        columns = None if keep_logits else _SCHEMA.names
+        rows = pq.read_table(path, columns=columns).to_pylist()
         return [_make_prediction(row) for row in rows]
     except (OSError, pyarrow.ArrowException, TypeError, KeyError) as error:
         raise BadInputError(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from assay.engines.base import CompiledModel, Session, read_compiled_json
 from assay.engines.catalog import load_session
+from assay.errors import UsageError
 from assay.images.sources import ImageIndex
 from assay.inference.pipeline import BatchListener, PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
@@ -72,10 +73,12 @@ def evaluate_model(
             metrics say how far the compiled model agrees.
 
     Raises:
+        UsageError: A shard size or batch size below 1, or a batch the model was not compiled for.
         BadModelError: The compiled model cannot be used.
         EngineError: The runtime failed.
     """
     compiled = read_compiled_json(compiled_dir)
+    _check_options(options, compiled)
     _describe_in_manifest(run, compiled, index, images_path)
     predictions = _predict(compiled_dir, compiled, index, run, options)
     agreement = None
@@ -91,6 +94,20 @@ def evaluate_model(
     )
     write_result(run.path, metrics)
     return metrics
+
+
+def _check_options(options: EvaluateOptions, compiled: CompiledModel) -> None:
+    if options.shard_size < 1:
+        raise UsageError(f"--shard-size is {options.shard_size}; expected 1 or more")
+    if options.batch_size is None:
+        return
+    if options.batch_size < 1:
+        raise UsageError(f"--batch-size is {options.batch_size}; expected 1 or more")
+    if compiled.batch_size is not None and options.batch_size > compiled.batch_size:
+        raise UsageError(
+            f"--batch-size is {options.batch_size}; the model was compiled for {compiled.batch_size}",
+            hint="leave --batch-size out, or compile the model without it",
+        )
 
 
 def _describe_in_manifest(

@@ -14,7 +14,7 @@ import msgspec
 
 from assay.engines.base import CompiledModel
 from assay.errors import AssayError, UsageError
-from assay.files import is_unfinished
+from assay.files import escape_name, is_unfinished
 from assay.images.pixel_check import check_pixels
 from assay.measure.environment import describe_machine
 from assay.report.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, write_result
@@ -71,8 +71,7 @@ class RunFolder(Listener):
 
     def announce(self, text: str) -> None:
         """Write the line to the log and pass it on."""
-        self._log.write(msgspec.json.encode({"time": _now(), "event": text}) + b"\n")
-        self._log.flush()
+        self._write_event(text)
         self._listener.announce(text)
 
     def advance(self, progress: Progress) -> None:
@@ -99,8 +98,12 @@ class RunFolder(Listener):
         self.manifest.error = error
         self.manifest.finished = _now()
         self.save_manifest()
-        self._log.write(msgspec.json.encode({"time": _now(), "event": status, "error": error}) + b"\n")
+        self._write_event(status)
         self._log.close()
+
+    def _write_event(self, text: str) -> None:
+        self._log.write(msgspec.json.encode({"time": _now(), "event": escape_name(text)}) + b"\n")
+        self._log.flush()
 
 
 @contextmanager
