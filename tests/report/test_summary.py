@@ -23,7 +23,8 @@ def test_a_summary_holds_accuracy_agreement_failures_and_speed(
 def test_a_summary_says_where_the_files_are(tmp_path: Path, manifest: Manifest) -> None:
     for name in ("report.md", "manifest.json", "predictions"):
         (tmp_path / name).touch()
-    assert summarise_run(tmp_path, manifest, None, None)[-1] == f"{tmp_path}/: manifest.json, report.md"
+    lines = summarise_run(tmp_path, manifest, None, None)
+    assert lines[-2:] == [f"{tmp_path}/manifest.json", f"{tmp_path}/report.md"]
 
 
 def test_a_remark_comes_first(tmp_path: Path, manifest: Manifest) -> None:

@@ -35,6 +35,5 @@ def summarise_run(
             items.append(make_failure_table(metrics.accuracy))
     if benchmark is not None and manifest.model is not None:
         items += [*make_throughput_tables(benchmark.rows, manifest.model), ""]
-    names = sorted(file.name for file in folder.iterdir() if file.suffix in {".json", ".md"})
-    items.append(f"{folder}/: {', '.join(names)}")
+    items += [f"{file}" for file in sorted(folder.iterdir()) if file.suffix in {".json", ".md"}]
     return items

@@ -1,0 +1,212 @@
+"""The commands: each calls one workflow and says what it found.
+
+Nothing heavy is imported before a command runs, so that `assay --help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay import options
+from assay.errors import UsageError
+
+if TYPE_CHECKING:
+    from assay.report.tables import Table
+    from assay.workflows.run_folder import RunPlace, RunResult
+
+EXIT_SOME_IMAGES_FAILED = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a command found: lines and tables for people, a document for programs, the exit status."""
+
+    lines: Sequence[str | Table]
+    document: dict[str, object]
+    exit_status: int = 0
+
+
+def run(chosen: options.RunOptions) -> Outcome:
+    """Do everything: export, compile, evaluate, benchmark, report."""
+    from assay.terminal import open_listener
+    from assay.workflows.full_run import FullRun, run_all
+
+    request = FullRun(
+        weights=chosen.weights,
+        images=chosen.images,
+        labels=chosen.labels,
+        model=chosen.model,
+        engine=chosen.engine,
+        precision=chosen.precision,
+        device=chosen.device,
+        batch_sizes=options.parse_batch_sizes(chosen.batch_size),
+        opset=chosen.opset,
+        shard_size=chosen.shard_size,
+        keep_logits=chosen.keep_logits,
+        compare_with_torch=chosen.compare_with_torch,
+    )
+    with open_listener(quiet=chosen.quiet) as listener:
+        return _describe_run(run_all(request, _choose_place(chosen), listener))
+
+
+def demo(chosen: options.DemoOptions = options.DemoOptions()) -> Outcome:
+    """Do the same on labelled images and weights made on the spot: nothing is downloaded."""
+    from assay.terminal import open_listener
+    from assay.workflows.demo import run_demo
+
+    with open_listener(quiet=chosen.quiet) as listener:
+        result = run_demo(
+            chosen.output, overwrite=chosen.overwrite, arguments=tuple(sys.argv[1:]), listener=listener
+        )
+    return _describe_run(result)
+
+
+def export(
+    weights: Path, onnx_file: Path, /, chosen: options.ExportOptions = options.ExportOptions()
+) -> Outcome:
+    """Checkpoint to ONNX file, with the largest difference from torch.
+
+    Args:
+        weights: Checkpoint: .pth or .safetensors.
+        onnx_file: The ONNX file to write.
+    """
+    from assay.images.sources import index_images
+    from assay.models.record import read_model_record
+    from assay.terminal import open_listener
+    from assay.workflows.export import PARITY_IMAGE_COUNT, export_checkpoint
+    from assay.workflows.sample_images import load_sample_images
+
+    record = read_model_record(chosen.model)
+    index = index_images(chosen.images, None, record.label_count) if chosen.images else None
+    samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
+    with open_listener(quiet=chosen.quiet) as listener:
+        exported = export_checkpoint(weights, onnx_file, record, chosen.opset, samples, listener)
+    parity = exported.parity
+    line = (
+        f"{onnx_file}: opset {exported.opset}, largest logit difference from torch "
+        f"{parity.max_difference:.2g}, same Top-1 on {parity.top1_agreement_count} of "
+        f"{parity.image_count} images"
+    )
+    return Outcome(lines=[line], document={"export": exported})
+
+
+def compile_model(
+    onnx_file: Path, folder: Path, /, chosen: options.CompileOptions = options.CompileOptions()
+) -> Outcome:
+    """ONNX file to compiled model.
+
+    Args:
+        onnx_file: The ONNX file.
+        folder: The folder to write.
+    """
+    from assay.engines.base import CompileOptions
+    from assay.models.record import read_model_record
+    from assay.terminal import open_listener
+    from assay.workflows import compile as compiling
+
+    wanted = CompileOptions(
+        record=read_model_record(chosen.model),
+        precision=chosen.precision,
+        device=chosen.device,
+        batch_size=chosen.batch_size,
+    )
+    with open_listener(quiet=chosen.quiet) as listener:
+        compiled = compiling.compile_model(
+            onnx_file, folder, chosen.engine, wanted, overwrite=chosen.overwrite, listener=listener
+        )
+    line = f"{folder}: {compiled.engine} {compiled.engine_version}, {compiled.device}, {compiled.precision}"
+    return Outcome(lines=[line], document={"compiled": compiled})
+
+
+def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
+    """Predict every image with a compiled model, and score the predictions.
+
+    Args:
+        folder: The compiled model's folder.
+    """
+    from assay.terminal import open_listener
+    from assay.workflows.evaluate import EvaluateOptions
+    from assay.workflows.single_steps import evaluate_alone
+
+    wanted = EvaluateOptions(
+        batch_size=chosen.batch_size, shard_size=chosen.shard_size, keep_logits=chosen.keep_logits
+    )
+    with open_listener(quiet=chosen.quiet) as listener:
+        result = evaluate_alone(folder, chosen.images, chosen.labels, wanted, _choose_place(chosen), listener)
+    return _describe_run(result)
+
+
+def benchmark(*folders: Path, chosen: options.BenchmarkOptions = options.BenchmarkOptions()) -> Outcome:
+    """Measure images per second and latency of compiled models for each batch size.
+
+    Args:
+        folders: The compiled models' folders.
+    """
+    from assay.terminal import open_listener
+    from assay.workflows.single_steps import benchmark_alone
+
+    if not folders:
+        raise UsageError("assay benchmark: no compiled model given")
+    batch_sizes = options.parse_batch_sizes(chosen.batch_size)
+    with open_listener(quiet=chosen.quiet) as listener:
+        result = benchmark_alone(
+            folders, chosen.images, batch_sizes, chosen.repeats, _choose_place(chosen), listener
+        )
+    return _describe_run(result)
+
+
+def report(
+    *folders: Path,
+    chosen: options.ReportOptions = options.ReportOptions(),  # noqa: ARG001 - main reads its --json
+) -> Outcome:
+    """Write report.md anew from what run folders hold.
+
+    Args:
+        folders: The run folders.
+    """
+    from assay.workflows.report import write_report
+
+    if not folders:
+        raise UsageError("assay report: no run folder given")
+    paths = [str(write_report(folder)) for folder in folders]
+    return Outcome(lines=paths, document={"reports": paths})
+
+
+def fetch(model: str, /, chosen: options.FetchOptions = options.FetchOptions()) -> Outcome:
+    """Download a model's weights, check their hash, and print where they are.
+
+    Args:
+        model: Name of a model record, or a TOML file.
+    """
+    from assay.terminal import open_listener
+    from assay.workflows.fetch import fetch_weights
+
+    with open_listener(quiet=chosen.quiet) as listener:
+        path = fetch_weights(model, chosen.cache, listener)
+    return Outcome(lines=[str(path)], document={"weights": str(path)})
+
+
+def _choose_place(chosen: options.FolderOptions) -> RunPlace:
+    from assay.workflows.run_folder import RunPlace
+
+    return RunPlace(path=chosen.output, mode=chosen.choose_mode(), arguments=tuple(sys.argv[1:]))
+
+
+def _describe_run(result: RunResult) -> Outcome:
+    from assay.report.summary import summarise_run
+
+    failed_count = result.metrics.accuracy.failed_count if result.metrics else 0
+    return Outcome(
+        lines=summarise_run(result.folder, result.manifest, result.metrics, result.benchmark),
+        document={
+            "run": str(result.folder),
+            "accuracy": result.metrics.accuracy if result.metrics else None,
+            "agreement": result.metrics.agreement if result.metrics else None,
+            "benchmark": result.benchmark.rows if result.benchmark else None,
+        },
+        exit_status=EXIT_SOME_IMAGES_FAILED if failed_count else 0,
+    )
