@@ -45,12 +45,13 @@ class BarListener(Listener):
     def __init__(self, console: Console) -> None:
         self._bars = Bars(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=12),
+            BarColumn(bar_width=None),
             MofNCompleteColumn(),
             _RateColumn(),
             TimeRemainingColumn(compact=True),
             TextColumn("{task.fields[detail]}"),
             console=console,
+            expand=True,
         )
         self._tasks: dict[str, TaskID] = {}
 

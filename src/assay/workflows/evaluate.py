@@ -170,7 +170,7 @@ def _predict_with_reference(
     shards = cut_shards(index.images, DEFAULT_SHARD_SIZE)
     options = PipelineOptions(batch_size=REFERENCE_BATCH_SIZE)
     offset = compiled.model.output.label_offset
-    on_batch = _report_progress("Running torch", len(index.images), offset, run)
+    on_batch = _report_progress("Torch", len(index.images), offset, run)
     parts = predict_shards(reference, shards, compiled.model, options, on_batch)
     return [row for _, predictions in parts for row in predictions]
 
