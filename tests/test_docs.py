@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,17 @@ def test_every_record_shown_can_be_read(text: str, tmp_path: Path) -> None:
 def test_every_link_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text())
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_python_shown_runs(
+    photographs: Path, colour_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = list_blocks("python")
+    photographs.rename(tmp_path / "val")
+    shutil.copy(colour_onnx, tmp_path / "model.onnx")
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    assert (tmp_path / "runs" / "mine" / "report.md").exists()
 
 
 def test_the_readme_shows_every_folder_of_the_package() -> None:
