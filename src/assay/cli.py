@@ -72,6 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         interruption = AssayError("interrupted; what was done is kept", hint="go on with --resume")
         return _show_error(interruption, as_json=as_json, exit_status=EXIT_INTERRUPTED)
+    except OSError as error:  # no space, no permission
+        place = f"{error.filename}: " if error.filename else ""
+        problem = UsageError(
+            f"{place}{error.strerror or error}",
+            hint="check the path, who may write there, and the free space",
+        )
+        return _show_error(problem, as_json=as_json)
     except Exception:  # noqa: BLE001 - the last line of defence; the traceback is shown
         return _show_bug(as_json=as_json)
 

@@ -90,6 +90,13 @@ def test_2_when_a_size_cannot_be(
     assert sizes[0] in done.stderr
 
 
+def test_2_when_the_result_cannot_be_written(run_assay: RunAssay, colour_onnx: Path) -> None:
+    done = run_assay("compile", colour_onnx, "/proc/no/such/place")
+    assert done.returncode == 2, done.stderr
+    assert "/proc/no" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_3_when_some_images_failed_and_they_stay_in_the_denominator(
     run_assay: RunAssay, compiled_dir: Path, photographs: Path, tmp_path: Path
 ) -> None:
