@@ -19,7 +19,7 @@ check: setup  ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 test: check  ## everything that must hold before a change lands
 	$(BIN)/pytest -n 2 -m "not slow"

@@ -6,12 +6,16 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from inspect import BoundArguments
+from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Env, Toml
 
-from assay import __version__, commands
+from assay import __version__
 from assay.errors import AssayError, UsageError, missing_package
+
+if TYPE_CHECKING:
+    from assay.commands import Outcome
 
 EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
@@ -32,18 +36,20 @@ app = App(
     config=(Env("ASSAY_"), Toml("assay.toml")),
     default_parameter=Parameter(negative=(), show_env_var=False),
 )
-_COMMANDS: dict[str, Callable[..., commands.Outcome]] = {
-    "run": commands.run,
-    "demo": commands.demo,
-    "export": commands.export,
-    "compile": commands.compile_model,
-    "evaluate": commands.evaluate,
-    "benchmark": commands.benchmark,
-    "report": commands.report,
-    "fetch": commands.fetch,
+# Functions of assay.commands, imported when they are called: what they say of themselves stands here too,
+# so that `assay --help` need not import them.
+COMMANDS = {
+    "run": "Do everything: export, compile, evaluate, benchmark, report.",
+    "demo": "Do the same on labelled images and weights made on the spot: nothing is downloaded.",
+    "export": "Checkpoint to ONNX file, with the largest difference from torch.",
+    "compile": "ONNX file to compiled model.",
+    "evaluate": "Predict every image with a compiled model, and score the predictions.",
+    "benchmark": "Measure images per second and latency of compiled models for each batch size.",
+    "report": "Write report.md anew from what run folders hold.",
+    "fetch": "Download a model's weights, check their hash, and print where they are.",
 }
-for _name, _command in _COMMANDS.items():
-    app.command(_command, name=_name)
+for _name, _help in COMMANDS.items():
+    app.command(f"assay.commands:{_name}", name=_name, help=_help)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in tokens  # for usage errors; when the command is parsed, it says itself
     try:
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
-        if command not in _COMMANDS.values():  # --help and --version print for themselves
+        if command.__module__ != "assay.commands":  # --help and --version print for themselves
             command(*bound.args, **bound.kwargs)
             return 0
         as_json = any(getattr(value, "json", False) for value in bound.arguments.values())
@@ -83,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _show_bug(as_json=as_json)
 
 
-def _run_command(command: Callable[..., commands.Outcome], bound: BoundArguments, *, as_json: bool) -> int:
+def _run_command(command: Callable[..., Outcome], bound: BoundArguments, *, as_json: bool) -> int:
     from assay.terminal import keep_stdout_for_result, write_document, write_lines
 
     with keep_stdout_for_result() as stdout:

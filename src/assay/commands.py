@@ -1,6 +1,6 @@
 """The commands: each calls one workflow and says what it found.
 
-Nothing heavy is imported before a command runs, so that `assay --help` is quick.
+Nothing heavy is imported before a command runs, so that `assay COMMAND --help` is quick.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def export(
     return Outcome(lines=[line], document={"export": exported})
 
 
-def compile_model(
+def compile(
     onnx_file: Path, folder: Path, /, chosen: options.CompileOptions = options.CompileOptions()
 ) -> Outcome:
     """ONNX file to compiled model.

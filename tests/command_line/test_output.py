@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from assay import __version__
+from assay import __version__, commands
+from assay.cli import COMMANDS
 from conftest import RunAssay
 
 HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "pyarrow", "numpy", "scipy", "PIL"}
@@ -31,6 +32,11 @@ def test_help_names_every_command_of_this_version(run_assay: RunAssay) -> None:
     shown = run_assay("--help").stdout
     for command in ("run", "demo", "export", "compile", "evaluate", "benchmark", "report", "fetch"):
         assert f"│ {command} " in shown
+
+
+@pytest.mark.parametrize(("name", "help_text"), COMMANDS.items())
+def test_a_command_says_of_itself_what_the_list_says(name: str, help_text: str) -> None:
+    assert (getattr(commands, name).__doc__ or "").splitlines()[0] == help_text
 
 
 def test_version_is_the_packages(run_assay: RunAssay) -> None:
