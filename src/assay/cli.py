@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -94,10 +95,14 @@ def _run_command(command: Callable[..., Outcome], bound: BoundArguments, *, as_j
 
     with keep_stdout_for_result() as stdout:
         outcome = command(*bound.args, **bound.kwargs)
-        if as_json:
-            write_document(outcome.document, stdout)
-        else:
-            write_lines(outcome.lines, stdout)
+        try:
+            if as_json:
+                write_document(outcome.document, stdout)
+            else:
+                write_lines(outcome.lines, stdout)
+            stdout.flush()
+        except BrokenPipeError:  # the reader has seen enough, as `head` does; nothing is left to write to
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
     return outcome.exit_status
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
@@ -151,7 +152,9 @@ def write_document(document: dict[str, object], stream: TextIO) -> None:
 
 def write_lines(items: Sequence[str | Table], stream: TextIO) -> None:
     """Write lines and tables to the stream, as wide as its terminal, else 80 columns."""
-    console = Console(file=stream, width=None if stream.isatty() else 80)
+    text = io.StringIO()  # rich would end the process when the stream's reader has gone
+    is_terminal = stream.isatty()
+    console = Console(file=text, force_terminal=is_terminal, width=None if is_terminal else 80)
     for item in items:
         if isinstance(item, str):
             console.print(item, markup=False, highlight=False, soft_wrap=True)
@@ -160,6 +163,7 @@ def write_lines(items: Sequence[str | Table], stream: TextIO) -> None:
         console.print(_make_rich_table(item))
         for note in item.notes:
             console.print(f"- {note}", markup=False, highlight=False)
+    stream.write(text.getvalue())
 
 
 def _make_rich_table(table: Table) -> RichTable:

@@ -85,6 +85,16 @@ def test_lines_fit_in_80_columns(
     assert "…" not in done.stdout
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(colour_onnx: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "assay", "compile", str(colour_onnx), str(tmp_path / "compiled"), "-q"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        errors = process.stderr.read()
+    assert (process.returncode, errors) == (0, "")
+
+
 def test_options_come_from_the_environment_and_from_assay_toml(
     run_assay: RunAssay, colour_onnx: Path, tmp_path: Path
 ) -> None:
