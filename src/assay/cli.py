@@ -48,6 +48,8 @@ COMMANDS = {
     "benchmark": "Measure images per second and latency of compiled models for each batch size.",
     "report": "Write report.md anew from what run folders hold.",
     "fetch": "Download a model's weights, check their hash, and print where they are.",
+    "preprocess": "Write each image as a .bin file, byte for byte as the original script does.",
+    "info": "Write the info file of a folder: a line INDEX PATH WIDTH HEIGHT for each file.",
 }
 for _name, _help in COMMANDS.items():
     app.command(f"assay.commands:{_name}", name=_name, help=_help)

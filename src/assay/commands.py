@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from assay import options
 from assay.errors import UsageError
@@ -188,6 +188,58 @@ def fetch(model: str, /, chosen: options.FetchOptions = options.FetchOptions()) 
     with open_listener(quiet=chosen.quiet) as listener:
         path = fetch_weights(model, chosen.cache, listener)
     return Outcome(lines=[str(path)], document={"weights": str(path)})
+
+
+def preprocess(
+    images: Path, folder: Path, /, chosen: options.PreprocessOptions = options.PreprocessOptions()
+) -> Outcome:
+    """Write each image as a .bin file, byte for byte as the original script does.
+
+    Args:
+        images: Folder of images, or of class folders.
+        folder: The folder for the .bin files.
+    """
+    from assay.models.record import read_model_record
+    from assay.report.summary import summarise_failures
+    from assay.terminal import open_listener
+    from assay.workflows.preprocess_bins import preprocess_to_bins
+
+    mode = options.choose_mode(resume=chosen.resume, overwrite=chosen.overwrite)
+    with open_listener(quiet=chosen.quiet) as listener:
+        done = preprocess_to_bins(images, folder, read_model_record(chosen.model), mode, listener)
+    lines = [
+        f"{folder}: {done.written_count:,} written, {done.kept_count:,} were there, "
+        f"{len(done.failures):,} failed",
+        *(f"Not an image: {name}" for name in done.ignored),
+        *(f"The newest inference tool will refuse it: {reason}" for reason in done.tool_objections),
+        *summarise_failures(done.failures),
+    ]
+    status = EXIT_SOME_IMAGES_FAILED if done.failures else 0
+    return Outcome(lines=lines, document={"preprocess": done}, exit_status=status)
+
+
+def info(
+    kind: Literal["bin", "jpg"],
+    folder: str,
+    info_file: Path,
+    size: tuple[int, int] | None = None,
+    /,
+    chosen: options.InfoOptions = options.InfoOptions(),  # noqa: ARG001 - main reads its --json
+) -> Outcome:
+    """Write the info file of a folder: a line INDEX PATH WIDTH HEIGHT for each file.
+
+    Args:
+        kind: bin, for .bin files; jpg, for images, whose sizes are read from their headers.
+        folder: The folder; it stands in every line as it is given.
+        info_file: The file to write.
+        size: Width and height of the .bin files' images.
+    """
+    from assay.modelzoo.info_files import write_bin_info, write_image_info
+
+    if (kind == "bin") != (size is not None):
+        raise UsageError(f"assay info {kind}: give width and height with bin, and only there")
+    count = write_image_info(folder, info_file) if size is None else write_bin_info(folder, info_file, *size)
+    return Outcome(lines=[f"{info_file}: {count:,} lines"], document={"info": str(info_file), "lines": count})
 
 
 def _choose_place(chosen: options.FolderOptions) -> RunPlace:

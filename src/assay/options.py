@@ -32,6 +32,19 @@ def parse_batch_sizes(text: str | None) -> tuple[int, ...] | None:
     return tuple(int(part) for part in parts)
 
 
+def choose_mode(*, resume: bool, overwrite: bool) -> Literal["new", "resume", "overwrite"]:
+    """Return what happens to results that are there already.
+
+    Raises:
+        UsageError: Both options were given.
+    """
+    if resume and overwrite:
+        raise UsageError("--resume and --overwrite exclude each other")
+    if resume:
+        return "resume"
+    return "overwrite" if overwrite else "new"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShowOptions:
     """How the result is shown."""
@@ -89,13 +102,9 @@ class FolderOptions:
         Raises:
             UsageError: Both --resume and --overwrite, or --resume without a folder.
         """
-        if self.resume and self.overwrite:
-            raise UsageError("--resume and --overwrite exclude each other")
         if self.resume and self.output is None:
             raise UsageError("--resume needs the run folder", hint="give it with -o")
-        if self.resume:
-            return "resume"
-        return "overwrite" if self.overwrite else "new"
+        return choose_mode(resume=self.resume, overwrite=self.overwrite)
 
 
 @Parameter(name="*")
@@ -181,30 +190,3 @@ class PreprocessOptions(ShowOptions, ModelOptions):
 @dataclass(frozen=True, kw_only=True)
 class InfoOptions(ShowOptions):
     """Options of `assay info`."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class InferOptions(ShowOptions):
-    """Options of `assay infer`, named as the inference tool names them."""
-
-    model: Annotated[Path, _help("The compiled model's folder.")]
-    input: Annotated[Path | None, _help("Folder of .bin or .npy files; made-up data if not given.")] = None
-    output: Annotated[Path | None, _help("Folder for the results; none are kept if not given.", "-o")] = None
-    output_dirname: Annotated[str | None, _help("Folder in it; the time if not given.")] = None
-    outfmt: Annotated[Literal["NPY", "BIN", "TXT"], _help("Form of the results.")] = "BIN"
-    batchsize: Annotated[int | None, _help("Images in one run; what it was compiled for, else 1.")] = None
-    loop: Annotated[int, _help("How often each input is run.")] = 1
-    warmup_count: Annotated[int, _help("Runs before the first that counts.")] = 1
-    pure_data_type: Annotated[Literal["zero", "random"], _help("Data without --input.")] = "zero"
-    device: Annotated[str, _help("0, or the device it was compiled for.")] = "0"
-    overwrite: Annotated[bool, _help("Replace results that are there already.")] = False
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class ScoreOptions(ShowOptions):
-    """Options of `assay score`."""
-
-    allow_missing: Annotated[bool, _help("Score although labels have no result.")] = False
-    label_offset: Annotated[int, _help("Subtracted from each label: 1 for labels from 1.")] = 0

@@ -7,11 +7,12 @@ import struct
 import threading
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import PIL
 import simplejpeg
-from PIL import Image
+from PIL import ExifTags, Image
 
 from assay.arrays import Pixels
 from assay.errors import UndecodableImageError
@@ -34,6 +35,7 @@ _PILLOW_ERRORS = (
     OverflowError,
     struct.error,
 )
+_TURNED_ORIENTATIONS = frozenset({5, 6, 7, 8})
 _WARNINGS_LOCK = threading.Lock()
 _CLIPPING_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 
@@ -74,6 +76,25 @@ def decode_image(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImag
     return DecodedImage(pixels=pixels)  # (height, width, 3)
 
 
+def read_shown_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) of an image file as viewers show it, from its header, without decoding it.
+
+    That is turned as EXIF says, unlike the pixels that `decode_image` gives.
+
+    Raises:
+        UndecodableImageError: The reason, in a few words.
+    """
+    try:
+        with _open_quietly(path) as picture:
+            width, height = picture.size
+            turned = picture.getexif().get(ExifTags.Base.Orientation) in _TURNED_ORIENTATIONS
+            return (height, width) if turned else (width, height)
+    except PIL.UnidentifiedImageError as error:
+        raise UndecodableImageError("not an image") from error
+    except _PILLOW_ERRORS as error:
+        raise UndecodableImageError(f"{error}".strip() or type(error).__name__) from error
+
+
 def _is_exact_in_simplejpeg(encoded: bytes, max_pixels: int) -> bool:
     """Return whether simplejpeg decodes this JPEG as Pillow does."""
     try:
@@ -86,7 +107,7 @@ def _is_exact_in_simplejpeg(encoded: bytes, max_pixels: int) -> bool:
 
 def _decode_with_pillow(encoded: bytes, max_pixels: int) -> Pixels:
     try:
-        picture = _open_quietly(encoded)
+        picture = _open_quietly(io.BytesIO(encoded))
         _check_size(picture.width, picture.height, max_pixels)
         if picture.mode in _CLIPPING_MODES:
             raise UndecodableImageError(
@@ -102,11 +123,11 @@ def _decode_with_pillow(encoded: bytes, max_pixels: int) -> Pixels:
         raise UndecodableImageError(f"{error}".strip() or type(error).__name__) from error
 
 
-def _open_quietly(encoded: bytes) -> Image.Image:
+def _open_quietly(source: Path | io.BytesIO) -> Image.Image:
     """Return the opened picture; odd EXIF and large sizes warn, but change no pixel."""
     with _WARNINGS_LOCK, warnings.catch_warnings():  # which changes the filters of all threads
         warnings.simplefilter("ignore")
-        return Image.open(io.BytesIO(encoded), formats=_FORMATS)
+        return Image.open(source, formats=_FORMATS)
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
+from assay.measure.accuracy import FailedImage
 from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import (
     Table,
@@ -15,6 +17,7 @@ from assay.report.tables import (
 from assay.report.throughput_tables import make_throughput_tables
 
 WIDTH = 80
+LISTED_FAILURES = 20
 
 
 def summarise_run(
@@ -37,3 +40,10 @@ def summarise_run(
         items += [*make_throughput_tables(benchmark.rows, manifest.model), ""]
     items += [f"{file}" for file in sorted(folder.iterdir()) if file.suffix in {".json", ".md"}]
     return items
+
+
+def summarise_failures(failures: Sequence[FailedImage]) -> list[str]:
+    """Return a line for each failed image with its reason, and how many more there are."""
+    lines = [f"Failed: {image.relative_path}: {image.status}" for image in failures[:LISTED_FAILURES]]
+    more = len(failures) - len(lines)
+    return [*lines, f"and {more:,} more"] if more else lines

@@ -1,0 +1,1 @@
+"""The original workflow's commands and file formats."""

@@ -1,0 +1,86 @@
+"""The original preprocess script's output: one `.bin` file for each image, float32 (3, height, width)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from assay.arrays import Images
+from assay.errors import BadImagesError
+from assay.files import PART_SUFFIX
+from assay.images.sources import LabelledImage
+from assay.models.record import ModelRecord
+
+FILE_MODE = 0o640  # the newest inference tool refuses what others may write to
+FOLDER_MODE = 0o750
+MAX_TOOL_ENTRIES = 100_000
+_TOOL_PATH = re.compile(r"[A-Za-z0-9_\-/.]*")
+
+
+def compute_bin_size(record: ModelRecord) -> int:
+    """Return the bytes of one `.bin` file: 602,112 for a 3x224x224 network."""
+    return 4 * record.input.channels * record.input.height * record.input.width
+
+
+def name_bin_file(image_name: str) -> str:
+    """Return the name the original script gives: the text before the first dot, and `.bin`.
+
+    >>> name_bin_file("cat.v2.JPEG")
+    'cat.bin'
+    """
+    return image_name.split(".")[0] + ".bin"
+
+
+def plan_bin_files(images: Iterable[LabelledImage]) -> dict[str, LabelledImage]:
+    """Return the images by the name of their `.bin` file, in order.
+
+    Raises:
+        BadImagesError: Two images would get the same name, or one none at all; both are named.
+    """
+    planned: dict[str, LabelledImage] = {}
+    for image in images:
+        name = name_bin_file(image.name)
+        if name == ".bin":
+            raise BadImagesError(f"{image.relative_path}: no text before the first dot to name a .bin by")
+        first = planned.setdefault(name, image)
+        if first is not image:
+            raise BadImagesError(
+                f"{first.relative_path} and {image.relative_path} would both become {name}",
+                hint="a .bin file is named by the text before the first dot: rename one of them",
+            )
+    return planned
+
+
+def write_bin_file(path: Path, image: Images) -> None:
+    """Write one preprocessed image, float32 (3, height, width), whole or not at all.
+
+    The bytes are not forced to disk one file after the other: that would take longer than all the rest,
+    and after a power cut `--resume` finds files that are short by their size.
+    """
+    temporary = path.with_name(f".{path.name}{PART_SUFFIX}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, FILE_MODE)  # whatever the umask is
+        file.write(image.tobytes())
+    temporary.replace(path)
+
+
+def list_tool_objections(folder: Path, names: Sequence[str]) -> list[str]:
+    """Return why the newest inference tool would refuse the folder or files in it; empty where it would not.
+
+    Its rules (ais_bench of 2024 and later): paths of letters, digits and `_ - / .` alone, at most 100,000
+    files in a folder.
+    """
+    objections = []
+    if not _TOOL_PATH.fullmatch(str(folder.resolve())):
+        objections.append(f"the path {folder.resolve()} holds more than letters, digits and _ - / .")
+    objections += [
+        f"the name {name} holds more than letters, digits and _ - ."
+        for name in names
+        if not _TOOL_PATH.fullmatch(name)
+    ]
+    if len(names) > MAX_TOOL_ENTRIES:
+        objections.append(f"{len(names):,} files in one folder; it takes {MAX_TOOL_ENTRIES:,}")
+    return objections
