@@ -242,6 +242,41 @@ def info(
     return Outcome(lines=[f"{info_file}: {count:,} lines"], document={"info": str(info_file), "lines": count})
 
 
+def score(
+    results: Path,
+    labels: Path,
+    folder: Path,
+    name: str = "result.json",
+    /,
+    chosen: options.ScoreOptions = options.ScoreOptions(),
+) -> Outcome:
+    """Score a result folder of the inference tool, as the original scoring script does.
+
+    Args:
+        results: Folder with NAME_0.txt, .bin or .npy files.
+        labels: File of lines NAME index.
+        folder: Where the result goes.
+        name: The result's file name.
+    """
+    from assay.report.tables import describe_topk
+    from assay.terminal import open_listener
+    from assay.workflows.score import score_results
+
+    with open_listener(quiet=chosen.quiet) as listener:
+        done = score_results(
+            results, labels, folder / name, allow_missing=chosen.allow_missing, listener=listener
+        )
+    accuracy, coverage = done.metrics.accuracy, done.metrics.coverage
+    lines = [
+        describe_topk("Top-1", accuracy.top1, accuracy),
+        describe_topk("Top-5", accuracy.top5, accuracy),
+        f"{coverage.result_count:,} results, {coverage.label_count:,} labels; without a result: "
+        f"{coverage.missing_count:,}; without a label, not scored: {coverage.surplus_count:,}",
+        str(done.result_path),
+    ]
+    return Outcome(lines=lines, document={"score": done})
+
+
 def _choose_place(chosen: options.FolderOptions) -> RunPlace:
     from assay.workflows.run_folder import RunPlace
 

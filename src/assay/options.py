@@ -190,3 +190,11 @@ class PreprocessOptions(ShowOptions, ModelOptions):
 @dataclass(frozen=True, kw_only=True)
 class InfoOptions(ShowOptions):
     """Options of `assay info`."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions(ShowOptions):
+    """Options of `assay score`."""
+
+    allow_missing: Annotated[bool, _help("Score although labels have no result: as wrong.")] = False

@@ -20,6 +20,7 @@ DEFAULT_BATCH_SIZES = (1, 4, 8, 16, 32, 64)
 MIN_REPEATS = 5
 OUTLIER_SHARE = 0.75
 UNSTEADY_SHARE = 0.1
+LONGEST = 3  # a repeat may take so many times as long as planned, when the machine has become slower
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,7 +113,7 @@ def measure_throughput(
     repeats: dict[int, list[_Repeat]] = {size: [] for size in batches}
     for _ in range(options.repeats):
         for size, batch in batches.items():
-            repeat = _run_repeat(session, batch, call_counts[size])
+            repeat = _run_repeat(session, batch, call_counts[size], LONGEST * options.seconds)
             repeats[size].append(repeat)
             on_repeat(size, repeat.images_per_second)
     return [_make_row(session, name, size, repeats[size], warm_ups[size]) for size in batches]
@@ -135,7 +136,7 @@ def _warm_up(session: Session, batch: Images, seconds: float) -> tuple[float, ..
     call_ms: list[float] = []
     call_count = 1
     while not call_ms or time.perf_counter() - start < seconds:
-        call_ms += _run_repeat(session, batch, call_count).call_ms
+        call_ms += _run_repeat(session, batch, call_count, LONGEST * seconds).call_ms
         call_count *= 2
     return tuple(call_ms)
 
@@ -145,8 +146,8 @@ def _count_calls(warm_up_ms: tuple[float, ...], seconds: float) -> int:
     return max(1, math.ceil(1000 * seconds / max(statistics.median(warm_up_ms), 1e-6)))
 
 
-def _run_repeat(session: Session, batch: Images, call_count: int) -> _Repeat:
-    """Let every caller call `call_count` times, all at once."""
+def _run_repeat(session: Session, batch: Images, call_count: int, longest_s: float = math.inf) -> _Repeat:
+    """Let every caller call `call_count` times, all at once; none begins another after `longest_s`."""
     call_ms: list[float] = []
     errors: list[BaseException] = []
 
@@ -156,6 +157,8 @@ def _run_repeat(session: Session, batch: Images, call_count: int) -> _Repeat:
                 begin = time.perf_counter()
                 session.run(batch)
                 call_ms.append(1000 * (time.perf_counter() - begin))
+                if begin - start > longest_s:
+                    return
         except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
             errors.append(error)
 
