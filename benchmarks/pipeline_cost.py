@@ -21,6 +21,7 @@ from PIL import Image
 from assay.engines.base import CompileOptions
 from assay.engines.constant_engine import ConstantEngine
 from assay.images.drawn_images import draw_labelled_images
+from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.shards import cut_shards, write_shard
@@ -64,7 +65,7 @@ def main() -> None:
         engine = ConstantEngine()
         engine.compile(folder / "model.onnx", folder / "compiled", CompileOptions(record=record))
         session = engine.load(folder / "compiled")
-        index = index_images(folder / "images", folder / "labels.txt", record.label_count)
+        index = index_images(folder / "images", record.label_count, LabelOptions(path=folder / "labels.txt"))
         shards = cut_shards(index.images, 1024)
         options = PipelineOptions(batch_size=16)
 

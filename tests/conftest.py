@@ -28,6 +28,15 @@ def golden() -> Path:
 
 
 @pytest.fixture(scope="session")
+def facts_data() -> Path:
+    """The folder of the published label and synset tables; a user's clone has none."""
+    folder = GOLDEN.parent / "data"
+    if not folder.is_dir():
+        pytest.skip("the published tables are not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def se_resnext50() -> ModelRecord:
     return read_model_record("se_resnext50_32x4d")
 

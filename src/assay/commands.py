@@ -38,7 +38,7 @@ def run(chosen: options.RunOptions) -> Outcome:
     request = FullRun(
         weights=chosen.weights,
         images=chosen.images,
-        labels=chosen.labels,
+        labels=chosen.choose_labels(chosen.labels),
         model=chosen.model,
         engine=chosen.engine,
         precision=chosen.precision,
@@ -81,7 +81,7 @@ def export(
     from assay.workflows.sample_images import load_sample_images
 
     record = read_model_record(chosen.model)
-    index = index_images(chosen.images, None, record.label_count) if chosen.images else None
+    index = index_images(chosen.images, record.label_count) if chosen.images else None
     samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
     with open_listener(quiet=chosen.quiet) as listener:
         exported = export_checkpoint(weights, onnx_file, record, chosen.opset, samples, listener)
@@ -136,7 +136,8 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
         batch_size=chosen.batch_size, shard_size=chosen.shard_size, keep_logits=chosen.keep_logits
     )
     with open_listener(quiet=chosen.quiet) as listener:
-        result = evaluate_alone(folder, chosen.images, chosen.labels, wanted, _choose_place(chosen), listener)
+        labels = chosen.choose_labels(chosen.labels)
+        result = evaluate_alone(folder, chosen.images, labels, wanted, _choose_place(chosen), listener)
     return _describe_run(result)
 
 
@@ -254,7 +255,7 @@ def score(
 
     Args:
         results: Folder with NAME_0.txt, .bin or .npy files.
-        labels: File of lines NAME index.
+        labels: Label file: lines NAME index, or one of the other forms.
         folder: Where the result goes.
         name: The result's file name.
     """
@@ -264,7 +265,12 @@ def score(
 
     with open_listener(quiet=chosen.quiet) as listener:
         done = score_results(
-            results, labels, folder / name, allow_missing=chosen.allow_missing, listener=listener
+            results,
+            labels,
+            folder / name,
+            allow_missing=chosen.allow_missing,
+            label_options=chosen.choose_labels(),
+            listener=listener,
         )
     accuracy, coverage = done.metrics.accuracy, done.metrics.coverage
     lines = [

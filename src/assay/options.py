@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
 from assay.errors import UsageError
+
+if TYPE_CHECKING:
+    from assay.images.label_files import LabelOptions
 
 
 def _help(text: str, alias: str | None = None) -> Parameter:
@@ -70,7 +73,27 @@ class EngineOptions(ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageOptions:
+class LabelFileOptions:
+    """How the label file is read."""
+
+    label_offset: Annotated[int, _help("What the label file's indices begin with.")] = 0
+    trust_labels: Annotated[bool, _help("Believe labels that contradict ImageNet's published ones.")] = False
+
+    def choose_labels(self, path: Path | None = None) -> LabelOptions:
+        """Return which label file, and how it is read.
+
+        Raises:
+            UsageError: An offset below 0.
+        """
+        from assay.images.label_files import LabelOptions
+
+        if self.label_offset < 0:
+            raise UsageError(f"--label-offset is {self.label_offset}; expected 0 or more, such as 1")
+        return LabelOptions(path=path, offset=self.label_offset, trusted=self.trust_labels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions(LabelFileOptions):
     """Which images."""
 
     images: Annotated[Path, _help("Folder of images, or of one folder for each synset.")]
@@ -194,7 +217,7 @@ class InfoOptions(ShowOptions):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class ScoreOptions(ShowOptions):
+class ScoreOptions(ShowOptions, LabelFileOptions):
     """Options of `assay score`."""
 
     allow_missing: Annotated[bool, _help("Score although labels have no result: as wrong.")] = False

@@ -9,6 +9,7 @@ import pytest
 
 from assay.arrays import Pixels
 from assay.images.batches import OK, preprocess_image
+from assay.images.label_files import LabelOptions
 from assay.images.normalise import normalise_pixels
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord
@@ -79,7 +80,7 @@ def test_real_photographs_become_the_original_scripts_files(golden: Path, se_res
     lines = (golden / "prep_bin.sha256").read_text(encoding="ascii").splitlines()
     expected = {name.removesuffix(".bin"): sha256 for sha256, name in map(str.split, lines)}
     found = {}
-    for source in index_images(golden / "images", golden / "labels.txt", 1000).images:
+    for source in index_images(golden / "images", 1000, LabelOptions(path=golden / "labels.txt")).images:
         preprocessed = preprocess_image(source, se_resnext50)
         assert preprocessed.status == OK
         assert preprocessed.image is not None

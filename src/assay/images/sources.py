@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import BadImagesError
-from assay.images.labels import find_canonical_label, match_label, read_label_file, read_synsets
+from assay.images.label_files import NO_LABEL_FILE, LabelOptions, make_label_finder, read_label_file
+from assay.images.labels import find_canonical_label, read_synset_labels, read_synsets
 
 IMAGE_SUFFIXES = frozenset(
     {".jpeg", ".jpg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
@@ -56,16 +57,16 @@ class ImageIndex:
     ignored: tuple[str, ...] = ()
 
 
-def index_images(path: Path, label_file: Path | None, label_count: int) -> ImageIndex:
+def index_images(path: Path, label_count: int, labels: LabelOptions = NO_LABEL_FILE) -> ImageIndex:
     """Return the images at `path` with their labels.
 
-    Labels come from `label_file` where it is given, else from the folders' synsets, else from the
+    Labels come from a label file where one is given, else from the folders' synsets, else from the
     built-in table of the 50,000 ImageNet validation images.
 
     Args:
         path: A folder of images, or of folders named by synset.
-        label_file: Lines `NAME index`, or None.
         label_count: Number of classes of the model.
+        labels: The label file, if there is one.
 
     Raises:
         BadImagesError: No such folder, no images, a folder that is no known synset, or a label file that
@@ -84,17 +85,17 @@ def index_images(path: Path, label_file: Path | None, label_count: int) -> Image
             f"--images {path}: no images there",
             hint=f"looked in it and in folders named by synset for {', '.join(sorted(IMAGE_SUFFIXES))}",
         )
-    find_label, label_source = _choose_labels(label_file, synset_folders, label_count)
+    find_label, label_source = _choose_labels(labels, synset_folders, label_count)
     images = tuple(_make_image(path, relative, size, find_label) for relative, size in files)
-    if label_file is not None and all(image.label is None for image in images):
+    if labels.path is not None and all(image.label is None for image in images):
         raise BadImagesError(
-            f"--labels {label_file}: names none of the {len(images)} images in {path}",
+            f"--labels {labels.path}: names none of the {len(images)} images in {path}",
             hint=f"expected lines `NAME index` with the images' file names, such as {images[0].name}",
         )
     return ImageIndex(
         form="a folder for each synset" if synset_folders else "one folder",
         label_source=label_source,
-        class_count=None if label_file else len(read_synsets()),
+        class_count=None if labels.path else len(read_synsets()),
         images=images,
         ignored=tuple(sorted({relative for relative, _ in listed} - {relative for relative, _ in files})),
     )
@@ -152,14 +153,14 @@ def _byte_order(file: tuple[str, int]) -> tuple[bytes, bytes]:
 
 
 def _choose_labels(
-    label_file: Path | None, synset_folders: list[str], label_count: int
+    labels: LabelOptions, synset_folders: list[str], label_count: int
 ) -> tuple[Callable[[str], int | None], str]:
     """Return what finds a label by relative path, and where the labels come from in words."""
-    if label_file is not None:
-        labels = read_label_file(label_file, label_count)
-        return lambda relative_path: match_label(labels, relative_path), f"label file {label_file.name}"
+    if labels.path is not None:
+        file = read_label_file(labels.path, label_count, labels)
+        return make_label_finder(file.labels), f"label file {labels.path.name} ({file.form})"
     if synset_folders:
-        index = {synset: label for label, synset in enumerate(read_synsets())}
+        index = read_synset_labels()
         return lambda relative_path: index[relative_path.partition("/")[0]], "the folders' synsets"
     return find_canonical_label, "built-in table of the ImageNet validation images"
 

@@ -1,17 +1,23 @@
-"""Matches results with labels, and writes the original scoring script's `result.json`."""
+"""Matches results with labels, ranks them, and writes the original scoring script's `result.json`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
-from assay.errors import BadImagesError, GateFailedError
+from assay.arrays import Logits
+from assay.errors import BadInputError, GateFailedError
+from assay.images.label_files import get_base_name, get_stem, normalise_name
+from assay.inference.predictions import TOP_K
 from assay.measure.accuracy import Accuracy, ClassAccuracy
+from assay.modelzoo.result_reader import ResultFile
 
-BACKGROUND_CLASS_COUNT = 1001  # the original lowers the labels' classes by one for such networks
+BACKGROUND_CLASS_COUNT = 1001  # the original raises the labels by one for such networks
 LISTED_NAMES = 5
 NO_RESULT = "no result"
 
@@ -21,6 +27,7 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True):
 
     label_count: int
     result_count: int
+    scored_count: int
     missing_count: int
     surplus_count: int
     missing: tuple[str, ...]
@@ -36,22 +43,55 @@ class ScoreMetrics(msgspec.Struct, frozen=True, kw_only=True):
     per_class: list[ClassAccuracy]
 
 
-def key_labels(labels: Mapping[str, int], source: Path) -> dict[str, int]:
-    """Return the labels by the text before the first dot of the file name, as the original names results.
+# From the strictest to the laxest: what is compared of a label's name, and of a result's
+_WAYS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
+    (get_base_name, str),
+    (get_stem, str),
+    (lambda name: get_base_name(name).split(".")[0], str),
+    (normalise_name, normalise_name),
+)
+
+
+def match_results(files: Sequence[ResultFile], label_names: Iterable[str]) -> dict[str, ResultFile]:
+    """Return the result of each label's name that has one.
+
+    Names are compared exactly, then without suffix, then up to the first dot, then without a synset at the
+    end and without regard to case; a result takes the first way that gives it a label.
 
     Raises:
-        BadImagesError: Two names with the same text have different labels; both are named.
+        BadInputError: A result that fits several labels, or a label that fits several results.
     """
-    keyed: dict[str, int] = {}
-    names: dict[str, str] = {}
-    for name, label in labels.items():
-        key = Path(name).name.split(".")[0]
-        if keyed.setdefault(key, label) != label:
-            raise BadImagesError(
-                f"{source}: {names[key]} and {name} have results of one name, but two labels"
-            )
-        names.setdefault(key, name)
-    return keyed
+    names = list(label_names)
+    matched: dict[str, ResultFile] = {}
+    left = list(files)
+    for read_label_key, read_result_key in _WAYS:
+        if not left:
+            break
+        keyed: dict[str, list[str]] = defaultdict(list)
+        for name in names:
+            keyed[read_label_key(name)].append(name)
+        unmatched = []
+        for file in left:
+            found = keyed.get(read_result_key(file.stem), [])
+            if found:
+                _add_match(matched, file, found)
+            else:
+                unmatched.append(file)
+        left = unmatched
+    return matched
+
+
+def _add_match(matched: dict[str, ResultFile], file: ResultFile, names: list[str]) -> None:
+    if len(names) > 1:
+        raise BadInputError(
+            f"{file.path} may be the result of {names[0]} and of {names[1]}: the label file names both",
+            hint="keep one of them in the label file",
+        )
+    other = matched.setdefault(names[0], file)
+    if other is not file:
+        raise BadInputError(
+            f"{other.path} and {file.path.name} are both results of {names[0]}", hint="keep the one to score"
+        )
 
 
 def get_label_offset(class_count: int) -> int:
@@ -59,14 +99,17 @@ def get_label_offset(class_count: int) -> int:
     return 1 if class_count == BACKGROUND_CLASS_COUNT else 0
 
 
-def measure_coverage(labels: Mapping[str, int], stems: list[str]) -> Coverage:
+def measure_coverage(
+    labels: Mapping[str, int], files: Sequence[ResultFile], matched: Mapping[str, ResultFile]
+) -> Coverage:
     """Return which labels have no result, and which results have no label."""
-    found = set(stems)
-    missing = [name for name in labels if name not in found]
-    surplus = [stem for stem in stems if stem not in labels]
+    missing = [name for name in labels if name not in matched]
+    taken = {file.stem for file in matched.values()}
+    surplus = [file.stem for file in files if file.stem not in taken]
     return Coverage(
         label_count=len(labels),
-        result_count=len(stems),
+        result_count=len(files),
+        scored_count=len(matched),
         missing_count=len(missing),
         surplus_count=len(surplus),
         missing=tuple(missing[:LISTED_NAMES]),
@@ -80,9 +123,10 @@ def require_coverage(coverage: Coverage, *, allow_missing: bool) -> None:
     Raises:
         GateFailedError: Labels without a result, and they were not allowed; or not one that has one.
     """
-    if coverage.missing_count == coverage.label_count:
+    if not coverage.scored_count:
         raise GateFailedError(
-            f"not one of {coverage.result_count:,} results has a label, such as {coverage.surplus[0]}",
+            f"not one of {coverage.result_count:,} results has a label, such as {coverage.surplus[0]}; "
+            f"the labels are of {coverage.missing[0]} and others",
             hint="give the label file of these images",
         )
     if coverage.missing_count and not allow_missing:
@@ -93,15 +137,37 @@ def require_coverage(coverage: Coverage, *, allow_missing: bool) -> None:
         )
 
 
+def rank_top_finite(logits: Logits) -> npt.NDArray[np.int32]:
+    """Return the classes of the five largest values of each row, largest first, int32 (N, 5).
+
+    As `rank_top_classes`, many times as fast, for finite values alone. Equal values rank by class index.
+
+    >>> rank_top_finite(np.array([[1.0, 3.0, 3.0]], dtype=np.float32))
+    array([[1, 2, 0]], dtype=int32)
+    """
+    left = logits.copy()
+    rows = np.arange(len(left))
+    top_classes = np.empty((len(left), min(TOP_K, left.shape[1])), dtype=np.int32)
+    for rank in range(top_classes.shape[1]):
+        top_classes[:, rank] = left.argmax(axis=1)  # the first of equals
+        left[rows, top_classes[:, rank]] = -np.inf
+    return top_classes
+
+
 def encode_original_result(accuracy: Accuracy, class_count: int) -> bytes:
     """Return `result.json` as the original writes it: the percentages are over the results that are there."""
-    hits = [getattr(accuracy, f"top{k}").hits for k in range(1, 6)]
+    hits = [getattr(accuracy, f"top{k}").hits for k in range(1, min(TOP_K, class_count) + 1)]
     value = [
         {"key": "Number of images", "value": str(accuracy.scored_count)},
         {"key": "Number of classes", "value": str(class_count)},
     ]
     value += [
-        {"key": f"Top{k} accuracy", "value": f"{round(100 * count / accuracy.scored_count, 2)}%"}
+        {"key": f"Top{k} accuracy", "value": _format_percent(count, accuracy.scored_count)}
         for k, count in enumerate(hits, start=1)
     ]
     return json.dumps({"title": "Overall statistical evaluation", "value": value}).encode("ascii")
+
+
+def _format_percent(hits: int, count: int) -> str:
+    share = np.float64(hits) / count  # the original's order of operations, and NumPy's rounding
+    return f"{np.round(share * 100, 2)!s}%"

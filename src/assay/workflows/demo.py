@@ -15,6 +15,7 @@ from assay.errors import UsageError
 from assay.files import write_in_place_of
 from assay.images.batches import preprocess_image, stack_images
 from assay.images.drawn_images import draw_labelled_images
+from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord, read_model_record
 from assay.workflows.full_run import FullRun, run_all
@@ -58,7 +59,7 @@ def run_demo(
     request = FullRun(
         weights=folder / WEIGHTS_FILE,
         images=folder / "held_out",
-        labels=folder / "held_out.txt",
+        labels=LabelOptions(path=folder / "held_out.txt"),
         compare_with_torch=True,
         remark=REMARK,
     )
@@ -81,7 +82,7 @@ def _draw(folder: Path, part: str, count: int, seed: int) -> None:
 
 
 def _fit(folder: Path, record: ModelRecord) -> None:
-    index = index_images(folder / "training", folder / "training.txt", record.label_count)
+    index = index_images(folder / "training", record.label_count, LabelOptions(path=folder / "training.txt"))
     with ThreadPoolExecutor() as threads:
         images = stack_images(threads.map(partial(preprocess_image, record=record), index.images))
     labels = np.array([image.label for image in index.images], dtype=np.int64)  # (N,)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from assay.engines.base import CompiledModel, CompileOptions, Session
 from assay.engines.catalog import DEFAULT_ENGINE, find_engine
+from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.sources import ImageIndex, index_images, require_labels
 from assay.inference.shards import DEFAULT_SHARD_SIZE
 from assay.models.record import ModelRecord, read_model_record
@@ -36,7 +37,7 @@ class FullRun:
     Args:
         weights: A checkpoint, or an ONNX file, which is then compiled as it is.
         images: The folder of images.
-        labels: A label file, or None.
+        labels: The label file, if there is one.
         model: Name of a model record, or the path of one.
         engine: Name of an engine.
         precision: What the network is computed in.
@@ -51,7 +52,7 @@ class FullRun:
 
     weights: Path
     images: Path
-    labels: Path | None = None
+    labels: LabelOptions = NO_LABEL_FILE
     model: str = "se_resnext50_32x4d"
     engine: str = DEFAULT_ENGINE
     precision: str = "fp32"
@@ -72,7 +73,7 @@ def run_all(request: FullRun, place: RunPlace, listener: Listener = SILENT) -> R
     """
     record = read_model_record(request.model)
     find_engine(request.engine)  # an unknown one is refused before any work
-    index = index_images(request.images, request.labels, record.label_count)
+    index = index_images(request.images, record.label_count, request.labels)
     require_labels(index, request.images, record.label_count)
     with open_run_folder(place, record.name, request.engine, listener) as run:
         run.manifest.remark = request.remark

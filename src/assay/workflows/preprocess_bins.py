@@ -68,7 +68,7 @@ def preprocess_to_bins(
         UsageError: The folders lie in one another, the folder holds something else, or too little space.
     """
     _check_apart(images, folder)
-    index = index_images(images, None, record.label_count)
+    index = index_images(images, record.label_count)
     planned = plan_bin_files(index.images)
     size_bytes = compute_bin_size(record)
     whole = _prepare_folder(folder, planned, size_bytes, mode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +11,19 @@ import numpy as np
 from assay.errors import UsageError
 from assay.files import write_file
 from assay.images.batches import OK
-from assay.images.labels import read_label_file
-from assay.inference.predictions import Prediction, rank_top_classes
+from assay.images.label_files import NO_LABEL_FILE, LabelFile, LabelOptions, read_label_file
+from assay.inference.predictions import Prediction
 from assay.measure.accuracy import measure_accuracy, measure_class_accuracy
 from assay.modelzoo.result_reader import ResultFile, find_result_files, read_logits
 from assay.modelzoo.scoring import (
     NO_RESULT,
+    Coverage,
     ScoreMetrics,
     encode_original_result,
     get_label_offset,
-    key_labels,
+    match_results,
     measure_coverage,
+    rank_top_finite,
     require_coverage,
 )
 from assay.report.results_file import encode_json
@@ -40,16 +43,23 @@ class Score:
 
 
 def score_results(
-    results: Path, labels: Path, result_path: Path, *, allow_missing: bool, listener: Listener
+    results: Path,
+    labels: Path,
+    result_path: Path,
+    *,
+    allow_missing: bool = False,
+    label_options: LabelOptions = NO_LABEL_FILE,
+    listener: Listener,
 ) -> Score:
     """Score a result folder; the files are written only when the score is complete.
 
     Args:
         results: The folder with `NAME_0.txt`, `.bin` or `.npy` files.
-        labels: Lines `NAME index`.
+        labels: A label file of any form that `label_files.py` lists.
         result_path: The original's `result.json`; `metrics.json` is put beside it.
         allow_missing: Whether labels without a result are scored as wrong instead of refused.
-        listener: Hears how far it is.
+        label_options: How the label file is read.
+        listener: Hears what was found, and how far it is.
 
     Raises:
         BadInputError: The results or the labels cannot be used; the file is named.
@@ -61,11 +71,13 @@ def score_results(
     files = find_result_files(results)
     class_count = len(next(read_logits(files[:1])))
     offset = get_label_offset(class_count)
-    by_stem = key_labels(read_label_file(labels, class_count - offset), labels)
-    coverage = measure_coverage(by_stem, [file.stem for file in files])
+    label_file = read_label_file(labels, class_count - offset, label_options)
+    matched = match_results(files, label_file.labels)
+    coverage = measure_coverage(label_file.labels, files, matched)
+    _announce(label_file, coverage, listener)
     require_coverage(coverage, allow_missing=allow_missing)
-    predictions = _predict([file for file in files if file.stem in by_stem], by_stem, listener)
-    predictions += _make_missing(by_stem, {file.stem for file in files})
+    predictions = _predict(files[0], matched, label_file.labels, listener)
+    predictions += _make_missing(label_file.labels, matched)
     accuracy = measure_accuracy(predictions, offset)
     metrics = ScoreMetrics(
         accuracy=accuracy, coverage=coverage, per_class=measure_class_accuracy(predictions, offset)
@@ -75,30 +87,44 @@ def score_results(
     return Score(result_path=result_path, class_count=class_count, metrics=metrics)
 
 
-def _predict(files: list[ResultFile], labels: dict[str, int], listener: Listener) -> list[Prediction]:
+def _announce(label_file: LabelFile, coverage: Coverage, listener: Listener) -> None:
+    repeated = f", {label_file.repeated_count:,} lines repeat one" if label_file.repeated_count else ""
+    listener.announce(f"labels: {coverage.label_count:,}, form: {label_file.form}{repeated}")
+    if coverage.missing_count:
+        listener.announce(
+            f"without a result: {coverage.missing_count:,}, first {', '.join(coverage.missing)}"
+        )
+    if coverage.surplus_count:
+        listener.announce(f"without a label: {coverage.surplus_count:,}, first {', '.join(coverage.surplus)}")
+
+
+def _predict(
+    first: ResultFile, matched: Mapping[str, ResultFile], labels: Mapping[str, int], listener: Listener
+) -> list[Prediction]:
     predictions: list[Prediction] = []
-    rows = read_logits(files)
-    for start in range(0, len(files), _RANKED_AT_ONCE):
-        part = files[start : start + _RANKED_AT_ONCE]
+    pairs = list(matched.items())
+    rows = read_logits([first, *matched.values()])
+    next(rows)  # the one that told the number of classes
+    for start in range(0, len(pairs), _RANKED_AT_ONCE):
+        part = pairs[start : start + _RANKED_AT_ONCE]
         logits = np.stack([next(rows) for _ in part])  # (N, classes)
-        top_classes = rank_top_classes(logits)  # (N, 5)
         predictions += [
             Prediction(
                 name=file.path.name,
                 relative_path=file.path.name,
-                label=labels[file.stem],
+                label=labels[name],
                 status=OK,
-                top_classes=tuple(classes.tolist()),
+                top_classes=tuple(classes),
             )
-            for file, classes in zip(part, top_classes, strict=True)
+            for (name, file), classes in zip(part, rank_top_finite(logits).tolist(), strict=True)
         ]
-        listener.advance(Progress(task="Scoring", unit="results", done=len(predictions), total=len(files)))
+        listener.advance(Progress(task="Scoring", unit="results", done=len(predictions), total=len(pairs)))
     return predictions
 
 
-def _make_missing(labels: dict[str, int], present: set[str]) -> list[Prediction]:
+def _make_missing(labels: Mapping[str, int], matched: Mapping[str, ResultFile]) -> list[Prediction]:
     return [
         Prediction(name=name, relative_path=name, label=label, status=NO_RESULT)
         for name, label in labels.items()
-        if name not in present
+        if name not in matched
     ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assay.engines.base import read_compiled_json
+from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images, require_labels
 from assay.workflows.benchmark import benchmark_models
 from assay.workflows.evaluate import EvaluateOptions, evaluate_model
@@ -19,7 +20,7 @@ from assay.workflows.sample_images import load_sample_images
 def evaluate_alone(
     compiled_dir: Path,
     images: Path,
-    labels: Path | None,
+    labels: LabelOptions,
     options: EvaluateOptions,
     place: RunPlace,
     listener: Listener,
@@ -30,7 +31,7 @@ def evaluate_alone(
         AssayError: As `index_images` and `evaluate_model`.
     """
     compiled = read_compiled_json(compiled_dir)
-    index = index_images(images, labels, compiled.model.label_count)
+    index = index_images(images, compiled.model.label_count, labels)
     require_labels(index, images, compiled.model.label_count)
     with open_run_folder(place, compiled.model.name, compiled.engine, listener) as run:
         metrics = evaluate_model(compiled_dir, index, images, run, options)
@@ -53,7 +54,7 @@ def benchmark_alone(
     """
     compiled = read_compiled_json(compiled_dirs[0])
     record = compiled.model
-    index = index_images(images, None, record.label_count) if images else None
+    index = index_images(images, record.label_count) if images else None
     samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT)
     with open_run_folder(place, record.name, compiled.engine, listener) as run:
         run.describe_model(compiled)
