@@ -1,6 +1,6 @@
 """Scoring a result folder: assay against parsing value by value, as the original script does.
 
-Makes 2,000 result files of 1,000 values, then lets both score them, in turn and five times each.
+Makes 10,000 result files of 1,000 values, then lets both score them, in turn and three times each.
 
     python benchmarks/score_results.py
 """
@@ -19,8 +19,8 @@ from assay.images.labels import read_canonical_labels
 from assay.workflows.listener import SILENT
 from assay.workflows.score import score_results
 
-FILE_COUNT = 2000
-REPEATS = 5
+FILE_COUNT = 10_000
+REPEATS = 3
 
 
 def score_value_by_value(results: Path, labels: dict[str, int]) -> float:

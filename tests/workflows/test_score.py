@@ -153,7 +153,7 @@ def test_quirk_21_several_outputs_are_not_images_of_their_own(scored: Path) -> N
         ("", r"b_0\.txt: expected numbers"),  # quirk 24
         ("nan nan nan nan \n", r"b_0\.txt: a value is NaN"),  # quirk 24
         ("1 2 inf 4 \n", r"b_0\.txt: a value is NaN or infinite"),
-        ("1 2 3 \n", r"b_0\.txt: 3 values; a_0\.txt has 4"),  # quirk 26
+        ("1 2 3 \n", r"b_0\.txt: 3 values; the first file has 4"),  # quirk 26
         ("1,5 2 3 4 \n", r"b_0\.txt"),
         ("1 2 three 4 \n", r"b_0\.txt"),
     ],

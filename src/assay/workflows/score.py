@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from assay.errors import UsageError
 from assay.files import write_file
 from assay.images.batches import OK
 from assay.images.label_files import NO_LABEL_FILE, LabelFile, LabelOptions, read_label_file
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy import measure_accuracy, measure_class_accuracy
-from assay.modelzoo.result_reader import ResultFile, find_result_files, read_logits
+from assay.modelzoo.result_files import ResultFile, find_result_files
+from assay.modelzoo.result_values import count_classes, read_logits
 from assay.modelzoo.scoring import (
     NO_RESULT,
     Coverage,
@@ -30,7 +29,6 @@ from assay.report.results_file import encode_json
 from assay.workflows.listener import Listener, Progress
 
 METRICS_FILE = "metrics.json"
-_RANKED_AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +67,14 @@ def score_results(
     if result_path.name == METRICS_FILE:
         raise UsageError(f"{result_path}: {METRICS_FILE} is written beside it", hint="give it another name")
     files = find_result_files(results)
-    class_count = len(next(read_logits(files[:1])))
+    class_count = count_classes(files[0])
     offset = get_label_offset(class_count)
     label_file = read_label_file(labels, class_count - offset, label_options)
     matched = match_results(files, label_file.labels)
     coverage = measure_coverage(label_file.labels, files, matched)
     _announce(label_file, coverage, listener)
     require_coverage(coverage, allow_missing=allow_missing)
-    predictions = _predict(files[0], matched, label_file.labels, listener)
+    predictions = _predict(matched, label_file.labels, class_count, listener)
     predictions += _make_missing(label_file.labels, matched)
     accuracy = measure_accuracy(predictions, offset)
     metrics = ScoreMetrics(
@@ -99,15 +97,11 @@ def _announce(label_file: LabelFile, coverage: Coverage, listener: Listener) -> 
 
 
 def _predict(
-    first: ResultFile, matched: Mapping[str, ResultFile], labels: Mapping[str, int], listener: Listener
+    matched: Mapping[str, ResultFile], labels: Mapping[str, int], class_count: int, listener: Listener
 ) -> list[Prediction]:
     predictions: list[Prediction] = []
-    pairs = list(matched.items())
-    rows = read_logits([first, *matched.values()])
-    next(rows)  # the one that told the number of classes
-    for start in range(0, len(pairs), _RANKED_AT_ONCE):
-        part = pairs[start : start + _RANKED_AT_ONCE]
-        logits = np.stack([next(rows) for _ in part])  # (N, classes)
+    pairs = iter(matched.items())
+    for logits in read_logits(list(matched.values()), class_count):
         predictions += [
             Prediction(
                 name=file.path.name,
@@ -116,9 +110,9 @@ def _predict(
                 status=OK,
                 top_classes=tuple(classes),
             )
-            for (name, file), classes in zip(part, rank_top_finite(logits).tolist(), strict=True)
+            for classes, (name, file) in zip(rank_top_finite(logits).tolist(), pairs, strict=False)
         ]
-        listener.advance(Progress(task="Scoring", unit="results", done=len(predictions), total=len(pairs)))
+        listener.advance(Progress(task="Scoring", unit="results", done=len(predictions), total=len(matched)))
     return predictions
 
 
