@@ -112,7 +112,7 @@ def run_assay() -> RunAssay:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=1500,
         )
 
     return run

@@ -50,6 +50,7 @@ COMMANDS = {
     "fetch": "Download a model's weights, check their hash, and print where they are.",
     "preprocess": "Write each image as a .bin file, byte for byte as the original script does.",
     "info": "Write the info file of a folder: a line INDEX PATH WIDTH HEIGHT for each file.",
+    "infer": "Run a compiled model over .bin or .npy files, as the inference tool does.",
     "score": "Score a result folder of the inference tool, as the original scoring script does.",
 }
 for _name, _help in COMMANDS.items():

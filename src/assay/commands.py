@@ -243,6 +243,31 @@ def info(
     return Outcome(lines=[f"{info_file}: {count:,} lines"], document={"info": str(info_file), "lines": count})
 
 
+def infer(compiled: Path, /, chosen: options.InferOptions = options.InferOptions()) -> Outcome:
+    """Run a compiled model over .bin or .npy files, as the inference tool does.
+
+    Args:
+        compiled: The compiled model's folder.
+    """
+    from assay.terminal import open_listener
+    from assay.workflows.infer import InferOptions, infer_files
+
+    wanted = InferOptions(
+        source=chosen.input,
+        output=chosen.output,
+        output_dirname=chosen.output_dirname,
+        output_format=chosen.outfmt,
+        batch_size=chosen.batchsize,
+        loop=chosen.loop,
+        warmup_count=chosen.warmup_count,
+        pure_data=chosen.pure_data_type,
+        device=chosen.device,
+    )
+    with open_listener(quiet=chosen.quiet) as listener:
+        done = infer_files(compiled, wanted, sys.argv, listener)
+    return Outcome(lines=done.lines, document={"inference": done})
+
+
 def score(
     results: Path,
     labels: Path,

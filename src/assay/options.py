@@ -217,6 +217,24 @@ class InfoOptions(ShowOptions):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class InferOptions(ShowOptions):
+    """Options of `assay infer`: the inference tool's."""
+
+    input: Annotated[
+        str | None, _help("Folder of .bin or .npy files, or such files; made-up values if not given.", "-i")
+    ] = None
+    output: Annotated[str | None, _help("Where the result folder is made; none if not given.", "-o")] = None
+    output_dirname: Annotated[str | None, _help("The result folder's name; else the local time.")] = None
+    outfmt: Annotated[Literal["TXT", "BIN", "NPY"], _help("Form of the result files.")] = "BIN"
+    batchsize: Annotated[int | None, _help("Images in one run; else as compiled, or as in one file.")] = None
+    loop: Annotated[int, _help("How often each batch is run and measured.")] = 1
+    warmup_count: Annotated[int, _help("Runs of the first batch that are not measured.")] = 1
+    pure_data_type: Annotated[Literal["zero", "random"], _help("What made-up values are.")] = "zero"
+    device: Annotated[int, _help("Number of the device: 0.")] = 0
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class ScoreOptions(ShowOptions, LabelFileOptions):
     """Options of `assay score`."""
 

@@ -54,16 +54,21 @@ def plan_bin_files(images: Iterable[LabelledImage]) -> dict[str, LabelledImage]:
 
 
 def write_bin_file(path: Path, image: Images) -> None:
-    """Write one preprocessed image, float32 (3, height, width), whole or not at all.
+    """Write one preprocessed image, float32 (3, height, width), whole or not at all."""
+    write_tool_file(path, image.tobytes())
+
+
+def write_tool_file(path: Path, content: bytes) -> None:
+    """Write one of many small files, whole or not at all, with the mode that the inference tool wants.
 
     The bytes are not forced to disk one file after the other: that would take longer than all the rest,
-    and after a power cut `--resume` finds files that are short by their size.
+    and after a power cut short files are found by their size.
     """
     temporary = path.with_name(f".{path.name}{PART_SUFFIX}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
     with os.fdopen(descriptor, "wb") as file:
         os.fchmod(descriptor, FILE_MODE)  # whatever the umask is
-        file.write(image.tobytes())
+        file.write(content)
     temporary.replace(path)
 
 

@@ -97,10 +97,16 @@ def write_result(run_folder: Path, result: Manifest | Metrics | Benchmark) -> Pa
 def encode_json(value: object) -> bytes:
     """Return the value as indented JSON with a newline at the end; bytes that are no UTF-8 are escaped."""
     try:
-        encoded = msgspec.json.encode(value)
+        encoded = msgspec.json.encode(value, enc_hook=_encode_path)
     except UnicodeEncodeError:  # a path, say
-        encoded = msgspec.json.encode(_escape(msgspec.to_builtins(value)))
+        encoded = msgspec.json.encode(_escape(msgspec.to_builtins(value, enc_hook=_encode_path)))
     return msgspec.json.format(encoded, indent=2) + b"\n"
+
+
+def _encode_path(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"no JSON form for {type(value).__name__}")
 
 
 def _escape(value: object) -> object:

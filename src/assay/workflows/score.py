@@ -101,6 +101,7 @@ def _predict(
 ) -> list[Prediction]:
     predictions: list[Prediction] = []
     pairs = iter(matched.items())
+    listener.advance(Progress(task="Scoring", unit="results", done=0, total=len(matched)))
     for logits in read_logits(list(matched.values()), class_count):
         predictions += [
             Prediction(
