@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,8 @@ import torch
 from assay.checkpoint.network import SEResNeXt50
 from assay.images.drawn_images import draw_labelled_images
 from conftest import RunAssay
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "modelzoo"
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -156,14 +162,69 @@ def test_predictions_do_not_depend_on_batch_and_shard_size(
     assert found[0] == found[1] == found[2] == found[3]
 
 
-@pytest.mark.slow
-def test_the_demo_ends_with_a_verified_result(run_assay: RunAssay, tmp_path: Path) -> None:
-    done = run_assay("demo", "-o", tmp_path / "demo")
+@pytest.fixture(scope="module")
+def demo(run_assay: RunAssay, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished demo, with what it said in `stdout.txt` beside it."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    done = run_assay("demo", "-o", folder)
     assert done.returncode == 0, done.stderr
-    metrics = read_json(tmp_path / "demo" / "run" / "metrics.json")
+    folder.with_name("stdout.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_demo_ends_with_a_verified_result(demo: Path) -> None:
+    metrics = read_json(demo / "run" / "metrics.json")
     assert metrics["accuracy"]["image_count"] == 160
     assert 50 < metrics["accuracy"]["top1"]["percent"] < 95
     assert metrics["agreement"]["same_top1_count"] == 160
-    assert "made up" in done.stdout
-    rows = read_json(tmp_path / "demo" / "run" / "benchmark.json")["rows"]
+    assert "made up" in demo.with_name("stdout.txt").read_text()
+    rows = read_json(demo / "run" / "benchmark.json")["rows"]
     assert [row["batch_size"] for row in rows] == [1, 4, 8, 16, 32, 64]
+
+
+@pytest.mark.slow
+def test_the_original_commands_run_as_written(
+    run_assay: RunAssay, demo: Path, golden: Path, tmp_path: Path
+) -> None:
+    """The six commands of the original instructions; a compiled model stands where the .om stood."""
+    shutil.copytree(golden / "images", tmp_path / "val")
+    shutil.copy(golden / "labels.txt", tmp_path / "val_label.txt")
+    shutil.copy(demo / "demo_weights.pth", tmp_path)  # a name with a hash would be checked against it
+    work = tmp_path / "work"
+    work.mkdir()
+    cache = tmp_path / "torch" / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    (cache / "demo_weights.pth").write_text("quirk 13: a stale file of that name, which the original takes")
+    env = {**os.environ, "TORCH_HOME": str(tmp_path / "torch")}
+
+    def run_python(script: str, *arguments: str) -> str:
+        command = [sys.executable, str(SCRIPTS / script), *arguments]
+        done = subprocess.run(
+            command, cwd=work, env=env, capture_output=True, text=True, check=False, timeout=1500
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run_python("preprocess_se_resnext50_32x4d_pth.py", "../val", "./prep_bin")
+    run_python("get_info.py", "bin", "./prep_bin", "./seresnext50_val.info", "224", "224")
+    run_python("get_info.py", "jpg", "../val", "./ImageNet.info")
+    weights, onnx_file = "../demo_weights.pth", "../se_resnext50_32x4d.onnx"
+    run_python("seresnext50_pth2onnx.py", weights, onnx_file)
+    done = run_assay("compile", onnx_file, "seresnext50_32x4d.om", cwd=work)
+    assert done.returncode == 0, done.stderr
+    infer = "\u2013model seresnext50_32x4d.om --input prep_bin/ --output ./ --outfmt TXT --batchsize 16"
+    shown = run_python("ais_infer.py", *infer.split())
+    output = shown.split("[INFO] output path:")[1].split("\n")[0]
+    run_python("vision_metric_ImageNet.py", output, "../val_label.txt", "./", "result.json")
+
+    lines = (golden / "prep_bin.sha256").read_text().splitlines()
+    hashes = {name.strip("* "): sha256 for sha256, name in (line.split(maxsplit=1) for line in lines)}
+    bins = {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (work / "prep_bin").iterdir()
+    }
+    assert bins == hashes
+    result, original = read_json(work / "result.json"), read_json(golden / "scores" / "result.json")
+    assert result["title"] == original["title"]
+    assert [entry["key"] for entry in result["value"]] == [entry["key"] for entry in original["value"]]
+    assert result["value"][:2] == original["value"][:2]  # 100 images, 1000 classes
