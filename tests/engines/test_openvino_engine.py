@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -85,3 +87,36 @@ def test_a_device_that_is_not_there_is_refused(
 def test_weights_are_kept_in_float32(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -> None:
     OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50))
     assert (tmp_path / "model.bin").stat().st_size >= 3 * 1000 * 4
+
+
+def test_the_first_calls_of_a_process_may_come_from_several_threads(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    """In OpenVINO itself they wait for each other for ever, in three of four processes."""
+    OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50))
+    program = f"""
+import os, sys, threading
+import subprocess
+import sys
+from pathlib import Path
+import numpy as np
+from assay.engines.openvino_engine import OpenVinoEngine
+
+sys.setswitchinterval(1e-6)
+session = OpenVinoEngine().load(Path({str(tmp_path)!r}))
+images = np.zeros((1, 3, 224, 224), dtype=np.float32)
+together = threading.Barrier(4)
+
+def run():
+    together.wait()
+    session.run(images)
+
+threads = [threading.Thread(target=run, daemon=True) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(20)
+os._exit(any(thread.is_alive() for thread in threads))
+"""
+    for _ in range(3):
+        assert subprocess.run([sys.executable, "-c", program], check=False, timeout=300).returncode == 0

@@ -70,6 +70,9 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot load {compiled_dir}: {error}") from error
         _check_loaded(loaded, compiled)
+        # The table of types is built at its first use, and two threads that use it first at once wait for
+        # each other for ever: one holds the GIL, the other the table's guard (OpenVINO 2026.4.1, measured).
+        openvino.Type.f32.to_dtype()
         return OpenVinoSession(compiled, loaded)
 
 
