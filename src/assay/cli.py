@@ -14,12 +14,12 @@ from cyclopts.config import Env, Toml
 
 from assay import __version__
 from assay.errors import AssayError, UsageError, missing_package
+from assay.interrupts import EXIT_INTERRUPTED, end_on_signals
 
 if TYPE_CHECKING:
     from assay.commands import Outcome
 
 EXIT_BUG = 70
-EXIT_INTERRUPTED = 130
 _EPILOGUE = (
     "Exit status: 0 fine; 1 a gate failed; 2 usage; 3 finished, but some images failed; 4 a runtime, device "
     "or package is missing; 5 bad weights, model, images or labels; 70 a bug; 130 interrupted, with what was "
@@ -47,6 +47,7 @@ COMMANDS = {
     "evaluate": "Predict every image with a compiled model, and score the predictions.",
     "benchmark": "Measure images per second and latency of compiled models for each batch size.",
     "report": "Write report.md anew from what run folders hold.",
+    "merge": "Write metrics and report of a run whose shares were computed apart.",
     "fetch": "Download a model's weights, check their hash, and print where they are.",
     "preprocess": "Write each image as a .bin file, byte for byte as the original script does.",
     "info": "Write the info file of a folder: a line INDEX PATH WIDTH HEIGHT for each file.",
@@ -71,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command(*bound.args, **bound.kwargs)
             return 0
         as_json = any(getattr(value, "json", False) for value in bound.arguments.values())
-        return _run_command(command, bound, as_json=as_json)
+        with end_on_signals():
+            return _run_command(command, bound, as_json=as_json)
     except CycloptsError as error:
         return _show_error(UsageError(str(error), hint="assay --help, assay COMMAND --help"), as_json=as_json)
     except ModuleNotFoundError as error:

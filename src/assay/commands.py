@@ -5,6 +5,7 @@ Nothing heavy is imported before a command runs, so that `assay COMMAND --help` 
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ def run(chosen: options.RunOptions) -> Outcome:
         weights=chosen.weights,
         images=chosen.images,
         labels=chosen.choose_labels(chosen.labels),
+        reading=chosen.choose_reading(),
         model=chosen.model,
         engine=chosen.engine,
         precision=chosen.precision,
@@ -133,11 +135,15 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
     from assay.workflows.single_steps import evaluate_alone
 
     wanted = EvaluateOptions(
-        batch_size=chosen.batch_size, shard_size=chosen.shard_size, keep_logits=chosen.keep_logits
+        batch_size=chosen.batch_size,
+        shard_size=chosen.shard_size,
+        keep_logits=chosen.keep_logits,
+        reading=chosen.choose_reading(),
     )
+    place = dataclasses.replace(_choose_place(chosen), share=chosen.choose_share())
     with open_listener(quiet=chosen.quiet) as listener:
         labels = chosen.choose_labels(chosen.labels)
-        result = evaluate_alone(folder, chosen.images, labels, wanted, _choose_place(chosen), listener)
+        result = evaluate_alone(folder, chosen.images, labels, wanted, place, listener)
     return _describe_run(result)
 
 
@@ -177,6 +183,21 @@ def report(
     return Outcome(lines=paths, document={"reports": paths})
 
 
+def merge(
+    folder: Path,
+    /,
+    chosen: options.MergeOptions = options.MergeOptions(),  # noqa: ARG001 - main reads its --json
+) -> Outcome:
+    """Write metrics and report of a run whose shares were computed apart.
+
+    Args:
+        folder: The run folder.
+    """
+    from assay.workflows.merge import merge_run
+
+    return _describe_run(merge_run(folder))
+
+
 def fetch(model: str, /, chosen: options.FetchOptions = options.FetchOptions()) -> Outcome:
     """Download a model's weights, check their hash, and print where they are.
 
@@ -207,7 +228,9 @@ def preprocess(
 
     mode = options.choose_mode(resume=chosen.resume, overwrite=chosen.overwrite)
     with open_listener(quiet=chosen.quiet) as listener:
-        done = preprocess_to_bins(images, folder, read_model_record(chosen.model), mode, listener)
+        done = preprocess_to_bins(
+            images, folder, read_model_record(chosen.model), mode, listener, chosen.choose_reading()
+        )
     lines = [
         f"{folder}: {done.written_count:,} written, {done.kept_count:,} were there, "
         f"{len(done.failures):,} failed",

@@ -11,7 +11,9 @@ from cyclopts import Parameter
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
+    from assay.images import listing as reading
     from assay.images.label_files import LabelOptions
+    from assay.workflows.run_locks import Share
 
 
 def _help(text: str, alias: str | None = None) -> Parameter:
@@ -78,6 +80,7 @@ class LabelFileOptions:
 
     label_offset: Annotated[int, _help("What the label file's indices begin with.")] = 0
     trust_labels: Annotated[bool, _help("Believe labels that contradict ImageNet's published ones.")] = False
+    max_label_mib: Annotated[int, _help("A larger label file is refused, MiB.")] = 64
 
     def choose_labels(self, path: Path | None = None) -> LabelOptions:
         """Return which label file, and how it is read.
@@ -89,17 +92,55 @@ class LabelFileOptions:
 
         if self.label_offset < 0:
             raise UsageError(f"--label-offset is {self.label_offset}; expected 0 or more, such as 1")
-        return LabelOptions(path=path, offset=self.label_offset, trusted=self.trust_labels)
+        return LabelOptions(
+            path=path,
+            offset=self.label_offset,
+            trusted=self.trust_labels,
+            max_bytes=_count_bytes("--max-label-mib", self.max_label_mib),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageOptions(LabelFileOptions):
+class ReadOptions:
+    """How images are read."""
+
+    follow_links: Annotated[bool, _help("Follow links that lead out of the folder.")] = False
+    max_pixels: Annotated[int, _help("An image with more pixels is a failed one.")] = 100_000_000
+    max_image_mib: Annotated[int, _help("A larger image file is a failed one, MiB.")] = 64
+
+    def choose_reading(self) -> reading.ReadOptions:
+        """Return how images are read.
+
+        Raises:
+            UsageError: A limit below 1.
+        """
+        from assay.images.listing import ReadOptions
+
+        if self.max_pixels < 1:
+            raise UsageError(f"--max-pixels is {self.max_pixels}; expected 1 or more")
+        return ReadOptions(
+            max_pixels=self.max_pixels,
+            max_file_bytes=_count_bytes("--max-image-mib", self.max_image_mib),
+            follow_links=self.follow_links,
+        )
+
+
+def _count_bytes(option: str, mebibytes: int) -> int:
+    if mebibytes < 1:
+        raise UsageError(f"{option} is {mebibytes}; expected 1 or more")
+    return mebibytes * 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOptions(LabelFileOptions, ReadOptions):
     """Which images."""
 
-    images: Annotated[Path, _help("Folder of images, or of one folder for each synset.")]
+    images: Annotated[
+        Path, _help("Folder, class folders, tar, tar.gz, zip, WebDataset, Parquet, or a list of paths.")
+    ]
     labels: Annotated[
         Path | None,
-        _help("File of lines `NAME index`; synset folders and ImageNet validation names need none."),
+        _help("File of lines `NAME index`; class folders and ImageNet validation names need none."),
     ] = None
 
 
@@ -174,6 +215,28 @@ class EvaluateOptions(ShowOptions, PredictionOptions, FolderOptions, ImageOption
     """Options of `assay evaluate`."""
 
     batch_size: Annotated[int | None, _help("Images in one call; 8, or what it was compiled for.")] = None
+    shard: Annotated[str | None, _help("Compute share I of N of the run, as I/N, beside others.")] = None
+
+    def choose_share(self) -> Share | None:
+        """Return which parts of the run are computed, or None for all.
+
+        Raises:
+            UsageError: Not I/N with I from 1 to N; or without a folder; or with --overwrite.
+        """
+        from assay.workflows.run_locks import Share
+
+        if self.shard is None:
+            return None
+        number, _, count = self.shard.partition("/")
+        if not (_is_number(number) and _is_number(count) and 1 <= int(number) <= int(count)):
+            raise UsageError(f"--shard {self.shard!r}: expected I/N with I from 1 to N, such as 2/4")
+        if self.output is None or self.overwrite:
+            raise UsageError("--shard needs the run folder, -o DIR, and excludes --overwrite")
+        return Share(number=int(number), count=int(count))
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 @Parameter(name="*")
@@ -202,7 +265,13 @@ class ReportOptions(ShowOptions):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class PreprocessOptions(ShowOptions, ModelOptions):
+class MergeOptions(ShowOptions):
+    """Options of `assay merge`."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class PreprocessOptions(ShowOptions, ModelOptions, ReadOptions):
     """Options of `assay preprocess`."""
 
     resume: Annotated[bool, _help("Go on where an interrupted run stopped.")] = False

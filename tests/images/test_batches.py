@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from assay.images.batches import OK, map_ahead, preprocess_image, stack_images
-from assay.images.sources import LabelledImage
+from assay.images.listing import LabelledImage
 from assay.models.record import ModelRecord
 
 
@@ -27,7 +27,7 @@ def make_source(encoded: bytes | OSError) -> LabelledImage:
             raise encoded
         return encoded
 
-    return LabelledImage(name="a", relative_path="a", label=0, size_bytes=0, read_bytes=read_bytes)
+    return LabelledImage(relative_path="a", label=0, size_bytes=0, read_bytes=read_bytes)
 
 
 def test_a_sound_image_is_preprocessed_without_a_word(se_resnext50: ModelRecord) -> None:

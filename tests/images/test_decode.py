@@ -61,8 +61,8 @@ def test_any_jpeg_has_the_pixels_that_pillow_gives(
     assert decoded.note == "" or mode == "CMYK"
 
 
-def test_a_sound_subsampled_cmyk_jpeg_has_no_note() -> None:
-    assert decode_image(encode(PHOTOGRAPH.convert("CMYK"), subsampling="4:2:2")).note == ""
+def test_a_sound_subsampled_cmyk_jpeg_is_noted_as_that_alone() -> None:
+    assert decode_image(encode(PHOTOGRAPH.convert("CMYK"), subsampling="4:2:2")).note == "4-component"
 
 
 @pytest.mark.parametrize("subsampling", ["440", "411"])

@@ -98,7 +98,7 @@ def test_a_missing_label_file_is_refused(label_file: Path) -> None:
 
 
 def test_a_folder_is_no_label_file(tmp_path: Path) -> None:
-    with pytest.raises(BadImagesError, match="cannot be read: Is a directory"):
+    with pytest.raises(BadImagesError, match="cannot be read: it is a folder"):
         read_label_file(tmp_path, 1000)
 
 

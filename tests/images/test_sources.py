@@ -135,7 +135,7 @@ def test_a_broken_link_is_an_unreadable_image(tmp_path: Path, se_resnext50: Mode
     (tmp_path / "ILSVRC2012_val_00000001.JPEG").symlink_to(tmp_path / "gone.JPEG")
     image = index_images(tmp_path, 1000).images[0]
     assert (image.name, image.label) == ("ILSVRC2012_val_00000001.JPEG", 65)
-    assert preprocess_image(image, se_resnext50).status == "unreadable: No such file or directory"
+    assert preprocess_image(image, se_resnext50).status == "broken link"
 
 
 def test_a_link_to_an_image_is_an_image(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_name_that_is_no_utf_8_is_read_by_its_bytes(tmp_path: Path) -> None:
     assert image.read_bytes() == b"contents"
 
 
-@pytest.mark.parametrize("name", [None, ".DS_Store", "0/a.JPEG"])
+@pytest.mark.parametrize("name", [None, ".DS_Store", "cats/a.JPEG"])
 def test_a_folder_without_images_is_refused(tmp_path: Path, name: str | None) -> None:
     make_files(tmp_path, *([name] if name else []))
     with pytest.raises(BadImagesError, match="no images there"):
@@ -168,11 +168,9 @@ def test_a_folder_of_empty_class_folders_is_refused(tmp_path: Path) -> None:
         index_images(tmp_path, 1000)
 
 
-@pytest.mark.parametrize(("name", "found"), [("a.tar", "found a file"), ("gone", "found nothing")])
-def test_what_is_no_folder_is_refused(tmp_path: Path, name: str, found: str) -> None:
-    make_files(tmp_path, "a.tar")
-    with pytest.raises(BadImagesError, match=found):
-        index_images(tmp_path / name, 1000)
+def test_a_path_where_nothing_is_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadImagesError, match="found nothing"):
+        index_images(tmp_path / "gone", 1000)
 
 
 def test_images_of_which_none_has_a_label_cannot_be_scored(tmp_path: Path) -> None:

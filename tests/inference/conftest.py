@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from assay.arrays import Images, Logits
-from assay.images.sources import LabelledImage
+from assay.images.listing import LabelledImage
 from assay.models.record import ModelRecord
 
 CLASS_COUNT = 16
@@ -86,8 +86,6 @@ def make_source() -> MakeSource:
             on_read()
             return encoded
 
-        return LabelledImage(
-            name=name, relative_path=name, label=label, size_bytes=len(encoded), read_bytes=read_bytes
-        )
+        return LabelledImage(relative_path=name, label=label, size_bytes=len(encoded), read_bytes=read_bytes)
 
     return make

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.errors import BadInputError
-from assay.images.sources import LabelledImage
+from assay.images.listing import LabelledImage
 from assay.inference.predictions import Prediction
-from assay.inference.shards import compute_fingerprint, cut_shards, has_shard, read_shard, write_shard
+from assay.inference.shards import cut_shards, has_shard, read_shard, write_shard
 
 MakeSource = Callable[..., LabelledImage]
 PREDICTION = Prediction(
@@ -127,8 +126,7 @@ def test_a_shard_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> No
 @given(count=st.integers(0, 60), shard_size=st.integers(1, 70))
 def test_shards_hold_every_image_once_in_order(count: int, shard_size: int) -> None:
     images = [
-        LabelledImage(name=f"{n}", relative_path=f"{n}", label=n, size_bytes=n, read_bytes=bytes)
-        for n in range(count)
+        LabelledImage(relative_path=f"{n}", label=n, size_bytes=n, read_bytes=bytes) for n in range(count)
     ]
     shards = cut_shards(images, shard_size)
     assert [image for shard in shards for image in shard.images] == images
@@ -140,64 +138,3 @@ def test_shards_hold_every_image_once_in_order(count: int, shard_size: int) -> N
 def test_a_shards_file_is_named_by_its_number(make_source: MakeSource) -> None:
     shards = cut_shards([make_source(f"{n}", 0) for n in range(43)], 1)
     assert shards[42].file_name == "part-00042.parquet"
-
-
-class TestFingerprint:
-    MODEL = ("openvino", "CPU", "fp32", ("model.xml", "abc"))
-    PREPROCESSING = ("bilinear", 256, 224)
-    LAYOUT = (1024, False)
-
-    @pytest.fixture
-    def images(self, make_source: MakeSource) -> list[LabelledImage]:
-        return [make_source("a", 0, label=1), make_source("b", 0, label=2), make_source("c", 0, label=None)]
-
-    @pytest.fixture
-    def fingerprint(self, images: list[LabelledImage]) -> str:
-        return compute_fingerprint(self.MODEL, self.PREPROCESSING, self.LAYOUT, images)
-
-    def test_it_is_the_same_for_the_same_run(self, fingerprint: str, images: list[LabelledImage]) -> None:
-        again = compute_fingerprint(self.MODEL, self.PREPROCESSING, self.LAYOUT, iter(images))
-        assert again == fingerprint
-        assert len(fingerprint) == 64
-
-    def test_the_order_of_keys_is_no_part_of_it(self) -> None:
-        assert compute_fingerprint({"a": 1, "b": 2}, 0, 0, []) == compute_fingerprint(
-            {"b": 2, "a": 1}, 0, 0, []
-        )
-
-    @pytest.mark.parametrize(
-        "change",
-        [{"label": 3}, {"label": None}, {"size_bytes": 99}, {"relative_path": "n01440764/a"}],
-        ids=["label", "no label", "size", "path"],
-    )
-    def test_it_changes_with_an_image(
-        self, fingerprint: str, images: list[LabelledImage], change: dict[str, int | str | None]
-    ) -> None:
-        images[0] = dataclasses.replace(images[0], **change)  # type: ignore[arg-type]
-        assert compute_fingerprint(self.MODEL, self.PREPROCESSING, self.LAYOUT, images) != fingerprint
-
-    def test_it_changes_with_the_order_and_number_of_the_images(
-        self, fingerprint: str, images: list[LabelledImage]
-    ) -> None:
-        others = (images[::-1], images[:-1], [*images, images[-1]])
-        found = {compute_fingerprint(self.MODEL, self.PREPROCESSING, self.LAYOUT, other) for other in others}
-        assert len(found | {fingerprint}) == 4
-
-    def test_it_changes_with_model_preprocessing_and_layout(
-        self, fingerprint: str, images: list[LabelledImage]
-    ) -> None:
-        other_model = ("openvino", "CPU", "fp32", ("model.xml", "abd"))
-        other_preprocessing = ("bilinear", 256, 225)
-        found = {
-            compute_fingerprint(other_model, self.PREPROCESSING, self.LAYOUT, images),
-            compute_fingerprint(self.MODEL, other_preprocessing, self.LAYOUT, images),
-            compute_fingerprint(self.MODEL, self.PREPROCESSING, (512, False), images),
-            compute_fingerprint(self.MODEL, self.PREPROCESSING, (1024, True), images),
-        }
-        assert len(found | {fingerprint}) == 5
-
-    def test_a_name_that_is_no_utf_8_is_part_of_it(
-        self, fingerprint: str, images: list[LabelledImage]
-    ) -> None:
-        images[0] = dataclasses.replace(images[0], relative_path=os.fsdecode(b"\xff"))
-        assert compute_fingerprint(self.MODEL, self.PREPROCESSING, self.LAYOUT, images) != fingerprint

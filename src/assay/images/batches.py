@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import errno
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -14,12 +15,14 @@ import numpy as np
 from assay.arrays import Images
 from assay.errors import UndecodableImageError
 from assay.images.decode import decode_image
+from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
 from assay.images.normalise import normalise_pixels
 from assay.images.resize import resize_and_crop
-from assay.images.sources import LabelledImage
 from assay.models.record import ModelRecord
 
 OK = "ok"
+
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -41,16 +44,43 @@ class PreprocessedImage:
     note: str = ""
 
 
-def preprocess_image(source: LabelledImage, record: ModelRecord) -> PreprocessedImage:
+def preprocess_image(
+    source: LabelledImage, record: ModelRecord, options: ReadOptions = DEFAULT_READ_OPTIONS
+) -> PreprocessedImage:
     """Return the image as the network takes it; one that cannot be read or decoded has the reason."""
+    if source.fault:
+        return PreprocessedImage(source=source, image=None, status=source.fault)
     try:
-        decoded = decode_image(source.read_bytes())
+        decoded = decode_image(read_image(source, options), max_pixels=options.max_pixels)
         pixels = resize_and_crop(decoded.pixels, record.preprocessing)
     except OSError as error:
         return PreprocessedImage(source=source, image=None, status=f"unreadable: {error.strerror or error}")
     except UndecodableImageError as error:
         return PreprocessedImage(source=source, image=None, status=f"not decodable: {error}")
     return PreprocessedImage(source=source, image=normalise_pixels(pixels, record), note=decoded.note)
+
+
+def read_image(source: LabelledImage, options: ReadOptions = DEFAULT_READ_OPTIONS) -> bytes:
+    """Return the encoded image. After an input/output error it is read once more.
+
+    Raises:
+        UndecodableImageError: It is larger than the limit.
+        OSError: It cannot be read.
+    """
+    _check_file_size(source.size_bytes, options)
+    try:
+        encoded = source.read_bytes()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        encoded = source.read_bytes()
+    _check_file_size(len(encoded), options)
+    return encoded
+
+
+def _check_file_size(size_bytes: int, options: ReadOptions) -> None:
+    if size_bytes > options.max_file_bytes:
+        raise UndecodableImageError(f"too large: {size_bytes:,} bytes, over {options.max_file_bytes:,}")
 
 
 def stack_images(batch: Iterable[PreprocessedImage]) -> Images:

@@ -35,8 +35,30 @@ _PILLOW_ERRORS = (
     OverflowError,
     struct.error,
 )
+_FOREIGN_KINDS = (
+    (b"\x1f\x8b", "gzip data: gunzip it"),
+    (b"version https://git-lfs", "a Git LFS pointer: git lfs pull"),
+    (b"\xff\x0a", "JPEG XL, not supported"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL, not supported"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000, not supported"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000, not supported"),
+)
+# Start-of-frame markers that are no DCT with Huffman codes (ITU-T T.81, table B.1)
+_JPEG_PROCESSES = {
+    3: "lossless",
+    5: "hierarchical",
+    6: "hierarchical",
+    7: "hierarchical",
+    9: "arithmetic coding",
+    10: "arithmetic coding",
+    11: "lossless",
+    13: "arithmetic coding",
+    14: "arithmetic coding",
+    15: "arithmetic coding",
+}
 _TURNED_ORIENTATIONS = frozenset({5, 6, 7, 8})
 _WARNINGS_LOCK = threading.Lock()
+_ALPHA_MODES = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
 _CLIPPING_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 
 
@@ -52,28 +74,82 @@ def decode_image(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImag
     """Return the pixels of an encoded image, uint8 (height, width, 3), RGB.
 
     One- and three-component JPEGs go through simplejpeg, everything else through Pillow, which is the
-    reference: colour profiles and EXIF rotation are ignored, alpha is dropped. When simplejpeg meets
-    corrupt data that Pillow tolerates, the pixels are Pillow's and the note says so.
+    reference: colour profiles and EXIF rotation are ignored, alpha is dropped, of several frames the first
+    is taken; the note says so. When simplejpeg meets corrupt data that Pillow tolerates, the pixels are
+    Pillow's and the note says that.
 
     Args:
-        encoded: A whole image file.
+        encoded: A whole image file; its contents tell of which kind, not its name.
         max_pixels: Larger images are refused before they are decoded.
 
     Raises:
         UndecodableImageError: The reason, in a few words.
     """
-    if not encoded:
-        raise UndecodableImageError("empty file")
+    _refuse_foreign_kinds(encoded)
     if not encoded.startswith(_JPEG_MAGIC):
-        return DecodedImage(pixels=_decode_with_pillow(encoded, max_pixels))
+        return _decode_with_pillow(encoded, max_pixels)
+    _check_jpeg_process(encoded)
     if not _is_exact_in_simplejpeg(encoded, max_pixels):
-        return DecodedImage(pixels=_decode_with_pillow(encoded, max_pixels))
+        return _decode_with_pillow(encoded, max_pixels)
     try:
         pixels = simplejpeg.decode_jpeg(encoded, colorspace="RGB", fastdct=False, fastupsample=False)
     except ValueError as error:
-        pixels = _decode_with_pillow(encoded, max_pixels)
+        pixels = _decode_with_pillow(encoded, max_pixels).pixels
         return DecodedImage(pixels=pixels, note=f"decoder warning: {error}")
-    return DecodedImage(pixels=pixels)  # (height, width, 3)
+    orientation = find_orientation(encoded)
+    note = f"EXIF orientation {orientation} ignored" if orientation > 1 else ""
+    return DecodedImage(pixels=pixels, note=note)  # (height, width, 3)
+
+
+def _refuse_foreign_kinds(encoded: bytes) -> None:
+    if not encoded:
+        raise UndecodableImageError("empty file")
+    for magic, kind in _FOREIGN_KINDS:
+        if encoded.startswith(magic):
+            raise UndecodableImageError(kind)
+    if encoded[4:8] == b"ftyp":
+        brand = encoded[8:12].decode("ascii", "replace")
+        raise UndecodableImageError(f"{'AVIF' if brand.startswith('avi') else 'HEIF'}, not supported")
+
+
+def _check_jpeg_process(encoded: bytes) -> None:
+    """Refuse JPEGs that decoders differ on: lossless, arithmetic, 12 bits, or of a height told at the end.
+
+    Raises:
+        UndecodableImageError: The reason.
+    """
+    place = 2
+    while place + 9 <= len(encoded) and encoded[place] == 0xFF:
+        marker = encoded[place + 1]
+        if marker == 0xFF:  # padding before a marker
+            place += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            process, precision = marker - 0xC0, encoded[place + 4]
+            if process in _JPEG_PROCESSES:
+                raise UndecodableImageError(f"unsupported JPEG process: {_JPEG_PROCESSES[process]}")
+            if precision != 8:
+                raise UndecodableImageError(f"unsupported JPEG process: {precision} bits")
+            if encoded[place + 5 : place + 7] == b"\0\0":
+                raise UndecodableImageError("unsupported JPEG process: height 0 in its header")
+            return
+        place += 2 + int.from_bytes(encoded[place + 2 : place + 4], "big")
+
+
+def find_orientation(encoded: bytes) -> int:
+    """Return the EXIF orientation of a JPEG, 1 to 8; 0 where there is none that is valid."""
+    start = encoded.find(b"Exif\0\0", 0, 2**16)
+    if start < 0:
+        return 0
+    exif = Image.Exif()
+    try:
+        with _WARNINGS_LOCK, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exif.load(encoded[start : start + 2**16])
+            orientation = exif.get(ExifTags.Base.Orientation)
+    except _PILLOW_ERRORS:  # corrupt, and ignored anyway
+        return 0
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 0
 
 
 def read_shown_size(path: Path) -> tuple[int, int]:
@@ -105,7 +181,7 @@ def _is_exact_in_simplejpeg(encoded: bytes, max_pixels: int) -> bool:
     return colourspace in _EXACT_COLOURSPACES
 
 
-def _decode_with_pillow(encoded: bytes, max_pixels: int) -> Pixels:
+def _decode_with_pillow(encoded: bytes, max_pixels: int) -> DecodedImage:
     try:
         picture = _open_quietly(io.BytesIO(encoded))
         _check_size(picture.width, picture.height, max_pixels)
@@ -113,14 +189,28 @@ def _decode_with_pillow(encoded: bytes, max_pixels: int) -> Pixels:
             raise UndecodableImageError(
                 f"unsupported pixel type {picture.mode}: conversion to 8 bits would clip it"
             )
+        note = _note_oddities(picture)
         picture.info.pop("transparency", None)  # alpha is dropped; converting it would only warn
-        return np.asarray(picture.convert("RGB"))  # (height, width, 3)
+        return DecodedImage(pixels=np.asarray(picture.convert("RGB")), note=note)  # (height, width, 3)
     except PIL.UnidentifiedImageError as error:
         raise UndecodableImageError(f"not an image: begins with {encoded[:16]!r}") from error
     except Image.DecompressionBombError as error:
         raise UndecodableImageError(str(error)) from error
     except _PILLOW_ERRORS as error:
         raise UndecodableImageError(f"{error}".strip() or type(error).__name__) from error
+
+
+def _note_oddities(picture: Image.Image) -> str:
+    """Return what Pillow leaves out of the pixels, in words; mostly empty."""
+    notes = []
+    if picture.mode == "CMYK":
+        notes.append("4-component")
+    if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
+        notes.append("alpha dropped")
+    frame_count = getattr(picture, "n_frames", 1)
+    if frame_count > 1:
+        notes.append(f"first of {frame_count} frames")
+    return ", ".join(notes)
 
 
 def _open_quietly(source: Path | io.BytesIO) -> Image.Image:

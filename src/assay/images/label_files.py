@@ -16,7 +16,7 @@ import csv
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +49,13 @@ class LabelOptions:
         path: The label file, or None where the labels come from elsewhere.
         offset: What the file's indices begin with; it is subtracted from each.
         trusted: Whether labels that contradict the published ones of ImageNet are believed.
+        max_bytes: A larger file is refused.
     """
 
     path: Path | None = None
     offset: int = 0
     trusted: bool = False
+    max_bytes: int = MAX_LABEL_FILE_BYTES
 
 
 NO_LABEL_FILE = LabelOptions()
@@ -87,7 +89,7 @@ def read_label_file(path: Path, label_count: int, options: LabelOptions = NO_LAB
         BadImagesError: Unreadable, no text, a malformed line (named), two labels for one name, labels out
             of range, or numbers that are no class indices from the offset.
     """
-    text = _read_text(path)
+    text = _read_text(path, options.max_bytes)
     lines = [
         (number, line)
         for number, line in enumerate(text.split("\n"), start=1)
@@ -103,10 +105,19 @@ def read_label_file(path: Path, label_count: int, options: LabelOptions = NO_LAB
     return LabelFile(labels=labels, form=form, repeated_count=len(rows) - len(labels))
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, max_bytes: int) -> str:
+    if path.is_dir():
+        raise BadImagesError(
+            f"label file {path} cannot be read: it is a folder",
+            hint="give the images with --images, a file with lines `NAME index` with --labels",
+        )
     try:
-        if path.stat().st_size > MAX_LABEL_FILE_BYTES:
-            raise BadImagesError(f"{path} is larger than 64 MiB: this is no label file")
+        size_bytes = path.stat().st_size
+        if size_bytes > max_bytes:
+            raise BadImagesError(
+                f"label file {path} has {size_bytes:,} bytes, over {max_bytes:,}: is it one?",
+                hint="--max-label-mib, if it is",
+            )
         content = path.read_bytes()
     except OSError as error:
         raise BadImagesError(
@@ -228,8 +239,7 @@ def _check_numbers(path: Path, rows: list[_Row], label_count: int, options: Labe
             hint="give a file of labels, or LOC_val_solution.csv",
         )
     if label_count == len(read_synsets()) and not options.trusted:
-        pairs = [(number, in_name) for number, in_name in zip(numbers, in_names, strict=True) if in_name]
-        _compare_with_canonical(path, pairs, options.offset)
+        refuse_other_class_order(f"{path}", list(zip(numbers, in_names, strict=True)), options.offset)
     if not options.offset and numbers and 0 not in numbers and max(numbers) == label_count:
         line_number = rows[numbers.index(label_count)].line_number
         raise BadImagesError(
@@ -239,10 +249,19 @@ def _check_numbers(path: Path, rows: list[_Row], label_count: int, options: Labe
         )
 
 
-def _compare_with_canonical(path: Path, pairs: list[tuple[int, int]], label_offset: int) -> None:
-    """Refuse numbers of ImageNet validation images that have nothing to do with the published labels."""
+def refuse_other_class_order(where: str, pairs: Sequence[tuple[int, int | None]], label_offset: int) -> None:
+    """Refuse numbers of ImageNet validation images that have nothing to do with the published labels.
+
+    Args:
+        where: What holds them, for messages.
+        pairs: Each number with that of its image, None for one that is no ImageNet validation image.
+        label_offset: What the numbers begin with.
+
+    Raises:
+        BadImagesError: They are ILSVRC2012 IDs, or count from 1, or are in another class order.
+    """
     canonical, devkit = read_canonical_labels(), (-1, *read_devkit_labels())
-    known = [(number, canonical[image - 1]) for number, image in pairs if image <= len(canonical)]
+    known = [(number, canonical[image - 1]) for number, image in pairs if image and image <= len(canonical)]
     if len(known) < 5:
         return
     as_labels = sum(number - label_offset == label for number, label in known) / len(known)
@@ -250,13 +269,13 @@ def _compare_with_canonical(path: Path, pairs: list[tuple[int, int]], label_offs
     as_ids = sum(devkit[min(number, 1000)] == label for number, label in known) / len(known)
     if as_ids > 0.9:
         raise BadImagesError(
-            f"{path}: the numbers are ILSVRC2012 IDs, as in the devkit", hint="give the devkit's own file"
+            f"{where}: the numbers are ILSVRC2012 IDs, as in the devkit", hint="give the devkit's own file"
         )
     if from_one > 0.9 and label_offset != 1:
-        raise BadImagesError(f"{path}: the labels count from 1", hint="--label-offset 1")
+        raise BadImagesError(f"{where}: the labels count from 1", hint="--label-offset 1")
     if len(known) >= 100 and as_labels < 0.02:
         raise BadImagesError(
-            f"{path}: {as_labels:.1%} of {len(known):,} labels are the published ones: another class order",
+            f"{where}: {as_labels:.1%} of {len(known):,} labels are the published ones: another class order",
             hint="labels are places in the sorted synsets: give synsets as labels, or --trust-labels",
         )
 

@@ -1,41 +1,30 @@
-"""Finds the labelled images of a data set, in byte order of the name."""
+"""Indexes the labelled images of a data set, in byte order of the name, whatever form it is held in."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-import re
-import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import BadImagesError
-from assay.images.label_files import NO_LABEL_FILE, LabelOptions, make_label_finder, read_label_file
-from assay.images.labels import find_canonical_label, read_synset_labels, read_synsets
-
-IMAGE_SUFFIXES = frozenset(
-    {".jpeg", ".jpg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+from assay.images.forms.folder import FolderOptions
+from assay.images.forms.recognise import list_images
+from assay.images.label_files import (
+    NO_LABEL_FILE,
+    LabelFile,
+    LabelOptions,
+    get_base_name,
+    make_label_finder,
+    normalise_name,
+    read_label_file,
+    refuse_other_class_order,
 )
-_SYNSET = re.compile(r"n\d{8}")
+from assay.images.labels import find_canonical_label, find_val_number, read_synsets
+from assay.images.listing import DEFAULT_READ_OPTIONS, KnowsName, LabelledImage, Listing, ReadOptions
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LabelledImage:
-    """One image that is to be scored.
-
-    Args:
-        name: Its file name; names need not be unique.
-        relative_path: Its path in the data set with `/` as separator; unique, its identity.
-        label: Its class, counted from 0; None where no label was found for it.
-        size_bytes: Size of the encoded image.
-        read_bytes: Returns the encoded image; may raise OSError.
-    """
-
-    name: str
-    relative_path: str
-    label: int | None
-    size_bytes: int
-    read_bytes: Callable[[], bytes]
+_LISTED = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +34,12 @@ class ImageIndex:
     Args:
         form: The form the data set is held in, in words.
         label_source: Where the labels come from, in words.
-        images: The images, in byte order of the name.
+        images: The images, in byte order of the name; those of a gzipped archive and of Parquet files
+            as they are stored.
         ignored: Relative paths of files that are not scored: no images, or beside the class folders.
         class_count: How many classes the labels count, where that is known from their source.
+        identity: What tells two data sets apart besides paths, labels and sizes.
+        notes: What a user should know of them, a sentence each.
     """
 
     form: str
@@ -55,126 +47,156 @@ class ImageIndex:
     class_count: int | None
     images: tuple[LabelledImage, ...]
     ignored: tuple[str, ...] = ()
+    identity: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def index_images(path: Path, label_count: int, labels: LabelOptions = NO_LABEL_FILE) -> ImageIndex:
+def index_images(
+    path: Path,
+    label_count: int,
+    labels: LabelOptions = NO_LABEL_FILE,
+    reading: ReadOptions = DEFAULT_READ_OPTIONS,
+) -> ImageIndex:
     """Return the images at `path` with their labels.
 
-    Labels come from a label file where one is given, else from the folders' synsets, else from the
-    built-in table of the 50,000 ImageNet validation images.
+    Labels come from a label file where one is given, else from the data set itself (the names of class
+    folders, a column, `.cls` files, a CSV), else from the built-in table of the 50,000 ImageNet
+    validation images.
 
     Args:
-        path: A folder of images, or of folders named by synset.
+        path: A folder, an archive, Parquet files, WebDataset shards or a list of paths.
         label_count: Number of classes of the model.
-        labels: The label file, if there is one.
+        labels: The label file, if there is one, and how numbers are read.
+        reading: Whether links are followed.
 
     Raises:
-        BadImagesError: No such folder, no images, a folder that is no known synset, or a label file that
-            cannot be used or names none of the images.
+        BadImagesError: No images, an archive that is damaged, labels that cannot be those of the images, or
+            a label file that cannot be used or names none of the images.
     """
-    if not path.is_dir():
-        found = "a file" if path.exists() else "nothing"
-        raise BadImagesError(f"--images {path}: expected a folder of images, found {found}")
-    synset_folders = sorted(name for name in _list_names(path) if _is_synset_folder(path / name))
-    listed = list(_list_class_folders(path, synset_folders) if synset_folders else _list_folder(path, ""))
-    files = sorted(
-        (file for file in listed if _is_image(file[0], in_folders=bool(synset_folders))), key=_byte_order
+    file = read_label_file(labels.path, label_count, labels) if labels.path else None
+    options = FolderOptions(
+        knows_name=_make_name_test(file),
+        any_class_folders=file is not None,
+        follow_links=reading.follow_links,
     )
-    if not files:
-        raise BadImagesError(
-            f"--images {path}: no images there",
-            hint=f"looked in it and in folders named by synset for {', '.join(sorted(IMAGE_SUFFIXES))}",
+    listing = list_images(path, options)
+    if file is None and listing.label_file is not None:
+        labels = dataclasses.replace(labels, path=listing.label_file)
+        file = read_label_file(listing.label_file, label_count, labels)
+    if file is not None:
+        images = _label_by_file(path, listing.images, file, labels)
+        label_source, class_count = (
+            f"label file {labels.path.name} ({file.form})" if labels.path else "",
+            None,
         )
-    find_label, label_source = _choose_labels(labels, synset_folders, label_count)
-    images = tuple(_make_image(path, relative, size, find_label) for relative, size in files)
-    if labels.path is not None and all(image.label is None for image in images):
+    elif listing.label_source:
+        images = _shift_own_labels(path, listing, label_count, labels)
+        label_source = listing.label_source
+        class_count = len(read_synsets()) if "synset" in label_source else None
+    else:
+        images = tuple(
+            dataclasses.replace(image, label=find_canonical_label(image.name)) for image in listing.images
+        )
+        label_source = "built-in table of the ImageNet validation images"
+        class_count = len(read_synsets())
+    return ImageIndex(
+        form=listing.form,
+        label_source=label_source,
+        class_count=class_count,
+        images=images if listing.in_storage_order else tuple(sorted(images, key=_byte_order)),
+        ignored=listing.ignored,
+        identity=listing.identity,
+        notes=(
+            *listing.notes,
+            *_note_gaps(images, listing.ignored, file),
+            *_note_labels(images, label_count),
+        ),
+    )
+
+
+def _make_name_test(file: LabelFile | None) -> KnowsName:
+    """Return what tells whether a name without a suffix is an image's: the label file or ImageNet has it."""
+    known = {normalise_name(name) for name in file.labels} if file else set()
+    return lambda name: find_val_number(name) is not None or normalise_name(name) in known
+
+
+def _label_by_file(
+    path: Path, images: Sequence[LabelledImage], file: LabelFile, labels: LabelOptions
+) -> tuple[LabelledImage, ...]:
+    find_label = make_label_finder(file.labels)
+    labelled = tuple(dataclasses.replace(image, label=find_label(image.relative_path)) for image in images)
+    if all(image.label is None for image in labelled):
         raise BadImagesError(
             f"--labels {labels.path}: names none of the {len(images)} images in {path}",
             hint=f"expected lines `NAME index` with the images' file names, such as {images[0].name}",
         )
-    return ImageIndex(
-        form="a folder for each synset" if synset_folders else "one folder",
-        label_source=label_source,
-        class_count=None if labels.path else len(read_synsets()),
-        images=images,
-        ignored=tuple(sorted({relative for relative, _ in listed} - {relative for relative, _ in files})),
-    )
+    return labelled
 
 
-def _list_names(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)  # noqa: PTH208 - names, not paths: 50,000 of them
-    except OSError as error:
-        raise BadImagesError(f"folder {folder} cannot be listed: {error.strerror}") from error
-
-
-def _is_synset_folder(path: Path) -> bool:
-    return bool(_SYNSET.fullmatch(path.name)) and path.is_dir()
-
-
-def _is_image(relative_path: str, *, in_folders: bool) -> bool:
-    """Return whether a file is an image to score: by its suffix and, among class folders, its place."""
-    folder, _, name = relative_path.rpartition("/")
-    if in_folders and not folder:
-        return False
-    # macOS leaves a "._NAME" beside every NAME on foreign file systems
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith("._")  # noqa: PTH122
-
-
-def _list_folder(root: Path, prefix: str) -> Iterator[tuple[str, int]]:
-    """Yield (relative path, size in bytes) of what is no folder, pipe, socket or device in root/prefix."""
-    for name in _list_names(root / prefix):
-        file = root / prefix / name
-        try:
-            status = file.stat()
-        except OSError:  # a broken link, say: reading it fails later, and that is its row's status
-            yield prefix + name, 0
-            continue
-        if stat.S_ISREG(status.st_mode):
-            yield prefix + name, status.st_size
-
-
-def _list_class_folders(root: Path, synset_folders: list[str]) -> Iterator[tuple[str, int]]:
-    unknown = sorted(set(synset_folders) - set(read_synsets()))
-    if unknown:
+def _shift_own_labels(
+    path: Path, listing: Listing, label_count: int, labels: LabelOptions
+) -> tuple[LabelledImage, ...]:
+    """Return the images with the labels that the data set holds, checked and counted from 0."""
+    if "synset" in listing.label_source:
+        return listing.images
+    numbers = [image.label for image in listing.images if image.label is not None]
+    where = f"--images {path}: {listing.label_source}"
+    if label_count == len(read_synsets()) and not labels.trusted:
+        pairs = [
+            (image.label, find_val_number(image.name)) for image in listing.images if image.label is not None
+        ]
+        refuse_other_class_order(where, pairs, labels.offset)
+    low, high = min(numbers, default=labels.offset), max(numbers, default=labels.offset)
+    if low < labels.offset or high >= labels.offset + label_count:
+        from_one = low == 1 and high == label_count and not labels.offset
         raise BadImagesError(
-            f"--images {root}: {len(unknown)} folders are named like synsets but are none of the 1000 of "
-            f"ImageNet: {', '.join(unknown[:3])}",
-            hint="remove them, or give --labels and one flat folder",
+            f"{where}: labels from {low} to {high}, expected {labels.offset} to "
+            f"{labels.offset + label_count - 1}",
+            hint="--label-offset 1, if they count from 1" if from_one else "give --labels FILE",
         )
-    for synset in synset_folders:
-        yield from _list_folder(root, f"{synset}/")
-    yield from _list_folder(root, "")
-
-
-def _byte_order(file: tuple[str, int]) -> tuple[bytes, bytes]:
-    relative_path = file[0]
-    return os.fsencode(relative_path.rpartition("/")[2]), os.fsencode(relative_path)
-
-
-def _choose_labels(
-    labels: LabelOptions, synset_folders: list[str], label_count: int
-) -> tuple[Callable[[str], int | None], str]:
-    """Return what finds a label by relative path, and where the labels come from in words."""
-    if labels.path is not None:
-        file = read_label_file(labels.path, label_count, labels)
-        return make_label_finder(file.labels), f"label file {labels.path.name} ({file.form})"
-    if synset_folders:
-        index = read_synset_labels()
-        return lambda relative_path: index[relative_path.partition("/")[0]], "the folders' synsets"
-    return find_canonical_label, "built-in table of the ImageNet validation images"
-
-
-def _make_image(
-    root: Path, relative_path: str, size_bytes: int, find_label: Callable[[str], int | None]
-) -> LabelledImage:
-    return LabelledImage(
-        name=relative_path.rpartition("/")[2],
-        relative_path=relative_path,
-        label=find_label(relative_path),
-        size_bytes=size_bytes,
-        read_bytes=(root / relative_path).read_bytes,
+    return tuple(
+        image if image.label is None else dataclasses.replace(image, label=image.label - labels.offset)
+        for image in listing.images
     )
+
+
+def _note_gaps(images: Sequence[LabelledImage], ignored: Sequence[str], file: LabelFile | None) -> list[str]:
+    """Return sentences on images without a label, labels without an image, and other files."""
+    notes = []
+    unlabelled = [image.relative_path for image in images if image.label is None]
+    if unlabelled and len(unlabelled) < len(images):
+        notes.append(
+            f"{len(unlabelled):,} images have no label and are not scored: {_name_first(unlabelled)}"
+        )
+    if file is not None:
+        present = {normalise_name(image.name) for image in images}
+        surplus = [name for name in file.labels if normalise_name(name) not in present]
+        if surplus:
+            notes.append(f"{len(surplus):,} labels have no image: {_name_first(surplus)}")
+        if file.repeated_count:
+            notes.append(f"{file.repeated_count:,} lines of the label file say what another says")
+    if ignored:
+        notes.append(f"{len(ignored):,} other files are ignored: {_name_first(ignored)}")
+    return notes
+
+
+def _note_labels(images: Sequence[LabelledImage], label_count: int) -> list[str]:
+    """Return a sentence on labels that are not the published ones of the ImageNet validation images."""
+    if label_count != len(read_synsets()):
+        return []
+    pairs = [(image.label, find_canonical_label(image.name)) for image in images if image.label is not None]
+    differing = sum(published is not None and label != published for label, published in pairs)
+    known = sum(published is not None for _, published in pairs)
+    return [f"{differing:,} of {known:,} labels are not the published ones"] if differing else []
+
+
+def _name_first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    return ", ".join(map(get_base_name, names[:_LISTED])) + more
+
+
+def _byte_order(image: LabelledImage) -> tuple[bytes, bytes]:
+    return os.fsencode(image.name), os.fsencode(image.relative_path)
 
 
 def require_labels(index: ImageIndex, path: Path, label_count: int) -> None:

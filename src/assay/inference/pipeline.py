@@ -11,7 +11,13 @@ from functools import partial
 import numpy as np
 
 from assay.engines.base import Session
-from assay.images.batches import PreprocessedImage, map_ahead, preprocess_image, stack_images
+from assay.images.batches import (
+    PreprocessedImage,
+    map_ahead,
+    preprocess_image,
+    stack_images,
+)
+from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.inference.predictions import Prediction, make_predictions
 from assay.inference.shards import Shard
 from assay.models.record import ModelRecord
@@ -28,11 +34,13 @@ class PipelineOptions:
         batch_size: Images in one call of the session, at least 1.
         keep_logits: Whether predictions carry all their logits.
         decode_threads: Threads that read, decode and preprocess, at least 1.
+        reading: How images are read.
     """
 
     batch_size: int
     keep_logits: bool = False
     decode_threads: int = 0
+    reading: ReadOptions = DEFAULT_READ_OPTIONS
 
     def count_decode_threads(self) -> int:
         """Return the threads asked for, else as many as there are processors."""
@@ -62,12 +70,13 @@ def predict_shards(
     """
     shards = list(shards)
     images = (image for shard in shards for image in shard.images)
+    preprocess = partial(preprocess_image, record=record, options=options.reading)
     ahead = options.batch_size * (session.concurrency + 1)
     with (
         ThreadPoolExecutor(options.count_decode_threads(), "decode") as decoders,
         ThreadPoolExecutor(session.concurrency, "session") as runners,
     ):
-        preprocessed = map_ahead(decoders, partial(preprocess_image, record=record), images, ahead)
+        preprocessed = map_ahead(decoders, preprocess, images, ahead)
         batches = _cut_batches(shards, preprocessed, options.batch_size)
         run = partial(_run_batch, session=session, record=record, keep_logits=options.keep_logits)
         predictions: list[Prediction] = []

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pyarrow
 import pyarrow.parquet as pq
 
 from assay.errors import BadInputError
 from assay.files import write_in_place_of
-from assay.images.sources import LabelledImage
+from assay.images.listing import LabelledImage
 from assay.inference.predictions import Prediction
 
 DEFAULT_SHARD_SIZE = 1024
@@ -42,8 +40,28 @@ class Shard:
 
     @property
     def file_name(self) -> str:
-        """The shard's file in the folder `predictions`, such as `part-00042.parquet`."""
-        return f"part-{self.number:05d}.parquet"
+        """Its file in the folder `predictions`."""
+        return name_shard_file(self.number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredPredictions:
+    """The predictions of several shards, read from disk a shard at a time, as often as they are wanted."""
+
+    paths: Sequence[Path]
+
+    def __iter__(self) -> Iterator[Prediction]:
+        for path in self.paths:
+            yield from read_shard(path)
+
+
+def name_shard_file(number: int) -> str:
+    """Return the name of a shard's file in the folder `predictions`.
+
+    >>> name_shard_file(42)
+    'part-00042.parquet'
+    """
+    return f"part-{number:05d}.parquet"
 
 
 def cut_shards(images: Sequence[LabelledImage], shard_size: int) -> list[Shard]:
@@ -53,26 +71,6 @@ def cut_shards(images: Sequence[LabelledImage], shard_size: int) -> list[Shard]:
         Shard(number=number, images=tuple(images[start : start + shard_size]))
         for number, start in enumerate(starts)
     ]
-
-
-def compute_fingerprint(
-    model: object, preprocessing: object, layout: object, images: Iterable[LabelledImage]
-) -> str:
-    """Return the sha256 of all that decides a run's predictions, as 64 hex digits.
-
-    Args:
-        model: What identifies the compiled model; anything that JSON holds.
-        preprocessing: The preprocessing and what computes it; likewise.
-        layout: What decides how the predictions are cut and stored; likewise.
-        images: The sorted images: relative path, label and size of each.
-    """
-    parts = [model, preprocessing, layout]
-    sha256 = hashlib.sha256(msgspec.json.encode(parts, order="deterministic"))
-    for image in images:
-        sha256.update(
-            f"{image.relative_path}\0{image.label}\0{image.size_bytes}\n".encode(errors="surrogateescape")
-        )
-    return sha256.hexdigest()
 
 
 def write_shard(

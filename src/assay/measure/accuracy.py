@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from statistics import NormalDist
 
 import msgspec
@@ -100,12 +100,12 @@ def count_topk_hits(predictions: Iterable[Prediction], label_offset: int) -> lis
         predictions: One for each image.
         label_offset: The class of label 0.
     """
-    hits_by_rank = [0] * TOP_K
-    for prediction in predictions:
-        rank = find_label_rank(prediction, label_offset)
-        if rank is not None:
-            hits_by_rank[rank] += 1
-    return [sum(hits_by_rank[: k + 1]) for k in range(TOP_K)]
+    ranks = collections.Counter(find_label_rank(prediction, label_offset) for prediction in predictions)
+    return _sum_ranks(ranks)
+
+
+def _sum_ranks(ranks: Mapping[int | None, int]) -> list[int]:
+    return [sum(ranks.get(rank, 0) for rank in range(k + 1)) for k in range(TOP_K)]
 
 
 def find_label_rank(prediction: Prediction, label_offset: int) -> int | None:
@@ -116,8 +116,8 @@ def find_label_rank(prediction: Prediction, label_offset: int) -> int | None:
     return prediction.top_classes.index(label) if label in prediction.top_classes else None
 
 
-def measure_accuracy(predictions: Sequence[Prediction], label_offset: int = 0) -> Accuracy:
-    """Return Top-1 to Top-5 over all predictions.
+def measure_accuracy(predictions: Iterable[Prediction], label_offset: int = 0) -> Accuracy:
+    """Return Top-1 to Top-5 over all predictions, which are gone through once.
 
     Args:
         predictions: One for each image, at least one.
@@ -126,25 +126,32 @@ def measure_accuracy(predictions: Sequence[Prediction], label_offset: int = 0) -
     Raises:
         ValueError: No predictions.
     """
-    failed = [prediction for prediction in predictions if prediction.status != OK]
-    scored_count = len(predictions) - len(failed)
-    hits = count_topk_hits(predictions, label_offset)
-    top = [_make_topk(topk_hits, len(predictions), scored_count) for topk_hits in hits]
+    ranks: collections.Counter[int | None] = collections.Counter()
+    reasons: collections.Counter[str] = collections.Counter()
+    listed: list[FailedImage] = []
+    image_count = noted_count = 0
+    for prediction in predictions:
+        image_count += 1
+        noted_count += bool(prediction.note)
+        ranks[find_label_rank(prediction, label_offset)] += 1
+        if prediction.status != OK:
+            reasons[prediction.status] += 1
+            if len(listed) < LISTED_FAILURES:
+                listed.append(FailedImage(relative_path=prediction.relative_path, status=prediction.status))
+    failed_count = reasons.total()
+    top = [_make_topk(hits, image_count, image_count - failed_count) for hits in _sum_ranks(ranks)]
     return Accuracy(
-        image_count=len(predictions),
-        scored_count=scored_count,
-        failed_count=len(failed),
+        image_count=image_count,
+        scored_count=image_count - failed_count,
+        failed_count=failed_count,
         top1=top[0],
         top2=top[1],
         top3=top[2],
         top4=top[3],
         top5=top[4],
-        noted_count=sum(bool(prediction.note) for prediction in predictions),
-        failures=dict(collections.Counter(prediction.status for prediction in failed).most_common()),
-        failed_images=tuple(
-            FailedImage(relative_path=prediction.relative_path, status=prediction.status)
-            for prediction in failed[:LISTED_FAILURES]
-        ),
+        noted_count=noted_count,
+        failures=dict(reasons.most_common()),
+        failed_images=tuple(listed),
     )
 
 
@@ -160,20 +167,20 @@ def _make_topk(hits: int, image_count: int, scored_count: int) -> TopKAccuracy:
 
 
 def measure_class_accuracy(predictions: Iterable[Prediction], label_offset: int = 0) -> list[ClassAccuracy]:
-    """Return the hits of every class that has images, by label."""
-    by_label: dict[int, list[Prediction]] = collections.defaultdict(list)
+    """Return the hits of every class that has images, by label; the predictions are gone through once."""
+    ranks: dict[int, collections.Counter[int | None]] = collections.defaultdict(collections.Counter)
+    failed: collections.Counter[int] = collections.Counter()
     for prediction in predictions:
         if prediction.label is not None:
-            by_label[prediction.label].append(prediction)
-    return [_measure_class(label, rows, label_offset) for label, rows in sorted(by_label.items())]
-
-
-def _measure_class(label: int, predictions: list[Prediction], label_offset: int) -> ClassAccuracy:
-    hits = count_topk_hits(predictions, label_offset)
-    return ClassAccuracy(
-        label=label,
-        image_count=len(predictions),
-        failed_count=sum(prediction.status != OK for prediction in predictions),
-        top1_hits=hits[0],
-        top5_hits=hits[4],
-    )
+            ranks[prediction.label][find_label_rank(prediction, label_offset)] += 1
+            failed[prediction.label] += prediction.status != OK
+    return [
+        ClassAccuracy(
+            label=label,
+            image_count=counted.total(),
+            failed_count=failed[label],
+            top1_hits=counted[0],
+            top5_hits=_sum_ranks(counted)[-1],
+        )
+        for label, counted in sorted(ranks.items())
+    ]

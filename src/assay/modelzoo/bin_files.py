@@ -10,7 +10,7 @@ from pathlib import Path
 from assay.arrays import Images
 from assay.errors import BadImagesError
 from assay.files import PART_SUFFIX
-from assay.images.sources import LabelledImage
+from assay.images.listing import LabelledImage
 from assay.models.record import ModelRecord
 
 FILE_MODE = 0o640  # the newest inference tool refuses what others may write to

@@ -10,7 +10,7 @@ from pathlib import Path
 from assay.errors import BadImagesError, UndecodableImageError
 from assay.files import write_file
 from assay.images.decode import read_shown_size
-from assay.images.sources import IMAGE_SUFFIXES
+from assay.images.listing import IMAGE_SUFFIXES
 
 BIN_SUFFIXES = frozenset({".bin"})
 

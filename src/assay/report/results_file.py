@@ -12,6 +12,7 @@ from assay.convert.parity import LogitParity
 from assay.errors import BadInputError
 from assay.files import escape_name, write_file
 from assay.images.pixel_check import PixelCheck
+from assay.inference.identity import RunIdentity
 from assay.measure.accuracy import Accuracy, ClassAccuracy
 from assay.measure.agreement import Agreement
 from assay.measure.environment import Machine
@@ -27,7 +28,10 @@ class _Versioned(msgspec.Struct, frozen=True):
 
 
 class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
-    """The images of a run: where, in which form, how many, and a sha256 of their paths, labels and sizes."""
+    """The images of a run: where, in which form, how many, and a sha256 of their paths, labels and sizes.
+
+    `val_image_count` is how many have the name of an ImageNet validation image. `notes` says what was odd.
+    """
 
     path: str
     form: str
@@ -35,11 +39,16 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     image_count: int
     ignored_count: int
     unlabelled_count: int
+    val_image_count: int = 0
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 class Manifest(msgspec.Struct, kw_only=True):
-    """`manifest.json`: what was run, on what, with what; written first, completed at the end."""
+    """`manifest.json`: what was run, on what, with what; written first, completed at the end.
+
+    `failed_shards` holds the cause by the name of the part that a session died in.
+    """
 
     schema_version: int = SCHEMA_VERSION
     status: Literal["running", "finished", "failed", "interrupted"]
@@ -60,6 +69,8 @@ class Manifest(msgspec.Struct, kw_only=True):
     precision: str = ""
     compiled_batch_size: int | None = None
     image_set: ImageSet | None = None
+    identity: RunIdentity | None = None
+    failed_shards: dict[str, str] = {}
     remark: str = ""
 
 

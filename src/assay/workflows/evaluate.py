@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from assay.engines.base import CompiledModel, Session, read_compiled_json
-from assay.engines.catalog import load_session
 from assay.errors import UsageError
+from assay.files import escape_name
+from assay.images.labels import find_val_number
+from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.sources import ImageIndex
-from assay.inference.pipeline import BatchListener, PipelineOptions, predict_shards
-from assay.inference.predictions import Prediction
-from assay.inference.shards import (
-    DEFAULT_SHARD_SIZE,
-    compute_fingerprint,
-    cut_shards,
-    has_shard,
-    read_shard,
-    write_shard,
-)
-from assay.measure.accuracy import (
-    compute_wilson_interval,
-    count_topk_hits,
-    measure_accuracy,
-    measure_class_accuracy,
-)
+from assay.inference.identity import RunIdentity, compute_fingerprint, identify_run
+from assay.inference.pipeline import PipelineOptions
+from assay.inference.shards import DEFAULT_SHARD_SIZE, StoredPredictions, cut_shards, has_shard
+from assay.measure.accuracy import measure_accuracy, measure_class_accuracy
 from assay.measure.agreement import measure_agreement
-from assay.report.results_file import ImageSet, Metrics, write_result
-from assay.workflows.listener import Listener, Progress
+from assay.report.results_file import ImageSet, Manifest, Metrics, write_result
+from assay.workflows.predict import predict_missing_shards, predict_with_reference
 from assay.workflows.run_folder import PREDICTIONS_FOLDER, RunFolder
+from assay.workflows.run_locks import lock_manifest
 
 DEFAULT_BATCH_SIZE = 8
-REFERENCE_BATCH_SIZE = 4  # torch's fastest on two processors, by half against 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +35,13 @@ class EvaluateOptions:
         batch_size: Images in one call; None means the compiled model's, else 8.
         shard_size: Images whose predictions share a file.
         keep_logits: Whether the predictions hold all logits.
+        reading: How images are read.
     """
 
     batch_size: int | None = None
     shard_size: int = DEFAULT_SHARD_SIZE
     keep_logits: bool = False
+    reading: ReadOptions = DEFAULT_READ_OPTIONS
 
 
 def evaluate_model(
@@ -58,42 +51,119 @@ def evaluate_model(
     run: RunFolder,
     options: EvaluateOptions,
     reference: Session | None = None,
-) -> Metrics:
+) -> Metrics | None:
     """Predict every image, write the predictions and `metrics.json`, and return what that says.
 
-    Shards that the run folder has already, with the same fingerprint, are not computed again.
+    Shards that the run folder has already are not computed again. A process that has a share of the run
+    computes that; the last one writes the metrics, the others return None.
 
     Args:
         compiled_dir: The compiled model.
         index: The images.
         images_path: Where they are, for the manifest.
         run: The run folder.
-        options: Batch size, shard size, logits.
+        options: Batch size, shard size, logits, limits.
         reference: A session of the original network; where given, it predicts the same images, and the
             metrics say how far the compiled model agrees.
 
     Raises:
-        UsageError: A shard size or batch size below 1, or a batch the model was not compiled for.
+        UsageError: A shard size or batch size below 1, a batch the model was not compiled for, or a run
+            folder whose parts are of another model, other images, …
         BadModelError: The compiled model cannot be used.
         EngineError: The runtime failed.
     """
     compiled = read_compiled_json(compiled_dir)
     _check_options(options, compiled)
-    _describe_in_manifest(run, compiled, index, images_path)
-    predictions = _predict(compiled_dir, compiled, index, run, options)
+    for note in index.notes:
+        run.announce(f"Note: {note}")
+    identity = _identify(compiled, index, run, options)
+    run.manifest.image_set = _describe_images(index, images_path, identity)
+    run.claim_identity(identity)
+    run.describe_model(compiled)
+    shards = cut_shards(index.images, options.shard_size)
+    fingerprint = compute_fingerprint(identity)
+    pipeline = PipelineOptions(
+        batch_size=options.batch_size or compiled.batch_size or DEFAULT_BATCH_SIZE,
+        keep_logits=options.keep_logits,
+        reading=options.reading,
+    )
+    predict_missing_shards(compiled_dir, compiled, shards, fingerprint, pipeline, run)
+    file_names = [shard.file_name for shard in shards]
+    if run.share is None:
+        _delete_stale(run.path / PREDICTIONS_FOLDER, set(file_names))
+    elif missing := list_missing(run.path, file_names, fingerprint):
+        run.announce(f"{len(missing)} of {len(file_names)} shards are still to be computed by others")
+        return None
     agreement = None
     if reference is not None:
         run.announce("Running the same images in torch")
-        its = _predict_with_reference(reference, compiled, index, run)
-        agreement = measure_agreement("torch", its, predictions)
-    offset = compiled.model.output.label_offset
+        its = predict_with_reference(reference, compiled, index.images, run)
+        agreement = measure_agreement("torch", its, read_predictions(run.path, file_names))
+    with lock_manifest(run.path, run.share):
+        metrics = write_metrics(run.path, run.manifest, file_names)
+        if agreement is not None:
+            metrics = msgspec.structs.replace(metrics, agreement=agreement)
+            write_result(run.path, metrics)
+        if run.share is not None:
+            run.complete()
+    return metrics
+
+
+def read_predictions(run_path: Path, file_names: Sequence[str]) -> StoredPredictions:
+    """Return the predictions in the run's parts, in order."""
+    return StoredPredictions(paths=[run_path / PREDICTIONS_FOLDER / name for name in file_names])
+
+
+def list_missing(run_path: Path, file_names: Sequence[str], fingerprint: str) -> list[str]:
+    """Return which parts the run folder lacks."""
+    folder = run_path / PREDICTIONS_FOLDER
+    return [name for name in file_names if not has_shard(folder / name, fingerprint)]
+
+
+def write_metrics(run_path: Path, manifest: Manifest, file_names: Sequence[str]) -> Metrics:
+    """Write `metrics.json` from the run's parts, which are read one at a time, and return what it says."""
+    predictions = read_predictions(run_path, file_names)
+    offset = manifest.model.output.label_offset if manifest.model else 0
     metrics = Metrics(
         accuracy=measure_accuracy(predictions, offset),
-        agreement=agreement,
         per_class=measure_class_accuracy(predictions, offset),
     )
-    write_result(run.path, metrics)
+    write_result(run_path, metrics)
     return metrics
+
+
+def _identify(
+    compiled: CompiledModel, index: ImageIndex, run: RunFolder, options: EvaluateOptions
+) -> RunIdentity:
+    record = compiled.model
+    return identify_run(
+        [compiled.engine, compiled.device, compiled.precision, compiled.files],
+        [record.input, record.preprocessing, run.manifest.pixel_check, options.reading],
+        index.images,
+        index.identity,
+        shard_size=options.shard_size,
+        keep_logits=options.keep_logits,
+    )
+
+
+def _describe_images(index: ImageIndex, images_path: Path, identity: RunIdentity) -> ImageSet:
+    return ImageSet(
+        path=str(images_path),
+        form=index.form,
+        label_source=index.label_source,
+        image_count=len(index.images),
+        ignored_count=len(index.ignored),
+        unlabelled_count=sum(image.label is None for image in index.images),
+        val_image_count=sum(find_val_number(image.name) is not None for image in index.images),
+        sha256=identity.images,
+        notes=tuple(map(escape_name, index.notes)),
+    )
+
+
+def _delete_stale(folder: Path, expected: set[str]) -> None:
+    """Delete parts of an earlier run in this folder, over more images."""
+    for stale in [file for file in folder.iterdir() if file.name not in expected]:
+        stale.unlink()
 
 
 def _check_options(options: EvaluateOptions, compiled: CompiledModel) -> None:
@@ -108,84 +178,3 @@ def _check_options(options: EvaluateOptions, compiled: CompiledModel) -> None:
             f"--batch-size is {options.batch_size}; the model was compiled for {compiled.batch_size}",
             hint="leave --batch-size out, or compile the model without it",
         )
-
-
-def _describe_in_manifest(
-    run: RunFolder, compiled: CompiledModel, index: ImageIndex, images_path: Path
-) -> None:
-    sha256 = hashlib.sha256()
-    for image in index.images:
-        line = f"{image.relative_path}\t{image.label}\t{image.size_bytes}\n"
-        sha256.update(line.encode(errors="surrogateescape"))
-    run.manifest.image_set = ImageSet(
-        path=str(images_path),
-        form=index.form,
-        label_source=index.label_source,
-        image_count=len(index.images),
-        ignored_count=len(index.ignored),
-        unlabelled_count=sum(image.label is None for image in index.images),
-        sha256=sha256.hexdigest(),
-    )
-    run.describe_model(compiled)
-
-
-def _predict(
-    compiled_dir: Path, compiled: CompiledModel, index: ImageIndex, run: RunFolder, options: EvaluateOptions
-) -> list[Prediction]:
-    """Compute the shards that are missing, and return all predictions as they are on disk."""
-    folder = run.path / PREDICTIONS_FOLDER
-    record = compiled.model
-    shards = cut_shards(index.images, options.shard_size)
-    fingerprint = compute_fingerprint(
-        [compiled.engine, compiled.device, compiled.precision, compiled.files],
-        [record.input, record.preprocessing, run.manifest.pixel_check],
-        [options.shard_size, options.keep_logits],
-        index.images,
-    )
-    missing = [shard for shard in shards if not has_shard(folder / shard.file_name, fingerprint)]
-    if len(missing) < len(shards):
-        run.announce(f"{len(shards) - len(missing)} of {len(shards)} shards are there already")
-    session = load_session(compiled_dir)
-    try:
-        pipeline = PipelineOptions(
-            batch_size=options.batch_size or compiled.batch_size or DEFAULT_BATCH_SIZE,
-            keep_logits=options.keep_logits,
-        )
-        total = sum(len(shard.images) for shard in missing)
-        on_batch = _report_progress("Evaluating", total, record.output.label_offset, run)
-        for shard, predictions in predict_shards(session, missing, record, pipeline, on_batch):
-            path = folder / shard.file_name
-            write_shard(path, predictions, fingerprint, keep_logits=options.keep_logits)
-    finally:
-        session.close()
-    expected = {shard.file_name for shard in shards}
-    for stale in [file for file in folder.iterdir() if file.name not in expected]:
-        stale.unlink()  # of an earlier run in this folder, over more images
-    return [row for shard in shards for row in read_shard(folder / shard.file_name)]
-
-
-def _predict_with_reference(
-    reference: Session, compiled: CompiledModel, index: ImageIndex, run: RunFolder
-) -> list[Prediction]:
-    shards = cut_shards(index.images, DEFAULT_SHARD_SIZE)
-    options = PipelineOptions(batch_size=REFERENCE_BATCH_SIZE)
-    offset = compiled.model.output.label_offset
-    on_batch = _report_progress("Torch", len(index.images), offset, run)
-    parts = predict_shards(reference, shards, compiled.model, options, on_batch)
-    return [row for _, predictions in parts for row in predictions]
-
-
-def _report_progress(task: str, total: int, label_offset: int, listener: Listener) -> BatchListener:
-    """Return a listener that tells the images done and the running Top-1 with its interval."""
-    done = hits = 0
-    listener.advance(Progress(task=task, unit="images", done=0, total=total))
-
-    def report(predictions: Sequence[Prediction]) -> None:
-        nonlocal done, hits
-        done += len(predictions)
-        hits += count_topk_hits(predictions, label_offset)[0]
-        low, high = compute_wilson_interval(hits, done)
-        detail = f"Top-1 {100 * hits / done:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-        listener.advance(Progress(task=task, unit="images", done=done, total=total, detail=detail))
-
-    return report

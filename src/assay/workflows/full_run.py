@@ -8,6 +8,7 @@ from pathlib import Path
 from assay.engines.base import CompiledModel, CompileOptions, Session
 from assay.engines.catalog import DEFAULT_ENGINE, find_engine
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
+from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.sources import ImageIndex, index_images, require_labels
 from assay.inference.shards import DEFAULT_SHARD_SIZE
 from assay.models.record import ModelRecord, read_model_record
@@ -38,6 +39,7 @@ class FullRun:
         weights: A checkpoint, or an ONNX file, which is then compiled as it is.
         images: The folder of images.
         labels: The label file, if there is one.
+        reading: How images are read.
         model: Name of a model record, or the path of one.
         engine: Name of an engine.
         precision: What the network is computed in.
@@ -53,6 +55,7 @@ class FullRun:
     weights: Path
     images: Path
     labels: LabelOptions = NO_LABEL_FILE
+    reading: ReadOptions = DEFAULT_READ_OPTIONS
     model: str = "se_resnext50_32x4d"
     engine: str = DEFAULT_ENGINE
     precision: str = "fp32"
@@ -73,14 +76,16 @@ def run_all(request: FullRun, place: RunPlace, listener: Listener = SILENT) -> R
     """
     record = read_model_record(request.model)
     find_engine(request.engine)  # an unknown one is refused before any work
-    index = index_images(request.images, record.label_count, request.labels)
+    index = index_images(request.images, record.label_count, request.labels, request.reading)
     require_labels(index, request.images, record.label_count)
     with open_run_folder(place, record.name, request.engine, listener) as run:
         run.manifest.remark = request.remark
         onnx_path = _export(request, record, index, run)
         compiled_dir = run.path / COMPILED_FOLDER
         _compile(request, record, onnx_path, compiled_dir, run)
-        options = EvaluateOptions(shard_size=request.shard_size, keep_logits=request.keep_logits)
+        options = EvaluateOptions(
+            shard_size=request.shard_size, keep_logits=request.keep_logits, reading=request.reading
+        )
         reference = _load_reference(request, record)
         metrics = evaluate_model(compiled_dir, index, request.images, run, options, reference)
         samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +12,9 @@ from pathlib import Path
 
 from assay.errors import UsageError
 from assay.files import escape_name, is_unfinished
-from assay.images.batches import map_ahead, preprocess_image
-from assay.images.sources import LabelledImage, index_images
+from assay.images.batches import PreprocessedImage, map_ahead, preprocess_image
+from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
+from assay.images.sources import index_images
 from assay.measure.accuracy import FailedImage
 from assay.models.record import ModelRecord
 from assay.modelzoo.bin_files import (
@@ -27,6 +28,7 @@ from assay.workflows.listener import Listener, Progress
 from assay.workflows.run_folder import Mode
 
 AHEAD_PER_THREAD = 4
+Preprocess = Callable[[LabelledImage], PreprocessedImage]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +53,12 @@ class PreprocessedFolder:
 
 
 def preprocess_to_bins(
-    images: Path, folder: Path, record: ModelRecord, mode: Mode, listener: Listener
+    images: Path,
+    folder: Path,
+    record: ModelRecord,
+    mode: Mode,
+    listener: Listener,
+    reading: ReadOptions = DEFAULT_READ_OPTIONS,
 ) -> PreprocessedFolder:
     """Write a `.bin` file for each image; one that cannot be decoded has none and is listed.
 
@@ -62,19 +69,22 @@ def preprocess_to_bins(
         mode: What happens to `.bin` files that are there: `new` refuses them, `resume` keeps the whole
             ones, `overwrite` deletes them.
         listener: Hears how far it is.
+        reading: How images are read.
 
     Raises:
         BadImagesError: No images, or two that would get the same name.
         UsageError: The folders lie in one another, the folder holds something else, or too little space.
     """
     _check_apart(images, folder)
-    index = index_images(images, record.label_count)
+    index = index_images(images, record.label_count, reading=reading)
     planned = plan_bin_files(index.images)
     size_bytes = compute_bin_size(record)
     whole = _prepare_folder(folder, planned, size_bytes, mode)
     missing = {name: image for name, image in planned.items() if name not in whole}
     _check_space(folder, len(missing) * size_bytes)
-    failures = _write_missing(folder, missing, record, listener)
+    failures = _write_missing(
+        folder, missing, partial(preprocess_image, record=record, options=reading), listener
+    )
     return PreprocessedFolder(
         folder=str(folder),
         written_count=len(missing) - len(failures),
@@ -131,14 +141,14 @@ def _check_space(folder: Path, needed_bytes: int) -> None:
 
 
 def _write_missing(
-    folder: Path, missing: Mapping[str, LabelledImage], record: ModelRecord, listener: Listener
+    folder: Path, missing: Mapping[str, LabelledImage], preprocess: Preprocess, listener: Listener
 ) -> tuple[FailedImage, ...]:
     threads = len(os.sched_getaffinity(0))
     failures = []
     report = partial(Progress, task="Preprocessing", unit="images", total=len(missing))
     listener.advance(report(done=0))
     with ThreadPoolExecutor(threads, "preprocess") as executor:
-        write = partial(_write_one, folder=folder, record=record)
+        write = partial(_write_one, folder=folder, preprocess=preprocess)
         results = map_ahead(executor, write, missing.items(), AHEAD_PER_THREAD * threads)
         for done, failure in enumerate(results, start=1):
             listener.advance(report(done=done))
@@ -147,9 +157,9 @@ def _write_missing(
     return tuple(failures)
 
 
-def _write_one(item: tuple[str, LabelledImage], folder: Path, record: ModelRecord) -> FailedImage | None:
+def _write_one(item: tuple[str, LabelledImage], folder: Path, preprocess: Preprocess) -> FailedImage | None:
     name, source = item
-    preprocessed = preprocess_image(source, record)
+    preprocessed = preprocess(source)
     if preprocessed.image is None:
         return FailedImage(relative_path=escape_name(source.relative_path), status=preprocessed.status)
     write_bin_file(folder / name, preprocessed.image)

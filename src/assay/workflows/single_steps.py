@@ -31,7 +31,7 @@ def evaluate_alone(
         AssayError: As `index_images` and `evaluate_model`.
     """
     compiled = read_compiled_json(compiled_dir)
-    index = index_images(images, compiled.model.label_count, labels)
+    index = index_images(images, compiled.model.label_count, labels, options.reading)
     require_labels(index, images, compiled.model.label_count)
     with open_run_folder(place, compiled.model.name, compiled.engine, listener) as run:
         metrics = evaluate_model(compiled_dir, index, images, run, options)

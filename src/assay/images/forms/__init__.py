@@ -1,0 +1,1 @@
+"""The forms that data sets are held in, one file for each."""

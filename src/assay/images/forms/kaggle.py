@@ -1,0 +1,55 @@
+"""Kaggle's layout: `ILSVRC/Data/CLS-LOC/val`, with a CSV or XML files that name each image's synset."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from xml.etree import ElementTree
+
+from assay.errors import BadImagesError
+from assay.images.forms.folder import FolderOptions, list_folder, list_names
+from assay.images.labels import read_synset_labels
+from assay.images.listing import LabelledImage, Listing
+
+SOLUTION_FILE = "LOC_val_solution.csv"
+
+
+def find_kaggle_images(folder: Path) -> Path | None:
+    """Return the folder of validation images below a folder of Kaggle's layout, or None for another."""
+    places = [folder / "ILSVRC" / "Data" / "CLS-LOC" / "val", folder / "Data" / "CLS-LOC" / "val"]
+    return next((place for place in places if place.is_dir()), None)
+
+
+def list_kaggle(folder: Path, images: Path, options: FolderOptions) -> Listing:
+    """Return the validation images of Kaggle's layout, labelled by the CSV if it is there, else by the XML.
+
+    Raises:
+        BadImagesError: As `list_folder`; or an XML file that names no synset of ImageNet.
+    """
+    listing = dataclasses.replace(list_folder(images, options), form="Kaggle's layout")
+    solutions = [
+        parent / SOLUTION_FILE for parent in (folder, folder.parent) if (parent / SOLUTION_FILE).is_file()
+    ]
+    if solutions:
+        return dataclasses.replace(listing, label_file=solutions[0])
+    annotations = images.parents[2] / "Annotations" / "CLS-LOC" / "val"
+    if not annotations.is_dir():
+        return listing
+    known = set(list_names(annotations))
+    labelled = tuple(_label_by_xml(image, annotations, known) for image in listing.images)
+    return dataclasses.replace(listing, images=labelled, label_source="the annotations (XML)")
+
+
+def _label_by_xml(image: LabelledImage, annotations: Path, known: set[str]) -> LabelledImage:
+    name = f"{image.name.rpartition('.')[0]}.xml"
+    if name not in known:
+        return image
+    try:
+        synset = ElementTree.parse(annotations / name).findtext("object/name", default="").strip()
+    except (ElementTree.ParseError, OSError) as error:
+        raise BadImagesError(f"{annotations / name} cannot be read: {error}") from error
+    if synset not in read_synset_labels():
+        raise BadImagesError(
+            f"{annotations / name}: its first object is {synset[:40]!r}, no synset of ImageNet"
+        )
+    return dataclasses.replace(image, label=read_synset_labels()[synset])

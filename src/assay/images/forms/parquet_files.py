@@ -1,0 +1,169 @@
+"""Hugging Face's form: Parquet files with a column of encoded images and one of labels."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import threading
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet as pq
+
+from assay.errors import BadImagesError
+from assay.images.listing import LabelledImage, Listing
+
+MAX_ROW_GROUP_BYTES = 2**30
+_IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp")
+_LABEL_COLUMNS = ("label", "labels", "cls", "fine_label")
+_KEPT_GROUPS = 2
+_VALIDATION = ("validation", "val", "valid")
+_LAYOUT = "expected a column image, of structs of bytes and path or of bytes, and a column label"
+
+
+def list_parquet(where: Path, paths: Sequence[Path]) -> Listing:
+    """Return the images in Parquet files, in the order they are stored in: a row group is read whole.
+
+    Where the files' names tell splits apart, the validation split is taken.
+
+    Raises:
+        BadImagesError: A file is damaged, or has no such columns; or no split is the validation's.
+    """
+    chosen = _choose_split(where, sorted(paths))
+    files = [_ParquetFile(path) for path in chosen]
+    paths_in_files = [path for file in files for path in file.paths]
+    names_are_unique = len(set(paths_in_files)) == len(paths_in_files) and all(paths_in_files)
+    images = tuple(image for file in files for image in file.make_images(prefixed=not names_are_unique))
+    identity = hashlib.sha256("".join(file.identity for file in files).encode()).hexdigest()
+    return Listing(
+        form=f"Parquet, {len(files)} file" + ("s" if len(files) > 1 else ""),
+        images=images,
+        label_source="the label column" if any(image.label is not None for image in images) else "",
+        ignored=tuple(path.name for path in sorted(set(paths) - set(chosen))),
+        in_storage_order=True,
+        identity=identity,
+    )
+
+
+def _choose_split(where: Path, paths: list[Path]) -> list[Path]:
+    by_split: dict[str, list[Path]] = collections.defaultdict(list)
+    for path in paths:
+        by_split[path.name.split("-")[0].removesuffix(".parquet")].append(path)
+    for split in _VALIDATION:
+        if split in by_split:
+            return by_split[split]
+    if (len(by_split) > 1 and len(by_split) < len(paths)) or {"train", "test"} <= by_split.keys():
+        raise BadImagesError(
+            f"--images {where}: holds the splits {', '.join(sorted(by_split))}; none is the validation's",
+            hint="give the files of one split: a folder of their own, or one file",
+        )
+    return paths
+
+
+class _ParquetFile:
+    """One file: its rows' paths and labels, and its images, a row group at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._groups: collections.OrderedDict[int, Any] = collections.OrderedDict()
+        try:
+            self._file = pq.ParquetFile(path)
+            self._image_column, self._bytes_path, path_column = self._find_image_columns()
+            self._label_column = self._find_column(_LABEL_COLUMNS)
+            self.paths = self._read_paths(path_column)
+            self._labels = self._read_labels()
+        except (pyarrow.ArrowException, OSError) as error:
+            raise BadImagesError(
+                f"--images {path}: cannot be read as Parquet: {error}", hint="download it again"
+            ) from error
+        self._check_groups()
+        metadata = self._file.metadata
+        sizes = [metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)]
+        self.identity = f"{path.name} {path.stat().st_size} {metadata.num_rows} {sizes}"
+
+    def make_images(self, *, prefixed: bool) -> list[LabelledImage]:
+        """Return the rows as images; by their place in the file where the paths do not tell them apart."""
+        names = [f"{self._path.name}/{row:08d}" for row in range(len(self.paths))] if prefixed else self.paths
+        rows_in_groups = [
+            (group, row)
+            for group in range(self._file.metadata.num_row_groups)
+            for row in range(self._file.metadata.row_group(group).num_rows)
+        ]
+        return [
+            LabelledImage(
+                relative_path=name, label=label, size_bytes=0, read_bytes=partial(self._read, *place)
+            )
+            for name, label, place in zip(names, self._labels, rows_in_groups, strict=True)
+        ]
+
+    def _read(self, group: int, row: int) -> bytes:
+        with self._lock:
+            column = self._groups.get(group)
+            if column is None:
+                column = self._groups[group] = self._read_group(group)
+                while len(self._groups) > _KEPT_GROUPS:
+                    self._groups.popitem(last=False)
+        content = column[row].as_py()
+        if content is None:
+            raise OSError("no bytes in its row, only a path perhaps")
+        return bytes(content)
+
+    def _read_group(self, group: int) -> Any:
+        try:
+            column = self._file.read_row_group(group, columns=[self._bytes_path]).column(0)
+        except (pyarrow.ArrowException, OSError) as error:
+            raise OSError(f"row group {group} of {self._path.name}: {error}") from error
+        if pyarrow.types.is_struct(column.type):
+            column = pyarrow.chunked_array([chunk.field("bytes") for chunk in column.chunks])
+        return column
+
+    def _find_column(self, names: Sequence[str]) -> str | None:
+        return next((name for name in names if name in self._file.schema_arrow.names), None)
+
+    def _find_image_columns(self) -> tuple[str, str, str | None]:
+        """Return the image column, the path of its bytes, and that of its paths, if it has any."""
+        name = self._find_column(_IMAGE_COLUMNS)
+        schema = self._file.schema_arrow
+        kind: Any = schema.field(name).type if name else None
+        if name and pyarrow.types.is_struct(kind) and "bytes" in (fields := {field.name for field in kind}):
+            return name, f"{name}.bytes", f"{name}.path" if "path" in fields else None
+        is_bytes = kind is not None and (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
+        is_list = kind is not None and pyarrow.types.is_list(kind) and kind.value_type == pyarrow.uint8()
+        if name and (is_bytes or is_list):
+            return name, name, None
+        found = ", ".join(f"{field.name} ({field.type})" for field in schema)
+        raise BadImagesError(f"--images {self._path}: no column of images: {found[:300]}", hint=_LAYOUT)
+
+    def _read_paths(self, path_column: str | None) -> list[str]:
+        if path_column is None:
+            return [""] * self._file.metadata.num_rows
+        column = self._file.read(columns=[path_column]).column(self._image_column)
+        return [row["path"] or "" for row in column.to_pylist()]
+
+    def _read_labels(self) -> list[int | None]:
+        if self._label_column is None:
+            return [None] * self._file.metadata.num_rows
+        kind = self._file.schema_arrow.field(self._label_column).type
+        if not pyarrow.types.is_integer(kind):
+            raise BadImagesError(
+                f"--images {self._path}: the column {self._label_column} holds {kind}, no class indices",
+                hint="give --labels FILE",
+            )
+        labels = self._file.read(columns=[self._label_column]).column(0).to_pylist()
+        return [None if label == -1 else label for label in labels]  # -1 marks the test split
+
+    def _check_groups(self) -> None:
+        metadata = self._file.metadata
+        largest = max(
+            (metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups)), default=0
+        )
+        if largest > MAX_ROW_GROUP_BYTES:
+            raise BadImagesError(
+                f"--images {self._path}: a row group of {largest:,} bytes, over {MAX_ROW_GROUP_BYTES:,}, "
+                "would have to be held in memory",
+                hint="write it again with smaller row groups",
+            )

@@ -1,0 +1,73 @@
+"""A text file of the images' paths, one a line; a label may stand behind each."""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import partial
+from pathlib import Path
+
+from assay.errors import BadImagesError
+from assay.images.listing import LabelledImage, Listing
+
+MAX_LIST_BYTES = 64 * 2**20
+_LABEL = re.compile(r"[\s,]+(?:[0-9]{1,9}|n[0-9]{8})$")
+
+
+def list_paths(path: Path) -> Listing:
+    """Return the images that a list names: paths from the list's own folder, or absolute ones.
+
+    Raises:
+        BadImagesError: It is no list of paths, most of all a label file whose images are elsewhere.
+    """
+    lines = [line.strip() for line in _read_lines(path) if line.strip() and not line.startswith("# ")]
+    have_labels = bool(lines) and all(_LABEL.search(line) for line in lines)
+    names = [_LABEL.sub("", line) for line in lines] if have_labels else lines
+    if not any((path.parent / name).is_file() for name in names[:1000]):
+        _refuse(path, names, have_labels=have_labels)
+    if len(set(names)) < len(names):
+        raise BadImagesError(f"--images {path}: {len(names) - len(set(names)):,} paths are listed twice")
+    return Listing(
+        form="list of paths",
+        images=tuple(_make_image(path.parent, name) for name in names),
+        label_file=path if have_labels else None,
+    )
+
+
+def _read_lines(path: Path) -> list[str]:
+    content = path.read_bytes()[: MAX_LIST_BYTES + 1]
+    if len(content) > MAX_LIST_BYTES or b"\0" in content:
+        raise BadImagesError(
+            f"--images {path}: begins with {content[:16]!r}: no archive, no Parquet and no list of paths",
+            hint="expected a folder, an archive, Parquet files or a list of paths",
+        )
+    return content.decode("utf-8-sig", "surrogateescape").splitlines()
+
+
+def _refuse(path: Path, names: list[str], *, have_labels: bool) -> None:
+    found = f": {names[0][:80]}" if names else " at all"
+    if have_labels:
+        raise BadImagesError(
+            f"--images {path}: looks like a label file; there is no file {path.parent / names[0]}",
+            hint="give the images with --images and this file with --labels",
+        )
+    raise BadImagesError(
+        f"--images {path}: its lines are no paths of files{found}",
+        hint="expected a folder, an archive, or a text file with the path of an image in each line",
+    )
+
+
+def _make_image(folder: Path, name: str) -> LabelledImage:
+    path = folder / name
+    try:
+        size, fault = path.stat().st_size, ""
+        if not path.is_file():
+            fault = "unreadable: not a file"
+    except OSError as error:
+        size, fault = 0, f"unreadable: {error.strerror}"
+    return LabelledImage(
+        relative_path=name.replace(os.sep, "/"),
+        size_bytes=size,
+        read_bytes=partial(Path.read_bytes, path),
+        fault=fault,
+    )

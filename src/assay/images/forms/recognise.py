@@ -1,0 +1,130 @@
+"""Recognises by its contents in which form a data set is held, and lists its images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from assay.errors import BadImagesError
+from assay.images.forms.folder import FolderOptions, list_folder, list_names
+from assay.images.forms.kaggle import find_kaggle_images, list_kaggle
+from assay.images.forms.parquet_files import list_parquet
+from assay.images.forms.path_list import list_paths
+from assay.images.forms.tar_archives import list_tar, read_tar_files
+from assay.images.forms.webdataset import label_samples, list_shards
+from assay.images.forms.zip_archives import list_zip
+from assay.images.listing import IMAGE_SUFFIXES, Listing, is_image_path
+
+_HEAD_BYTES = 512
+_PACKED = {
+    b"BZh": ("bzip2", "bunzip2"),
+    b"\xfd7zXZ\0": ("xz", "unxz"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
+}
+_LABEL_FILE_SUFFIXES = frozenset({".txt", ".csv", ".lst"})
+
+
+def list_images(path: Path, options: FolderOptions) -> Listing:
+    """Return the images at `path`, in whatever form.
+
+    Raises:
+        BadImagesError: Nothing is there, it is in no form that is read, it is damaged, or it holds no images.
+    """
+    if path.is_dir():
+        listing = _list_in_folder(path, options)
+    elif path.is_file():
+        listing = _list_in_file(path, options)
+    else:
+        found = "a pipe, socket or device" if path.exists() else "nothing"
+        raise BadImagesError(f"--images {path}: expected images, found {found}")
+    if not listing.images:
+        raise BadImagesError(f"--images {path}: no images there", hint=_explain_nothing(path, listing))
+    return listing
+
+
+def _list_in_folder(folder: Path, options: FolderOptions) -> Listing:
+    kaggle_images = find_kaggle_images(folder)
+    if kaggle_images is not None:
+        return list_kaggle(folder, kaggle_images, options)
+    listing = list_folder(folder, options)
+    if listing.images:
+        return listing
+    for place in (folder, folder / "data"):  # where Hugging Face's repositories have them
+        parquet_files = _find_files(place, ".parquet")
+        if parquet_files:
+            return list_parquet(folder, parquet_files)
+    tar_files = _find_files(folder, ".tar")
+    if tar_files:
+        return list_shards(folder, tar_files, options.knows_name)
+    if any(".tfrecord" in name or "-of-" in name for name in listing.ignored):
+        _refuse_tfrecords(folder)
+    return listing
+
+
+def _find_files(folder: Path, suffix: str) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(folder / name for name in list_names(folder) if name.endswith(suffix) and name[0] != ".")
+
+
+def _list_in_file(path: Path, options: FolderOptions) -> Listing:
+    head = _read_head(path)
+    _refuse_what_is_not_read(path, head)
+    if head.startswith(b"PAR1"):
+        return list_parquet(path, [path])
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return list_zip(path, options.knows_name)
+    if head.startswith(b"\x1f\x8b"):
+        return list_tar(path, options.knows_name, gzipped=True)
+    if head[257:262] == b"ustar" or path.suffix.lower() == ".tar":
+        listing = list_tar(path, options.knows_name, gzipped=False)
+        if any(name.endswith(".cls") for name in listing.ignored):
+            return label_samples(listing, read_tar_files(path).files)
+        return listing
+    return list_paths(path)
+
+
+def _read_head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_HEAD_BYTES)
+    except OSError as error:
+        raise BadImagesError(f"--images {path}: cannot be read: {error.strerror}") from error
+
+
+def _refuse_what_is_not_read(path: Path, head: bytes) -> None:
+    if not head:
+        raise BadImagesError(f"--images {path}: an empty file", hint="copy or download it again")
+    if head.startswith(b"version https://git-lfs"):
+        raise BadImagesError(f"--images {path}: a Git LFS pointer, not the data", hint="git lfs pull")
+    if head.startswith((b"\xff\xd8\xff", b"\x89PNG")):
+        raise BadImagesError(f"--images {path}: one image", hint="give the folder that it lies in")
+    if ".tfrecord" in path.name or ("-of-" in path.name and path.suffix != ".parquet" and b"\0" in head[:16]):
+        _refuse_tfrecords(path)
+    for magic, (packer, command) in _PACKED.items():
+        if head.startswith(magic):
+            raise BadImagesError(
+                f"--images {path}: packed with {packer}, which cannot be read at random",
+                hint=f"{command} {path.name}, then give the tar archive",
+            )
+
+
+def _refuse_tfrecords(path: Path) -> None:
+    raise BadImagesError(
+        f"--images {path}: TFRecord files, which are not read: some count classes from 0, others from 1",
+        hint="give the folder or the tar archive that they were made from",
+    )
+
+
+def _explain_nothing(path: Path, listing: Listing) -> str:
+    """Return what was looked for, and where images might be instead."""
+    if path.is_dir():
+        for name in sorted(list_names(path)):
+            inner = path / name
+            if inner.is_dir() and any(is_image_path(file, lambda _: False) for file in list_names(inner)):
+                return (
+                    f"there are images in {inner}: give that folder; or, if its name is a class, name the "
+                    "folders by synset or number, or give --labels"
+                )
+    lists = [name for name in listing.ignored if Path(name).suffix in _LABEL_FILE_SUFFIXES]
+    found = f"; found {lists[0]}, which may be a label file: --labels" if lists else ""
+    return f"looked for {', '.join(sorted(IMAGE_SUFFIXES))}, archives and Parquet files{found}"

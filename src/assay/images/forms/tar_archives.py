@@ -1,0 +1,184 @@
+"""Images in tar archives, read in place: nothing is extracted, and no member's name is used as a path."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import indexed_gzip
+
+from assay.errors import BadImagesError
+from assay.images.forms.class_folders import sort_out_files
+from assay.images.forms.imagenet_archives import VAL_ARCHIVE_BYTES, VAL_ARCHIVE_NAME, refuse_other_archives
+from assay.images.listing import KnowsName, LabelledImage, Listing
+
+_SEEK_POINT_BYTES = 4 * 2**20  # a seek point keeps 32 KiB in memory
+
+ReadAt = Callable[[int, int], bytes]
+"""Returns so many bytes from an offset on; raises OSError where there are fewer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TarFiles:
+    """The regular members of an archive, the last of each name, in the order they are stored in."""
+
+    files: tuple[LabelledImage, ...]
+    other_names: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def list_tar(path: Path, knows_name: KnowsName, *, gzipped: bool) -> Listing:
+    """Return the images in a tar archive, which may be gzipped.
+
+    An archive that is not compressed is read at random. A gzipped one is read through once to find its
+    members, then from points that were noted on the way; its images are read in the order they are
+    stored in.
+
+    Raises:
+        BadImagesError: It is cut short or damaged, or it is another archive of ImageNet.
+    """
+    found = read_tar_files(path, gzipped=gzipped)
+    container = "tar archive, gzipped" if gzipped else "tar archive"
+    listing = sort_out_files(f"--images {path}", container, found.files, knows_name)
+    refuse_other_archives(path, listing)
+    return Listing(
+        form=listing.form,
+        images=listing.images,
+        label_source=listing.label_source,
+        ignored=tuple(sorted({*listing.ignored, *found.other_names})),
+        in_storage_order=gzipped,
+        notes=found.notes,
+    )
+
+
+def read_tar_files(path: Path, *, gzipped: bool = False, prefix: str = "") -> TarFiles:
+    """Return the regular members of a tar archive; `prefix` is put before their names.
+
+    Links, devices and folders are no members that are read. Where a name comes twice the last one counts,
+    as when extracting.
+
+    Raises:
+        BadImagesError: It is cut short or damaged.
+    """
+    members: list[tarfile.TarInfo] = []
+    others: list[tarfile.TarInfo] = []
+    try:
+        with (
+            _open_stream(path, gzipped=gzipped) as stream,
+            tarfile.open(fileobj=stream, mode="r:") as archive,
+        ):
+            for member in archive:
+                (members if member.isreg() else others).append(member)
+            end_is_marked = _has_end_mark(archive)
+    except (tarfile.TarError, EOFError, OSError, ValueError) as error:
+        raise _describe_damage(path, len(members), error) from error
+    last = {_clean_name(member.name): member for member in members}
+    read_at = _make_gzip_reader(path) if gzipped else partial(_read_at, path)
+    notes = []
+    if len(last) < len(members):
+        notes.append(
+            f"{path.name}: {len(members) - len(last):,} members were replaced by later ones of the same name"
+        )
+    if not end_is_marked:
+        notes.append(f"{path.name}: has no mark at its end: it may be cut short between two members")
+    return TarFiles(
+        files=tuple(
+            _make_image(path, member, prefix, read_at)
+            for member in members
+            if last[_clean_name(member.name)] is member
+        ),
+        other_names=tuple(prefix + member.name for member in others if not member.isdir()),
+        notes=tuple(notes),
+    )
+
+
+def _open_stream(path: Path, *, gzipped: bool) -> BinaryIO:
+    """Return the tar stream; indexed_gzip notes points on the way from which it can go on."""
+    if gzipped:
+        return indexed_gzip.IndexedGzipFile(path, spacing=_SEEK_POINT_BYTES)  # type: ignore[no-any-return]
+    return path.open("rb")
+
+
+def _has_end_mark(archive: tarfile.TarFile) -> bool:
+    """Return whether a block of zeros follows the last member, as tar writes it; False at the file's end.
+
+    Raises:
+        tarfile.ReadError: Something else follows, which tarfile takes for the end without a word.
+    """
+    stream = archive.fileobj
+    if stream is None:
+        return False
+    stream.seek(archive.offset)
+    block = stream.read(tarfile.BLOCKSIZE)
+    if block.strip(b"\0"):
+        raise tarfile.ReadError(f"no member begins at byte {archive.offset:,}")
+    return bool(block)
+
+
+def _describe_damage(path: Path, member_count: int, error: Exception) -> BadImagesError:
+    size = path.stat().st_size if path.exists() else 0
+    expected = ""
+    if path.name == VAL_ARCHIVE_NAME and size != VAL_ARCHIVE_BYTES:
+        expected = f"; it has {size:,} bytes, the published one {VAL_ARCHIVE_BYTES:,}"
+    return BadImagesError(
+        f"--images {path}: cut short or damaged after {max(0, member_count - 1):,} whole members: "
+        f"{error}{expected}",
+        hint="download it again",
+    )
+
+
+def _make_image(path: Path, member: tarfile.TarInfo, prefix: str, read_at: ReadAt) -> LabelledImage:
+    if member.sparse:
+        read = partial(_read_sparse, path, member)
+    else:
+        read = partial(read_at, member.offset_data, member.size)
+    return LabelledImage(
+        relative_path=prefix + _clean_name(member.name), size_bytes=member.size, read_bytes=read
+    )
+
+
+def _clean_name(name: str) -> str:
+    """Return a member's name as its identity: without `./` and `/` before it.
+
+    >>> _clean_name("./val/a.JPEG"), _clean_name("/a.JPEG")
+    ('val/a.JPEG', 'a.JPEG')
+    """
+    while name.startswith(("./", "/")):
+        name = name.removeprefix(".").lstrip("/")
+    return name
+
+
+def _read_at(path: Path, offset: int, size: int) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        content = os.pread(file.fileno(), size, offset)
+    if len(content) < size:
+        raise OSError(f"{path.name} became shorter")
+    return content
+
+
+def _read_sparse(path: Path, member: tarfile.TarInfo) -> bytes:
+    with tarfile.open(path) as archive:
+        file = archive.extractfile(member)
+        return file.read() if file else b""
+
+
+def _make_gzip_reader(path: Path) -> ReadAt:
+    """Return what reads at an offset of the unpacked stream; one caller at a time."""
+    stream = _open_stream(path, gzipped=True)
+    lock = threading.Lock()
+
+    def read_at(offset: int, size: int) -> bytes:
+        with lock:
+            stream.seek(offset)
+            content = stream.read(size)
+        if len(content) < size:
+            raise OSError(f"{path.name} became shorter")
+        return content
+
+    return read_at

@@ -1,0 +1,61 @@
+"""Images in zip archives, read in place: nothing is extracted, and no member's name is used as a path."""
+
+from __future__ import annotations
+
+import dataclasses
+import zipfile
+import zlib
+from functools import partial
+from pathlib import Path
+
+from assay.errors import BadImagesError
+from assay.images.forms.class_folders import sort_out_files
+from assay.images.forms.imagenet_archives import refuse_other_archives
+from assay.images.listing import KnowsName, LabelledImage, Listing
+
+_ENCRYPTED = 1
+_METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
+
+
+def list_zip(path: Path, knows_name: KnowsName) -> Listing:
+    """Return the images in a zip archive; where a name comes twice the last one counts.
+
+    Raises:
+        BadImagesError: It is cut short or damaged, or it is another archive of ImageNet.
+    """
+    try:
+        archive = zipfile.ZipFile(path)  # stays open as long as its members are wanted
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise BadImagesError(
+            f"--images {path}: cut short or damaged: {error}", hint="download it again"
+        ) from error
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    last = {member.filename: member for member in members}
+    files = [_make_image(archive, member) for member in last.values()]
+    listing = sort_out_files(f"--images {path}", "zip archive", files, knows_name)
+    refuse_other_archives(path, listing)
+    replaced_count = len(members) - len(last)
+    note = f"{path.name}: {replaced_count:,} members were replaced by later ones of the same name"
+    return dataclasses.replace(listing, notes=(note,) if replaced_count else ())
+
+
+def _make_image(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> LabelledImage:
+    fault = ""
+    if member.flag_bits & _ENCRYPTED:
+        fault = "encrypted in the zip archive"
+    elif member.compress_type not in _METHODS:
+        fault = f"packed in the zip archive by method {member.compress_type}, which is not known"
+    return LabelledImage(
+        relative_path=member.filename.lstrip("/"),
+        size_bytes=member.file_size,
+        read_bytes=partial(_read_member, archive, member),
+        fault=fault,
+    )
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """Return a member's bytes, never more than the archive's directory says it has."""
+    try:
+        return archive.read(member)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise OSError(f"damaged in the zip archive: {error}") from error

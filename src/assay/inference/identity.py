@@ -1,0 +1,86 @@
+"""What decides a run's predictions: parts of two runs belong together only where all of it is the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from assay.images.listing import LabelledImage
+
+
+class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """What decides a run's predictions; each string is a sha256, as 64 hex digits."""
+
+    compiled_model: str
+    preprocessing: str
+    images: str
+    labels: str
+    shard_size: int
+    keep_logits: bool
+
+
+def identify_run(
+    model: object,
+    preprocessing: object,
+    images: Sequence[LabelledImage],
+    data_set: str,
+    *,
+    shard_size: int,
+    keep_logits: bool,
+) -> RunIdentity:
+    """Return what decides the predictions of a run.
+
+    Args:
+        model: What identifies the compiled model; anything that JSON holds.
+        preprocessing: The preprocessing, what computes it, and the limits on images; likewise.
+        images: The images in order: relative path, label and size of each count.
+        data_set: What tells the data set from others besides these.
+        shard_size: Images whose predictions share a file.
+        keep_logits: Whether all logits are kept.
+    """
+    paths = (f"{image.relative_path}\0{image.size_bytes}\n" for image in images)
+    labels = (f"{image.label}\n" for image in images)
+    return RunIdentity(
+        compiled_model=_hash_text(_encode(model)),
+        preprocessing=_hash_text(_encode(preprocessing)),
+        images=_hash_text(data_set, *paths),
+        labels=_hash_text(*labels),
+        shard_size=shard_size,
+        keep_logits=keep_logits,
+    )
+
+
+def compute_fingerprint(identity: RunIdentity) -> str:
+    """Return the sha256 of the identity, as 64 hex digits; every part carries it."""
+    return _hash_text(_encode(identity))
+
+
+def name_changes(before: RunIdentity, now: RunIdentity) -> list[str]:
+    """Return what differs between two identities, in words.
+
+    >>> one = RunIdentity(
+    ...     compiled_model="a", preprocessing="b", images="c", labels="d", shard_size=1024, keep_logits=False
+    ... )
+    >>> name_changes(one, msgspec.structs.replace(one, labels="e", shard_size=512))
+    ['the labels', 'the shard size (1024 before, 512 now)']
+    """
+    changes = []
+    for name in RunIdentity.__struct_fields__:
+        old, new = getattr(before, name), getattr(now, name)
+        if old != new:
+            values = "" if isinstance(old, str) else f" ({old} before, {new} now)"
+            changes.append(f"the {name.replace('_', ' ')}{values}")
+    return changes
+
+
+def _encode(value: object) -> str:
+    return msgspec.json.encode(value, order="deterministic").decode("utf-8")
+
+
+def _hash_text(*texts: str) -> str:
+    sha256 = hashlib.sha256()
+    for text in texts:
+        sha256.update(text.encode("utf-8", "surrogateescape"))
+    return sha256.hexdigest()

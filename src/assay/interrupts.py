@@ -1,0 +1,57 @@
+"""Ends a process within two seconds of SIGINT or SIGTERM, whatever it is doing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+EXIT_INTERRUPTED = 130
+PATIENCE_S = 1.5
+
+
+@contextmanager
+def end_on_signals() -> Iterator[None]:
+    """Let SIGTERM end the block as Ctrl-C does: with KeyboardInterrupt, so that what is open is closed.
+
+    Python hears of a signal only between two of its own steps. Where the main thread is inside a runtime
+    for longer than that, the process ends without waiting: whatever is written is written whole or not at
+    all. Outside the main thread the block runs as it is.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    ended = threading.Event()
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    wakeup_before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    threading.Thread(target=_end_when_signalled, args=(reading, ended), name="signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+        signal.set_wakeup_fd(wakeup_before)
+        signal.signal(signal.SIGTERM, before)
+        os.close(writing)  # which ends the thread
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _end_when_signalled(reading: int, ended: threading.Event) -> None:
+    """Wait for a signal, give the main thread its time, then end the process."""
+    while received := os.read(reading, 1):
+        if received[0] in (signal.SIGINT, signal.SIGTERM):
+            time.sleep(PATIENCE_S)
+            if not ended.is_set():
+                sys.stderr.write("assay: interrupted; what was done is kept\n  go on with --resume\n")
+                sys.stderr.flush()
+            os._exit(EXIT_INTERRUPTED)
+    os.close(reading)

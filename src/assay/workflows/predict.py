@@ -1,0 +1,102 @@
+"""Images through a compiled model to the parts of a run that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from assay.engines.base import CompiledModel, Session
+from assay.engines.catalog import load_session
+from assay.errors import AssayError, EngineError
+from assay.images.listing import LabelledImage
+from assay.inference.pipeline import BatchListener, PipelineOptions, predict_shards
+from assay.inference.predictions import Prediction
+from assay.inference.shards import DEFAULT_SHARD_SIZE, Shard, cut_shards, has_shard, write_shard
+from assay.measure.accuracy import compute_wilson_interval, count_topk_hits
+from assay.workflows.listener import Listener, Progress
+from assay.workflows.run_folder import PREDICTIONS_FOLDER, RunFolder
+
+MAX_FAILED_SHARDS = 3
+REFERENCE_BATCH_SIZE = 4  # torch's fastest on two processors, by half against 16
+
+
+def predict_missing_shards(
+    compiled_dir: Path,
+    compiled: CompiledModel,
+    shards: Sequence[Shard],
+    fingerprint: str,
+    options: PipelineOptions,
+    run: RunFolder,
+) -> None:
+    """Compute and write the shards that are missing, or this process's share of them.
+
+    Where the session dies in a shard, that shard is left out with its cause, a new session is loaded and
+    the next shards are computed.
+
+    Raises:
+        EngineError: Shards failed; the others are kept. After three in a row, the rest is not tried.
+    """
+    folder = run.path / PREDICTIONS_FOLDER
+    mine = [shard for shard in shards if run.share is None or run.share.holds(shard.number)]
+    missing = [shard for shard in mine if not has_shard(folder / shard.file_name, fingerprint)]
+    if len(missing) < len(mine):
+        run.announce(f"{len(mine) - len(missing)} of {len(mine)} shards are there already")
+    total = sum(len(shard.images) for shard in missing)
+    on_batch = report_progress("Evaluating", total, compiled.model.output.label_offset, run)
+    failed: dict[str, EngineError] = {}
+    failed_in_a_row = 0
+    while missing and failed_in_a_row < MAX_FAILED_SHARDS:
+        session = load_session(compiled_dir)
+        try:
+            for shard, predictions in predict_shards(session, missing, compiled.model, options, on_batch):
+                write_shard(
+                    folder / shard.file_name, predictions, fingerprint, keep_logits=options.keep_logits
+                )
+                missing.remove(shard)
+                failed_in_a_row = 0
+        except EngineError as error:
+            shard = missing.pop(0)
+            failed[shard.file_name] = error
+            failed_in_a_row += 1
+            run.announce(f"{shard.file_name} failed: {error.message}")
+        finally:
+            session.close()
+    run.manifest.failed_shards = {name: error.message for name, error in failed.items()}
+    if failed:
+        raise _summarise_failures(failed, len(missing))
+
+
+def _summarise_failures(failed: dict[str, EngineError], untried_count: int) -> AssayError:
+    name, error = next(iter(failed.items()))
+    untried = f", {untried_count} were not tried" if untried_count else ""
+    return EngineError(
+        f"{len(failed)} shards failed{untried}; the others are kept. {name}: {error.message}",
+        hint="--resume computes what is missing",
+    )
+
+
+def predict_with_reference(
+    reference: Session, compiled: CompiledModel, images: Sequence[LabelledImage], run: RunFolder
+) -> list[Prediction]:
+    """Return what the original network predicts for the same images."""
+    shards = cut_shards(images, DEFAULT_SHARD_SIZE)
+    options = PipelineOptions(batch_size=REFERENCE_BATCH_SIZE)
+    on_batch = report_progress("Torch", len(images), compiled.model.output.label_offset, run)
+    parts = predict_shards(reference, shards, compiled.model, options, on_batch)
+    return [row for _, predictions in parts for row in predictions]
+
+
+def report_progress(task: str, total: int, label_offset: int, listener: Listener) -> BatchListener:
+    """Return a listener that tells the images done and the running Top-1 with its interval."""
+    done = hits = 0
+    listener.advance(Progress(task=task, unit="images", done=0, total=total))
+
+    def report(predictions: Sequence[Prediction]) -> None:
+        nonlocal done, hits
+        done += len(predictions)
+        hits += count_topk_hits(predictions, label_offset)[0]
+        low, high = compute_wilson_interval(hits, done)
+        detail = f"Top-1 {100 * hits / done:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+        listener.advance(Progress(task=task, unit="images", done=done, total=total, detail=detail))
+
+    return report
