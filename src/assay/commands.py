@@ -130,6 +130,7 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
     Args:
         folder: The compiled model's folder.
     """
+    from assay.images.real_labels import read_real_labels
     from assay.terminal import open_listener
     from assay.workflows.evaluate import EvaluateOptions
     from assay.workflows.single_steps import evaluate_alone
@@ -139,6 +140,7 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
         shard_size=chosen.shard_size,
         keep_logits=chosen.keep_logits,
         reading=chosen.choose_reading(),
+        real_labels=read_real_labels(chosen.real_labels) if chosen.real_labels else None,
     )
     place = dataclasses.replace(_choose_place(chosen), share=chosen.choose_share())
     with open_listener(quiet=chosen.quiet) as listener:
@@ -346,6 +348,7 @@ def _describe_run(result: RunResult) -> Outcome:
         document={
             "run": str(result.folder),
             "accuracy": result.metrics.accuracy if result.metrics else None,
+            "real": result.metrics.real if result.metrics else None,
             "agreement": result.metrics.agreement if result.metrics else None,
             "benchmark": result.benchmark.rows if result.benchmark else None,
         },

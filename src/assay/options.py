@@ -215,6 +215,7 @@ class EvaluateOptions(ShowOptions, PredictionOptions, FolderOptions, ImageOption
     """Options of `assay evaluate`."""
 
     batch_size: Annotated[int | None, _help("Images in one call; 8, or what it was compiled for.")] = None
+    real_labels: Annotated[Path | None, _help("Score by ReaL labels too: real.json.")] = None
     shard: Annotated[str | None, _help("Compute share I of N of the run, as I/N, beside others.")] = None
 
     def choose_share(self) -> Share | None:

@@ -39,7 +39,7 @@ def test_a_label_file_gives_each_name_its_label(label_file: Path) -> None:
     ],
     ids=["byte-order mark", "CRLF", "tabs", "blanks and remarks", "said twice", "leading zeros"],
 )
-def test_the_many_ways_to_write_a_label_file_are_read(label_file: Path, content: str) -> None:
+def test_case_68_the_many_ways_to_write_a_label_file_are_read(label_file: Path, content: str) -> None:
     label_file.write_bytes(content.encode())
     assert read_label_file(label_file, 1000).labels == {"a.JPEG": 1, "b.JPEG": 2}
 
@@ -66,7 +66,7 @@ def test_a_synset_beyond_the_models_labels_is_refused(label_file: Path) -> None:
     expect_refusal(label_file, "a.JPEG n15075141\n", "line 1.*range", label_count=20)
 
 
-def test_two_labels_for_one_name_are_refused_with_both_lines(label_file: Path) -> None:
+def test_case_69_two_labels_for_one_name_are_refused_with_both_lines(label_file: Path) -> None:
     expect_refusal(
         label_file, "a.JPEG 1\nb.JPEG 2\na.JPEG 1\na.JPEG 3\n", "label 1 in line 1 and 3 in line 4"
     )
@@ -75,7 +75,7 @@ def test_two_labels_for_one_name_are_refused_with_both_lines(label_file: Path) -
 @pytest.mark.parametrize(
     "line", ["a.JPEG", "12", "a.JPEG -1", "a.JPEG 1.5", "a.JPEG cat", "a.JPEG 1234567890", "a.JPEG ٣"]
 )
-def test_a_malformed_line_is_refused_with_its_number(label_file: Path, line: str) -> None:
+def test_case_70_a_malformed_line_is_refused_with_its_number(label_file: Path, line: str) -> None:
     expect_refusal(label_file, f"z.JPEG 0\n\n{line}\n", "line 3: expected")
 
 
@@ -97,7 +97,7 @@ def test_a_missing_label_file_is_refused(label_file: Path) -> None:
         read_label_file(label_file, 1000)
 
 
-def test_a_folder_is_no_label_file(tmp_path: Path) -> None:
+def test_case_79_a_folder_given_as_label_file_is_named_as_swapped(tmp_path: Path) -> None:
     with pytest.raises(BadImagesError, match="cannot be read: it is a folder"):
         read_label_file(tmp_path, 1000)
 

@@ -136,6 +136,11 @@ def _read_text(path: Path, max_bytes: int) -> str:
         raise BadImagesError(f"label file {path} holds zero bytes: no text", hint="save it as UTF-8")
     if text.startswith("version https://git-lfs"):
         raise BadImagesError(f"{path} is a Git LFS pointer, not the labels", hint="git lfs pull")
+    if text.lstrip().startswith("[["):
+        raise BadImagesError(
+            f"{path} holds ReaL labels, several classes to an image",
+            hint="--real-labels scores by them, besides the labels",
+        )
     if text.lstrip().startswith(("[", "{", "<")):
         raise BadImagesError(f"{path} is JSON or XML: not a form of label file that is read", hint=_EXPECTED)
     return text.replace("\r\n", "\n").replace("\r", "\n")

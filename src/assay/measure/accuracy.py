@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from statistics import NormalDist
 
 import msgspec
 
 from assay.images.batches import OK
+from assay.images.real_labels import RealLabels
 from assay.inference.predictions import TOP_K, Prediction
 
 LISTED_FAILURES = 100
+FindRank = Callable[[Prediction, int], "int | None"]
 
 
 class TopKAccuracy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -49,6 +51,13 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
     noted_count: int
     failures: dict[str, int]
     failed_images: tuple[FailedImage, ...]
+
+
+class RealAccuracy(msgspec.Struct, frozen=True, kw_only=True):
+    """Accuracy by ReaL labels; `excluded_count` images have none and are left out."""
+
+    accuracy: Accuracy
+    excluded_count: int
 
 
 class ClassAccuracy(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,12 +125,48 @@ def find_label_rank(prediction: Prediction, label_offset: int) -> int | None:
     return prediction.top_classes.index(label) if label in prediction.top_classes else None
 
 
-def measure_accuracy(predictions: Iterable[Prediction], label_offset: int = 0) -> Accuracy:
+def find_accepted_rank(prediction: Prediction, accepted: Collection[int], label_offset: int) -> int | None:
+    """Return where the first of several right classes stands among the likeliest, 0 to 4, or None."""
+    ranks = [rank for rank, label in enumerate(prediction.top_classes) if label - label_offset in accepted]
+    return min(ranks, default=None)
+
+
+def measure_real_accuracy(
+    predictions: Iterable[Prediction], real_labels: RealLabels, label_offset: int = 0
+) -> RealAccuracy | None:
+    """Return the accuracy by ReaL labels, or None where not one of the images has any.
+
+    An image is right where its likeliest class is among its ReaL labels; one that has none is left out.
+    So does timm (`real_labels.py`).
+    """
+    excluded = [0]
+
+    def leave_out() -> Iterator[Prediction]:
+        for prediction in predictions:
+            if real_labels.find(prediction.name):
+                yield prediction
+            else:
+                excluded[0] += 1
+
+    def find_rank(prediction: Prediction, label_offset: int) -> int | None:
+        return find_accepted_rank(prediction, real_labels.find(prediction.name), label_offset)
+
+    try:
+        accuracy = measure_accuracy(leave_out(), label_offset, find_rank)
+    except ValueError:  # no image is left
+        return None
+    return RealAccuracy(accuracy=accuracy, excluded_count=excluded[0])
+
+
+def measure_accuracy(
+    predictions: Iterable[Prediction], label_offset: int = 0, find_rank: FindRank = find_label_rank
+) -> Accuracy:
     """Return Top-1 to Top-5 over all predictions, which are gone through once.
 
     Args:
         predictions: One for each image, at least one.
         label_offset: The class of label 0.
+        find_rank: Returns where the right class stands among the likeliest, or None.
 
     Raises:
         ValueError: No predictions.
@@ -133,7 +178,7 @@ def measure_accuracy(predictions: Iterable[Prediction], label_offset: int = 0) -
     for prediction in predictions:
         image_count += 1
         noted_count += bool(prediction.note)
-        ranks[find_label_rank(prediction, label_offset)] += 1
+        ranks[find_rank(prediction, label_offset)] += 1
         if prediction.status != OK:
             reasons[prediction.status] += 1
             if len(listed) < LISTED_FAILURES:

@@ -15,6 +15,7 @@ from assay.models.record import ModelRecord
 
 FILE_MODE = 0o640  # the newest inference tool refuses what others may write to
 FOLDER_MODE = 0o750
+MAX_NAME_BYTES = 255  # of Linux's file systems
 MAX_TOOL_ENTRIES = 100_000
 _TOOL_PATH = re.compile(r"[A-Za-z0-9_\-/.]*")
 
@@ -37,11 +38,13 @@ def plan_bin_files(images: Iterable[LabelledImage]) -> dict[str, LabelledImage]:
     """Return the images by the name of their `.bin` file, in order.
 
     Raises:
-        BadImagesError: Two images would get the same name, or one none at all; both are named.
+        BadImagesError: Two images would get the same name, both named; or one gets none, or too long a one.
     """
     planned: dict[str, LabelledImage] = {}
     for image in images:
         name = name_bin_file(image.name)
+        if len(os.fsencode(f".{name}{PART_SUFFIX}")) > MAX_NAME_BYTES:
+            raise BadImagesError(f"{image.relative_path}: too long a name for a .bin file", hint="shorten it")
         if name == ".bin":
             raise BadImagesError(f"{image.relative_path}: no text before the first dot to name a .bin by")
         first = planned.setdefault(name, image)
@@ -66,10 +69,13 @@ def write_tool_file(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}{PART_SUFFIX}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
-    with os.fdopen(descriptor, "wb") as file:
-        os.fchmod(descriptor, FILE_MODE)  # whatever the umask is
-        file.write(content)
-    temporary.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, FILE_MODE)  # whatever the umask is
+            file.write(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def list_tool_objections(folder: Path, names: Sequence[str]) -> list[str]:

@@ -9,6 +9,8 @@ from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import (
     Table,
     describe_agreement,
+    describe_images,
+    describe_real,
     describe_topk,
     make_accuracy_table,
     make_failure_table,
@@ -51,6 +53,8 @@ def _render_summary(manifest: Manifest, metrics: Metrics | None) -> Iterator[str
     if metrics is not None:
         yield f"- {describe_topk('Top-1', metrics.accuracy.top1, metrics.accuracy)}"
         yield f"- {describe_topk('Top-5', metrics.accuracy.top5, metrics.accuracy)}"
+        if metrics.real is not None:
+            yield from (f"- {line}" for line in describe_real(metrics.real))
         if metrics.agreement is not None:
             yield f"- {describe_agreement(metrics.agreement)}"
     if manifest.logit_parity is not None:
@@ -62,6 +66,7 @@ def _render_summary(manifest: Manifest, metrics: Metrics | None) -> Iterator[str
     if manifest.image_set is not None:
         images = manifest.image_set
         yield f"- Images: {images.image_count:,} in {images.form}; labels: {images.label_source}"
+        yield from (f"- {_escape(line)}" for line in describe_images(images))
     if manifest.pixel_check.differing:
         yield "- **Pillow or libjpeg computes other pixels here than the verified ones: see below.**"
     yield f"- Status: {manifest.status}; started {manifest.started}"

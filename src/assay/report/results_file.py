@@ -13,7 +13,7 @@ from assay.errors import BadInputError
 from assay.files import escape_name, write_file
 from assay.images.pixel_check import PixelCheck
 from assay.inference.identity import RunIdentity
-from assay.measure.accuracy import Accuracy, ClassAccuracy
+from assay.measure.accuracy import Accuracy, ClassAccuracy, RealAccuracy
 from assay.measure.agreement import Agreement
 from assay.measure.environment import Machine
 from assay.measure.throughput import ThroughputRow
@@ -75,10 +75,11 @@ class Manifest(msgspec.Struct, kw_only=True):
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """`metrics.json`: how accurate."""
+    """`metrics.json`: how accurate; `real` by ReaL labels, where they were given."""
 
     schema_version: int = SCHEMA_VERSION
     accuracy: Accuracy
+    real: RealAccuracy | None = None
     agreement: Agreement | None = None
     per_class: list[ClassAccuracy]
 

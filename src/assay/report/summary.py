@@ -11,6 +11,8 @@ from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import (
     Table,
     describe_agreement,
+    describe_images,
+    describe_real,
     describe_topk,
     make_failure_table,
 )
@@ -32,8 +34,13 @@ def summarise_run(
     if metrics is not None:
         items.append(describe_topk("Top-1", metrics.accuracy.top1, metrics.accuracy))
         items.append(describe_topk("Top-5", metrics.accuracy.top5, metrics.accuracy))
+        if metrics.real is not None:
+            items += describe_real(metrics.real)
         if metrics.agreement is not None:
             items.append(describe_agreement(metrics.agreement))
+        if manifest.image_set is not None:
+            lines = describe_images(manifest.image_set)
+            items += [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]
         if metrics.accuracy.failures:
             items.append(make_failure_table(metrics.accuracy))
     if benchmark is not None and manifest.model is not None:

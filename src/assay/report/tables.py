@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from assay.measure.accuracy import Accuracy, TopKAccuracy
+from assay.images.labels import IMAGENET_VAL_COUNT
+from assay.measure.accuracy import Accuracy, RealAccuracy, TopKAccuracy
 from assay.measure.agreement import Agreement
 from assay.models.record import ModelRecord
-from assay.report.results_file import Manifest
+from assay.report.results_file import ImageSet, Manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,25 @@ def describe_agreement(agreement: Agreement) -> str:
         f"Same Top-1 as {agreement.reference} {verdict}: "
         f"{agreement.same_top1_count:,} of {agreement.image_count:,}"
     )
+
+
+def describe_real(real: RealAccuracy) -> list[str]:
+    """Return a line each for Top-1 and Top-5 by ReaL labels, and how many images have none."""
+    return [
+        describe_topk("ReaL Top-1", real.accuracy.top1, real.accuracy),
+        describe_topk("ReaL Top-5", real.accuracy.top5, real.accuracy),
+        f"Without ReaL labels, left out of these two: {real.excluded_count:,}",
+    ]
+
+
+def describe_images(image_set: ImageSet) -> list[str]:
+    """Return what a reader must know of the images before the figures: a subset, and what was odd."""
+    lines = []
+    if image_set.val_image_count == image_set.image_count != IMAGENET_VAL_COUNT:
+        lines.append(
+            f"A subset: {image_set.image_count:,} of the {IMAGENET_VAL_COUNT:,} ImageNet validation images"
+        )
+    return [*lines, *(f"Note: {note}" for note in image_set.notes)]
 
 
 def make_accuracy_table(accuracy: Accuracy, record: ModelRecord) -> Table:

@@ -13,11 +13,12 @@ from assay.errors import UsageError
 from assay.files import escape_name
 from assay.images.labels import find_val_number
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
+from assay.images.real_labels import RealLabels
 from assay.images.sources import ImageIndex
 from assay.inference.identity import RunIdentity, compute_fingerprint, identify_run
 from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import DEFAULT_SHARD_SIZE, StoredPredictions, cut_shards, has_shard
-from assay.measure.accuracy import measure_accuracy, measure_class_accuracy
+from assay.measure.accuracy import measure_accuracy, measure_class_accuracy, measure_real_accuracy
 from assay.measure.agreement import measure_agreement
 from assay.report.results_file import ImageSet, Manifest, Metrics, write_result
 from assay.workflows.predict import predict_missing_shards, predict_with_reference
@@ -36,12 +37,14 @@ class EvaluateOptions:
         shard_size: Images whose predictions share a file.
         keep_logits: Whether the predictions hold all logits.
         reading: How images are read.
+        real_labels: ReaL labels to score by besides, if there are any.
     """
 
     batch_size: int | None = None
     shard_size: int = DEFAULT_SHARD_SIZE
     keep_logits: bool = False
     reading: ReadOptions = DEFAULT_READ_OPTIONS
+    real_labels: RealLabels | None = None
 
 
 def evaluate_model(
@@ -100,7 +103,7 @@ def evaluate_model(
         its = predict_with_reference(reference, compiled, index.images, run)
         agreement = measure_agreement("torch", its, read_predictions(run.path, file_names))
     with lock_manifest(run.path, run.share):
-        metrics = write_metrics(run.path, run.manifest, file_names)
+        metrics = write_metrics(run.path, run.manifest, file_names, options.real_labels)
         if agreement is not None:
             metrics = msgspec.structs.replace(metrics, agreement=agreement)
             write_result(run.path, metrics)
@@ -120,12 +123,15 @@ def list_missing(run_path: Path, file_names: Sequence[str], fingerprint: str) ->
     return [name for name in file_names if not has_shard(folder / name, fingerprint)]
 
 
-def write_metrics(run_path: Path, manifest: Manifest, file_names: Sequence[str]) -> Metrics:
+def write_metrics(
+    run_path: Path, manifest: Manifest, file_names: Sequence[str], real_labels: RealLabels | None = None
+) -> Metrics:
     """Write `metrics.json` from the run's parts, which are read one at a time, and return what it says."""
     predictions = read_predictions(run_path, file_names)
     offset = manifest.model.output.label_offset if manifest.model else 0
     metrics = Metrics(
         accuracy=measure_accuracy(predictions, offset),
+        real=measure_real_accuracy(predictions, real_labels, offset) if real_labels else None,
         per_class=measure_class_accuracy(predictions, offset),
     )
     write_result(run_path, metrics)

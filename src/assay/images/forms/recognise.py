@@ -63,7 +63,11 @@ def _list_in_folder(folder: Path, options: FolderOptions) -> Listing:
 def _find_files(folder: Path, suffix: str) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(folder / name for name in list_names(folder) if name.endswith(suffix) and name[0] != ".")
+    names = [name for name in list_names(folder) if name.endswith(suffix) and not name.startswith(".")]
+    files = [folder / name for name in sorted(names)]
+    for file in files:
+        _refuse_what_is_not_read(file, _read_head(file))
+    return files
 
 
 def _list_in_file(path: Path, options: FolderOptions) -> Listing:

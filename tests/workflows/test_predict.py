@@ -1,0 +1,91 @@
+"""A session that dies costs its shard, not the night."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assay.arrays import Images, Logits
+from assay.engines.base import CompileOptions, Session
+from assay.engines.catalog import load_session
+from assay.errors import EngineError
+from assay.images.sources import index_images
+from assay.models.record import ModelRecord
+from assay.workflows import predict
+from assay.workflows.compile import compile_model
+from assay.workflows.evaluate import EvaluateOptions, evaluate_model
+from assay.workflows.listener import SILENT
+from assay.workflows.run_folder import RunFolder, RunPlace, open_run_folder
+
+
+class DyingSession:
+    """Stands in for a runtime that fails: passes calls on, but for those of the numbers given."""
+
+    calls = 0
+
+    def __init__(self, session: Session, failing: set[int]) -> None:
+        self._session = session
+        self._failing = failing
+        self.concurrency = 1
+
+    def run(self, images: Images) -> Logits:
+        DyingSession.calls += 1
+        if DyingSession.calls in self._failing:
+            raise EngineError(f"the device was lost in call {DyingSession.calls}")
+        return self._session.run(images)
+
+    def close(self) -> None:
+        self._session.close()
+
+
+@pytest.fixture
+def compiled(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -> Path:
+    options = CompileOptions(record=se_resnext50)
+    compile_model(colour_onnx, tmp_path / "compiled", "constant", options, overwrite=False, listener=SILENT)
+    return tmp_path / "compiled"
+
+
+def evaluate(
+    compiled: Path, photographs: Path, tmp_path: Path, failing: set[int], monkeypatch: pytest.MonkeyPatch
+) -> RunFolder:
+    """Evaluate twelve images in shards of two, one call each; calls of some numbers fail."""
+    DyingSession.calls = 0
+    monkeypatch.setattr(predict, "load_session", lambda path: DyingSession(load_session(path), failing))
+    place = RunPlace(path=tmp_path / "run", mode="resume")
+    with open_run_folder(place, "m", "constant", SILENT) as run:
+        index = index_images(photographs, 1000)
+        evaluate_model(compiled, index, photographs, run, EvaluateOptions(shard_size=2))
+    return run
+
+
+def list_parts(tmp_path: Path) -> list[int]:
+    return sorted(int(part.stem[-5:]) for part in (tmp_path / "run" / "predictions").iterdir())
+
+
+def test_the_other_shards_are_computed_and_kept(
+    compiled: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(EngineError, match=r"2 shards failed; the others are kept\. .*lost in call 2"):
+        evaluate(compiled, photographs, tmp_path, {2, 5}, monkeypatch)
+    assert len(list_parts(tmp_path)) == 4
+    manifest = (tmp_path / "run" / "manifest.json").read_text()
+    assert '"part-00001.parquet": "the device was lost in call 2"' in manifest
+
+
+def test_resume_computes_the_shards_that_failed(
+    compiled: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(EngineError):
+        evaluate(compiled, photographs, tmp_path, {2}, monkeypatch)
+    run = evaluate(compiled, photographs, tmp_path, set(), monkeypatch)
+    assert list_parts(tmp_path) == [0, 1, 2, 3, 4, 5]
+    assert (run.manifest.status, run.manifest.failed_shards) == ("finished", {})
+
+
+def test_a_device_that_is_gone_for_good_ends_the_run(
+    compiled: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(EngineError, match="3 shards failed, 3 were not tried"):
+        evaluate(compiled, photographs, tmp_path, set(range(1, 100)), monkeypatch)
+    assert DyingSession.calls <= 6
