@@ -48,6 +48,7 @@ COMMANDS = {
     "benchmark": "Measure images per second and latency of compiled models for each batch size.",
     "report": "Write report.md anew from what run folders hold.",
     "merge": "Write metrics and report of a run whose shares were computed apart.",
+    "doctor": "Say what is wrong with a copy of a data set, or with this machine; no model is run.",
     "fetch": "Download a model's weights, check their hash, and print where they are.",
     "preprocess": "Write each image as a .bin file, byte for byte as the original script does.",
     "info": "Write the info file of a folder: a line INDEX PATH WIDTH HEIGHT for each file.",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from assay.workflows.run_folder import RunPlace, RunResult
 
 EXIT_SOME_IMAGES_FAILED = 3
+EXIT_MACHINE_FAULTY = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,6 +213,26 @@ def fetch(model: str, /, chosen: options.FetchOptions = options.FetchOptions()) 
     with open_listener(quiet=chosen.quiet) as listener:
         path = fetch_weights(model, chosen.cache, listener)
     return Outcome(lines=[str(path)], document={"weights": str(path)})
+
+
+def doctor(chosen: options.DoctorOptions = options.DoctorOptions()) -> Outcome:
+    """Say what is wrong with a copy of a data set, or with this machine; no model is run."""
+    from assay.report.diagnosis import summarise_images, summarise_machine
+    from assay.terminal import open_listener
+    from assay.workflows.doctor import examine_images, examine_machine
+
+    machine = examine_machine()
+    if chosen.images is None:
+        status = EXIT_MACHINE_FAULTY if machine.findings else 0
+        return Outcome(lines=summarise_machine(machine), document={"machine": machine}, exit_status=status)
+    with open_listener(quiet=chosen.quiet) as listener:
+        labels = chosen.choose_labels(chosen.labels)
+        images = examine_images(chosen.images, labels, chosen.choose_reading(), listener)
+    return Outcome(
+        lines=summarise_images(images),
+        document={"images": images, "machine": machine},
+        exit_status=EXIT_SOME_IMAGES_FAILED if images.fault_count else 0,
+    )
 
 
 def preprocess(

@@ -252,6 +252,15 @@ class BenchmarkOptions(ShowOptions, FolderOptions):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class DoctorOptions(ShowOptions, LabelFileOptions, ReadOptions):
+    """Options of `assay doctor`."""
+
+    images: Annotated[Path | None, _help("Examine this copy of a data set; else this machine.")] = None
+    labels: Annotated[Path | None, _help("The label file that goes with it, if there is one.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class FetchOptions(ShowOptions):
     """Options of `assay fetch`."""
 

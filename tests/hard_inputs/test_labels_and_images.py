@@ -47,7 +47,7 @@ def test_case_77_images_without_label_and_labels_without_image_are_named(tmp_pat
     index = index_images(images, 1000, LabelOptions(path=labels))
     assert [image.label for image in index.images] == [1, None, None]
     assert index.notes == (
-        "2 images have no label and are not scored: b.JPEG, c.JPEG",
+        "2 images have no label, are not scored: b.JPEG, c.JPEG",
         "6 labels have no image: x.JPEG, y.JPEG, z.JPEG, u.JPEG, v.JPEG and 1 more",
     )
 

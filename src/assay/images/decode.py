@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,14 @@ from PIL import ExifTags, Image
 
 from assay.arrays import Pixels
 from assay.errors import UndecodableImageError
+from assay.images.jpeg_header import (
+    JPEG_MAGIC,
+    WARNINGS_LOCK,
+    find_orientation,
+    name_unsupported_process,
+)
 
 MAX_PIXELS = 100_000_000
-_JPEG_MAGIC = b"\xff\xd8\xff"
 # What simplejpeg decodes as Pillow does, bit for bit; 4-component JPEGs come out different by 1.
 _EXACT_COLOURSPACES = frozenset({"Gray", "YCbCr", "RGB"})
 # No others are tried: some of Pillow's readers start other programs.
@@ -43,21 +47,7 @@ _FOREIGN_KINDS = (
     (b"\0\0\0\x0cjP  ", "JPEG 2000, not supported"),
     (b"\xff\x4f\xff\x51", "JPEG 2000, not supported"),
 )
-# Start-of-frame markers that are no DCT with Huffman codes (ITU-T T.81, table B.1)
-_JPEG_PROCESSES = {
-    3: "lossless",
-    5: "hierarchical",
-    6: "hierarchical",
-    7: "hierarchical",
-    9: "arithmetic coding",
-    10: "arithmetic coding",
-    11: "lossless",
-    13: "arithmetic coding",
-    14: "arithmetic coding",
-    15: "arithmetic coding",
-}
 _TURNED_ORIENTATIONS = frozenset({5, 6, 7, 8})
-_WARNINGS_LOCK = threading.Lock()
 _ALPHA_MODES = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
 _CLIPPING_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
 
@@ -86,9 +76,10 @@ def decode_image(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImag
         UndecodableImageError: The reason, in a few words.
     """
     _refuse_foreign_kinds(encoded)
-    if not encoded.startswith(_JPEG_MAGIC):
+    if not encoded.startswith(JPEG_MAGIC):
         return _decode_with_pillow(encoded, max_pixels)
-    _check_jpeg_process(encoded)
+    if process := name_unsupported_process(encoded):
+        raise UndecodableImageError(f"unsupported JPEG process: {process}")
     if not _is_exact_in_simplejpeg(encoded, max_pixels):
         return _decode_with_pillow(encoded, max_pixels)
     try:
@@ -110,46 +101,6 @@ def _refuse_foreign_kinds(encoded: bytes) -> None:
     if encoded[4:8] == b"ftyp":
         brand = encoded[8:12].decode("ascii", "replace")
         raise UndecodableImageError(f"{'AVIF' if brand.startswith('avi') else 'HEIF'}, not supported")
-
-
-def _check_jpeg_process(encoded: bytes) -> None:
-    """Refuse JPEGs that decoders differ on: lossless, arithmetic, 12 bits, or of a height told at the end.
-
-    Raises:
-        UndecodableImageError: The reason.
-    """
-    place = 2
-    while place + 9 <= len(encoded) and encoded[place] == 0xFF:
-        marker = encoded[place + 1]
-        if marker == 0xFF:  # padding before a marker
-            place += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            process, precision = marker - 0xC0, encoded[place + 4]
-            if process in _JPEG_PROCESSES:
-                raise UndecodableImageError(f"unsupported JPEG process: {_JPEG_PROCESSES[process]}")
-            if precision != 8:
-                raise UndecodableImageError(f"unsupported JPEG process: {precision} bits")
-            if encoded[place + 5 : place + 7] == b"\0\0":
-                raise UndecodableImageError("unsupported JPEG process: height 0 in its header")
-            return
-        place += 2 + int.from_bytes(encoded[place + 2 : place + 4], "big")
-
-
-def find_orientation(encoded: bytes) -> int:
-    """Return the EXIF orientation of a JPEG, 1 to 8; 0 where there is none that is valid."""
-    start = encoded.find(b"Exif\0\0", 0, 2**16)
-    if start < 0:
-        return 0
-    exif = Image.Exif()
-    try:
-        with _WARNINGS_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            exif.load(encoded[start : start + 2**16])
-            orientation = exif.get(ExifTags.Base.Orientation)
-    except _PILLOW_ERRORS:  # corrupt, and ignored anyway
-        return 0
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 0
 
 
 def read_shown_size(path: Path) -> tuple[int, int]:
@@ -215,7 +166,7 @@ def _note_oddities(picture: Image.Image) -> str:
 
 def _open_quietly(source: Path | io.BytesIO) -> Image.Image:
     """Return the opened picture; odd EXIF and large sizes warn, but change no pixel."""
-    with _WARNINGS_LOCK, warnings.catch_warnings():  # which changes the filters of all threads
+    with WARNINGS_LOCK, warnings.catch_warnings():  # which changes the filters of all threads
         warnings.simplefilter("ignore")
         return Image.open(source, formats=_FORMATS)
 

@@ -40,6 +40,8 @@ class ImageIndex:
         class_count: How many classes the labels count, where that is known from their source.
         identity: What tells two data sets apart besides paths, labels and sizes.
         notes: What a user should know of them, a sentence each.
+        archive_notes: What was odd about the archive that holds them; also among the notes.
+        labels_without_image: Names that only the label file has.
     """
 
     form: str
@@ -49,6 +51,8 @@ class ImageIndex:
     ignored: tuple[str, ...] = ()
     identity: str = ""
     notes: tuple[str, ...] = ()
+    archive_notes: tuple[str, ...] = ()
+    labels_without_image: tuple[str, ...] = ()
 
 
 def index_images(
@@ -99,6 +103,12 @@ def index_images(
         )
         label_source = "built-in table of the ImageNet validation images"
         class_count = len(read_synsets())
+    surplus = _list_labels_without_image(images, file)
+    notes = (
+        *listing.notes,
+        *_note_gaps(images, listing.ignored, surplus),
+        *_note_labels(images, label_count),
+    )
     return ImageIndex(
         form=listing.form,
         label_source=label_source,
@@ -106,11 +116,9 @@ def index_images(
         images=images if listing.in_storage_order else tuple(sorted(images, key=_byte_order)),
         ignored=listing.ignored,
         identity=listing.identity,
-        notes=(
-            *listing.notes,
-            *_note_gaps(images, listing.ignored, file),
-            *_note_labels(images, label_count),
-        ),
+        notes=notes,
+        archive_notes=listing.notes,
+        labels_without_image=surplus,
     )
 
 
@@ -160,21 +168,24 @@ def _shift_own_labels(
     )
 
 
-def _note_gaps(images: Sequence[LabelledImage], ignored: Sequence[str], file: LabelFile | None) -> list[str]:
+def _list_labels_without_image(images: Sequence[LabelledImage], file: LabelFile | None) -> tuple[str, ...]:
+    if file is None:
+        return ()
+    present = {normalise_name(image.name) for image in images}
+    return tuple(name for name in file.labels if normalise_name(name) not in present)
+
+
+def _note_gaps(
+    images: Sequence[LabelledImage], ignored: Sequence[str], labels_without_image: Sequence[str]
+) -> list[str]:
     """Return sentences on images without a label, labels without an image, and other files."""
     notes = []
     unlabelled = [image.relative_path for image in images if image.label is None]
     if unlabelled and len(unlabelled) < len(images):
-        notes.append(
-            f"{len(unlabelled):,} images have no label and are not scored: {_name_first(unlabelled)}"
-        )
-    if file is not None:
-        present = {normalise_name(image.name) for image in images}
-        surplus = [name for name in file.labels if normalise_name(name) not in present]
-        if surplus:
-            notes.append(f"{len(surplus):,} labels have no image: {_name_first(surplus)}")
-        if file.repeated_count:
-            notes.append(f"{file.repeated_count:,} lines of the label file say what another says")
+        notes.append(f"{len(unlabelled):,} images have no label, are not scored: {_name_first(unlabelled)}")
+    if labels_without_image:
+        listed = _name_first(labels_without_image)
+        notes.append(f"{len(labels_without_image):,} labels have no image: {listed}")
     if ignored:
         notes.append(f"{len(ignored):,} other files are ignored: {_name_first(ignored)}")
     return notes

@@ -1,0 +1,227 @@
+"""What is wrong with a copy of a data set, or with this machine, found without running a model."""
+
+from __future__ import annotations
+
+import collections
+import importlib.metadata
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from assay.files import escape_name, hash_file
+from assay.images.batches import OK, map_ahead
+from assay.images.examine import Examination, examine_image
+from assay.images.forms.imagenet_archives import VAL_ARCHIVE_BYTES, VAL_ARCHIVE_NAME, VAL_ARCHIVE_SHA256
+from assay.images.label_files import LabelOptions
+from assay.images.labels import IMAGENET_VAL_COUNT, find_canonical_label, find_val_number, read_synsets
+from assay.images.listing import ReadOptions
+from assay.images.pixel_check import check_pixels
+from assay.images.sources import ImageIndex, index_images
+from assay.measure.environment import describe_machine
+from assay.report.diagnosis import Finding, ImageDiagnosis, MachineDiagnosis
+from assay.workflows.listener import Listener, Progress
+
+LISTED_EXAMPLES = 5
+AHEAD_PER_THREAD = 4
+# The one image of the 50,000 with four components, as published
+CMYK_NUMBER = 19877
+CMYK_SHA256 = "75413aece0dc58bcd9d4b89f664ab04cee3ade28317d81aeace455029e0000ba"
+ONNXRUNTIME_DISTRIBUTIONS = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "onnxruntime-openvino",
+    "onnxruntime-directml",
+    "onnxruntime-cann",
+    "onnxruntime-qnn",
+)
+
+
+def examine_machine() -> MachineDiagnosis:
+    """Return what is wrong with the software of this machine."""
+    pixel_check = check_pixels()
+    runtimes = [name for name in ONNXRUNTIME_DISTRIBUTIONS if _is_installed(name)]
+    findings = []
+    if pixel_check.differing:
+        findings.append(_find("other pixels than verified", pixel_check.differing))
+    if len(runtimes) > 1:
+        findings.append(_find("ONNX Runtime installed twice: one overwrites the other", runtimes))
+    return MachineDiagnosis(machine=describe_machine(), pixel_check=pixel_check, findings=tuple(findings))
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def examine_images(
+    path: Path, labels: LabelOptions, reading: ReadOptions, listener: Listener
+) -> ImageDiagnosis:
+    """Return what is wrong with the images at `path`: each is read, hashed and decoded.
+
+    Raises:
+        BadImagesError: As `index_images`: an archive that is cut short, look-alike labels, no images.
+    """
+    index = index_images(path, len(read_synsets()), labels, reading)
+    examinations = _examine_each(index, reading, listener)
+    archive_bytes, archive_sha256 = _hash_archive(path, listener)
+    numbers = [find_val_number(image.name) for image in index.images]
+    val_image_count = sum(number is not None for number in numbers)
+    findings = [
+        *(_find(note, [path.name]) for note in index.archive_notes),
+        *_find_gaps(index, numbers, val_image_count),
+        *_find_bad_files(examinations),
+        *_find_label_faults(index),
+        *_find_traits(examinations, index),
+    ]
+    if archive_sha256 not in (None, VAL_ARCHIVE_SHA256):
+        findings.insert(0, _find(f"not the published {VAL_ARCHIVE_NAME}, by its sha256", [path.name]))
+    is_whole = len({number for number in numbers if number}) == IMAGENET_VAL_COUNT
+    labelled = [image.label for image in index.images if image.label is not None]
+    return ImageDiagnosis(
+        path=str(path),
+        form=index.form,
+        label_source=index.label_source,
+        image_count=len(index.images),
+        labelled_count=len(labelled),
+        class_count=len(set(labelled)),
+        val_image_count=val_image_count,
+        archive_bytes=archive_bytes,
+        archive_sha256=archive_sha256,
+        findings=tuple(findings),
+        is_whole=is_whole,
+        verdict=_judge(findings, is_whole=is_whole),
+    )
+
+
+def _judge(findings: Sequence[Finding], *, is_whole: bool) -> str:
+    faults = [finding.what for finding in findings if finding.is_fault]
+    if faults:
+        return f"A full run cannot be trusted: {'; '.join(faults)}."
+    if is_whole:
+        return (
+            "A full run can be trusted: all 50,000 images are there, decode, and have the published labels."
+        )
+    return (
+        "Nothing is wrong with these images; they are not all of the 50,000, so a result is one of a subset."
+    )
+
+
+def _examine_each(index: ImageIndex, reading: ReadOptions, listener: Listener) -> list[Examination]:
+    threads = len(os.sched_getaffinity(0))
+    report = partial(Progress, task="Examining", unit="images", total=len(index.images))
+    listener.advance(report(done=0))
+    examinations = []
+    with ThreadPoolExecutor(threads, "examine") as executor:
+        examine = partial(examine_image, options=reading)
+        for examination in map_ahead(executor, examine, index.images, AHEAD_PER_THREAD * threads):
+            examinations.append(examination)
+            listener.advance(report(done=len(examinations)))
+    return examinations
+
+
+def _hash_archive(path: Path, listener: Listener) -> tuple[int | None, str | None]:
+    """Return size and sha256 of a file; the hash only of what should be the published archive."""
+    if not path.is_file():
+        return None, None
+    size_bytes = path.stat().st_size
+    if path.name != VAL_ARCHIVE_NAME and size_bytes != VAL_ARCHIVE_BYTES:
+        return size_bytes, None
+    listener.announce(f"Hashing {path.name}")
+    return size_bytes, hash_file(path)
+
+
+def _find(what: str, names: Iterable[str], *, is_fault: bool = True) -> Finding:
+    names = list(names)
+    examples = tuple(escape_name(name) for name in names[:LISTED_EXAMPLES])
+    return Finding(what=what, count=len(names), examples=examples, is_fault=is_fault)
+
+
+def _keep_found(findings: Iterable[Finding]) -> list[Finding]:
+    return [finding for finding in findings if finding.count]
+
+
+def _find_gaps(index: ImageIndex, numbers: Sequence[int | None], val_image_count: int) -> list[Finding]:
+    """Return what is missing, surplus or twice of the 50,000; only where most of the images are of them."""
+    if 2 * val_image_count < len(numbers):
+        return []
+    counts = collections.Counter(number for number in numbers if number)
+    missing = [number for number in range(1, IMAGENET_VAL_COUNT + 1) if number not in counts]
+    surplus = [image.relative_path for image, number in zip(index.images, numbers, strict=True) if not number]
+    return _keep_found(
+        [
+            _find("missing of the 50,000", (f"ILSVRC2012_val_{n:08d}.JPEG" for n in missing)),
+            _find("surplus: none of the 50,000 by name", surplus),
+            _find(
+                "there twice by name", (f"ILSVRC2012_val_{n:08d}" for n, count in counts.items() if count > 1)
+            ),
+        ]
+    )
+
+
+def _find_bad_files(examinations: Sequence[Examination]) -> list[Finding]:
+    by_hash: dict[str, list[str]] = collections.defaultdict(list)
+    for examination in examinations:
+        if examination.sha256:
+            by_hash[examination.sha256].append(examination.source.relative_path)
+    copies = [" = ".join(names) for names in by_hash.values() if len(names) > 1]
+    unlike = [
+        examination.source.relative_path
+        for examination in examinations
+        if find_val_number(examination.source.name) == CMYK_NUMBER and examination.sha256 != CMYK_SHA256
+    ]
+    return _keep_found(
+        [
+            _find(
+                "cannot be scored",
+                (f"{e.source.relative_path}: {e.status}" for e in examinations if e.status != OK),
+            ),
+            _find(
+                "corrupt, though they decode",
+                (f"{e.source.relative_path}: {e.note}" for e in examinations if "warning" in e.note),
+            ),
+            _find("the same bytes under several names", copies),
+            _find("not the published file: this copy was encoded again", unlike),
+        ]
+    )
+
+
+def _find_label_faults(index: ImageIndex) -> list[Finding]:
+    unlabelled = [image.relative_path for image in index.images if image.label is None]
+    differing = [
+        f"{image.relative_path}: {image.label}, published {published}"
+        for image in index.images
+        if image.label is not None
+        and (published := find_canonical_label(image.name)) is not None
+        and published != image.label
+    ]
+    return _keep_found(
+        [
+            _find("no label", unlabelled),
+            _find("labels without an image", index.labels_without_image),
+            _find("labels that are not the published ones", differing),
+        ]
+    )
+
+
+def _find_traits(examinations: Sequence[Examination], index: ImageIndex) -> list[Finding]:
+    """Return what is no fault, but worth knowing."""
+
+    def select(what: str, test: Callable[[Examination], bool]) -> Finding:
+        return _find(what, (e.source.relative_path for e in examinations if test(e)), is_fault=False)
+
+    return _keep_found(
+        [
+            select("greyscale", lambda e: e.component_count == 1),
+            select("4-component", lambda e: e.component_count == 4),
+            select("turned by EXIF, which is ignored", lambda e: e.orientation > 1),
+            select("alpha dropped", lambda e: "alpha" in e.note),
+            select("several frames, the first taken", lambda e: "frames" in e.note),
+            select("of another kind than the name says", lambda e: e.is_misnamed),
+            _find("other files, ignored", index.ignored, is_fault=False),
+        ]
+    )
