@@ -37,6 +37,7 @@ _PILLOW_ERRORS = (
     NotImplementedError,
     LookupError,
     OverflowError,
+    TypeError,
     struct.error,
 )
 _FOREIGN_KINDS = (
@@ -140,9 +141,10 @@ def _decode_with_pillow(encoded: bytes, max_pixels: int) -> DecodedImage:
             raise UndecodableImageError(
                 f"unsupported pixel type {picture.mode}: conversion to 8 bits would clip it"
             )
-        note = _note_oddities(picture)
+        has_alpha = picture.mode in _ALPHA_MODES or "transparency" in picture.info
         picture.info.pop("transparency", None)  # alpha is dropped; converting it would only warn
-        return DecodedImage(pixels=np.asarray(picture.convert("RGB")), note=note)  # (height, width, 3)
+        pixels = np.asarray(picture.convert("RGB"))  # (height, width, 3)
+        return DecodedImage(pixels=pixels, note=_note_oddities(picture, has_alpha=has_alpha))
     except PIL.UnidentifiedImageError as error:
         raise UndecodableImageError(f"not an image: begins with {encoded[:16]!r}") from error
     except Image.DecompressionBombError as error:
@@ -151,17 +153,23 @@ def _decode_with_pillow(encoded: bytes, max_pixels: int) -> DecodedImage:
         raise UndecodableImageError(f"{error}".strip() or type(error).__name__) from error
 
 
-def _note_oddities(picture: Image.Image) -> str:
+def _note_oddities(picture: Image.Image, *, has_alpha: bool) -> str:
     """Return what Pillow leaves out of the pixels, in words; mostly empty."""
-    notes = []
-    if picture.mode == "CMYK":
-        notes.append("4-component")
-    if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
-        notes.append("alpha dropped")
-    frame_count = getattr(picture, "n_frames", 1)
-    if frame_count > 1:
-        notes.append(f"first of {frame_count} frames")
-    return ", ".join(notes)
+    frame_count = _count_frames(picture)
+    notes = {
+        "4-component": picture.mode == "CMYK",
+        "alpha dropped": has_alpha,
+        f"first of {frame_count} frames": frame_count > 1,
+    }
+    return ", ".join(note for note, applies in notes.items() if applies)
+
+
+def _count_frames(picture: Image.Image) -> int:
+    """Return how many frames a picture has that is decoded already; 1 where the others are damaged."""
+    try:
+        return getattr(picture, "n_frames", 1)
+    except _PILLOW_ERRORS:
+        return 1
 
 
 def _open_quietly(source: Path | io.BytesIO) -> Image.Image:

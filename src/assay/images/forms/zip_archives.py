@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import lzma
+import struct
 import zipfile
 import zlib
 from functools import partial
@@ -13,6 +15,19 @@ from assay.images.forms.class_folders import sort_out_files
 from assay.images.forms.imagenet_archives import refuse_other_archives
 from assay.images.listing import KnowsName, LabelledImage, Listing
 
+# What zipfile raises on damaged archives, found by fuzzing; RuntimeError includes what it does not implement
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    OverflowError,
+    RuntimeError,
+)
 _ENCRYPTED = 1
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
 
@@ -25,11 +40,11 @@ def list_zip(path: Path, knows_name: KnowsName) -> Listing:
     """
     try:
         archive = zipfile.ZipFile(path)  # stays open as long as its members are wanted
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+    except _DAMAGE as error:
         raise BadImagesError(
             f"--images {path}: cut short or damaged: {error}", hint="download it again"
         ) from error
-    members = [member for member in archive.infolist() if not member.is_dir()]
+    members = [member for member in archive.infolist() if not member.filename.endswith("/")]
     last = {member.filename: member for member in members}
     files = [_make_image(archive, member) for member in last.values()]
     listing = sort_out_files(f"--images {path}", "zip archive", files, knows_name)
@@ -57,5 +72,5 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
     """Return a member's bytes, never more than the archive's directory says it has."""
     try:
         return archive.read(member)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except _DAMAGE as error:
         raise OSError(f"damaged in the zip archive: {error}") from error
