@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ from assay.arrays import Pixels
 from assay.errors import UndecodableImageError
 from assay.images.jpeg_header import (
     JPEG_MAGIC,
-    WARNINGS_LOCK,
     find_orientation,
     name_unsupported_process,
 )
@@ -48,6 +48,7 @@ _FOREIGN_KINDS = (
     (b"\0\0\0\x0cjP  ", "JPEG 2000, not supported"),
     (b"\xff\x4f\xff\x51", "JPEG 2000, not supported"),
 )
+_WARNINGS_LOCK = threading.Lock()
 _TURNED_ORIENTATIONS = frozenset({5, 6, 7, 8})
 _ALPHA_MODES = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
 _CLIPPING_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
@@ -174,7 +175,7 @@ def _count_frames(picture: Image.Image) -> int:
 
 def _open_quietly(source: Path | io.BytesIO) -> Image.Image:
     """Return the opened picture; odd EXIF and large sizes warn, but change no pixel."""
-    with WARNINGS_LOCK, warnings.catch_warnings():  # which changes the filters of all threads
+    with _WARNINGS_LOCK, warnings.catch_warnings():  # which changes the filters of all threads
         warnings.simplefilter("ignore")
         return Image.open(source, formats=_FORMATS)
 

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import struct
-import threading
-import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image
-
 JPEG_MAGIC = b"\xff\xd8\xff"
-WARNINGS_LOCK = threading.Lock()
-"""Held while the filters of warnings, which all threads share, are changed."""
-_SEARCHED_BYTES = 2**16
 # Start-of-frame markers that are no DCT with Huffman codes
 _UNSUPPORTED = {
     3: "lossless",
@@ -27,17 +21,9 @@ _UNSUPPORTED = {
     15: "arithmetic coding",
 }
 _NO_FRAMES = (0xC4, 0xC8, 0xCC)  # tables among the start-of-frame markers
-# What Pillow raises on corrupt EXIF
-_EXIF_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    LookupError,
-    OverflowError,
-    struct.error,
-    TypeError,
-)
+_APP1, _EXIF = 0xE1, b"Exif\0\0"
+_BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_ORIENTATION, _SHORT = 0x0112, 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,16 +37,29 @@ class JpegFrame:
     component_count: int
 
 
-def find_frame(encoded: bytes) -> JpegFrame | None:
-    """Return the first frame of a JPEG, or None where there is none."""
+def _walk_segments(encoded: bytes) -> Iterator[tuple[int, int]]:
+    """Yield (marker, where its contents begin) of each segment, up to the first frame."""
     place = 2
     while place + 10 <= len(encoded) and encoded[place] == 0xFF:
         marker = encoded[place + 1]
         if marker == 0xFF:  # padding before a marker
             place += 1
             continue
-        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAMES:
-            precision, height, width, component_count = struct.unpack_from(">BHHB", encoded, place + 4)
+        yield marker, place + 4
+        if _is_frame(marker):
+            return
+        place += 2 + int.from_bytes(encoded[place + 2 : place + 4], "big")
+
+
+def _is_frame(marker: int) -> bool:
+    return 0xC0 <= marker <= 0xCF and marker not in _NO_FRAMES
+
+
+def find_frame(encoded: bytes) -> JpegFrame | None:
+    """Return the first frame of a JPEG, or None where there is none."""
+    for marker, start in _walk_segments(encoded):
+        if _is_frame(marker):
+            precision, height, width, component_count = struct.unpack_from(">BHHB", encoded, start)
             return JpegFrame(
                 process=marker - 0xC0,
                 precision=precision,
@@ -68,7 +67,6 @@ def find_frame(encoded: bytes) -> JpegFrame | None:
                 width=width,
                 component_count=component_count,
             )
-        place += 2 + int.from_bytes(encoded[place + 2 : place + 4], "big")
     return None
 
 
@@ -85,16 +83,29 @@ def name_unsupported_process(encoded: bytes) -> str:
 
 
 def find_orientation(encoded: bytes) -> int:
-    """Return the EXIF orientation of a JPEG, 1 to 8; 0 where there is none that is valid."""
-    start = encoded.find(b"Exif\0\0", 0, _SEARCHED_BYTES)
-    if start < 0:
+    """Return the EXIF orientation of a JPEG, 1 to 8; 0 where there is none that is valid.
+
+    Read from the first directory of the TIFF structure in the EXIF segment (CIPA DC-008, 4.6.2).
+    """
+    for marker, start in _walk_segments(encoded):
+        if marker == _APP1 and encoded.startswith(_EXIF, start):
+            return _read_orientation(encoded, start + len(_EXIF))
+    return 0
+
+
+def _read_orientation(encoded: bytes, start: int) -> int:
+    """Return the orientation in the TIFF structure that begins at `start`, 0 where there is none."""
+    order = _BYTE_ORDERS.get(encoded[start : start + 4])
+    if order is None:
         return 0
-    exif = Image.Exif()
     try:
-        with WARNINGS_LOCK, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            exif.load(encoded[start : start + _SEARCHED_BYTES])
-            orientation = exif.get(ExifTags.Base.Orientation)
-    except _EXIF_ERRORS:  # corrupt, and ignored anyway
+        (directory,) = struct.unpack_from(f"{order}I", encoded, start + 4)
+        (entry_count,) = struct.unpack_from(f"{order}H", encoded, start + directory)
+        for number in range(entry_count):
+            entry = start + directory + 2 + 12 * number
+            tag, kind, count, value = struct.unpack_from(f"{order}HHIH", encoded, entry)
+            if tag == _ORIENTATION:
+                return value if (kind, count) == (_SHORT, 1) and 1 <= value <= 8 else 0
+    except struct.error:  # the structure leads out of the file: corrupt, and ignored anyway
         return 0
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 0
+    return 0
