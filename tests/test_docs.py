@@ -80,3 +80,19 @@ def test_the_readme_shows_every_folder_of_the_package() -> None:
 
 def test_the_changelog_names_the_version_or_what_is_unreleased() -> None:
     assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+INPUTS = (ROOT / "docs/reference/inputs.md").read_text()
+CASES = re.findall(
+    r"^\| (\d+) \| .* \| (`.*`) \|$", (ROOT / "docs/reference/inputs.md").read_text(), re.MULTILINE
+)
+
+
+def test_the_table_of_hard_cases_has_all_83() -> None:
+    assert [int(number) for number, _ in CASES] == list(range(1, 84))
+
+
+@pytest.mark.parametrize(("number", "files"), CASES)
+def test_a_hard_case_of_the_table_has_its_tests(number: str, files: str) -> None:
+    for file in files.split(", "):
+        assert f"def test_case_{int(number):02d}_" in (ROOT / "tests" / file.strip("`")).read_text()
