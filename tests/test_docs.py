@@ -83,9 +83,7 @@ def test_the_changelog_names_the_version_or_what_is_unreleased() -> None:
 
 
 INPUTS = (ROOT / "docs/reference/inputs.md").read_text()
-CASES = re.findall(
-    r"^\| (\d+) \| .* \| (`.*`) \|$", (ROOT / "docs/reference/inputs.md").read_text(), re.MULTILINE
-)
+CASES = re.findall(r"^\| (\d+) \| .* \| (`.*`) \|$", INPUTS, re.MULTILINE)
 
 
 def test_the_table_of_hard_cases_has_all_83() -> None:
