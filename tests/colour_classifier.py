@@ -6,15 +6,34 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from assay.arrays import Logits
+
+
+def draw_weights(class_count: int = 1000) -> Logits:
+    """The linear layer, float32 (3, classes)."""
+    return np.random.default_rng(3).normal(size=(3, class_count)).astype(np.float32)
+
+
+class ColourClassifier(nn.Module):
+    """The same network in torch."""
+
+    def __init__(self, class_count: int) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.empty(3, class_count))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(2, 3)) @ self.weights
 
 
 def make_colour_classifier(
     path: Path, *, input_name: str = "image", output_name: str = "class", class_count: int = 1000
 ) -> Path:
     """Write a real, tiny ONNX classifier: a linear layer on the image's mean colour."""
-    rng = np.random.default_rng(3)
-    weights = rng.normal(size=(3, class_count)).astype(np.float32)
+    weights = draw_weights(class_count)
     graph = helper.make_graph(
         [
             helper.make_node("GlobalAveragePool", [input_name], ["means"]),

@@ -8,14 +8,19 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from assay.checkpoint.network import ARCHITECTURES
 from assay.models.record import ModelRecord, read_model_record
-from colour_classifier import make_colour_classifier
+from colour_classifier import ColourClassifier, draw_weights, make_colour_classifier
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
+DOUBLES = Path(__file__).resolve().parent / "doubles"
+collect_ignore = ["doubles"]
 RunAssay = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -83,6 +88,41 @@ def lite0_record(lite0_toml: Path) -> ModelRecord:
 def colour_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The ONNX file of a tiny classifier with the tensors that the SE-ResNeXt-50 record names."""
     return make_colour_classifier(tmp_path_factory.mktemp("onnx") / "colour.onnx")
+
+
+@pytest.fixture(scope="session")
+def colour_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same classifier as a checkpoint."""
+    path = tmp_path_factory.mktemp("checkpoint") / "colour.pth"
+    torch.save({"weights": torch.from_numpy(draw_weights())}, path)
+    return path
+
+
+@pytest.fixture
+def colour_record(se_resnext50: ModelRecord, monkeypatch: pytest.MonkeyPatch) -> ModelRecord:
+    """A record of the classifier, whose network the checkpoint can be loaded into."""
+    monkeypatch.setitem(ARCHITECTURES, "colour_classifier", ColourClassifier)
+    return msgspec.structs.replace(se_resnext50, architecture="colour_classifier")
+
+
+@pytest.fixture
+def ascend_tools(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Doubles of Huawei's tools, where this process and those it starts find them; see tests/doubles."""
+    home = tmp_path_factory.mktemp("cann")
+    (home / "bin").mkdir()
+    for name in ("atc", "npu_smi"):
+        wrapper = home / "bin" / name.replace("_", "-")
+        wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} {DOUBLES / f"{name}_double.py"} "$@"\n')
+        wrapper.chmod(0o755)
+    (home / "version.cfg").write_text("# version\ntoolkit_running_version=[7.6.0.1.220:8.0.0]\n")
+    monkeypatch.setenv("PATH", f"{home / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", f"{DOUBLES / 'python'}:{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("ASCEND_TOOLKIT_HOME", str(home))
+    monkeypatch.setenv("ASSAY_DOUBLE_CHIP", "Ascend310P3")
+    monkeypatch.syspath_prepend(DOUBLES / "python")
+    for module in [name for name in sys.modules if name.partition(".")[0] == "ais_bench"]:
+        monkeypatch.delitem(sys.modules, module)  # the double reads its generation when it is imported
+    return home
 
 
 @pytest.fixture

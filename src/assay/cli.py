@@ -25,7 +25,13 @@ _EPILOGUE = (
     "or package is missing; 5 bad weights, model, images or labels; 70 a bug; 130 interrupted, with what was "
     "done kept. Options come from the command line, then ASSAY_COMMAND_OPTION, then ./assay.toml."
 )
-_EXTRAS = {"torch": "export", "onnx": "export", "safetensors": "export"}
+_EXTRAS = {
+    "torch": "export",
+    "onnx": "export",
+    "safetensors": "export",
+    "onnxruntime": "onnxruntime",
+    "nncf": "quantize",
+}
 
 app = App(
     name="assay",
@@ -43,12 +49,14 @@ COMMANDS = {
     "run": "Do everything: export, compile, evaluate, benchmark, report.",
     "demo": "Do the same on labelled images and weights made on the spot: nothing is downloaded.",
     "export": "Checkpoint to ONNX file, with the largest difference from torch.",
+    "quantize": "Float ONNX file to an int8 one, with the record of its calibration beside it.",
     "compile": "ONNX file to compiled model.",
     "evaluate": "Predict every image with a compiled model, and score the predictions.",
     "benchmark": "Measure images per second and latency of compiled models for each batch size.",
     "report": "Write report.md anew from what run folders hold.",
     "merge": "Write metrics and report of a run whose shares were computed apart.",
     "doctor": "Say what is wrong with a copy of a data set, or with this machine; no model is run.",
+    "engines": "Say which engines can run here, on which devices, and how to get the others.",
     "fetch": "Download a model's weights, check their hash, and print where they are.",
     "preprocess": "Write each image as a .bin file, byte for byte as the original script does.",
     "info": "Write the info file of a folder: a line INDEX PATH WIDTH HEIGHT for each file.",

@@ -35,7 +35,8 @@ class Outcome:
 def run(chosen: options.RunOptions) -> Outcome:
     """Do everything: export, compile, evaluate, benchmark, report."""
     from assay.terminal import open_listener
-    from assay.workflows.full_run import FullRun, run_all
+    from assay.workflows.full_run import run_all
+    from assay.workflows.make_models import FullRun
 
     request = FullRun(
         weights=chosen.weights,
@@ -46,6 +47,8 @@ def run(chosen: options.RunOptions) -> Outcome:
         engine=chosen.engine,
         precision=chosen.precision,
         device=chosen.device,
+        settings=chosen.choose_settings(),
+        calibration=chosen.choose_calibration(chosen.calibration, chosen.choose_reading()),
         batch_sizes=options.parse_batch_sizes(chosen.batch_size),
         opset=chosen.opset,
         shard_size=chosen.shard_size,
@@ -116,6 +119,7 @@ def compile(
         precision=chosen.precision,
         device=chosen.device,
         batch_size=chosen.batch_size,
+        settings=chosen.choose_settings(),
     )
     with open_listener(quiet=chosen.quiet) as listener:
         compiled = compiling.compile_model(
@@ -199,6 +203,39 @@ def merge(
     from assay.workflows.merge import merge_run
 
     return _describe_run(merge_run(folder))
+
+
+def quantize(onnx_file: Path, out_file: Path, /, chosen: options.QuantizeOptions) -> Outcome:
+    """Float ONNX file to an int8 one, with the record of its calibration beside it.
+
+    Args:
+        onnx_file: The float ONNX file.
+        out_file: The int8 ONNX file to write.
+    """
+    from assay.models.record import read_model_record
+    from assay.terminal import open_listener
+    from assay.workflows.quantize import quantize_file
+
+    record = read_model_record(chosen.model)
+    calibration = chosen.choose_calibration(chosen.calibration, chosen.choose_reading())
+    with open_listener(quiet=chosen.quiet) as listener:
+        made = quantize_file(onnx_file, out_file, record, calibration, listener)
+    line = (
+        f"{out_file}: int8 by {made.tool}, {len(made.images)} images, "
+        f"{len(made.float_layers)} layers kept in float"
+    )
+    return Outcome(lines=[line], document={"quantized": made})
+
+
+def engines(
+    chosen: options.EnginesOptions = options.EnginesOptions(),  # noqa: ARG001 - main reads its --json
+) -> Outcome:
+    """Say which engines can run here, on which devices, and how to get the others."""
+    from assay.report.engine_tables import make_engine_tables
+    from assay.workflows.list_engines import list_engines
+
+    found = list_engines()
+    return Outcome(lines=make_engine_tables(found), document={"engines": found})
 
 
 def fetch(model: str, /, chosen: options.FetchOptions = options.FetchOptions()) -> Outcome:

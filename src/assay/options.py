@@ -13,6 +13,7 @@ from assay.errors import UsageError
 if TYPE_CHECKING:
     from assay.images import listing as reading
     from assay.images.label_files import LabelOptions
+    from assay.workflows.calibration import CalibrationOptions
     from assay.workflows.run_locks import Share
 
 
@@ -69,9 +70,57 @@ class ModelOptions:
 class EngineOptions(ModelOptions):
     """What the model is compiled for."""
 
-    engine: Annotated[str, _help("openvino; or constant, which computes nothing.")] = "openvino"
-    precision: Annotated[str, _help("What the network is computed in: fp32, bf16, fp16.")] = "fp32"
+    engine: Annotated[str, _help("One of those that `assay engines` lists.")] = "openvino"
+    precision: Annotated[str, _help("fp32, bf16, fp16 or int8; the engine's first if none is given.")] = ""
     device: Annotated[str, _help("Device of the engine; its first if none is given.")] = ""
+    set: Annotated[
+        tuple[str, ...], _help("NAME=VALUE, a setting of the engine; `assay engines` lists them.")
+    ] = ()
+    soc_version: Annotated[str, _help("The chip of engine ascend, such as Ascend310P3.")] = ""
+    insert_op_conf: Annotated[str, _help("Engine ascend: rgb, or the path of an AIPP file.")] = ""
+
+    def choose_settings(self) -> dict[str, str]:
+        """Return the engine's settings by name.
+
+        Raises:
+            UsageError: Not NAME=VALUE, or one given twice.
+        """
+        given = [part.partition("=") for part in self.set]
+        wrong = [name for name, equals, value in given if not (name and equals and value)]
+        if wrong:
+            raise UsageError(f"--set {wrong[0]}: expected NAME=VALUE, such as threads=2")
+        named = {"soc_version": self.soc_version, "insert_op_conf": self.insert_op_conf}
+        pairs = [(name, value) for name, _, value in given]
+        pairs += [(name, value) for name, value in named.items() if value]
+        settings = dict(pairs)
+        if len(settings) < len(pairs):
+            raise UsageError("--set: one setting is given twice")
+        return settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeSettings:
+    """How a model is quantised."""
+
+    calibration_count: Annotated[int, _help("How many images it is calibrated on.")] = 300
+    preset: Annotated[
+        Literal["mixed", "performance"], _help("Activations asymmetric (mixed) or symmetric.")
+    ] = "mixed"
+    keep_float: Annotated[
+        tuple[str, ...], _help("A layer that stays in float, by name or pattern such as '*fc*'.")
+    ] = ()
+
+    def choose_calibration(self, images: Path | None, reading: reading.ReadOptions) -> CalibrationOptions:
+        """Return how a model is quantised."""
+        from assay.workflows.calibration import CalibrationOptions
+
+        return CalibrationOptions(
+            images=images,
+            image_count=self.calibration_count,
+            preset=self.preset,
+            keep_float=self.keep_float,
+            reading=reading,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,13 +222,18 @@ class FolderOptions:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(ShowOptions, PredictionOptions, FolderOptions, EngineOptions, ImageOptions):
+class RunOptions(
+    ShowOptions, PredictionOptions, FolderOptions, QuantizeSettings, EngineOptions, ImageOptions
+):
     """Options of `assay run`."""
 
     weights: Annotated[Path, _help("Checkpoint (.pth, .safetensors), or an ONNX file.")]
     batch_size: Annotated[str | None, _help("What speed is measured at: 1,4,8,16,32,64 if not given.")] = None
     opset: Annotated[int, _help("Opset of the ONNX file, 11 to 18.")] = 18
     compare_with_torch: Annotated[bool, _help("Let torch predict the same images, and compare.")] = False
+    calibration: Annotated[
+        Path | None, _help("Images to calibrate int8 on; some of --images if not given.")
+    ] = None
 
 
 @Parameter(name="*")
@@ -198,6 +252,20 @@ class ExportOptions(ShowOptions, ModelOptions):
 
     opset: Annotated[int, _help("Opset of the ONNX file, 11 to 18.")] = 18
     images: Annotated[Path | None, _help("Compare with torch on these images, not on drawn ones.")] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class QuantizeOptions(ShowOptions, ModelOptions, QuantizeSettings, ReadOptions):
+    """Options of `assay quantize`."""
+
+    calibration: Annotated[Path, _help("Images to calibrate on: a folder, or any form --images takes.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class EnginesOptions(ShowOptions):
+    """Options of `assay engines`."""
 
 
 @Parameter(name="*")

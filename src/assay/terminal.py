@@ -171,7 +171,8 @@ def _make_rich_table(table: Table) -> RichTable:
         box=None, padding=(0, 1), collapse_padding=True, pad_edge=False, header_style="bold"
     )
     for column, name in enumerate(table.header):
-        rich_table.add_column(name, justify="right" if column or name == "Batch" else "left")
+        is_figure = not table.is_text and (column or name == "Batch")
+        rich_table.add_column(name, justify="right" if is_figure else "left")
     for row in table.rows:
         rich_table.add_row(*(Text(cell) for cell in row))
     return rich_table

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +18,13 @@ from assay.engines.base import CompileOptions, Engine, Session
 from assay.engines.catalog import find_engine, list_engine_names
 from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
 from assay.models.record import ModelRecord
+from colour_classifier import draw_weights
 
 
 @pytest.fixture(params=list_engine_names())
 def engine(request: pytest.FixtureRequest) -> Engine:
+    if request.param == "ascend":
+        request.getfixturevalue("ascend_tools")
     try:
         return find_engine(request.param)
     except MissingRuntimeError as error:
@@ -27,15 +32,23 @@ def engine(request: pytest.FixtureRequest) -> Engine:
 
 
 @pytest.fixture
-def options(se_resnext50: ModelRecord) -> CompileOptions:
-    return CompileOptions(record=se_resnext50)
+def source(engine: Engine, colour_onnx: Path, colour_checkpoint: Path) -> Path:
+    """The colour classifier, in the form that the engine compiles."""
+    return colour_checkpoint if engine.source == "checkpoint" else colour_onnx
 
 
 @pytest.fixture
-def compiled_dir(engine: Engine, colour_onnx: Path, options: CompileOptions, tmp_path: Path) -> Path:
+def options(engine: Engine, colour_record: ModelRecord) -> CompileOptions:
+    """Batches of any size, or of 8 where the engine fixes the size."""
+    batch_size = 8 if engine.batch_sizes == "fixed" else None
+    return CompileOptions(record=colour_record, precision="fp32", batch_size=batch_size)
+
+
+@pytest.fixture
+def compiled_dir(engine: Engine, source: Path, options: CompileOptions, tmp_path: Path) -> Path:
     folder = tmp_path / "compiled"
     folder.mkdir()
-    engine.compile(colour_onnx, folder, options)
+    engine.compile(source, folder, options)
     return folder
 
 
@@ -57,6 +70,14 @@ def test_logits_are_float32_with_a_row_for_each_image(session: Session) -> None:
     logits = session.run(draw_images(3))
     assert logits.dtype == np.float32
     assert logits.shape == (3, 1000)
+
+
+def test_logits_are_those_of_the_network(engine: Engine, session: Session) -> None:
+    if engine.name == "constant":
+        pytest.skip("computes nothing")
+    images = np.random.default_rng(0).normal(size=(4, 3, 224, 224)).astype(np.float32)
+    expected = images.mean(axis=(2, 3)) @ draw_weights()
+    np.testing.assert_allclose(session.run(images), expected, atol=1e-4)
 
 
 def test_row_i_belongs_to_image_i(session: Session) -> None:
@@ -84,11 +105,11 @@ def test_the_images_are_not_changed(session: Session) -> None:
 
 
 def test_a_partial_batch_gives_the_same_rows(
-    engine: Engine, session: Session, colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+    engine: Engine, session: Session, source: Path, options: CompileOptions, tmp_path: Path
 ) -> None:
     folder = tmp_path / "batch_of_4"
     folder.mkdir()
-    engine.compile(colour_onnx, folder, CompileOptions(record=se_resnext50, batch_size=4))
+    engine.compile(source, folder, dataclasses.replace(options, batch_size=4))
     fixed = engine.load(folder)
     images = draw_images(3)
     np.testing.assert_allclose(fixed.run(images), session.run(images), atol=1e-4)
@@ -141,16 +162,16 @@ def test_a_model_can_be_loaded_again_after_closing(engine: Engine, compiled_dir:
 
 
 def test_compiled_json_says_what_was_made_of_what(
-    engine: Engine, compiled_dir: Path, colour_onnx: Path
+    engine: Engine, compiled_dir: Path, source: Path, options: CompileOptions
 ) -> None:
     compiled = json.loads((compiled_dir / "compiled.json").read_text())
     own_files = {file for file in compiled_dir.iterdir() if file.name != "compiled.json"}
     assert compiled["schema_version"] == 1
     assert (compiled["engine"], compiled["device"]) == (engine.name, engine.devices[0])
-    assert (compiled["precision"], compiled["batch_size"]) == ("fp32", None)
+    assert (compiled["precision"], compiled["batch_size"]) == ("fp32", options.batch_size)
     assert compiled["engine_version"]
     assert compiled["model"]["name"] == "se_resnext50_32x4d"
-    assert compiled["source_files"] == {"colour.onnx": hashlib.sha256(colour_onnx.read_bytes()).hexdigest()}
+    assert compiled["source_files"] == {source.name: hashlib.sha256(source.read_bytes()).hexdigest()}
     assert compiled["files"] == {
         file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in own_files
     }
@@ -182,6 +203,32 @@ def test_the_runtimes_own_error_is_wrapped(engine: Engine, compiled_dir: Path) -
     assert caught.value.__cause__ is not None
 
 
+def test_resolving_fills_in_what_was_left_open_and_changes_nothing_else(
+    engine: Engine, options: CompileOptions
+) -> None:
+    resolved = engine.resolve(dataclasses.replace(options, precision="", device=""))
+    assert (resolved.precision, resolved.device) == (engine.precisions[0], engine.devices[0])
+    assert engine.resolve(resolved) == resolved
+
+
+def test_the_session_says_what_it_runs_on(engine: Engine, session: Session) -> None:
+    assert session.description.runtime
+    assert session.description.device_name
+    assert engine.version
+
+
+def test_device_times_are_taken_once_for_each_call_or_never(session: Session) -> None:
+    session.take_device_ms()
+    for _ in range(3):
+        session.run(draw_images(1))
+    assert len(session.take_device_ms()) in {0, 3}
+    assert session.take_device_ms() == ()
+
+
+def test_devices_that_are_found_are_declared_ones(engine: Engine) -> None:
+    assert set(engine.find_devices()) <= set(engine.devices)
+
+
 def test_another_engines_model_is_refused(engine: Engine, compiled_dir: Path) -> None:
     path = compiled_dir / "compiled.json"
     description = json.loads(path.read_text())
@@ -195,12 +242,15 @@ def test_a_folder_without_compiled_json_is_refused(engine: Engine, tmp_path: Pat
         engine.load(tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [{"precision": "fp13"}, {"device": "abacus"}, {"batch_size": 0}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"precision": "fp13"}, {"device": "abacus"}, {"batch_size": 0}, {"settings": {"no_such_setting": "1"}}],
+)
 def test_what_an_engine_does_not_declare_is_refused(
-    engine: Engine, colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, wrong: dict[str, str]
+    engine: Engine, source: Path, options: CompileOptions, tmp_path: Path, wrong: dict[str, Any]
 ) -> None:
     with pytest.raises(UsageError):
-        engine.compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50, **wrong))  # type: ignore[arg-type]
+        engine.compile(source, tmp_path, dataclasses.replace(options, **wrong))
     assert not (tmp_path / "compiled.json").exists()
 
 
@@ -216,6 +266,8 @@ def test_what_an_engine_does_not_declare_is_refused(
 def test_what_is_no_onnx_file_is_refused(
     engine: Engine, options: CompileOptions, tmp_path: Path, name: str, content: bytes | None, complaint: str
 ) -> None:
+    if engine.source == "checkpoint":
+        pytest.skip("what is no checkpoint: tests/checkpoint/test_load.py")
     if content is not None:
         (tmp_path / name).write_bytes(content)
     folder = tmp_path / "compiled"

@@ -14,12 +14,13 @@ from PIL import Image
 from assay.arrays import Images, Logits
 from assay.images.listing import LabelledImage
 from assay.models.record import ModelRecord
+from session_double import SessionDouble
 
 CLASS_COUNT = 16
 MakeSource = Callable[..., LabelledImage]
 
 
-class MeanSession:
+class MeanSession(SessionDouble):
     """A session whose logit for class k is the larger, the nearer the mean of its pixels is to 16 k.
 
     It counts the calls under way and remembers the size of every batch.
@@ -43,9 +44,6 @@ class MeanSession:
         with self._lock:
             self._calls_at_once -= 1
         return logits
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture(scope="session")

@@ -20,13 +20,14 @@ from assay.measure.throughput import (
     measure_throughput,
 )
 from assay.models.record import ModelRecord
+from session_double import SessionDouble
 
 NAME = SessionName(engine="fake", device="none", precision="fp32")
 IMAGES: Images = np.arange(3 * 3 * 2 * 2, dtype=np.float32).reshape(3, 3, 2, 2)
 SHORT = 1e-6  # seconds of a repeat: it holds a few calls
 
 
-class CountingSession:
+class CountingSession(SessionDouble):
     """A session that does nothing but remember its calls, and how many there were at once."""
 
     def __init__(self, concurrency: int = 1, fail_at: int | None = None) -> None:
@@ -47,9 +48,6 @@ class CountingSession:
         with self._lock:
             self.calls_at_once -= 1
         return np.zeros((len(images), 2), dtype=np.float32)
-
-    def close(self) -> None:
-        pass
 
 
 def test_the_batch_sizes_take_turns_after_a_warm_up_of_each() -> None:

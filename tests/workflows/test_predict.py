@@ -12,14 +12,15 @@ from assay.engines.catalog import load_session
 from assay.errors import EngineError
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord
-from assay.workflows import predict
+from assay.workflows import evaluate as evaluating
 from assay.workflows.compile import compile_model
 from assay.workflows.evaluate import EvaluateOptions, evaluate_model
 from assay.workflows.listener import SILENT
 from assay.workflows.run_folder import RunFolder, RunPlace, open_run_folder
+from session_double import SessionDouble
 
 
-class DyingSession:
+class DyingSession(SessionDouble):
     """Stands in for a runtime that fails: passes calls on, but for those of the numbers given."""
 
     calls = 0
@@ -27,7 +28,6 @@ class DyingSession:
     def __init__(self, session: Session, failing: set[int]) -> None:
         self._session = session
         self._failing = failing
-        self.concurrency = 1
 
     def run(self, images: Images) -> Logits:
         DyingSession.calls += 1
@@ -51,7 +51,7 @@ def evaluate(
 ) -> RunFolder:
     """Evaluate twelve images in shards of two, one call each; calls of some numbers fail."""
     DyingSession.calls = 0
-    monkeypatch.setattr(predict, "load_session", lambda path: DyingSession(load_session(path), failing))
+    monkeypatch.setattr(evaluating, "load_session", lambda path: DyingSession(load_session(path), failing))
     place = RunPlace(path=tmp_path / "run", mode="resume")
     with open_run_folder(place, "m", "constant", SILENT) as run:
         index = index_images(photographs, 1000)

@@ -6,6 +6,8 @@ number of images, K the number of classes among them and C = 2048 the number of 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -168,3 +170,8 @@ def solve_ridge(features: FloatArray, targets: FloatArray) -> tuple[FloatArray, 
     dual = np.linalg.solve(gram + penalty * np.eye(len(gram)), targets - offset)  # (N, K)
     weight = dual.T @ centred  # (K, C)
     return weight, offset - weight @ centre
+
+
+def save_checkpoint(network: nn.Module, path: Path) -> None:
+    """Write the network's parameters and statistics as an ordinary torch checkpoint."""
+    torch.save(network.state_dict(), path)

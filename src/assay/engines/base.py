@@ -1,54 +1,58 @@
-"""What every engine is: the two protocols, `compiled.json`, and the checks they share as functions."""
+"""What every engine is: the two protocols, and the checks that engines share as functions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import mmap
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
 
-from assay import __version__
 from assay.arrays import Images, Logits
+from assay.engines.compiled_model import CompiledModel, write_compiled_json
 from assay.errors import BadModelError, UsageError
-from assay.files import hash_file, write_file
+from assay.files import hash_file
+from assay.models.calibration import read_calibration
 from assay.models.record import ModelRecord
 
-COMPILED_JSON = "compiled.json"
+SourceKind = Literal["ONNX file", "checkpoint"]
+BatchSizes = Literal["any", "fixed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompileOptions:
-    """How an ONNX file is to be compiled.
+    """How a model is to be compiled.
 
     Args:
         record: The model record; it names the input and output and goes into `compiled.json`.
-        precision: What the network is computed in, one of the engine's `precisions`.
-        device: One of the engine's `devices`; empty means its first.
+        precision: What the network is computed in, one of the engine's `precisions`; empty means its first.
+        device: One of the engine's `devices`, in any case; empty means its first.
         batch_size: Compiled for batches of exactly this size; None means any size.
+        settings: Of the engine, by name; see its `settings`.
     """
 
     record: ModelRecord
-    precision: str = "fp32"
+    precision: str = ""
     device: str = ""
     batch_size: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
-class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
-    """What `compiled.json` says of the folder it is in; hashes are sha256 by file name."""
+class SessionDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session runs on and in, as far as its runtime tells.
 
-    schema_version: int = 1
-    assay_version: str = __version__
-    engine: str
-    engine_version: str
-    device: str
-    precision: str
-    batch_size: int | None
-    source_files: dict[str, str]
-    files: dict[str, str]
-    model: ModelRecord
+    `computed_in` counts the network's layers by the arithmetic they run in; empty where that is not told.
+    """
+
+    runtime: str
+    device_name: str
+    thread_count: int | None = None
+    stream_count: int | None = None
+    computed_in: dict[str, int] = {}
 
 
 class Session(Protocol):
@@ -57,6 +61,10 @@ class Session(Protocol):
     @property
     def concurrency(self) -> int:
         """How many threads should call `run` at once to keep the device busy, at least 1."""
+
+    @property
+    def description(self) -> SessionDescription:
+        """What the session runs on and in."""
 
     def run(self, images: Images) -> Logits:
         """Return the logits, float32 (N, classes); row i belongs to images[i].
@@ -72,6 +80,12 @@ class Session(Protocol):
             EngineError: The runtime failed; its own error is the cause.
         """
 
+    def take_device_ms(self) -> tuple[float, ...]:
+        """Return the device's own time of each call since this was last asked, in milliseconds.
+
+        Empty where the runtime does not tell: then there are no figures on the `device` clock.
+        """
+
     def close(self) -> None:
         """Free the device. A second call does nothing."""
 
@@ -80,14 +94,42 @@ class Engine(Protocol):
     """One inference runtime. It honours what it is asked for or refuses; it never falls back."""
 
     name: str
+    source: SourceKind
+    """What it compiles."""
     precisions: tuple[str, ...]
     devices: tuple[str, ...]
+    proven_devices: tuple[str, ...]
+    """Those that assay has run on for real; the others are built to their documentation."""
+    batch_sizes: BatchSizes
+    """Whether one compiled model runs batches of any size, or of the one it was compiled for."""
+    settings: Mapping[str, str]
+    """What else can be chosen when compiling: the name, and what values mean."""
 
-    def compile(self, onnx_path: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
-        """Write the runtime's own files and `compiled.json` into the empty folder `compiled_dir`.
+    @property
+    def version(self) -> str:
+        """Version of the runtime."""
+
+    def find_devices(self) -> dict[str, str]:
+        """Return which of its devices are on this machine, each with its own name."""
+
+    def resolve(self, options: CompileOptions) -> CompileOptions:
+        """Return the options with all filled in that was left open, after checking them.
 
         Raises:
-            BadModelError: The ONNX file cannot be read or is not what the record says.
+            UsageError: A precision, device, batch size or setting that the engine does not declare.
+        """
+
+    def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
+        """Write the runtime's own files and `compiled.json` into the empty folder `compiled_dir`.
+
+        Args:
+            source: An ONNX file, or a checkpoint, as the engine's `source` says.
+            compiled_dir: An empty folder.
+            options: How to compile.
+
+        Raises:
+            BadInputError: The source cannot be read or is not what the record says.
+            UsageError: As `resolve`.
             MissingRuntimeError: The device is not there, or cannot compute in that precision.
             EngineError: The runtime refused the model; its own error is the cause.
         """
@@ -103,30 +145,91 @@ class Engine(Protocol):
 
 
 def check_options(engine: Engine, options: CompileOptions) -> CompileOptions:
-    """Return the options with the device filled in, after checking that the engine declares them.
+    """Return the options with precision and device filled in, after checking that the engine declares them.
 
     Raises:
-        UsageError: A precision, device or batch size that the engine does not declare.
+        UsageError: A precision, device, batch size or setting that the engine does not declare.
     """
-    if options.precision not in engine.precisions:
+    precision = options.precision or engine.precisions[0]
+    if precision not in engine.precisions:
         raise UsageError(
-            f"engine {engine.name} does not compute in {options.precision!r}",
+            f"engine {engine.name} does not compute in {precision!r}",
             hint=f"--precision can be: {', '.join(engine.precisions)}",
         )
-    device = options.device or engine.devices[0]
-    if device not in engine.devices:
+    devices = {name.casefold(): name for name in engine.devices}
+    device = devices.get((options.device or engine.devices[0]).casefold())
+    if device is None:
         raise UsageError(
-            f"engine {engine.name} does not run on {device!r}",
+            f"engine {engine.name} does not run on {options.device!r}",
             hint=f"--device can be: {', '.join(engine.devices)}",
         )
     if options.batch_size is not None and options.batch_size < 1:
         raise UsageError(f"--batch-size is {options.batch_size}; expected 1 or more")
-    return CompileOptions(
-        record=options.record,
+    unknown = sorted(set(options.settings) - set(engine.settings))
+    if unknown:
+        raise UsageError(
+            f"engine {engine.name} has no setting {unknown[0]!r}",
+            hint=f"it has: {', '.join(engine.settings) or 'none'}; see `assay engines`",
+        )
+    return replace(options, precision=precision, device=device)
+
+
+def choose_setting(options: CompileOptions, name: str, choices: tuple[str, ...]) -> str:
+    """Return the setting of that name, one of `choices`; the first where it was not given.
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    value = options.settings.get(name, choices[0])
+    if value not in choices:
+        raise UsageError(f"{name}={value}: expected one of {', '.join(choices)}")
+    return value
+
+
+def choose_thread_count(options: CompileOptions) -> int:
+    """Return the setting `threads`; where it was not given, the processors this process may use.
+
+    Raises:
+        UsageError: Not a whole number from 1.
+    """
+    text = options.settings.get("threads", "")
+    if not text:
+        return len(os.sched_getaffinity(0))
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise UsageError(f"threads={text}: expected a whole number from 1")
+    return int(text)
+
+
+def describe_source(engine: Engine, device_name: str, source: Path, options: CompileOptions) -> CompiledModel:
+    """Return what `compiled.json` will say of a model that is made of `source`, before it is made."""
+    source_sha256 = hash_file(source)
+    return CompiledModel(
+        engine=engine.name,
+        engine_version=engine.version,
+        device=options.device,
+        device_name=device_name,
         precision=options.precision,
-        device=device,
         batch_size=options.batch_size,
+        settings=dict(options.settings),
+        source_files={source.name: source_sha256}
+        | {file.name: hash_file(file) for file in _list_setting_files(options)},
+        files={},
+        model=options.record,
+        calibration=read_calibration(source, source_sha256),
     )
+
+
+def _list_setting_files(options: CompileOptions) -> list[Path]:
+    return [path for value in options.settings.values() if (path := Path(value)).is_file()]
+
+
+def record_compiled(
+    engine: Engine, source: Path, compiled_dir: Path, options: CompileOptions, *, call_size: int = 0
+) -> CompiledModel:
+    """Write `compiled.json` for the files that are in `compiled_dir` now, and return what it says."""
+    device_name = engine.find_devices().get(options.device, "")
+    compiled = describe_source(engine, device_name, source, options)
+    return write_compiled_json(msgspec.structs.replace(compiled, call_size=call_size), compiled_dir)
 
 
 def check_onnx_path(onnx_path: Path) -> None:
@@ -147,78 +250,37 @@ def check_onnx_path(onnx_path: Path) -> None:
         raise BadModelError(f"{onnx_path} is a git-LFS pointer, not the model", hint="run `git lfs pull`")
 
 
-def write_compiled_json(
-    engine: Engine, engine_version: str, onnx_path: Path, compiled_dir: Path, options: CompileOptions
-) -> CompiledModel:
-    """Write `compiled.json` for the files that are in `compiled_dir` now, and return what it says."""
-    compiled = CompiledModel(
-        engine=engine.name,
-        engine_version=engine_version,
-        device=options.device,
-        precision=options.precision,
-        batch_size=options.batch_size,
-        source_files={onnx_path.name: hash_file(onnx_path)},
-        files={file.name: hash_file(file) for file in sorted(compiled_dir.iterdir())},
-        model=options.record,
+def is_quantised(onnx_path: Path) -> bool:
+    """Return whether an ONNX file has quantised layers: the names of their operators stand in it as text."""
+    with onnx_path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return any(content.find(name) >= 0 for name in (b"QuantizeLinear", b"QLinearConv", b"FakeQuantize"))
+
+
+def check_quantisation(onnx_path: Path, precision: str) -> None:
+    """Refuse a quantised ONNX file for a float precision, and a float one for int8.
+
+    Raises:
+        BadModelError: The file is not of that precision.
+    """
+    if is_quantised(onnx_path) == (precision == "int8"):
+        return
+    if precision == "int8":
+        raise BadModelError(
+            f"{onnx_path} holds no quantised layers, so nothing of it would run in int8",
+            hint=f"quantise it first: assay quantize {onnx_path} OUT.onnx --calibration DIR",
+        )
+    raise BadModelError(
+        f"{onnx_path} is quantised, so it would not run in {precision}",
+        hint="compile it with --precision int8, or compile the float model",
     )
-    text = msgspec.json.format(msgspec.json.encode(compiled), indent=2)
-    write_file(compiled_dir / COMPILED_JSON, text + b"\n")
-    return compiled
 
 
-def read_compiled_json(compiled_dir: Path) -> CompiledModel:
-    """Return what `compiled.json` says, after checking every file's sha256.
-
-    Raises:
-        BadModelError: No compiled model there, unreadable, or a file is missing or has changed.
-    """
-    path = compiled_dir / COMPILED_JSON
-    try:
-        compiled = msgspec.json.decode(path.read_bytes(), type=CompiledModel)
-    except OSError as error:
-        raise BadModelError(
-            f"{compiled_dir} holds no compiled model: {path}: {error.strerror}",
-            hint="expected a folder written by `assay compile`",
-        ) from error
-    except msgspec.DecodeError as error:
-        raise BadModelError(f"{path} cannot be read: {error}", hint="compile the model again") from error
-    for name, sha256 in compiled.files.items():
-        _check_compiled_file(compiled_dir / name, sha256)
-    return compiled
-
-
-def _check_compiled_file(file: Path, sha256: str) -> None:
-    if not file.is_file():
-        raise BadModelError(f"compiled model: {file} is missing", hint="compile the model again")
-    found = hash_file(file)
-    if found != sha256:
-        raise BadModelError(
-            f"compiled model: {file} has changed since it was compiled: "
-            f"expected sha256 {sha256[:12]}…, found {found[:12]}…",
-            hint="compile the model again",
-        )
-
-
-def check_engine_name(engine: Engine, compiled: CompiledModel, compiled_dir: Path) -> None:
-    """Refuse a compiled model of another engine.
-
-    Raises:
-        BadModelError: `compiled` was written by another engine.
-    """
-    if compiled.engine != engine.name:
-        raise BadModelError(
-            f"{compiled_dir} was compiled for engine {compiled.engine}, not for {engine.name}",
-            hint=f"load it with engine {compiled.engine}, or compile it for {engine.name}",
-        )
-
-
-def check_images(images: Images, compiled: CompiledModel) -> None:
-    """Refuse images that are not what the compiled model takes.
+def check_images(images: Images, record: ModelRecord, batch_size: int | None) -> None:
+    """Refuse images that are not what the compiled model takes; `batch_size` is what it was compiled for.
 
     Raises:
         ValueError: Not a float32, C-contiguous (N, channels, height, width) with 1 <= N <= batch size.
     """
-    record = compiled.model
     row_shape = (record.input.channels, record.input.height, record.input.width)
     if not isinstance(images, np.ndarray) or images.dtype != np.float32:
         found = getattr(images, "dtype", type(images).__name__)
@@ -228,8 +290,17 @@ def check_images(images: Images, compiled: CompiledModel) -> None:
         raise ValueError(f"images: expected shape (N, {expected}), found {images.shape}")
     if not images.flags.c_contiguous:
         raise ValueError("images: expected a C-contiguous array")
-    if compiled.batch_size is not None and len(images) > compiled.batch_size:
-        raise ValueError(f"images: compiled for batches of {compiled.batch_size}, found {len(images)}")
+    if batch_size is not None and len(images) > batch_size:
+        raise ValueError(f"images: compiled for batches of {batch_size}, found {len(images)}")
+
+
+def pad_images(images: Images, batch_size: int | None) -> Images:
+    """Return the images with rows of zeros behind them, up to the batch size, if there is one."""
+    if batch_size is None or len(images) == batch_size:
+        return images
+    padded = np.zeros((batch_size, *images.shape[1:]), dtype=np.float32)  # (batch_size, 3, H, W)
+    padded[: len(images)] = images
+    return padded
 
 
 def check_logits_shape(shape: Iterable[int], row_count: int, record: ModelRecord) -> None:

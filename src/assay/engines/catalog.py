@@ -6,16 +6,27 @@ import difflib
 import importlib
 from pathlib import Path
 
-from assay.engines.base import Engine, Session, read_compiled_json
+from assay.engines.base import Engine, Session
+from assay.engines.compiled_model import read_compiled_json
 from assay.errors import UsageError, missing_package
 
 DEFAULT_ENGINE = "openvino"
 
 _CLASSES = {
     "openvino": "assay.engines.openvino_engine:OpenVinoEngine",
+    "onnxruntime": "assay.engines.onnxruntime_engine:OnnxRuntimeEngine",
+    "torch": "assay.engines.torch_engine:TorchEngine",
+    "ascend": "assay.engines.ascend_engine:AscendEngine",
     "constant": "assay.engines.constant_engine:ConstantEngine",
 }
-_EXTRAS: dict[str, str] = {}
+_EXTRAS = {"onnxruntime": "onnxruntime", "torch": "export"}
+HOW_TO_GET = {
+    "openvino": "comes with assay",
+    "onnxruntime": "pip install 'assay[onnxruntime]'; for other devices their own wheel instead",
+    "torch": "pip install 'assay[export]'",
+    "ascend": "CANN's toolkit, and the aclruntime and ais_bench wheels, from Huawei",
+    "constant": "comes with assay",
+}
 """The extra of assay that brings an engine's package, for engines that are not in the base."""
 
 
@@ -41,7 +52,9 @@ def find_engine(name: str) -> Engine:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise missing_package(error.name or name, _EXTRAS.get(name, "")) from error
+        if name not in _EXTRAS:
+            raise
+        raise missing_package(error.name or name, _EXTRAS[name]) from error
     engine: Engine = getattr(module, class_name)()
     return engine
 

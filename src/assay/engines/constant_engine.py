@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from assay import __version__
 from assay.arrays import Images, Logits
 from assay.engines.base import (
-    CompiledModel,
+    BatchSizes,
     CompileOptions,
-    check_engine_name,
+    SessionDescription,
+    SourceKind,
     check_images,
     check_onnx_path,
     check_options,
-    read_compiled_json,
-    write_compiled_json,
+    record_compiled,
 )
+from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.errors import EngineError
 
 LOGITS_FILE = "logits.npy"
@@ -26,22 +29,34 @@ LOGITS_FILE = "logits.npy"
 class ConstantEngine:
     """Computes nothing: its compiled model is one row of logits, class 0 highest."""
 
-    name: str = "constant"
+    name = "constant"
+    version = __version__
+    source: SourceKind = "ONNX file"
     precisions: tuple[str, ...] = ("fp32",)
     devices: tuple[str, ...] = ("none",)
+    proven_devices: tuple[str, ...] = ("none",)
+    batch_sizes: BatchSizes = "any"
+    settings: Mapping[str, str] = MappingProxyType({})
 
-    def compile(self, onnx_path: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
+    def find_devices(self) -> dict[str, str]:
+        """See `Engine.find_devices`."""
+        return {"none": "nothing is computed"}
+
+    def resolve(self, options: CompileOptions) -> CompileOptions:
+        """See `Engine.resolve`."""
+        return check_options(self, options)
+
+    def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """Write the row of logits: 0, -1, -2, … See `Engine.compile`."""
-        options = check_options(self, options)
-        check_onnx_path(onnx_path)
+        options = self.resolve(options)
+        check_onnx_path(source)
         class_count = options.record.output.class_count
         np.save(compiled_dir / LOGITS_FILE, -np.arange(class_count, dtype=np.float32))
-        return write_compiled_json(self, __version__, onnx_path, compiled_dir, options)
+        return record_compiled(self, source, compiled_dir, options)
 
     def load(self, compiled_dir: Path) -> ConstantSession:
         """See `Engine.load`."""
-        compiled = read_compiled_json(compiled_dir)
-        check_engine_name(self, compiled, compiled_dir)
+        compiled = read_compiled_for(self.name, compiled_dir)
         try:
             row = np.load(compiled_dir / LOGITS_FILE, allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -61,12 +76,21 @@ class ConstantSession:
         """See `Session.concurrency`."""
         return 1
 
+    @property
+    def description(self) -> SessionDescription:
+        """See `Session.description`."""
+        return SessionDescription(runtime=f"assay {__version__}", device_name="nothing is computed")
+
     def run(self, images: Images) -> Logits:
         """See `Session.run`."""
         if self._row is None:
             raise ValueError("the session is closed")
-        check_images(images, self._compiled)
+        check_images(images, self._compiled.model, self._compiled.batch_size)
         return np.tile(self._row, (len(images), 1))  # (N, classes)
+
+    def take_device_ms(self) -> tuple[float, ...]:
+        """See `Session.take_device_ms`: nothing is known of a device."""
+        return ()
 
     def close(self) -> None:
         """See `Session.close`."""

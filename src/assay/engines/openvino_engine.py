@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import queue
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,74 +16,112 @@ from openvino.properties import hint
 
 from assay.arrays import Images, Logits
 from assay.engines.base import (
-    CompiledModel,
+    BatchSizes,
     CompileOptions,
-    check_engine_name,
+    SessionDescription,
+    SourceKind,
     check_images,
     check_logits_shape,
     check_onnx_path,
     check_options,
-    read_compiled_json,
-    write_compiled_json,
+    check_quantisation,
+    choose_thread_count,
+    pad_images,
+    record_compiled,
 )
+from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.errors import BadModelError, EngineError, MissingRuntimeError
 from assay.models.record import ModelRecord
 
 MODEL_FILE = "model.xml"
 # Precision names are ours; the values are OpenVINO's. The hint is always set: left alone, OpenVINO
 # computes in bf16 on processors that have it.
-_TYPES = {"fp32": openvino.Type.f32, "bf16": openvino.Type.bf16, "fp16": openvino.Type.f16}
-_CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16"}
+# An int8 model's float layers run in fp32.
+_TYPES = {
+    "fp32": openvino.Type.f32,
+    "bf16": openvino.Type.bf16,
+    "fp16": openvino.Type.f16,
+    "int8": openvino.Type.f32,
+}
+_CAPABILITIES = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16", "int8": "INT8"}
+# What the execution graph calls the arithmetic of a layer.
+_ARITHMETIC = {"fp32": {"f32"}, "bf16": {"bf16"}, "fp16": {"f16"}, "int8": {"i8", "u8"}}
+_COMPUTING_LAYERS = frozenset({"Convolution", "FullyConnected", "MatMul", "Deconvolution"})
 
 
 class OpenVinoEngine:
     """Compiles to OpenVINO's IR with float32 weights; the device's own code is made when it is loaded."""
 
-    name: str = "openvino"
-    precisions: tuple[str, ...] = ("fp32", "bf16", "fp16")
+    name = "openvino"
+    version = openvino.get_version()
+    source: SourceKind = "ONNX file"
+    precisions: tuple[str, ...] = ("fp32", "bf16", "fp16", "int8")
     devices: tuple[str, ...] = ("CPU", "GPU")
+    proven_devices: tuple[str, ...] = ("CPU",)
+    batch_sizes: BatchSizes = "any"
+    settings: Mapping[str, str] = MappingProxyType(
+        {"threads": "processors to use on the CPU; all of them if not given"}
+    )
 
-    def compile(self, onnx_path: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
-        """See `Engine.compile`."""
+    def find_devices(self) -> dict[str, str]:
+        """See `Engine.find_devices`."""
+        core = openvino.Core()
+        found = {name.split(".")[0]: name for name in reversed(core.available_devices)}
+        return {
+            device: core.get_property(found[device], properties.device.full_name).strip()
+            for device in self.devices
+            if device in found
+        }
+
+    def resolve(self, options: CompileOptions) -> CompileOptions:
+        """See `Engine.resolve`."""
         options = check_options(self, options)
+        choose_thread_count(options)
+        return options
+
+    def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
+        """See `Engine.compile`."""
+        options = self.resolve(options)
         _check_device(openvino.Core(), options.device, options.precision)
-        model = _read_onnx(onnx_path, options.record)
-        _set_shape(model, onnx_path, options)
+        check_onnx_path(source)
+        check_quantisation(source, options.precision)
+        model = _read_onnx(source, options.record)
+        _set_shape(model, source, options)
         try:
             openvino.save_model(model, compiled_dir / MODEL_FILE, compress_to_fp16=False)
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot write {onnx_path} as its own model: {error}") from error
-        return write_compiled_json(self, openvino.get_version(), onnx_path, compiled_dir, options)
+            raise EngineError(f"OpenVINO cannot write {source} as its own model: {error}") from error
+        return record_compiled(self, source, compiled_dir, options)
 
     def load(self, compiled_dir: Path) -> OpenVinoSession:
         """See `Engine.load`."""
-        compiled = read_compiled_json(compiled_dir)
-        check_engine_name(self, compiled, compiled_dir)
+        compiled = read_compiled_for(self.name, compiled_dir)
         core = openvino.Core()
         _check_device(core, compiled.device, compiled.precision)
         try:
             loaded = core.compile_model(
                 compiled_dir / MODEL_FILE,
                 compiled.device,
-                {
-                    hint.performance_mode: hint.PerformanceMode.THROUGHPUT,
-                    hint.inference_precision: _TYPES[compiled.precision],
-                },
+                _configure(compiled),
             )
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot load {compiled_dir}: {error}") from error
-        _check_loaded(loaded, compiled)
+        description = _describe(loaded, compiled)
+        _check_loaded(loaded, compiled, description)
         # The table of types is built at its first use, and two threads that use it first at once wait for
         # each other for ever: one holds the GIL, the other the table's guard (OpenVINO 2026.4.1, measured).
         openvino.Type.f32.to_dtype()
-        return OpenVinoSession(compiled, loaded)
+        return OpenVinoSession(compiled, loaded, description)
 
 
 class OpenVinoSession:
     """See `Session`. As many requests as OpenVINO's throughput hint asks for, handed out to callers."""
 
-    def __init__(self, compiled: CompiledModel, loaded: openvino.CompiledModel) -> None:
+    def __init__(
+        self, compiled: CompiledModel, loaded: openvino.CompiledModel, description: SessionDescription
+    ) -> None:
         self._compiled = compiled
+        self._description = description
         self._concurrency = int(loaded.get_property(properties.optimal_number_of_infer_requests))
         self._loaded: openvino.CompiledModel | None = loaded
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -92,15 +133,20 @@ class OpenVinoSession:
         """See `Session.concurrency`."""
         return self._concurrency
 
+    @property
+    def description(self) -> SessionDescription:
+        """See `Session.description`."""
+        return self._description
+
     def run(self, images: Images) -> Logits:
         """See `Session.run`."""
         if self._loaded is None:
             raise ValueError("the session is closed")
-        check_images(images, self._compiled)
+        check_images(images, self._compiled.model, self._compiled.batch_size)
         row_count = len(images)
         request = self._requests.get()
         try:
-            output = request.infer([_pad(images, self._compiled.batch_size)], share_inputs=True)
+            output = request.infer([pad_images(images, self._compiled.batch_size)], share_inputs=True)
             logits = np.array(output[0][:row_count], dtype=np.float32)  # (N, classes), a copy
         except RuntimeError as error:
             raise EngineError(f"OpenVINO failed on a batch of {row_count}: {error}") from error
@@ -109,19 +155,14 @@ class OpenVinoSession:
         check_logits_shape(logits.shape, row_count, self._compiled.model)
         return logits
 
+    def take_device_ms(self) -> tuple[float, ...]:
+        """See `Session.take_device_ms`: OpenVINO tells it only while it profiles, which costs time."""
+        return ()
+
     def close(self) -> None:
         """See `Session.close`."""
         self._requests = queue.SimpleQueue()
         self._loaded = None
-
-
-def _pad(images: Images, batch_size: int | None) -> Images:
-    """Return the images with rows of zeros behind them, up to the batch size."""
-    if batch_size is None or len(images) == batch_size:
-        return images
-    padded = np.zeros((batch_size, *images.shape[1:]), dtype=np.float32)  # (batch_size, 3, H, W)
-    padded[: len(images)] = images
-    return padded
 
 
 def _check_device(core: openvino.Core, device: str, precision: str) -> None:
@@ -141,7 +182,6 @@ def _check_device(core: openvino.Core, device: str, precision: str) -> None:
 
 
 def _read_onnx(onnx_path: Path, record: ModelRecord) -> openvino.Model:
-    check_onnx_path(onnx_path)
     try:
         model = openvino.Core().read_model(onnx_path)
     except RuntimeError as error:
@@ -190,8 +230,41 @@ def _set_shape(model: openvino.Model, onnx_path: Path, options: CompileOptions) 
         )
 
 
-def _check_loaded(loaded: openvino.CompiledModel, compiled: CompiledModel) -> None:
-    """Refuse a session on another device or in another precision than was asked for."""
+def _configure(compiled: CompiledModel) -> dict[Any, Any]:
+    """Return the runtime's options for a compiled model."""
+    options = {
+        hint.performance_mode: hint.PerformanceMode.THROUGHPUT,
+        hint.inference_precision: _TYPES[compiled.precision],
+    }
+    if "threads" in compiled.settings:
+        options[properties.inference_num_threads] = int(compiled.settings["threads"])
+    return options
+
+
+def _describe(loaded: openvino.CompiledModel, compiled: CompiledModel) -> SessionDescription:
+    """Return what the loaded model runs on, and the arithmetic of its computing layers."""
+    layers: collections.Counter[str] = collections.Counter()
+    for layer in loaded.get_runtime_model().get_ops():
+        about = layer.get_rt_info()
+        if about["layerType"].astype(str) in _COMPUTING_LAYERS:
+            layers[about["runtimePrecision"].astype(str)] += 1
+    is_on_cpu = compiled.device == "CPU"
+    return SessionDescription(
+        runtime=f"OpenVINO {openvino.get_version()}",
+        device_name=openvino.Core().get_property(compiled.device, properties.device.full_name).strip(),
+        thread_count=int(loaded.get_property(properties.inference_num_threads)) if is_on_cpu else None,
+        stream_count=int(loaded.get_property(properties.num_streams)),
+        computed_in=dict(layers),
+    )
+
+
+def _check_loaded(
+    loaded: openvino.CompiledModel, compiled: CompiledModel, description: SessionDescription
+) -> None:
+    """Refuse a session on another device, or whose layers run in other arithmetic than was asked for.
+
+    Layers that quantisation left in float are allowed in int8, as long as some run in integers.
+    """
     execution_devices = loaded.get_property(properties.execution_devices)
     devices = [name.split(".")[0] for name in execution_devices]
     if devices != [compiled.device]:
@@ -199,3 +272,10 @@ def _check_loaded(loaded: openvino.CompiledModel, compiled: CompiledModel) -> No
     precision = loaded.get_property(hint.inference_precision)
     if precision != _TYPES[compiled.precision]:
         raise EngineError(f"OpenVINO computes in {precision}, not in {compiled.precision}")
+    expected, found = _ARITHMETIC[compiled.precision], set(description.computed_in)
+    is_kept = bool(found & expected) if compiled.precision == "int8" else found <= expected
+    if not is_kept:
+        raise EngineError(
+            f"OpenVINO runs the layers in {description.computed_in}, not in {compiled.precision}",
+            hint="choose another --precision, or report it with the model",
+        )

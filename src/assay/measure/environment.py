@@ -5,12 +5,24 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-import re
 from pathlib import Path
 
 import msgspec
 
-PACKAGES = ("numpy", "onnx", "openvino", "pillow", "pyarrow", "safetensors", "simplejpeg", "torch")
+from assay.engines.processor import describe_processor
+
+PACKAGES = (
+    "numpy",
+    "nncf",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "pillow",
+    "pyarrow",
+    "safetensors",
+    "simplejpeg",
+    "torch",
+)
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +46,7 @@ def describe_machine() -> Machine:
     """Return what the machine is now; nothing that names it or its user."""
     return Machine(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        processor=_find_processor(),
+        processor=describe_processor(),
         processors=len(os.sched_getaffinity(0)),
         processor_quota=_find_quota(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
@@ -42,13 +54,6 @@ def describe_machine() -> Machine:
         python=platform.python_version(),
         packages=_find_versions(),
     )
-
-
-def _find_processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
-    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return match.group(1).strip() if match else platform.processor() or "unknown"
 
 
 def _find_quota() -> float | None:

@@ -10,7 +10,9 @@ from assay.report.tables import (
     Table,
     describe_agreement,
     describe_images,
+    describe_paired,
     describe_real,
+    describe_session,
     describe_topk,
     make_accuracy_table,
     make_failure_table,
@@ -57,12 +59,14 @@ def _render_summary(manifest: Manifest, metrics: Metrics | None) -> Iterator[str
             yield from (f"- {line}" for line in describe_real(metrics.real))
         if metrics.agreement is not None:
             yield f"- {describe_agreement(metrics.agreement)}"
+            yield from (f"- {line}" for line in describe_paired(metrics.agreement))
     if manifest.logit_parity is not None:
         parity = manifest.logit_parity
         yield (
             f"- ONNX file against torch: largest logit difference {parity.max_difference:.2g}, same Top-1 on "
             f"{parity.top1_agreement_count} of {parity.image_count} images (opset {manifest.opset})"
         )
+    yield from (f"- {name}: {describe_session(found)}" for name, found in manifest.sessions.items())
     if manifest.image_set is not None:
         images = manifest.image_set
         yield f"- Images: {images.image_count:,} in {images.form}; labels: {images.label_source}"

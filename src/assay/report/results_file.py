@@ -9,6 +9,7 @@ import msgspec
 
 from assay import __version__
 from assay.convert.parity import LogitParity
+from assay.engines.base import SessionDescription
 from assay.errors import BadInputError
 from assay.files import escape_name, write_file
 from assay.images.pixel_check import PixelCheck
@@ -17,6 +18,7 @@ from assay.measure.accuracy import Accuracy, ClassAccuracy, RealAccuracy
 from assay.measure.agreement import Agreement
 from assay.measure.environment import Machine
 from assay.measure.throughput import ThroughputRow
+from assay.models.calibration import CalibrationRecord
 from assay.models.record import ModelRecord
 
 # Schema version 1: the first.
@@ -71,6 +73,8 @@ class Manifest(msgspec.Struct, kw_only=True):
     image_set: ImageSet | None = None
     identity: RunIdentity | None = None
     failed_shards: dict[str, str] = {}
+    sessions: dict[str, SessionDescription] = {}
+    calibration: CalibrationRecord | None = None
     remark: str = ""
 
 

@@ -12,6 +12,7 @@ from assay.report.tables import (
     Table,
     describe_agreement,
     describe_images,
+    describe_paired,
     describe_real,
     describe_topk,
     make_failure_table,
@@ -38,6 +39,7 @@ def summarise_run(
             items += describe_real(metrics.real)
         if metrics.agreement is not None:
             items.append(describe_agreement(metrics.agreement))
+            items += describe_paired(metrics.agreement)
         if manifest.image_set is not None:
             lines = describe_images(manifest.image_set)
             items += [part for line in lines for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from assay.engines.base import SessionDescription
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy import Accuracy, RealAccuracy, TopKAccuracy
 from assay.measure.agreement import Agreement
@@ -13,12 +14,16 @@ from assay.report.results_file import ImageSet, Manifest
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of text: every row has as many cells as the header. Notes stand below it."""
+    """A table of text: every row has as many cells as the header. Notes stand below it.
+
+    Its columns after the first are figures, set to the right, unless `is_text`.
+    """
 
     title: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    is_text: bool = False
 
 
 def describe_topk(name: str, topk: TopKAccuracy, accuracy: Accuracy) -> str:
@@ -44,6 +49,32 @@ def describe_agreement(agreement: Agreement) -> str:
         f"Same Top-1 as {agreement.reference} {verdict}: "
         f"{agreement.same_top1_count:,} of {agreement.image_count:,}"
     )
+
+
+def describe_paired(agreement: Agreement) -> list[str]:
+    """Return a line on who is right where, and one on the difference; none where that is not known."""
+    paired = agreement.paired
+    if paired is None:
+        return []
+    low, high = paired.interval_points
+    return [
+        f"Against {agreement.reference} on the same images: {paired.lost_count:,} lost, "
+        f"{paired.won_count:,} won, exact McNemar p = {paired.p_value:.2g}",
+        f"Top-1 difference {paired.difference_points:+.2f} points (95 %: {low:+.2f} to {high:+.2f})",
+    ]
+
+
+def describe_session(found: SessionDescription) -> str:
+    """Return what a session ran on and in: runtime, device, threads, and the layers by their arithmetic."""
+    parts = [found.runtime, found.device_name]
+    if found.thread_count is not None:
+        parts.append(f"{found.thread_count} threads")
+    if found.stream_count is not None:
+        parts.append(f"{found.stream_count} streams")
+    if found.computed_in:
+        layers = ", ".join(f"{count} in {kind}" for kind, count in found.computed_in.items())
+        parts.append(f"computing layers: {layers}")
+    return "; ".join(parts)
 
 
 def describe_real(real: RealAccuracy) -> list[str]:

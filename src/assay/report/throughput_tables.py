@@ -15,8 +15,14 @@ def make_throughput_tables(rows: Iterable[ThroughputRow], record: ModelRecord) -
     """Return a table for each compiled model: images per second by batch size, measured and published."""
     by_model: dict[str, list[ThroughputRow]] = {}
     for row in rows:
-        by_model.setdefault(f"{row.engine} on {row.device}, {row.precision}", []).append(row)
+        by_model.setdefault(_name_rows(row), []).append(row)
     return [_make_table(name, model_rows, record) for name, model_rows in by_model.items()]
+
+
+def _name_rows(row: ThroughputRow) -> str:
+    """Return what rows that can be compared have in common."""
+    clock = "" if row.clock == "call" else f", {row.clock} clock"
+    return f"{row.engine} on {row.device}, {row.precision}{clock}"
 
 
 def _make_table(name: str, rows: Sequence[ThroughputRow], record: ModelRecord) -> Table:
@@ -104,13 +110,17 @@ def _note_sources(measured: ThroughputRow, published: Sequence[PublishedThroughp
 
 def make_best_batch_table(rows: Sequence[ThroughputRow], record: ModelRecord) -> Table:
     """Return each device's best batch, and its ratio to the first published device on the same clock."""
-    best = max(rows, key=_get_rate)
-    measured = f"measured: {best.engine} on {best.device}, {best.precision}"
-    candidates = [(measured, best.clock, best.batch_size, _get_rate(best), format_rate(_get_rate(best)))]
+    best_rows: dict[str, ThroughputRow] = {}
+    for row in rows:
+        best_rows[_name_rows(row)] = max(best_rows.get(_name_rows(row), row), row, key=_get_rate)
+    candidates = [
+        (f"measured: {name}", row.clock, row.batch_size, _get_rate(row), format_rate(_get_rate(row)))
+        for name, row in best_rows.items()
+    ]
     for column in record.published_throughput:
         batch_size, rate = max(column.images_per_second.items(), key=lambda item: item[1])
         candidates.append((f"published: {column.device}", column.clock, batch_size, rate, f"{rate}"))
-    base_name, base_clock, _, base_rate, _ = candidates[min(1, len(candidates) - 1)]
+    base_name, base_clock, _, base_rate, _ = candidates[min(len(best_rows), len(candidates) - 1)]
     return Table(
         title="Best batch",
         header=("Device", "Clock", "Batch", "Images/s", f"of {base_name.removeprefix('published: ')}"),

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assay.arrays import Images
-from assay.engines.base import CompiledModel, read_compiled_json
 from assay.engines.catalog import load_session
+from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import UsageError
 from assay.measure.throughput import (
     DEFAULT_BATCH_SIZES,

@@ -1,18 +1,19 @@
-"""ONNX file to compiled model."""
+"""ONNX file or checkpoint to compiled model; one that is there and was made of the same is used again."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from assay.engines.base import COMPILED_JSON, CompiledModel, CompileOptions
+from assay.engines.base import CompileOptions, Engine, describe_source
 from assay.engines.catalog import find_engine
-from assay.errors import UsageError
+from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, compute_recipe, read_compiled_json
+from assay.errors import BadModelError, UsageError
 from assay.files import write_folder_in_place_of
 from assay.workflows.listener import Listener
 
 
 def compile_model(
-    onnx_path: Path,
+    source: Path,
     compiled_dir: Path,
     engine_name: str,
     options: CompileOptions,
@@ -22,28 +23,52 @@ def compile_model(
 ) -> CompiledModel:
     """Write the compiled model into `compiled_dir`, whole or not at all.
 
+    Where the folder holds a compiled model that was made of just the same, with the same runtime and for the
+    same device, that one stays and is returned.
+
     Raises:
-        UsageError: The folder holds a compiled model and `overwrite` is not set, or anything else.
+        UsageError: The folder holds another compiled model and `overwrite` is not set, or anything else.
         AssayError: As `Engine.compile`.
     """
     engine = find_engine(engine_name)
-    _check_folder(compiled_dir, overwrite=overwrite)
-    listener.announce(f"Compiling {onnx_path} for {engine_name}, {options.precision}")
+    options = engine.resolve(options)
+    there = _find_compiled(compiled_dir)
+    if there is not None and source.is_file() and there.recipe == _compute_recipe(engine, source, options):
+        listener.announce(f"{compiled_dir}: compiled of the same already; used again")
+        return there
+    if there is not None and not overwrite:
+        raise UsageError(
+            f"{compiled_dir}: holds a compiled model already, made of something else",
+            hint="replace it with --overwrite",
+        )
+    listener.announce(f"Compiling {source} for {engine_name}, {options.precision}")
     with write_folder_in_place_of(compiled_dir) as temporary:
-        return engine.compile(onnx_path, temporary, options)
+        return engine.compile(source, temporary, options)
 
 
-def _check_folder(compiled_dir: Path, *, overwrite: bool) -> None:
+def _find_compiled(compiled_dir: Path) -> CompiledModel | None:
+    """Return the compiled model in the folder; None where there is nothing, or a damaged one.
+
+    Raises:
+        UsageError: The folder holds anything else, or is a file.
+    """
     if not compiled_dir.exists():
-        return
+        return None
     if not compiled_dir.is_dir():
         raise UsageError(f"{compiled_dir}: expected a folder, found a file")
     names = sorted(entry.name for entry in compiled_dir.iterdir())
-    if names and COMPILED_JSON not in names:
+    if not names:
+        return None
+    if COMPILED_JSON not in names:
         raise UsageError(
             f"{compiled_dir}: holds no compiled model but {names[0]}", hint="choose another folder"
         )
-    if names and not overwrite:
-        raise UsageError(
-            f"{compiled_dir}: holds a compiled model already", hint="replace it with --overwrite"
-        )
+    try:
+        return read_compiled_json(compiled_dir)
+    except BadModelError:
+        return None
+
+
+def _compute_recipe(engine: Engine, source: Path, options: CompileOptions) -> str:
+    device_name = engine.find_devices().get(options.device, "")
+    return compute_recipe(describe_source(engine, device_name, source, options))

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from assay.checkpoint.fitted_network import fit_network
-from assay.checkpoint.reference import save_checkpoint
+from assay.checkpoint.fitted_network import fit_network, save_checkpoint
 from assay.errors import UsageError
 from assay.files import write_in_place_of
 from assay.images.batches import preprocess_image, stack_images
@@ -18,8 +17,9 @@ from assay.images.drawn_images import draw_labelled_images
 from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord, read_model_record
-from assay.workflows.full_run import FullRun, run_all
+from assay.workflows.full_run import run_all
 from assay.workflows.listener import SILENT, Listener
+from assay.workflows.make_models import FullRun
 from assay.workflows.run_folder import RunPlace, RunResult
 
 MODEL = "se_resnext50_32x4d"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import collections
-import importlib.metadata
 import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from assay.engines.onnxruntime_distributions import list_distributions, write_repair_commands
 from assay.files import escape_name, hash_file
 from assay.images.batches import OK, map_ahead
 from assay.images.examine import Examination, examine_image
@@ -28,34 +28,19 @@ AHEAD_PER_THREAD = 4
 # The one image of the 50,000 with four components, as published
 CMYK_NUMBER = 19877
 CMYK_SHA256 = "75413aece0dc58bcd9d4b89f664ab04cee3ade28317d81aeace455029e0000ba"
-ONNXRUNTIME_DISTRIBUTIONS = (
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "onnxruntime-openvino",
-    "onnxruntime-directml",
-    "onnxruntime-cann",
-    "onnxruntime-qnn",
-)
 
 
 def examine_machine() -> MachineDiagnosis:
     """Return what is wrong with the software of this machine."""
     pixel_check = check_pixels()
-    runtimes = [name for name in ONNXRUNTIME_DISTRIBUTIONS if _is_installed(name)]
+    runtimes = list_distributions()
     findings = []
     if pixel_check.differing:
         findings.append(_find("other pixels than verified", pixel_check.differing))
     if len(runtimes) > 1:
-        findings.append(_find("ONNX Runtime installed twice: one overwrites the other", runtimes))
+        repair = write_repair_commands(runtimes)
+        findings.append(_find(f"ONNX Runtime installed twice, one over the other: {repair}", runtimes))
     return MachineDiagnosis(machine=describe_machine(), pixel_check=pixel_check, findings=tuple(findings))
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def examine_images(

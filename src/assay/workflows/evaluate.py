@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from assay.engines.base import CompiledModel, Session, read_compiled_json
+from assay.engines.catalog import load_session
+from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import UsageError
 from assay.files import escape_name
 from assay.images.labels import find_val_number
@@ -17,11 +19,12 @@ from assay.images.real_labels import RealLabels
 from assay.images.sources import ImageIndex
 from assay.inference.identity import RunIdentity, compute_fingerprint, identify_run
 from assay.inference.pipeline import PipelineOptions
-from assay.inference.shards import DEFAULT_SHARD_SIZE, StoredPredictions, cut_shards, has_shard
+from assay.inference.shards import DEFAULT_SHARD_SIZE, Shard, StoredPredictions, cut_shards, has_shard
 from assay.measure.accuracy import measure_accuracy, measure_class_accuracy, measure_real_accuracy
-from assay.measure.agreement import measure_agreement
+from assay.measure.agreement import Agreement, measure_agreement
 from assay.report.results_file import ImageSet, Manifest, Metrics, write_result
-from assay.workflows.predict import predict_missing_shards, predict_with_reference
+from assay.workflows.calibration import count_calibrated
+from assay.workflows.predict import Predictor, predict_missing_shards
 from assay.workflows.run_folder import PREDICTIONS_FOLDER, RunFolder
 from assay.workflows.run_locks import lock_manifest
 
@@ -53,7 +56,7 @@ def evaluate_model(
     images_path: Path,
     run: RunFolder,
     options: EvaluateOptions,
-    reference: Session | None = None,
+    reference: Predictor | None = None,
 ) -> Metrics | None:
     """Predict every image, write the predictions and `metrics.json`, and return what that says.
 
@@ -66,8 +69,8 @@ def evaluate_model(
         images_path: Where they are, for the manifest.
         run: The run folder.
         options: Batch size, shard size, logits, limits.
-        reference: A session of the original network; where given, it predicts the same images, and the
-            metrics say how far the compiled model agrees.
+        reference: Another form of the model, such as the original network; where given, it predicts the
+            same images into parts of its own, and the metrics say how far the compiled model agrees.
 
     Raises:
         UsageError: A shard size or batch size below 1, a batch the model was not compiled for, or a run
@@ -77,20 +80,22 @@ def evaluate_model(
     """
     compiled = read_compiled_json(compiled_dir)
     _check_options(options, compiled)
-    for note in index.notes:
+    notes = [*index.notes, *_note_calibration(compiled, index)]
+    for note in notes:
         run.announce(f"Note: {note}")
-    identity = _identify(compiled, index, run, options)
-    run.manifest.image_set = _describe_images(index, images_path, identity)
+    predictor = make_predictor(compiled_dir, compiled, PREDICTIONS_FOLDER)
+    identity = _identify(predictor, index, run, options)
+    run.manifest.image_set = _describe_images(index, images_path, identity, notes)
     run.claim_identity(identity)
     run.describe_model(compiled)
     shards = cut_shards(index.images, options.shard_size)
     fingerprint = compute_fingerprint(identity)
     pipeline = PipelineOptions(
-        batch_size=options.batch_size or compiled.batch_size or DEFAULT_BATCH_SIZE,
+        batch_size=options.batch_size or predictor.batch_size,
         keep_logits=options.keep_logits,
         reading=options.reading,
     )
-    predict_missing_shards(compiled_dir, compiled, shards, fingerprint, pipeline, run)
+    predict_missing_shards(predictor, shards, fingerprint, pipeline, run)
     file_names = [shard.file_name for shard in shards]
     if run.share is None:
         _delete_stale(run.path / PREDICTIONS_FOLDER, set(file_names))
@@ -99,9 +104,8 @@ def evaluate_model(
         return None
     agreement = None
     if reference is not None:
-        run.announce("Running the same images in torch")
-        its = predict_with_reference(reference, compiled, index.images, run)
-        agreement = measure_agreement("torch", its, read_predictions(run.path, file_names))
+        run.announce(f"Running the same images by {reference.name}")
+        agreement = _compare_with(reference, index, shards, run, options)
     with lock_manifest(run.path, run.share):
         metrics = write_metrics(run.path, run.manifest, file_names, options.real_labels)
         if agreement is not None:
@@ -112,9 +116,42 @@ def evaluate_model(
     return metrics
 
 
-def read_predictions(run_path: Path, file_names: Sequence[str]) -> StoredPredictions:
-    """Return the predictions in the run's parts, in order."""
-    return StoredPredictions(paths=[run_path / PREDICTIONS_FOLDER / name for name in file_names])
+def make_predictor(
+    compiled_dir: Path, compiled: CompiledModel, folder: str, *, task: str = "Evaluating"
+) -> Predictor:
+    """Return what predicts by a compiled model, into a folder of the run."""
+    return Predictor(
+        name=f"{compiled.engine} {compiled.precision}",
+        task=task,
+        record=compiled.model,
+        identity=[compiled.engine, compiled.device, compiled.precision, compiled.files],
+        open_session=partial(load_session, compiled_dir),
+        folder=folder,
+        batch_size=compiled.call_size or compiled.batch_size or DEFAULT_BATCH_SIZE,
+    )
+
+
+def _compare_with(
+    reference: Predictor, index: ImageIndex, shards: Sequence[Shard], run: RunFolder, options: EvaluateOptions
+) -> Agreement:
+    """Predict the same images by the reference, and return how far the run's predictions agree."""
+    fingerprint = compute_fingerprint(_identify(reference, index, run, options))
+    pipeline = PipelineOptions(
+        batch_size=reference.batch_size, keep_logits=options.keep_logits, reading=options.reading
+    )
+    predict_missing_shards(reference, shards, fingerprint, pipeline, run)
+    file_names = [shard.file_name for shard in shards]
+    _delete_stale(run.path / reference.folder, set(file_names))
+    its = read_predictions(run.path, file_names, reference.folder)
+    offset = reference.record.output.label_offset
+    return measure_agreement(reference.name, its, read_predictions(run.path, file_names), offset)
+
+
+def read_predictions(
+    run_path: Path, file_names: Sequence[str], folder: str = PREDICTIONS_FOLDER
+) -> StoredPredictions:
+    """Return the predictions in the parts in a folder of the run, in order."""
+    return StoredPredictions(paths=[run_path / folder / name for name in file_names])
 
 
 def list_missing(run_path: Path, file_names: Sequence[str], fingerprint: str) -> list[str]:
@@ -139,11 +176,11 @@ def write_metrics(
 
 
 def _identify(
-    compiled: CompiledModel, index: ImageIndex, run: RunFolder, options: EvaluateOptions
+    predictor: Predictor, index: ImageIndex, run: RunFolder, options: EvaluateOptions
 ) -> RunIdentity:
-    record = compiled.model
+    record = predictor.record
     return identify_run(
-        [compiled.engine, compiled.device, compiled.precision, compiled.files],
+        predictor.identity,
         [record.input, record.preprocessing, run.manifest.pixel_check, options.reading],
         index.images,
         index.identity,
@@ -152,7 +189,17 @@ def _identify(
     )
 
 
-def _describe_images(index: ImageIndex, images_path: Path, identity: RunIdentity) -> ImageSet:
+def _note_calibration(compiled: CompiledModel, index: ImageIndex) -> list[str]:
+    """Return a note where the model was calibrated on images that it is scored on."""
+    if compiled.calibration is None:
+        return []
+    count = count_calibrated(index.images, compiled.calibration)
+    return [f"the int8 model was calibrated on {count:,} of these images"] if count else []
+
+
+def _describe_images(
+    index: ImageIndex, images_path: Path, identity: RunIdentity, notes: Sequence[str]
+) -> ImageSet:
     return ImageSet(
         path=str(images_path),
         form=index.form,
@@ -162,7 +209,7 @@ def _describe_images(index: ImageIndex, images_path: Path, identity: RunIdentity
         unlabelled_count=sum(image.label is None for image in index.images),
         val_image_count=sum(find_val_number(image.name) is not None for image in index.images),
         sha256=identity.images,
-        notes=tuple(map(escape_name, index.notes)),
+        notes=tuple(map(escape_name, notes)),
     )
 
 
@@ -179,7 +226,8 @@ def _check_options(options: EvaluateOptions, compiled: CompiledModel) -> None:
         return
     if options.batch_size < 1:
         raise UsageError(f"--batch-size is {options.batch_size}; expected 1 or more")
-    if compiled.batch_size is not None and options.batch_size > compiled.batch_size:
+    largest = compiled.call_size or compiled.batch_size
+    if largest is not None and options.batch_size > largest:
         raise UsageError(
             f"--batch-size is {options.batch_size}; the model was compiled for {compiled.batch_size}",
             hint="leave --batch-size out, or compile the model without it",

@@ -10,12 +10,12 @@ import numpy as np
 
 from assay.arrays import Images
 from assay.checkpoint.load import load_checkpoint
-from assay.checkpoint.reference import ReferenceSession
 from assay.convert.check_onnx import check_onnx_file
 from assay.convert.export_onnx import export_onnx
 from assay.convert.parity import LogitParity, measure_logit_parity, require_logit_parity
 from assay.engines.base import CompileOptions, Session
 from assay.engines.catalog import DEFAULT_ENGINE, find_engine
+from assay.engines.torch_engine import TorchSession
 from assay.files import hash_file, write_in_place_of
 from assay.models.record import ModelRecord
 from assay.workflows.listener import Listener
@@ -63,7 +63,9 @@ def export_checkpoint(
         try:
             export_onnx(checkpoint.network, draft, record, opset)
             check_onnx_file(draft, record)
-            parity = _compare_with_torch(ReferenceSession(checkpoint.network), draft, record, images)
+            parity = _compare_with_torch(
+                TorchSession(checkpoint.network, CompileOptions(record=record)), draft, record, images
+            )
             require_logit_parity(parity, onnx_path)
             draft.replace(temporary)
         finally:
@@ -82,7 +84,7 @@ def export_checkpoint(
 
 
 def _compare_with_torch(
-    reference: ReferenceSession, onnx_path: Path, record: ModelRecord, images: Images
+    reference: Session, onnx_path: Path, record: ModelRecord, images: Images
 ) -> LogitParity:
     """Run the images in torch and, by the default engine in fp32, from the ONNX file."""
     with tempfile.TemporaryDirectory(prefix="assay-parity-") as folder:

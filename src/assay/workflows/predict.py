@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from assay.engines.base import CompiledModel, Session
-from assay.engines.catalog import load_session
+from assay.engines.base import Session
 from assay.errors import AssayError, EngineError
-from assay.images.listing import LabelledImage
 from assay.inference.pipeline import BatchListener, PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
-from assay.inference.shards import DEFAULT_SHARD_SIZE, Shard, cut_shards, has_shard, write_shard
+from assay.inference.shards import Shard, has_shard, write_shard
 from assay.measure.accuracy import compute_wilson_interval, count_topk_hits
+from assay.models.record import ModelRecord
 from assay.workflows.listener import Listener, Progress
-from assay.workflows.run_folder import PREDICTIONS_FOLDER, RunFolder
+from assay.workflows.run_folder import RunFolder
 
 MAX_FAILED_SHARDS = 3
-REFERENCE_BATCH_SIZE = 4  # torch's fastest on two processors, by half against 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """What predicts the images of a run.
+
+    Args:
+        name: What it is called in the result, such as `openvino fp32` or `torch`.
+        task: What its progress is called.
+        record: Its model record.
+        identity: All that decides its logits; anything that JSON holds.
+        open_session: Gives a session of it, which the caller closes.
+        folder: Of the run folder, for its parts.
+        batch_size: Images in one call where nobody says otherwise.
+    """
+
+    name: str
+    task: str = "Evaluating"
+    record: ModelRecord
+    identity: object
+    open_session: Callable[[], Session]
+    folder: str
+    batch_size: int
 
 
 def predict_missing_shards(
-    compiled_dir: Path,
-    compiled: CompiledModel,
+    predictor: Predictor,
     shards: Sequence[Shard],
     fingerprint: str,
     options: PipelineOptions,
@@ -36,19 +56,20 @@ def predict_missing_shards(
     Raises:
         EngineError: Shards failed; the others are kept. After three in a row, the rest is not tried.
     """
-    folder = run.path / PREDICTIONS_FOLDER
+    folder = run.path / predictor.folder
     mine = [shard for shard in shards if run.share is None or run.share.holds(shard.number)]
     missing = [shard for shard in mine if not has_shard(folder / shard.file_name, fingerprint)]
     if len(missing) < len(mine):
         run.announce(f"{len(mine) - len(missing)} of {len(mine)} shards are there already")
     total = sum(len(shard.images) for shard in missing)
-    on_batch = report_progress("Evaluating", total, compiled.model.output.label_offset, run)
+    on_batch = report_progress(predictor.task, total, predictor.record.output.label_offset, run)
     failed: dict[str, EngineError] = {}
     failed_in_a_row = 0
     while missing and failed_in_a_row < MAX_FAILED_SHARDS:
-        session = load_session(compiled_dir)
+        session = predictor.open_session()
+        run.manifest.sessions[predictor.name] = session.description
         try:
-            for shard, predictions in predict_shards(session, missing, compiled.model, options, on_batch):
+            for shard, predictions in predict_shards(session, missing, predictor.record, options, on_batch):
                 write_shard(
                     folder / shard.file_name, predictions, fingerprint, keep_logits=options.keep_logits
                 )
@@ -61,7 +82,7 @@ def predict_missing_shards(
             run.announce(f"{shard.file_name} failed: {error.message}")
         finally:
             session.close()
-    run.manifest.failed_shards = {name: error.message for name, error in failed.items()}
+    run.manifest.failed_shards |= {name: error.message for name, error in failed.items()}
     if failed:
         raise _summarise_failures(failed, len(missing))
 
@@ -73,17 +94,6 @@ def _summarise_failures(failed: dict[str, EngineError], untried_count: int) -> A
         f"{len(failed)} shards failed{untried}; the others are kept. {name}: {error.message}",
         hint="--resume computes what is missing",
     )
-
-
-def predict_with_reference(
-    reference: Session, compiled: CompiledModel, images: Sequence[LabelledImage], run: RunFolder
-) -> list[Prediction]:
-    """Return what the original network predicts for the same images."""
-    shards = cut_shards(images, DEFAULT_SHARD_SIZE)
-    options = PipelineOptions(batch_size=REFERENCE_BATCH_SIZE)
-    on_batch = report_progress("Torch", len(images), compiled.model.output.label_offset, run)
-    parts = predict_shards(reference, shards, compiled.model, options, on_batch)
-    return [row for _, predictions in parts for row in predictions]
 
 
 def report_progress(task: str, total: int, label_offset: int, listener: Listener) -> BatchListener:

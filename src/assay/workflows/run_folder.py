@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from assay.engines.base import CompiledModel
+from assay.engines.compiled_model import CompiledModel
 from assay.errors import AssayError, UsageError
 from assay.files import escape_name, is_unfinished
 from assay.images.pixel_check import check_pixels
@@ -25,11 +25,15 @@ from assay.workflows.run_locks import Share, is_lock, lock_manifest, lock_run
 Mode = Literal["new", "resume", "overwrite"]
 LOG_FILE = "log.jsonl"
 PREDICTIONS_FOLDER = "predictions"
+REFERENCE_FOLDER = "reference"
 COMPILED_FOLDER = "compiled"
+FLOAT_FOLDER = "float"
 ONNX_FILE = "model.onnx"
+INT8_FILE = "model_int8.onnx"
+CALIBRATION_FILE = "model_int8.json"
 REPORT_FILE = "report.md"
-_OWN_FOLDERS = (PREDICTIONS_FOLDER, COMPILED_FOLDER)
-_OWN_FILES = (*FILE_NAMES.values(), LOG_FILE, ONNX_FILE, REPORT_FILE)
+_OWN_FOLDERS = (PREDICTIONS_FOLDER, REFERENCE_FOLDER, COMPILED_FOLDER, FLOAT_FOLDER)
+_OWN_FILES = (*FILE_NAMES.values(), LOG_FILE, ONNX_FILE, INT8_FILE, CALIBRATION_FILE, REPORT_FILE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +198,7 @@ def _begin_manifest(path: Path, place: RunPlace) -> Manifest:
     before = read_result(path, Manifest)
     if before is not None:
         manifest.identity = before.identity  # what is there already was predicted by
+        manifest.sessions = before.sessions
     return manifest
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from assay.engines.base import read_compiled_json
+from assay.engines.compiled_model import read_compiled_json
 from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images, require_labels
 from assay.workflows.benchmark import benchmark_models

@@ -1,0 +1,184 @@
+"""From a float ONNX file to an int8 one with quantise/dequantise pairs, by NNCF."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import io
+import logging
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+
+from assay.arrays import Images
+from assay.errors import BadModelError, EngineError, UsageError
+
+os.environ["NNCF_CI"] = "1"  # read when NNCF is imported: it reports its use otherwise
+
+import nncf
+
+Preset = Literal["mixed", "performance"]
+PRESETS = {"mixed": nncf.QuantizationPreset.MIXED, "performance": nncf.QuantizationPreset.PERFORMANCE}
+LAYER_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+OLDEST_OPSET = 13  # from there on, weights can be quantised channel by channel (ONNX, QuantizeLinear-13)
+TOOL = f"NNCF {nncf.__version__}"
+
+
+def read_onnx(onnx_path: Path) -> Any:
+    """Return the ONNX file as a ModelProto, with its weights.
+
+    Raises:
+        BadModelError: It cannot be read.
+    """
+    try:
+        return onnx.load(str(onnx_path))
+    except Exception as error:  # the parser's error is of no class that onnx names
+        raise BadModelError(f"{onnx_path} cannot be read as an ONNX file: {error}") from error
+
+
+def list_layers(model: Any) -> list[str]:
+    """Return the names of the layers that compute: convolutions and matrix products, in the graph's order."""
+    return [node.name for node in model.graph.node if node.op_type in LAYER_TYPES]
+
+
+def match_layers(model: Any, patterns: Sequence[str]) -> list[str]:
+    """Return the names of the graph's nodes that a name or pattern (`*fc*`) stands for.
+
+    Raises:
+        UsageError: A pattern that matches nothing.
+    """
+    names = [node.name for node in model.graph.node]
+    found = {pattern: fnmatch.filter(names, pattern) for pattern in patterns}
+    for pattern, matches in found.items():
+        if not matches:
+            layers = list_layers(model)
+            raise UsageError(
+                f"--keep-float {pattern}: no layer is called so",
+                hint=f"layers are called {', '.join(layers[:3])}, … {layers[-1]}" if layers else "",
+            )
+    matched = {name for matches in found.values() for name in matches}
+    return [name for name in names if name in matched]
+
+
+def quantize_onnx(
+    model: Any,
+    out_path: Path,
+    images: Iterable[Images],
+    *,
+    input_name: str,
+    preset: Preset,
+    float_layers: Sequence[str],
+) -> None:
+    """Write the model in int8: weights and activations between quantise/dequantise pairs.
+
+    Args:
+        model: A float ONNX model, opset 13 or later; it is not changed.
+        out_path: The file to write.
+        images: What the ranges are measured on, each float32 (1, channels, height, width).
+        input_name: The name of the network's input.
+        preset: `mixed` quantises activations asymmetrically, `performance` symmetrically.
+        float_layers: Names of nodes that stay in float.
+
+    Raises:
+        BadModelError: The opset is too old.
+        EngineError: NNCF failed; its own error is the cause.
+    """
+    opset = max(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
+    if opset < OLDEST_OPSET:
+        raise BadModelError(
+            f"the ONNX file has opset {opset}; quantisation needs {OLDEST_OPSET} or later",
+            hint="export it again with --opset 17",
+        )
+    batches = list(images)
+    with _quieten():
+        try:
+            quantized = nncf.quantize(
+                model,
+                nncf.Dataset(batches, lambda batch: {input_name: np.ascontiguousarray(batch)}),
+                preset=PRESETS[preset],
+                subset_size=len(batches),
+                ignored_scope=nncf.IgnoredScope(names=list(float_layers)) if float_layers else None,
+            )
+        except Exception as error:
+            raise EngineError(f"NNCF cannot quantise the model: {error}") from error
+    onnx.save(quantized, str(out_path))
+
+
+def return_to_float(model: Any, source: Any, layers: Iterable[str]) -> Any:
+    """Return a copy of an int8 model in which the named nodes compute in float.
+
+    Their activations are read from before the quantise/dequantise pair, their weights and biases from
+    `source`, since quantisation corrects biases.
+
+    Args:
+        model: A model with quantise/dequantise pairs; it is not changed.
+        source: The float model it was made of.
+        layers: Names of nodes that both have.
+    """
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    graph = changed.graph
+    makers = {output: node for node in graph.node for output in node.output}
+    own = {node.name: node for node in graph.node}
+    original = {node.name: node for node in source.graph.node}
+    weights = {tensor.name: tensor for tensor in source.graph.initializer}
+    for layer in layers:
+        for place, tensor in enumerate(original[layer].input):
+            if tensor in weights:
+                own[layer].input[place] = _add_weights(graph, weights[tensor])
+            else:
+                own[layer].input[place] = _find_unquantised(own[layer].input[place], makers)
+    _delete_unused(graph)
+    return changed
+
+
+def _add_weights(graph: Any, weights: Any) -> str:
+    """Add float weights to the graph, once, and return what they are called there."""
+    name = f"{weights.name}.float"
+    if all(tensor.name != name for tensor in graph.initializer):
+        added = graph.initializer.add()
+        added.CopyFrom(weights)
+        added.name = name
+    return name
+
+
+def _find_unquantised(tensor: str, makers: dict[str, Any]) -> str:
+    """Return what stands before a quantise/dequantise pair that makes `tensor`; else `tensor` itself."""
+    dequantise = makers.get(tensor)
+    if dequantise is None or dequantise.op_type != "DequantizeLinear":
+        return tensor
+    quantise = makers.get(dequantise.input[0])
+    if quantise is None or quantise.op_type != "QuantizeLinear":
+        return tensor
+    return str(quantise.input[0])
+
+
+def _delete_unused(graph: Any) -> None:
+    """Delete nodes and initializers that nothing reads any more."""
+    while True:
+        read = {tensor for node in graph.node for tensor in node.input} | {out.name for out in graph.output}
+        unused = [node for node in graph.node if not read & set(node.output)]
+        for node in unused:
+            graph.node.remove(node)
+        if not unused:
+            break
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
+        graph.initializer.remove(tensor)
+
+
+@contextlib.contextmanager
+def _quieten() -> Iterator[None]:
+    """Keep NNCF's progress bars, log lines and warnings from the terminal."""
+    level = nncf.common.logging.nncf_logger.level
+    nncf.common.logging.nncf_logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        nncf.common.logging.nncf_logger.setLevel(level)

@@ -1,0 +1,172 @@
+"""AIPP files: the chip's own preprocessing, written from a model record and checked before ATC sees them.
+
+The chip swaps channels, crops, converts colours and then computes, for every channel of the model,
+`(value - mean_chn - min_chn) * var_reci_chn` in float16 (CANN's ATC manual, AIPP).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from assay.errors import BadModelError
+from assay.models.record import ModelRecord
+
+KINDS = ("rgb", "rgb-crop", "yuv")
+INPUT_FORMATS = ("YUV420SP_U8", "XRGB8888_U8", "RGB888_U8", "YUV400_U8")
+# JPEG's full-range YUV to RGB; the biases are taken from the values first.
+JPEG_YUV_TO_RGB = ((256, 0, 359), (256, -88, -183), (256, 454, 0))
+JPEG_YUV_BIAS = (0, 128, 128)
+_LINE = re.compile(r"^\s*([a-z_0-9]+)\s*:\s*(\S+)\s*$")
+_BOOLEANS = frozenset({"true", "false"})
+
+
+def write_aipp(record: ModelRecord, kind: str) -> str:
+    """Return the AIPP file for a record's preprocessing.
+
+    `rgb` takes RGB pixels of the crop's size, `rgb-crop` of the resized square, which the chip crops, and
+    `yuv` YUV420SP (NV12) of the crop's size, as the chip's decoder gives them. With any of them the compiled
+    model takes uint8, channels last.
+
+    Args:
+        record: Its sizes, mean, std, scale and colour order.
+        kind: One of `KINDS`.
+    """
+    preprocessing = record.preprocessing
+    size = preprocessing.resize_side if kind == "rgb-crop" else preprocessing.crop_size
+    lines = ["aipp_mode: static", "related_input_rank: 0"]
+    lines.append(f"input_format: {'YUV420SP_U8' if kind == 'yuv' else 'RGB888_U8'}")
+    lines += [f"src_image_size_w: {size}", f"src_image_size_h: {size}"]
+    if kind == "rgb-crop":
+        start = int((size - preprocessing.crop_size) / 2)
+        crop = preprocessing.crop_size
+        lines += ["crop: true", f"load_start_pos_w: {start}", f"load_start_pos_h: {start}"]
+        lines += [f"crop_size_w: {crop}", f"crop_size_h: {crop}"]
+    if kind == "yuv":
+        lines += ["csc_switch: true", "rbuv_swap_switch: false"]
+        rows = JPEG_YUV_TO_RGB if record.input.colour_order == "RGB" else JPEG_YUV_TO_RGB[::-1]
+        lines += [f"matrix_r{r}c{c}: {value}" for r, row in enumerate(rows) for c, value in enumerate(row)]
+        lines += [f"input_bias_{place}: {value}" for place, value in enumerate(JPEG_YUV_BIAS)]
+    elif record.input.colour_order == "BGR":
+        lines.append("rbuv_swap_switch: true")
+    scale = preprocessing.pixel_scale
+    lines += [f"min_chn_{place}: {scale * mean:.15g}" for place, mean in enumerate(preprocessing.mean)]
+    lines += [
+        f"var_reci_chn_{place}: {1 / (scale * std):.15g}" for place, std in enumerate(preprocessing.std)
+    ]
+    body = "\n".join(f"    {line}" for line in lines)
+    return f"aipp_op {{\n{body}\n}}\n"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AippInput:
+    """What a compiled model with AIPP takes: pixels in this format and of this size."""
+
+    input_format: str
+    width: int
+    height: int
+    is_cropped: bool
+
+    def takes_crop(self, record: ModelRecord) -> bool:
+        """Return whether it takes RGB pixels of just the network's size."""
+        size = record.preprocessing.crop_size
+        fits = (self.width, self.height) in {(size, size), (0, 0)}
+        return self.input_format == "RGB888_U8" and fits and not self.is_cropped
+
+
+def check_aipp(text: str, origin: str, record: ModelRecord) -> AippInput:
+    """Return what an AIPP file makes the model take, after checking what ATC would stumble over.
+
+    Raises:
+        BadModelError: Characters that are no ASCII (a full-width colon, say), a line that is no
+            `key : value`, a value out of its range, or sizes that do not fit the record.
+    """
+    entries = _parse(text, origin)
+    if entries.get("aipp_mode") not in {"static", "dynamic"}:
+        raise _refuse(origin, "aipp_mode", entries.get("aipp_mode", "nothing"), "static or dynamic")
+    input_format = entries.get("input_format", "nothing")
+    if input_format not in INPUT_FORMATS:
+        raise _refuse(origin, "input_format", input_format, ", ".join(INPUT_FORMATS))
+    for key, value in entries.items():
+        _check_value(key, value, origin)
+    width, height = (int(entries.get(f"src_image_size_{axis}", "0")) for axis in "wh")
+    is_cropped = entries.get("crop", "false") == "true"
+    if input_format == "YUV420SP_U8" and (width % 2 or height % 2):
+        raise _refuse(origin, "src_image_size", f"{width}x{height}", "even numbers for YUV420SP_U8")
+    if is_cropped:
+        _check_crop(entries, (width, height), origin, record)
+    return AippInput(input_format=input_format, width=width, height=height, is_cropped=is_cropped)
+
+
+def _parse(text: str, origin: str) -> dict[str, str]:
+    foreign = next((character for character in text if not character.isascii()), "")
+    if foreign:
+        line = text[: text.index(foreign)].count("\n") + 1
+        raise BadModelError(
+            f"AIPP file {origin}, line {line}: {foreign!r} is no ASCII character",
+            hint="write it anew: ATC reads only ASCII, and a full-width colon looks like one",
+        )
+    body = re.sub(r"#.*", "", text)
+    match = re.fullmatch(r"\s*aipp_op\s*\{(.*)\}\s*", body, re.DOTALL)
+    if match is None:
+        raise BadModelError(f"AIPP file {origin}: expected aipp_op {{ key : value … }}, once")
+    entries: dict[str, str] = {}
+    for line in filter(str.strip, match.group(1).splitlines()):
+        entry = _LINE.match(line)
+        if entry is None or entry.group(1) in entries:
+            raise BadModelError(
+                f"AIPP file {origin}: expected one line `key : value`, found {line.strip()!r}"
+            )
+        entries[entry.group(1)] = entry.group(2)
+    return entries
+
+
+def _check_value(key: str, value: str, origin: str) -> None:
+    """Refuse a value out of the range that the manual gives for its key."""
+    limits = next((limits for pattern, limits in _LIMITS if re.fullmatch(pattern, key)), None)
+    if key in {"aipp_mode", "input_format"}:
+        return
+    if key in {"crop", "padding", "csc_switch", "rbuv_swap_switch", "ax_swap_switch"}:
+        if value not in _BOOLEANS:
+            raise _refuse(origin, key, value, "true or false")
+        return
+    if limits is None:
+        raise BadModelError(f"AIPP file {origin}: {key} is no key of AIPP")
+    low, high, is_whole = limits
+    try:
+        number = int(value) if is_whole else float(value)
+    except ValueError:
+        raise _refuse(origin, key, value, "a whole number" if is_whole else "a number") from None
+    if not low <= number <= high:
+        raise _refuse(origin, key, value, f"{low:g} to {high:g}")
+
+
+_LIMITS: tuple[tuple[str, tuple[float, float, bool]], ...] = (
+    (r"related_input_rank", (0, 100, True)),
+    (r"src_image_size_w", (0, 4096, True)),
+    (r"src_image_size_h", (0, 4096, True)),
+    (r"load_start_pos_[wh]", (0, 4095, True)),
+    (r"crop_size_[wh]", (0, 4096, True)),
+    (r"(left|right|top|bottom)_padding_size", (0, 32, True)),
+    (r"padding_value", (0, 255, True)),
+    (r"matrix_r[0-2]c[0-2]", (-32768, 32767, True)),
+    (r"(input|output)_bias_[0-2]", (0, 255, True)),
+    (r"mean_chn_[0-3]", (0, 255, True)),
+    (r"min_chn_[0-3]", (0, 255, False)),
+    (r"var_reci_chn_[0-3]", (-65504, 65504, False)),
+)
+
+
+def _check_crop(entries: dict[str, str], size: tuple[int, int], origin: str, record: ModelRecord) -> None:
+    is_yuv = entries["input_format"] == "YUV420SP_U8"
+    for axis, whole in zip("wh", size, strict=True):
+        start = int(entries.get(f"load_start_pos_{axis}", "0"))
+        crop = int(entries.get(f"crop_size_{axis}", "0")) or record.preprocessing.crop_size
+        if start + crop > whole:
+            raise _refuse(origin, f"crop_size_{axis}", f"{crop} from {start} on", f"an end within {whole}")
+        if is_yuv and start % 2:
+            raise _refuse(origin, f"load_start_pos_{axis}", f"{start}", "an even number for YUV420SP_U8")
+
+
+def _refuse(origin: str, key: str, found: str, expected: str) -> BadModelError:
+    return BadModelError(f"AIPP file {origin}: {key} is {found}, expected {expected}")

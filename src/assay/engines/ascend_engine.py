@@ -1,0 +1,175 @@
+"""The `ascend` engine: Huawei's Ascend chips, compiled for by ATC and run by the inference tool's package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+
+from assay.engines.ascend import aipp
+from assay.engines.ascend.atc import AIPP_NAME, OUTPUT_STEM, AtcOptions, check_chip, run_atc
+from assay.engines.ascend.process import CALL_SIZE, AisBenchProcess
+from assay.engines.ascend.session import AscendSession
+from assay.engines.ascend.toolkit import choose_soc_version, find_atc, find_cann_version, find_chips
+from assay.engines.base import (
+    BatchSizes,
+    CompileOptions,
+    Session,
+    SourceKind,
+    check_onnx_path,
+    check_options,
+    check_quantisation,
+    choose_setting,
+    record_compiled,
+)
+from assay.engines.compiled_model import CompiledModel, read_compiled_for
+from assay.errors import BadModelError, EngineError, UsageError
+
+OM_FILE = f"{OUTPUT_STEM}.om"
+RUNNERS = ("python", "process")
+# ATC's names by what the layers then compute in; the first is what a precision means by itself.
+PRECISION_MODES = {
+    "fp16": ("force_fp16", "allow_fp32_to_fp16", "allow_mix_precision", "allow_mix_precision_fp16"),
+    "fp32": ("must_keep_origin_dtype", "force_fp32", "cube_fp16in_fp32out"),
+    "bf16": ("allow_mix_precision_bf16", "allow_fp32_to_bf16"),
+}
+_WITHOUT_BF16 = ("Ascend310", "Ascend310P", "Ascend910A", "Ascend910B")
+
+
+class AscendEngine:
+    """Its compiled model is ATC's offline model; a batch size, or gears, are fixed when it is compiled."""
+
+    name = "ascend"
+    source: SourceKind = "ONNX file"
+    precisions: tuple[str, ...] = tuple(PRECISION_MODES)
+    devices: tuple[str, ...] = ("npu",)
+    proven_devices: tuple[str, ...] = ()
+    batch_sizes: BatchSizes = "fixed"
+    settings: Mapping[str, str] = MappingProxyType(
+        {
+            "soc_version": "the chip, such as Ascend310P3; that of this machine if not given",
+            "precision_mode": "ATC's own name, of those that fit --precision",
+            "dynamic_batch_size": "batch sizes of one model, such as 1,4,8,16; instead of --batch-size",
+            "insert_op_conf": "rgb: the chip normalises pixels; rgb-crop, yuv, or a file, are not evaluated",
+            "atc_options": "more of ATC's options, parted by blanks",
+            "device_id": "number of the device, 0 if not given",
+            "runner": "python (if not given): the tool's package; process: python3 -m ais_bench",
+            "python": "the Python that runs ais_bench, with runner=process",
+        }
+    )
+
+    @property
+    def version(self) -> str:
+        """See `Engine.version`."""
+        return find_cann_version()
+
+    def find_devices(self) -> dict[str, str]:
+        """See `Engine.find_devices`."""
+        chips = find_chips()
+        return {"npu": f"{len(chips)} x {', '.join(sorted(set(chips)))}"} if chips else {}
+
+    def resolve(self, options: CompileOptions) -> CompileOptions:
+        """See `Engine.resolve`; the chip and ATC's precision mode are filled in."""
+        options = check_options(self, options)
+        settings = dict(options.settings)
+        settings["soc_version"] = soc_version = choose_soc_version(settings.get("soc_version", ""))
+        choose_setting(options, "runner", RUNNERS)
+        settings["precision_mode"] = choose_setting(
+            options, "precision_mode", PRECISION_MODES[options.precision]
+        )
+        if options.precision == "bf16" and soc_version.rstrip("1357") in _WITHOUT_BF16:
+            raise UsageError(f"{soc_version} does not compute in bf16", hint="choose --precision fp16")
+        if not settings.get("device_id", "0").isdigit():
+            raise UsageError(f"device_id={settings['device_id']}: expected a whole number from 0")
+        gears = _read_gears(settings)
+        if bool(gears) == (options.batch_size is not None):
+            raise UsageError(
+                "a model for this chip is compiled for one batch size, or for several that are named",
+                hint="give --batch-size 16, or --set dynamic_batch_size=1,4,8,16; not both",
+            )
+        return replace(options, settings=settings)
+
+    def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
+        """See `Engine.compile`."""
+        options = self.resolve(options)
+        check_onnx_path(source)
+        check_quantisation(source, options.precision)
+        atc_options = AtcOptions(
+            record=options.record,
+            soc_version=options.settings["soc_version"],
+            batch_size=options.batch_size,
+            gears=_read_gears(options.settings),
+            precision_mode=options.settings["precision_mode"],
+            aipp=_make_aipp(options),
+            extra=options.settings.get("atc_options", "").split(),
+        )
+        run_atc(find_atc(), source, compiled_dir, atc_options)
+        if atc_options.aipp:
+            (compiled_dir / AIPP_NAME).write_text(atc_options.aipp, encoding="ascii")
+        call_size = CALL_SIZE if options.settings.get("runner") == "process" else 0
+        return record_compiled(self, source, compiled_dir, options, call_size=call_size)
+
+    def load(self, compiled_dir: Path) -> Session:
+        """See `Engine.load`."""
+        compiled = read_compiled_for(self.name, compiled_dir)
+        check_chip(compiled.settings["soc_version"], find_chips())
+        takes_pixels = _check_aipp_input(compiled_dir, compiled)
+        sizes = _read_gears(compiled.settings) or [compiled.batch_size or 1]
+        session = AisBenchProcess if compiled.settings.get("runner") == "process" else AscendSession
+        return session(compiled, compiled_dir / OM_FILE, sizes=sizes, takes_pixels=takes_pixels)
+
+
+def _read_gears(settings: Mapping[str, str]) -> list[int]:
+    """Return the batch sizes of a model with a dynamic batch, in order; none where its batch is fixed.
+
+    Raises:
+        UsageError: Not 2 to 100 whole numbers from 1, parted by commas.
+    """
+    text = settings.get("dynamic_batch_size", "")
+    if not text:
+        return []
+    parts = text.split(",")
+    if not (2 <= len(set(parts)) <= 100 and all(part.isdigit() and int(part) for part in parts)):
+        raise UsageError(f"dynamic_batch_size={text}: expected 2 to 100 batch sizes, such as 1,4,8,16")
+    return sorted(set(map(int, parts)))
+
+
+def _make_aipp(options: CompileOptions) -> str:
+    """Return the AIPP file's content: written from the record, or the user's own, checked; empty without.
+
+    Raises:
+        BadModelError: The file cannot be read, or ATC would refuse it.
+    """
+    asked = options.settings.get("insert_op_conf", "")
+    if not asked:
+        return ""
+    if asked in aipp.KINDS:
+        text = aipp.write_aipp(options.record, asked)
+    else:
+        try:
+            text = Path(asked).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadModelError(
+                f"AIPP file {asked} cannot be read: {error}",
+                hint=f"give the path of one, or let assay write one: {', '.join(aipp.KINDS)}",
+            ) from error
+    aipp.check_aipp(text, asked, options.record)
+    return text
+
+
+def _check_aipp_input(compiled_dir: Path, compiled: CompiledModel) -> bool:
+    """Return whether the model takes pixels; refuse one that takes others than a preprocessed image has.
+
+    Raises:
+        EngineError: AIPP crops or converts from YUV: that takes frames which only the chip's decoder makes.
+    """
+    if AIPP_NAME not in compiled.files:
+        return False
+    text = (compiled_dir / AIPP_NAME).read_text(encoding="ascii")
+    if not aipp.check_aipp(text, AIPP_NAME, compiled.model).takes_crop(compiled.model):
+        raise EngineError(
+            f"{compiled_dir} takes frames that only the chip's own decoder makes",
+            hint="compile it with --insert-op-conf rgb to evaluate it",
+        )
+    return True

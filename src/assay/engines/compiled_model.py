@@ -1,0 +1,114 @@
+"""The compiled model's folder: `compiled.json`, written and read back with every file's hash checked."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from assay import __version__
+from assay.errors import BadModelError
+from assay.files import hash_file, write_file
+from assay.models.calibration import CalibrationRecord
+from assay.models.record import ModelRecord
+
+COMPILED_JSON = "compiled.json"
+
+
+class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
+    """What `compiled.json` says of the folder it is in; hashes are sha256 by file name.
+
+    `call_size` is how many images a call of the session should hold; 0 means the batch size.
+    `calibration` says how an int8 source was made, where that is known. `recipe` is the sha256
+    of all that made it: a compiled model is used again where that is the same.
+    """
+
+    schema_version: int = 1
+    assay_version: str = __version__
+    engine: str
+    engine_version: str
+    device: str
+    device_name: str = ""
+    precision: str
+    batch_size: int | None
+    call_size: int = 0
+    settings: dict[str, str] = {}
+    source_files: dict[str, str]
+    files: dict[str, str]
+    model: ModelRecord
+    calibration: CalibrationRecord | None = None
+    recipe: str = ""
+
+
+def compute_recipe(compiled: CompiledModel) -> str:
+    """Return the sha256, as 64 hex digits, of all that decides what a compiled model is.
+
+    That is the source file's content, the model record, engine, runtime version, device, precision, batch
+    size and settings; not the files that came out, nor what the source file is called.
+    """
+    decides = [
+        sorted(compiled.source_files.values()),
+        [compiled.assay_version, compiled.engine, compiled.engine_version],
+        [compiled.device, compiled.device_name, compiled.precision, compiled.batch_size],
+        compiled.settings,
+        msgspec.to_builtins(compiled.model, str_keys=True),
+    ]
+    return hashlib.sha256(msgspec.json.encode(decides, order="deterministic")).hexdigest()
+
+
+def write_compiled_json(compiled: CompiledModel, compiled_dir: Path) -> CompiledModel:
+    """Write `compiled.json` for the files that are in `compiled_dir` now, and return what it says."""
+    files = {file.name: hash_file(file) for file in sorted(compiled_dir.iterdir())}
+    compiled = msgspec.structs.replace(compiled, files=files, recipe=compute_recipe(compiled))
+    text = msgspec.json.format(msgspec.json.encode(compiled), indent=2)
+    write_file(compiled_dir / COMPILED_JSON, text + b"\n")
+    return compiled
+
+
+def read_compiled_json(compiled_dir: Path) -> CompiledModel:
+    """Return what `compiled.json` says, after checking every file's sha256.
+
+    Raises:
+        BadModelError: No compiled model there, unreadable, or a file is missing or has changed.
+    """
+    path = compiled_dir / COMPILED_JSON
+    try:
+        compiled = msgspec.json.decode(path.read_bytes(), type=CompiledModel)
+    except OSError as error:
+        raise BadModelError(
+            f"{compiled_dir} holds no compiled model: {path}: {error.strerror}",
+            hint="expected a folder written by `assay compile`",
+        ) from error
+    except msgspec.DecodeError as error:
+        raise BadModelError(f"{path} cannot be read: {error}", hint="compile the model again") from error
+    for name, sha256 in compiled.files.items():
+        _check_compiled_file(compiled_dir / name, sha256)
+    return compiled
+
+
+def _check_compiled_file(file: Path, sha256: str) -> None:
+    if not file.is_file():
+        raise BadModelError(f"compiled model: {file} is missing", hint="compile the model again")
+    found = hash_file(file)
+    if found != sha256:
+        raise BadModelError(
+            f"compiled model: {file} has changed since it was compiled: "
+            f"expected sha256 {sha256[:12]}…, found {found[:12]}…",
+            hint="compile the model again",
+        )
+
+
+def read_compiled_for(engine_name: str, compiled_dir: Path) -> CompiledModel:
+    """Return what `compiled.json` says, after checking every file's sha256 and whose model it is.
+
+    Raises:
+        BadModelError: As `read_compiled_json`, or it was compiled for another engine.
+    """
+    compiled = read_compiled_json(compiled_dir)
+    if compiled.engine != engine_name:
+        raise BadModelError(
+            f"{compiled_dir} was compiled for engine {compiled.engine}, not for {engine_name}",
+            hint=f"load it with engine {compiled.engine}, or compile it for {engine_name}",
+        )
+    return compiled

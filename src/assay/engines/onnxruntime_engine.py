@@ -1,0 +1,326 @@
+"""The `onnxruntime` engine: Microsoft's ONNX Runtime, on the CPU or by the provider that is asked for."""
+
+from __future__ import annotations
+
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from assay.arrays import Images, Logits
+from assay.engines.base import (
+    BatchSizes,
+    CompileOptions,
+    SessionDescription,
+    SourceKind,
+    check_images,
+    check_logits_shape,
+    check_onnx_path,
+    check_options,
+    check_quantisation,
+    choose_thread_count,
+    pad_images,
+    record_compiled,
+)
+from assay.engines.compiled_model import CompiledModel, read_compiled_for
+from assay.engines.native_output import capture_native_output
+from assay.engines.onnxruntime_distributions import find_distribution, import_onnxruntime
+from assay.engines.processor import describe_processor
+from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
+from assay.models.record import ModelRecord
+
+onnxruntime = import_onnxruntime()
+
+MODEL_FILE = "model.onnx"
+LARGEST_BATCH = 64  # that a TensorRT profile is made for where the batch size is left open
+_PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "cann": "CANNExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+# The precisions that each provider is told; the CPU and CUDA compute in what the file holds.
+_PRECISIONS = {
+    "cpu": ("fp32", "int8"),
+    "cuda": ("fp32", "int8"),
+    "tensorrt": ("fp32", "fp16", "int8"),
+    "cann": ("fp32", "fp16"),
+    "openvino": ("fp32", "fp16", "int8"),
+}
+_CANN_PRECISION_MODES = {"fp32": "must_keep_origin_dtype", "fp16": "force_fp16"}
+
+
+class OnnxRuntimeEngine:
+    """Keeps the ONNX file as it is; the provider makes the device's code when it is loaded."""
+
+    name = "onnxruntime"
+    version: str = onnxruntime.__version__
+    source: SourceKind = "ONNX file"
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    devices: tuple[str, ...] = tuple(_PROVIDERS)
+    proven_devices: tuple[str, ...] = ("cpu",)
+    batch_sizes: BatchSizes = "any"
+    settings: Mapping[str, str] = MappingProxyType(
+        {
+            "threads": "processors to use; all of them if not given",
+            "device_id": "number of the device, 0 if not given (cuda, tensorrt, cann)",
+            "graph_mode": "yes (if not given) or no: whole graphs at once, or operator by operator (cann)",
+        }
+    )
+
+    def find_devices(self) -> dict[str, str]:
+        """See `Engine.find_devices`; a provider is listed where its library says that it is built in."""
+        built_in = onnxruntime.get_available_providers()
+        names = {"cpu": describe_processor()}
+        return {
+            device: names.get(device, f"{provider}, not tried")
+            for device, provider in _PROVIDERS.items()
+            if provider in built_in
+        }
+
+    def resolve(self, options: CompileOptions) -> CompileOptions:
+        """See `Engine.resolve`."""
+        options = check_options(self, options)
+        _check_precision(options)
+        choose_thread_count(options)
+        return options
+
+    def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
+        """See `Engine.compile`."""
+        options = self.resolve(options)
+        check_onnx_path(source)
+        check_quantisation(source, options.precision)
+        _check_provider(options.device)
+        shutil.copyfile(source, compiled_dir / MODEL_FILE)
+        _check_tensors(compiled_dir / MODEL_FILE, source, options)
+        return record_compiled(self, source, compiled_dir, options)
+
+    def load(self, compiled_dir: Path) -> OnnxRuntimeSession:
+        """See `Engine.load`."""
+        compiled = read_compiled_for(self.name, compiled_dir)
+        _check_provider(compiled.device)
+        loaded = _open_session(compiled_dir / MODEL_FILE, compiled)
+        return OnnxRuntimeSession(compiled, loaded)
+
+
+class OnnxRuntimeSession:
+    """See `Session`. One caller: ONNX Runtime keeps its threads busy with one call."""
+
+    concurrency = 1
+
+    def __init__(self, compiled: CompiledModel, loaded: Any) -> None:
+        self._compiled = compiled
+        self._loaded = loaded
+        self._has_run = False
+
+    @property
+    def description(self) -> SessionDescription:
+        """See `Session.description`; providers do not tell in what their layers run."""
+        compiled = self._compiled
+        on_cpu = compiled.device == "cpu"
+        return SessionDescription(
+            runtime=f"{find_distribution()} {onnxruntime.__version__}, {_PROVIDERS[compiled.device]}",
+            device_name=describe_processor() if on_cpu else _PROVIDERS[compiled.device],
+            thread_count=choose_thread_count(_options_of(compiled)),
+            stream_count=1,
+        )
+
+    def run(self, images: Images) -> Logits:
+        """See `Session.run`."""
+        loaded = self._loaded
+        if loaded is None:
+            raise ValueError("the session is closed")
+        check_images(images, self._compiled.model, self._compiled.batch_size)
+        record, row_count = self._compiled.model, len(images)
+        try:
+            output = loaded.run(
+                [record.output.name], {record.input.name: pad_images(images, self._compiled.batch_size)}
+            )
+        except _RUNTIME_ERRORS as error:
+            raise EngineError(f"ONNX Runtime failed on a batch of {row_count}: {error}") from error
+        if not self._has_run:
+            _check_used_provider(loaded, self._compiled.device, "")
+            self._has_run = True
+        logits = np.array(output[0][:row_count], dtype=np.float32)  # (N, classes), a copy
+        check_logits_shape(logits.shape, row_count, record)
+        return logits
+
+    def take_device_ms(self) -> tuple[float, ...]:
+        """See `Session.take_device_ms`: ONNX Runtime tells only while it profiles, which costs time."""
+        return ()
+
+    def close(self) -> None:
+        """See `Session.close`."""
+        self._loaded = None
+
+
+_RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+    RuntimeError,
+    ValueError,
+    *(
+        error
+        for error in vars(onnxruntime.capi.onnxruntime_pybind11_state).values()
+        if isinstance(error, type) and issubclass(error, Exception)
+    ),
+)
+"""What ONNX Runtime raises: each of its statuses is an exception of its own, below Exception."""
+
+
+def _options_of(compiled: CompiledModel) -> CompileOptions:
+    return CompileOptions(record=compiled.model, settings=compiled.settings)
+
+
+def _check_precision(options: CompileOptions) -> None:
+    allowed = _PRECISIONS[options.device]
+    if options.precision not in allowed:
+        raise UsageError(
+            f"engine onnxruntime does not compute in {options.precision} on {options.device}",
+            hint=f"--precision can be: {', '.join(allowed)}",
+        )
+    if options.settings.get("graph_mode", "yes") not in {"yes", "no"}:
+        raise UsageError(f"graph_mode={options.settings['graph_mode']}: expected yes or no")
+    if not options.settings.get("device_id", "0").isdigit():
+        raise UsageError(f"device_id={options.settings['device_id']}: expected a whole number from 0")
+
+
+def _check_provider(device: str) -> None:
+    """Refuse a provider that this distribution of ONNX Runtime was not built with."""
+    available = onnxruntime.get_available_providers()
+    if _PROVIDERS[device] not in available:
+        wheel = {"cpu": "onnxruntime", "cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu"}.get(
+            device, f"onnxruntime-{device}"
+        )
+        raise MissingRuntimeError(
+            f"{find_distribution()} {onnxruntime.__version__} has no {_PROVIDERS[device]}; "
+            f"it has: {', '.join(available)}",
+            hint=f"pip uninstall {find_distribution()}, then pip install {wheel}: never two at once",
+        )
+
+
+def _check_tensors(copy: Path, source: Path, options: CompileOptions) -> None:
+    """Refuse a file that ONNX Runtime cannot load, or with other tensors than the record says."""
+    try:
+        loaded = onnxruntime.InferenceSession(copy, _set_up(1), providers=["CPUExecutionProvider"])
+    except _RUNTIME_ERRORS as error:
+        raise BadModelError(
+            f"{source} cannot be read as an ONNX file: {error}",
+            hint="expected a file written by `assay export` or another exporter, with its weights inside",
+        ) from error
+    tensor, output = options.record.input, options.record.output
+    size = [tensor.channels, tensor.height, tensor.width]
+    _check_tensor("input", tensor.name, size, loaded.get_inputs(), options, source)
+    _check_tensor("output", output.name, [output.class_count], loaded.get_outputs(), options, source)
+
+
+def _check_tensor(
+    kind: str,
+    name: str,
+    size: list[int],
+    ports: list[Any],
+    options: CompileOptions,
+    source: Path,
+) -> None:
+    """Refuse other ports than one of that name, with axes of `size` after the batch where they are fixed."""
+    if [port.name for port in ports] != [name]:
+        found = ", ".join(port.name for port in ports) or "none"
+        raise BadModelError(
+            f"{source}: expected one {kind} named {name!r}, found: {found}",
+            hint=f"set {kind}.name of the model record to what the network has",
+        )
+    shape = ports[0].shape
+    fits = len(shape) == len(size) + 1 and all(
+        found == wanted for found, wanted in zip(shape[1:], size, strict=True) if isinstance(found, int)
+    )
+    if not fits:
+        raise BadModelError(
+            f"{source}: {kind} {name!r} has shape {shape}, the model record says {['batch', *size]}",
+            hint=f"set {kind} of the model record to what the network has",
+        )
+    if isinstance(shape[0], int) and shape[0] != options.batch_size:
+        raise BadModelError(
+            f"{source}: takes batches of {shape[0]}, not of {options.batch_size or 'any size'}",
+            hint="export it with a dynamic batch, or compile with the --batch-size it was exported for",
+        )
+
+
+def _set_up(thread_count: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = thread_count
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 2  # warnings: the loader's reasons for falling back among them
+    return options
+
+
+def _open_session(model_path: Path, compiled: CompiledModel) -> Any:
+    """Return ONNX Runtime's session by the provider that was asked for, and no other."""
+    options = _set_up(choose_thread_count(_options_of(compiled)))
+    provider = (_PROVIDERS[compiled.device], _configure_provider(compiled))
+    with capture_native_output() as said, warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it falls back: an error below
+        try:
+            loaded = onnxruntime.InferenceSession(model_path, options, providers=[provider])
+        except _RUNTIME_ERRORS as error:
+            raise EngineError(f"ONNX Runtime cannot load {model_path.parent}: {error}") from error
+    loaded.disable_fallback()
+    _check_used_provider(loaded, compiled.device, said.text)
+    return loaded
+
+
+def _check_used_provider(loaded: Any, device: str, said: str) -> None:
+    """Refuse a session by another provider: ONNX Runtime falls back to the CPU in silence."""
+    used = loaded.get_providers()
+    if used and used[0] == _PROVIDERS[device]:
+        return
+    reasons = [line.strip() for line in said.splitlines() if "rror" in line and "EP Error ***" not in line]
+    reason = f": {reasons[0]}" if reasons else ""
+    raise MissingRuntimeError(
+        f"ONNX Runtime runs on {', '.join(used)}, not on {_PROVIDERS[device]}{reason}",
+        hint="install what the provider's library needs (for cann: CANN, and source its set_env.sh)",
+    )
+
+
+def _configure_provider(compiled: CompiledModel) -> dict[str, str]:
+    """Return the provider's options; the names are the provider's own."""
+    device_id = {"device_id": compiled.settings.get("device_id", "0")}
+    if compiled.device == "cuda":
+        # TF32 rounds the factors of fp32 to 10 bits: that is not fp32.
+        return {**device_id, "use_tf32": "0"}
+    if compiled.device == "tensorrt":
+        return {**device_id, **_configure_tensorrt(compiled)}
+    if compiled.device == "cann":
+        return {
+            **device_id,
+            "precision_mode": _CANN_PRECISION_MODES[compiled.precision],
+            "enable_cann_graph": "1" if compiled.settings.get("graph_mode", "yes") == "yes" else "0",
+        }
+    if compiled.device == "openvino":
+        return {"device_type": "CPU", "precision": "FP16" if compiled.precision == "fp16" else "FP32"}
+    return {}
+
+
+def _configure_tensorrt(compiled: CompiledModel) -> dict[str, str]:
+    """Return TensorRT's options: precision, a cache of its engines, one profile over the batch sizes."""
+    cache = Path(platformdirs.user_cache_dir("assay")) / "tensorrt" / compiled.recipe
+    cache.mkdir(parents=True, exist_ok=True)
+    largest = compiled.batch_size or LARGEST_BATCH
+    return {
+        "trt_fp16_enable": str(compiled.precision == "fp16"),
+        "trt_int8_enable": str(compiled.precision == "int8"),
+        "trt_engine_cache_enable": "True",
+        "trt_engine_cache_path": str(cache),
+        "trt_profile_min_shapes": _write_shape(compiled.model, compiled.batch_size or 1),
+        "trt_profile_opt_shapes": _write_shape(compiled.model, largest),
+        "trt_profile_max_shapes": _write_shape(compiled.model, largest),
+    }
+
+
+def _write_shape(record: ModelRecord, batch_size: int) -> str:
+    """Return the input's shape as TensorRT's provider reads it, such as `image:16x3x224x224`."""
+    tensor = record.input
+    return f"{tensor.name}:{batch_size}x{tensor.channels}x{tensor.height}x{tensor.width}"

@@ -1,0 +1,59 @@
+"""How a model was quantised: a record beside its ONNX file, carried on by what is compiled of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from assay.errors import BadModelError
+
+
+class CalibrationImage(msgspec.Struct, frozen=True, kw_only=True):
+    """One image that a model was calibrated on."""
+
+    relative_path: str
+    size_bytes: int
+    sha256: str
+
+
+class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How an int8 ONNX file was made of a float one; `float_layers` are those that quantisation left."""
+
+    schema_version: int = 1
+    source_sha256: str
+    sha256: str
+    tool: str
+    preset: str
+    seed: int
+    float_layers: tuple[str, ...]
+    images: tuple[CalibrationImage, ...]
+
+
+def name_calibration_file(onnx_path: Path) -> Path:
+    """Return the path of the calibration record of an ONNX file: the same name, ending in `.json`."""
+    return onnx_path.with_suffix(".json")
+
+
+def read_calibration(onnx_path: Path, sha256: str) -> CalibrationRecord | None:
+    """Return the calibration record beside an ONNX file, or None where there is none of this very file.
+
+    Args:
+        onnx_path: The ONNX file.
+        sha256: Its hash; a record of another file of that name is passed over.
+
+    Raises:
+        BadModelError: The record is there but cannot be read.
+    """
+    path = name_calibration_file(onnx_path)
+    if not path.is_file():
+        return None
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=CalibrationRecord)
+    except msgspec.ValidationError:
+        return None  # some other JSON file of that name
+    except (OSError, msgspec.DecodeError) as error:
+        raise BadModelError(
+            f"calibration record {path} cannot be read: {error}", hint="quantise the model again"
+        ) from error
+    return record if record.sha256 == sha256 else None

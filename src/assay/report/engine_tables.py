@@ -1,0 +1,61 @@
+"""What `assay engines` says: which engines can run here, on what, and how to get the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from assay.report.tables import Table
+
+NOT_INSTALLED = "not installed"
+
+
+class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine can do here; `problem` says why it cannot be used at all, mostly empty.
+
+    `devices_here` are those of its devices that this machine has, each with its own name. `proven_devices`
+    are those that assay has run on for real; the others are built to their documentation.
+    """
+
+    name: str
+    version: str = ""
+    devices: tuple[str, ...] = ()
+    devices_here: dict[str, str] = {}
+    proven_devices: tuple[str, ...] = ()
+    precisions: tuple[str, ...] = ()
+    settings: dict[str, str] = {}
+    how_to_get: str
+    problem: str = ""
+
+
+def make_engine_tables(engines: Sequence[EngineStatus]) -> list[str | Table]:
+    """Return a table of the engines, one of their settings, and a line for each that cannot be used."""
+    rows = tuple(_make_row(engine) for engine in engines)
+    header = ("Engine", "Version", "Devices", "here", "run for real", "Precisions")
+    settings = tuple(
+        (engine.name, name, meaning) for engine in engines for name, meaning in engine.settings.items()
+    )
+    notes = (
+        "here: the devices that this machine has; run for real: those that assay was run on by its makers. "
+        "The others are built to their documentation and tested against doubles, not on the chip.",
+        *(f"{engine.name}: {engine.how_to_get}" for engine in engines),
+    )
+    return [
+        Table(title="Engines", header=header, rows=rows, notes=notes, is_text=True),
+        Table(title="Settings", header=("Engine", "--set", "Meaning"), rows=settings, is_text=True),
+        *(f"{engine.name} cannot be used: {engine.problem}" for engine in engines if engine.problem),
+    ]
+
+
+def _make_row(engine: EngineStatus) -> tuple[str, ...]:
+    if engine.problem:
+        return (engine.name, NOT_INSTALLED, "", "", "", "")
+    return (
+        engine.name,
+        engine.version.partition("-")[0],
+        ", ".join(engine.devices),
+        ", ".join(engine.devices_here) or "none",
+        ", ".join(engine.proven_devices) or "none",
+        ", ".join(engine.precisions),
+    )

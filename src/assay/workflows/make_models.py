@@ -1,0 +1,184 @@
+"""What a full run runs: weights to the compiled models that are evaluated, measured and compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assay.engines.base import CompileOptions, is_quantised
+from assay.engines.catalog import DEFAULT_ENGINE, find_engine
+from assay.engines.compiled_model import read_compiled_json
+from assay.images.label_files import NO_LABEL_FILE, LabelOptions
+from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
+from assay.images.sources import ImageIndex
+from assay.inference.shards import DEFAULT_SHARD_SIZE
+from assay.measure.throughput import DEFAULT_BATCH_SIZES
+from assay.models.record import ModelRecord
+from assay.workflows.calibration import DEFAULT_CALIBRATION, CalibrationOptions
+from assay.workflows.compile import compile_model
+from assay.workflows.evaluate import make_predictor
+from assay.workflows.predict import Predictor
+from assay.workflows.run_folder import (
+    COMPILED_FOLDER,
+    FLOAT_FOLDER,
+    INT8_FILE,
+    ONNX_FILE,
+    REFERENCE_FOLDER,
+    RunFolder,
+)
+from assay.workflows.sample_images import load_sample_images
+
+PARITY_IMAGE_COUNT = 4
+REFERENCE_BATCH_SIZE = 4  # torch's fastest on two processors, by half against 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class FullRun:
+    """What a full run is made of.
+
+    Args:
+        weights: A checkpoint, or an ONNX file, which is then compiled as it is.
+        images: The folder of images.
+        labels: The label file, if there is one.
+        reading: How images are read.
+        model: Name of a model record, or the path of one.
+        engine: Name of an engine.
+        precision: What the network is computed in; empty means the engine's first.
+        device: Device of the engine; empty means its first.
+        settings: Of the engine, by name.
+        calibration: How an int8 model is calibrated.
+        batch_sizes: What the speed is measured at; None means 1, 4, 8, 16, 32 and 64.
+        opset: The ai.onnx opset of the export, 11 to 18.
+        shard_size: Images whose predictions share a file.
+        keep_logits: Whether the predictions hold all logits.
+        compare_with_torch: Whether torch predicts the same images too.
+        remark: Stands at the head of the report.
+    """
+
+    weights: Path
+    images: Path
+    labels: LabelOptions = NO_LABEL_FILE
+    reading: ReadOptions = DEFAULT_READ_OPTIONS
+    model: str = "se_resnext50_32x4d"
+    engine: str = DEFAULT_ENGINE
+    precision: str = ""
+    device: str = ""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    calibration: CalibrationOptions = DEFAULT_CALIBRATION
+    batch_sizes: tuple[int, ...] | None = None
+    opset: int = 18
+    shard_size: int = DEFAULT_SHARD_SIZE
+    keep_logits: bool = False
+    compare_with_torch: bool = False
+    remark: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunModels:
+    """What a full run runs.
+
+    Args:
+        evaluated: The compiled model that predicts the images.
+        measured: The compiled models whose speed is measured.
+        reference: What the predictions are compared with, if anything.
+    """
+
+    evaluated: Path
+    measured: Sequence[Path]
+    reference: Predictor | None
+
+
+def make_models(request: FullRun, record: ModelRecord, index: ImageIndex, run: RunFolder) -> RunModels:
+    """Make of the weights, in the run folder, all that the run needs.
+
+    Raises:
+        AssayError: As the export, the quantisation and the compilation.
+    """
+    if find_engine(request.engine).source == "checkpoint":
+        source = request.weights
+    else:
+        source = _export(request, record, index, run)
+    float_dir = None
+    if request.precision == "int8" and not is_quantised(source):
+        float_dir = _compile(request, record, source, run.path / FLOAT_FOLDER, run, "fp32")[-1]
+        source = _quantise(request, record, source, run)
+    compiled = _compile(request, record, source, run.path / COMPILED_FOLDER, run, request.precision)
+    return RunModels(
+        evaluated=compiled[-1],
+        measured=[*compiled, float_dir] if float_dir else compiled,
+        reference=_find_reference(request, record, float_dir),
+    )
+
+
+def _export(request: FullRun, record: ModelRecord, index: ImageIndex, run: RunFolder) -> Path:
+    """Return the path of the ONNX file: the one that was given, or one made of the checkpoint."""
+    if request.weights.suffix.lower() == ".onnx":
+        return request.weights
+    from assay.workflows.export import export_checkpoint
+
+    samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
+    exported = export_checkpoint(request.weights, run.path / ONNX_FILE, record, request.opset, samples, run)
+    run.manifest.opset = exported.opset
+    run.manifest.logit_parity = exported.parity
+    run.manifest.hashes[request.weights.name] = exported.weights_sha256
+    return exported.onnx_path
+
+
+def _quantise(request: FullRun, record: ModelRecord, onnx_path: Path, run: RunFolder) -> Path:
+    """Return the path of the quantised ONNX file; one of the same file and images is used again."""
+    from assay.workflows.quantize import quantize_file
+
+    made = quantize_file(
+        onnx_path, run.path / INT8_FILE, record, request.calibration, run, default_images=request.images
+    )
+    run.manifest.calibration = made
+    return run.path / INT8_FILE
+
+
+def _compile(
+    request: FullRun, record: ModelRecord, source: Path, folder: Path, run: RunFolder, precision: str
+) -> list[Path]:
+    """Return the compiled models: one, or one for each batch size where the engine fixes it."""
+    sizes: Sequence[int | None] = [None]
+    if find_engine(request.engine).batch_sizes == "fixed" and not request.settings.get("dynamic_batch_size"):
+        sizes = sorted(request.batch_sizes or DEFAULT_BATCH_SIZES)
+    folders = []
+    for size in sizes:
+        options = CompileOptions(
+            record=record,
+            precision=precision,
+            device=request.device,
+            batch_size=size,
+            settings=request.settings,
+        )
+        compiled_dir = folder if size is None else folder / f"batch-{size}"
+        compile_model(source, compiled_dir, request.engine, options, overwrite=True, listener=run)
+        folders.append(compiled_dir)
+    return folders
+
+
+def _find_reference(request: FullRun, record: ModelRecord, float_dir: Path | None) -> Predictor | None:
+    if request.compare_with_torch:
+        return _make_torch_reference(request.weights, record)
+    if float_dir is None:
+        return None
+    compiled = read_compiled_json(float_dir)
+    return make_predictor(float_dir, compiled, REFERENCE_FOLDER, task="Evaluating the float model")
+
+
+def _make_torch_reference(weights: Path, record: ModelRecord) -> Predictor:
+    """Return what predicts by the original network in torch."""
+    from assay.checkpoint.load import load_checkpoint
+    from assay.engines.torch_engine import TorchSession
+
+    checkpoint = load_checkpoint(weights, record)
+    return Predictor(
+        name="torch",
+        task="Torch",
+        record=record,
+        identity=["torch", checkpoint.sha256],
+        open_session=lambda: TorchSession(checkpoint.network, CompileOptions(record=record)),
+        folder=REFERENCE_FOLDER,
+        batch_size=REFERENCE_BATCH_SIZE,
+    )

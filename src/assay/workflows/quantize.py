@@ -1,0 +1,121 @@
+"""Float ONNX file and calibration images to an int8 ONNX file, with a record of how it was made beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from assay.arrays import Images
+from assay.convert.quantize import TOOL, match_layers, quantize_onnx, read_onnx
+from assay.engines.base import check_onnx_path, check_quantisation
+from assay.errors import BadImagesError, UsageError
+from assay.files import hash_file, write_in_place_of
+from assay.images.batches import preprocess_image
+from assay.images.listing import LabelledImage, ReadOptions
+from assay.images.sources import index_images
+from assay.models.calibration import CalibrationRecord, name_calibration_file, read_calibration
+from assay.models.record import ModelRecord
+from assay.report.results_file import encode_json
+from assay.workflows.calibration import CalibrationOptions, choose_images, describe_image
+from assay.workflows.listener import Listener, Progress
+
+
+def quantize_file(
+    onnx_path: Path,
+    out_path: Path,
+    record: ModelRecord,
+    options: CalibrationOptions,
+    listener: Listener,
+    *,
+    default_images: Path | None = None,
+) -> CalibrationRecord:
+    """Write the int8 ONNX file and its calibration record, and return the record.
+
+    A file that was made of the same, on the same images, is kept as it is.
+
+    Args:
+        onnx_path: A float ONNX file.
+        out_path: The file to write; the record has its name, ending in `.json`.
+        record: The model record.
+        options: Which images, and how.
+        listener: Hears of the steps.
+        default_images: Where the images are if the options do not say.
+
+    Raises:
+        BadModelError: The ONNX file cannot be used, or is quantised already.
+        BadImagesError: An image cannot be decoded, or there is none.
+        UsageError: A layer to keep in float that is not there, or no images given.
+        EngineError: NNCF failed.
+    """
+    check_onnx_path(onnx_path)
+    check_quantisation(onnx_path, "fp32")
+    images_path = options.images or default_images
+    if images_path is None:
+        raise UsageError("no images to calibrate on", hint="give them with --calibration")
+    index = index_images(images_path, record.label_count, reading=options.reading)
+    chosen = choose_images(index.images, options)
+    model = read_onnx(onnx_path)
+    planned = CalibrationRecord(
+        source_sha256=hash_file(onnx_path),
+        sha256="",
+        tool=TOOL,
+        preset=options.preset,
+        seed=options.seed,
+        float_layers=tuple(match_layers(model, options.keep_float)),
+        images=tuple(map(describe_image, chosen)),
+    )
+    if (there := find_same(out_path, planned)) is not None:
+        listener.announce(f"{out_path}: quantised of the same already; used again")
+        return there
+    listener.announce(f"Quantising {onnx_path} on {len(chosen)} images by {TOOL}, preset {options.preset}")
+    samples = _preprocess(chosen, record, options.reading, listener)
+    with write_in_place_of(out_path) as temporary:
+        quantize_onnx(
+            model,
+            temporary,
+            samples,
+            input_name=record.input.name,
+            preset=options.preset,
+            float_layers=planned.float_layers,
+        )
+    return write_calibration(out_path, planned)
+
+
+def find_same(out_path: Path, planned: CalibrationRecord) -> CalibrationRecord | None:
+    """Return the record of what is at `out_path` already, if that was made as planned."""
+    if not out_path.is_file():
+        return None
+    there = read_calibration(out_path, hash_file(out_path))
+    if there is None or msgspec.structs.replace(there, sha256="") != planned:
+        return None
+    return there
+
+
+def write_calibration(out_path: Path, planned: CalibrationRecord) -> CalibrationRecord:
+    """Write the calibration record of the file that is at `out_path` now, and return it."""
+    made = msgspec.structs.replace(planned, sha256=hash_file(out_path))
+    with write_in_place_of(name_calibration_file(out_path)) as temporary:
+        temporary.write_bytes(encode_json(made))
+    return made
+
+
+def _preprocess(
+    images: Sequence[LabelledImage], record: ModelRecord, reading: ReadOptions, listener: Listener
+) -> Iterator[Images]:
+    """Yield each image, float32 (1, 3, H, W).
+
+    Raises:
+        BadImagesError: One cannot be decoded: ranges over fewer images than the record lists are not those.
+    """
+    for number, image in enumerate(images, start=1):
+        row = preprocess_image(image, record, reading)
+        if row.image is None:
+            raise BadImagesError(
+                f"calibration image {image.relative_path}: {row.status}",
+                hint="remove it, or choose other images with --calibration",
+            )
+        listener.advance(Progress(task="Reading", unit="images", done=number, total=len(images)))
+        yield np.ascontiguousarray(row.image[np.newaxis])  # (1, 3, H, W)

@@ -1,0 +1,1 @@
+"""A double of the inference tool; see the README two folders up."""
