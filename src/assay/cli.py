@@ -17,7 +17,7 @@ from assay.errors import AssayError, UsageError, missing_package
 from assay.interrupts import EXIT_INTERRUPTED, end_on_signals
 
 if TYPE_CHECKING:
-    from assay.commands import Outcome
+    from assay.outcome import Outcome
 
 EXIT_BUG = 70
 _EPILOGUE = (
@@ -43,7 +43,8 @@ app = App(
     config=(Env("ASSAY_"), Toml("assay.toml")),
     default_parameter=Parameter(negative=(), show_env_var=False),
 )
-# Functions of assay.commands, imported when they are called: what they say of themselves stands here too,
+# Functions of assay.commands and assay.modelzoo_commands, imported when they are called: what they say
+# of themselves stands here too,
 # so that `assay --help` need not import them.
 COMMANDS = {
     "run": "Do everything: export, compile, evaluate, benchmark, report.",
@@ -58,13 +59,16 @@ COMMANDS = {
     "doctor": "Say what is wrong with a copy of a data set, or with this machine; no model is run.",
     "engines": "Say which engines can run here, on which devices, and how to get the others.",
     "fetch": "Download a model's weights, check their hash, and print where they are.",
+}
+MODELZOO_COMMANDS = {
     "preprocess": "Write each image as a .bin file, byte for byte as the original script does.",
     "info": "Write the info file of a folder: a line INDEX PATH WIDTH HEIGHT for each file.",
     "infer": "Run a compiled model over .bin or .npy files, as the inference tool does.",
     "score": "Score a result folder of the inference tool, as the original scoring script does.",
 }
-for _name, _help in COMMANDS.items():
-    app.command(f"assay.commands:{_name}", name=_name, help=_help)
+for _module, _commands in (("commands", COMMANDS), ("modelzoo_commands", MODELZOO_COMMANDS)):
+    for _name, _help in _commands.items():
+        app.command(f"assay.{_module}:{_name}", name=_name, help=_help)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in tokens  # for usage errors; when the command is parsed, it says itself
     try:
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
-        if command.__module__ != "assay.commands":  # --help and --version print for themselves
+        if not command.__module__.endswith("commands"):  # --help and --version print for themselves
             command(*bound.args, **bound.kwargs)
             return 0
         as_json = any(getattr(value, "json", False) for value in bound.arguments.values())

@@ -7,29 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from assay import options
 from assay.errors import UsageError
+from assay.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
 
 if TYPE_CHECKING:
-    from assay.report.tables import Table
     from assay.workflows.run_folder import RunPlace, RunResult
 
-EXIT_SOME_IMAGES_FAILED = 3
 EXIT_MACHINE_FAULTY = 4
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What a command found: lines and tables for people, a document for programs, the exit status."""
-
-    lines: Sequence[str | Table]
-    document: dict[str, object]
-    exit_status: int = 0
 
 
 def run(chosen: options.RunOptions) -> Outcome:
@@ -270,125 +258,6 @@ def doctor(chosen: options.DoctorOptions = options.DoctorOptions()) -> Outcome:
         document={"images": images, "machine": machine},
         exit_status=EXIT_SOME_IMAGES_FAILED if images.fault_count else 0,
     )
-
-
-def preprocess(
-    images: Path, folder: Path, /, chosen: options.PreprocessOptions = options.PreprocessOptions()
-) -> Outcome:
-    """Write each image as a .bin file, byte for byte as the original script does.
-
-    Args:
-        images: Folder of images, or of class folders.
-        folder: The folder for the .bin files.
-    """
-    from assay.models.record import read_model_record
-    from assay.report.summary import summarise_failures
-    from assay.terminal import open_listener
-    from assay.workflows.preprocess_bins import preprocess_to_bins
-
-    mode = options.choose_mode(resume=chosen.resume, overwrite=chosen.overwrite)
-    with open_listener(quiet=chosen.quiet) as listener:
-        done = preprocess_to_bins(
-            images, folder, read_model_record(chosen.model), mode, listener, chosen.choose_reading()
-        )
-    lines = [
-        f"{folder}: {done.written_count:,} written, {done.kept_count:,} were there, "
-        f"{len(done.failures):,} failed",
-        *(f"Not an image: {name}" for name in done.ignored),
-        *(f"The newest inference tool will refuse it: {reason}" for reason in done.tool_objections),
-        *summarise_failures(done.failures),
-    ]
-    status = EXIT_SOME_IMAGES_FAILED if done.failures else 0
-    return Outcome(lines=lines, document={"preprocess": done}, exit_status=status)
-
-
-def info(
-    kind: Literal["bin", "jpg"],
-    folder: str,
-    info_file: Path,
-    size: tuple[int, int] | None = None,
-    /,
-    chosen: options.InfoOptions = options.InfoOptions(),  # noqa: ARG001 - main reads its --json
-) -> Outcome:
-    """Write the info file of a folder: a line INDEX PATH WIDTH HEIGHT for each file.
-
-    Args:
-        kind: bin, for .bin files; jpg, for images, whose sizes are read from their headers.
-        folder: The folder; it stands in every line as it is given.
-        info_file: The file to write.
-        size: Width and height of the .bin files' images.
-    """
-    from assay.modelzoo.info_files import write_bin_info, write_image_info
-
-    if (kind == "bin") != (size is not None):
-        raise UsageError(f"assay info {kind}: give width and height with bin, and only there")
-    count = write_image_info(folder, info_file) if size is None else write_bin_info(folder, info_file, *size)
-    return Outcome(lines=[f"{info_file}: {count:,} lines"], document={"info": str(info_file), "lines": count})
-
-
-def infer(compiled: Path, /, chosen: options.InferOptions = options.InferOptions()) -> Outcome:
-    """Run a compiled model over .bin or .npy files, as the inference tool does.
-
-    Args:
-        compiled: The compiled model's folder.
-    """
-    from assay.terminal import open_listener
-    from assay.workflows.infer import InferOptions, infer_files
-
-    wanted = InferOptions(
-        source=chosen.input,
-        output=chosen.output,
-        output_dirname=chosen.output_dirname,
-        output_format=chosen.outfmt,
-        batch_size=chosen.batchsize,
-        loop=chosen.loop,
-        warmup_count=chosen.warmup_count,
-        pure_data=chosen.pure_data_type,
-        device=chosen.device,
-    )
-    with open_listener(quiet=chosen.quiet) as listener:
-        done = infer_files(compiled, wanted, sys.argv, listener)
-    return Outcome(lines=done.lines, document={"inference": done})
-
-
-def score(
-    results: Path,
-    labels: Path,
-    folder: Path,
-    name: str = "result.json",
-    /,
-    chosen: options.ScoreOptions = options.ScoreOptions(),
-) -> Outcome:
-    """Score a result folder of the inference tool, as the original scoring script does.
-
-    Args:
-        results: Folder with NAME_0.txt, .bin or .npy files.
-        labels: Label file: lines NAME index, or one of the other forms.
-        folder: Where the result goes.
-        name: The result's file name.
-    """
-    from assay.report.tables import describe_topk
-    from assay.terminal import open_listener
-    from assay.workflows.score import score_results
-
-    with open_listener(quiet=chosen.quiet) as listener:
-        done = score_results(
-            results,
-            labels,
-            folder / name,
-            allow_missing=chosen.allow_missing,
-            label_options=chosen.choose_labels(),
-            listener=listener,
-        )
-    accuracy, coverage = done.metrics.accuracy, done.metrics.coverage
-    lines = [
-        describe_topk("Top-1", accuracy.top1, accuracy),
-        describe_topk("Top-5", accuracy.top5, accuracy),
-        f"{coverage.result_count:,} results, {coverage.label_count:,} labels; without a result: "
-        f"{coverage.missing_count:,}; without a label, not scored: {coverage.surplus_count:,}",
-        str(done.result_path),
-    ]
-    return Outcome(lines=lines, document={"score": done})
 
 
 def _choose_place(chosen: options.FolderOptions) -> RunPlace:

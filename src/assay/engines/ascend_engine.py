@@ -72,6 +72,7 @@ class AscendEngine:
     def resolve(self, options: CompileOptions) -> CompileOptions:
         """See `Engine.resolve`; the chip and ATC's precision mode are filled in."""
         options = check_options(self, options)
+        find_atc()
         settings = dict(options.settings)
         settings["soc_version"] = soc_version = choose_soc_version(settings.get("soc_version", ""))
         choose_setting(options, "runner", RUNNERS)

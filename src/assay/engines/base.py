@@ -117,6 +117,7 @@ class Engine(Protocol):
 
         Raises:
             UsageError: A precision, device, batch size or setting that the engine does not declare.
+            MissingRuntimeError: The device is not there, or cannot compute in that precision.
         """
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
@@ -129,8 +130,7 @@ class Engine(Protocol):
 
         Raises:
             BadInputError: The source cannot be read or is not what the record says.
-            UsageError: As `resolve`.
-            MissingRuntimeError: The device is not there, or cannot compute in that precision.
+            UsageError, MissingRuntimeError: As `resolve`.
             EngineError: The runtime refused the model; its own error is the cause.
         """
 

@@ -89,6 +89,7 @@ class OnnxRuntimeEngine:
         options = check_options(self, options)
         _check_precision(options)
         choose_thread_count(options)
+        _check_provider(options.device)
         return options
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
@@ -96,7 +97,6 @@ class OnnxRuntimeEngine:
         options = self.resolve(options)
         check_onnx_path(source)
         check_quantisation(source, options.precision)
-        _check_provider(options.device)
         shutil.copyfile(source, compiled_dir / MODEL_FILE)
         _check_tensors(compiled_dir / MODEL_FILE, source, options)
         return record_compiled(self, source, compiled_dir, options)

@@ -77,12 +77,12 @@ class OpenVinoEngine:
         """See `Engine.resolve`."""
         options = check_options(self, options)
         choose_thread_count(options)
+        _check_device(openvino.Core(), options.device, options.precision)
         return options
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """See `Engine.compile`."""
         options = self.resolve(options)
-        _check_device(openvino.Core(), options.device, options.precision)
         check_onnx_path(source)
         check_quantisation(source, options.precision)
         model = _read_onnx(source, options.record)

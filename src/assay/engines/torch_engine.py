@@ -66,12 +66,12 @@ class TorchEngine:
         choose_setting(options, "mode", MODES)
         choose_setting(options, "layout", LAYOUTS)
         choose_thread_count(options)
+        _check_device(options.device)
         return options
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """See `Engine.compile`."""
         options = self.resolve(options)
-        _check_device(options.device)
         load_checkpoint(source, options.record)
         shutil.copyfile(source, compiled_dir / f"{WEIGHTS_STEM}{source.suffix}")
         return record_compiled(self, source, compiled_dir, options)

@@ -121,7 +121,8 @@ def measure_throughput(
             session.take_device_ms()  # of calls before
             repeat = _run_repeat(session, batch, call_counts[size], LONGEST * options.seconds)
             repeats[size].append(repeat)
-            on_device[size].append(_time_on_device(size, session.take_device_ms()))
+            image_count = size * len(repeat.call_ms)
+            on_device[size].append(_time_on_device(image_count, session.take_device_ms()))
             on_repeat(size, repeat.images_per_second)
     rows = []
     for size in batches:
@@ -139,11 +140,11 @@ class _Repeat:
     call_ms: tuple[float, ...]
 
 
-def _time_on_device(batch_size: int, device_ms: tuple[float, ...]) -> _Repeat | None:
-    """Return a repeat on the device's clock: a batch over the mean time of a call, as chips' tools say."""
+def _time_on_device(image_count: int, device_ms: tuple[float, ...]) -> _Repeat | None:
+    """Return a repeat on the device's clock: its images over the time that the device says it computed."""
     if not device_ms:
         return None
-    rate = 1000 * batch_size / max(statistics.mean(device_ms), 1e-6)
+    rate = 1000 * image_count / max(math.fsum(device_ms), 1e-6)
     return _Repeat(images_per_second=rate, call_ms=device_ms)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from assay.engines.catalog import find_engine
 from assay.images.sources import index_images, require_labels
 from assay.models.record import read_model_record
 from assay.workflows.benchmark import benchmark_models
 from assay.workflows.evaluate import EvaluateOptions, evaluate_model
 from assay.workflows.listener import SILENT, Listener
-from assay.workflows.make_models import FullRun, make_models
+from assay.workflows.make_models import FullRun, check_request, make_models
 from assay.workflows.report import write_report
 from assay.workflows.run_folder import RunPlace, RunResult, open_run_folder
 from assay.workflows.sample_images import load_sample_images
@@ -23,7 +22,7 @@ def run_all(request: FullRun, place: RunPlace, listener: Listener = SILENT) -> R
         AssayError: Anything a user can cause; what was done until then is kept in the run folder.
     """
     record = read_model_record(request.model)
-    find_engine(request.engine)  # an unknown one is refused before any work
+    check_request(request, record)
     index = index_images(request.images, record.label_count, request.labels, request.reading)
     require_labels(index, request.images, record.label_count)
     with open_run_folder(place, record.name, request.engine, listener) as run:
@@ -34,6 +33,6 @@ def run_all(request: FullRun, place: RunPlace, listener: Listener = SILENT) -> R
         )
         metrics = evaluate_model(models.evaluated, index, request.images, run, options, models.reference)
         samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT)
-        benchmark = benchmark_models(models.measured, samples, request.batch_sizes, run)
+        benchmark = benchmark_models(models.measured, samples, models.batch_sizes, run)
     write_report(run.path)
     return RunResult(folder=run.path, manifest=run.manifest, metrics=metrics, benchmark=benchmark)

@@ -81,12 +81,26 @@ class RunModels:
     Args:
         evaluated: The compiled model that predicts the images.
         measured: The compiled models whose speed is measured.
+        batch_sizes: What it is measured at; None means what a model was compiled for, else the usual ones.
         reference: What the predictions are compared with, if anything.
     """
 
     evaluated: Path
     measured: Sequence[Path]
+    batch_sizes: tuple[int, ...] | None
     reference: Predictor | None
+
+
+def check_request(request: FullRun, record: ModelRecord) -> None:
+    """Refuse what the engine cannot do, before any work.
+
+    Raises:
+        UsageError: An unknown engine, or options that it does not declare.
+        MissingRuntimeError: Its runtime or device is not there.
+    """
+    engine = find_engine(request.engine)
+    for precision in ("fp32", "int8") if request.precision == "int8" else (request.precision,):
+        engine.resolve(_choose_options(request, record, precision, _choose_sizes(request)[0]))
 
 
 def make_models(request: FullRun, record: ModelRecord, index: ImageIndex, run: RunFolder) -> RunModels:
@@ -107,6 +121,7 @@ def make_models(request: FullRun, record: ModelRecord, index: ImageIndex, run: R
     return RunModels(
         evaluated=compiled[-1],
         measured=[*compiled, float_dir] if float_dir else compiled,
+        batch_sizes=request.batch_sizes if len(compiled) == 1 else None,
         reference=_find_reference(request, record, float_dir),
     )
 
@@ -140,22 +155,32 @@ def _compile(
     request: FullRun, record: ModelRecord, source: Path, folder: Path, run: RunFolder, precision: str
 ) -> list[Path]:
     """Return the compiled models: one, or one for each batch size where the engine fixes it."""
-    sizes: Sequence[int | None] = [None]
-    if find_engine(request.engine).batch_sizes == "fixed" and not request.settings.get("dynamic_batch_size"):
-        sizes = sorted(request.batch_sizes or DEFAULT_BATCH_SIZES)
     folders = []
-    for size in sizes:
-        options = CompileOptions(
-            record=record,
-            precision=precision,
-            device=request.device,
-            batch_size=size,
-            settings=request.settings,
-        )
+    for size in _choose_sizes(request):
+        options = _choose_options(request, record, precision, size)
         compiled_dir = folder if size is None else folder / f"batch-{size}"
         compile_model(source, compiled_dir, request.engine, options, overwrite=True, listener=run)
         folders.append(compiled_dir)
     return folders
+
+
+def _choose_sizes(request: FullRun) -> Sequence[int | None]:
+    """Return the batch sizes to compile for; None for a model that runs any."""
+    if find_engine(request.engine).batch_sizes == "any" or "dynamic_batch_size" in request.settings:
+        return [None]
+    return sorted(set(request.batch_sizes or DEFAULT_BATCH_SIZES))
+
+
+def _choose_options(
+    request: FullRun, record: ModelRecord, precision: str, batch_size: int | None
+) -> CompileOptions:
+    return CompileOptions(
+        record=record,
+        precision=precision,
+        device=request.device,
+        batch_size=batch_size,
+        settings=request.settings,
+    )
 
 
 def _find_reference(request: FullRun, record: ModelRecord, float_dir: Path | None) -> Predictor | None:

@@ -159,6 +159,11 @@ def run_atc(atc: Path, onnx_path: Path, compiled_dir: Path, options: AtcOptions)
 def explain_failure(onnx_path: Path, exit_status: int, stdout: str, stderr: str) -> BadModelError:
     """Return the error for a run of ATC that failed: what it said, and what to do about it."""
     failure = f"atc cannot compile {onnx_path}"
+    if "ERROR: " in stderr:
+        line = next(line for line in stderr.splitlines() if "ERROR: " in line)
+        return BadModelError(
+            f"{failure}: {line.strip()}", hint="this CANN does not know an option: check atc_options"
+        )
     found = [(code, text) for code, text in _CODED_LINE.findall(stdout + stderr) if code.startswith("E")]
     if found:
         code, text = found[0]
@@ -170,11 +175,6 @@ def explain_failure(onnx_path: Path, exit_status: int, stdout: str, stderr: str)
             f"{failure}: {stderr.strip().splitlines()[-1]}",
             hint="there is no driver on this machine: add ${ASCEND_TOOLKIT_HOME}/"
             f"{os.uname().machine}-linux/devlib to LD_LIBRARY_PATH",
-        )
-    if "ERROR: " in stderr:
-        line = next(line for line in stderr.splitlines() if "ERROR: " in line)
-        return BadModelError(
-            f"{failure}: {line.strip()}", hint="this CANN does not know an option: check atc_options"
         )
     if exit_status == 0:
         missing = "says nothing of success" if SUCCESS not in stdout else "wrote no .om file"

@@ -38,13 +38,13 @@ class AisBenchProcess:
     ) -> None:
         self._compiled = compiled
         self._sizes = sizes
-        self._staging = tempfile.TemporaryDirectory(prefix="assay_om_")
-        self._om_path = stage_model(om_path, Path(self._staging.name))
         self._takes_pixels = takes_pixels
         self._device_ms: list[float] = []
         self._is_open = True
         self._python = compiled.settings.get("python", "python3")
         self._check_tool()
+        self._staging = tempfile.TemporaryDirectory(prefix="assay_om_")
+        self._om_path = stage_model(om_path, Path(self._staging.name))
 
     @property
     def description(self) -> SessionDescription:

@@ -1,0 +1,103 @@
+"""What the ONNX Runtime engine promises beyond the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime
+import pytest
+
+from assay.engines.base import CompileOptions
+from assay.engines.onnxruntime_distributions import import_onnxruntime
+from assay.engines.onnxruntime_engine import OnnxRuntimeEngine
+from assay.errors import BadModelError, MissingRuntimeError, UsageError
+from assay.models.record import ModelRecord
+from colour_classifier import make_colour_classifier
+
+
+@pytest.mark.parametrize(
+    ("made", "complaint"),
+    [
+        ({"input_name": "picture"}, "expected one input named 'image', found: picture"),
+        ({"output_name": "scores"}, "expected one output named 'class', found: scores"),
+        ({"class_count": 10}, "has shape .*10.*, the model record says .*1000"),
+    ],
+)
+def test_a_file_with_other_tensors_than_the_record_is_refused(
+    se_resnext50: ModelRecord, tmp_path: Path, made: dict[str, str], complaint: str
+) -> None:
+    onnx_path = make_colour_classifier(tmp_path / "other.onnx", **made)  # type: ignore[arg-type]
+    with pytest.raises(BadModelError, match=complaint):
+        OnnxRuntimeEngine().compile(onnx_path, tmp_path, CompileOptions(record=se_resnext50))
+
+
+def test_bytes_that_are_no_onnx_are_refused_with_the_cause(se_resnext50: ModelRecord, tmp_path: Path) -> None:
+    path = tmp_path / "noise.onnx"
+    path.write_bytes(bytes(range(256)) * 4)
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    with pytest.raises(BadModelError, match="cannot be read as an ONNX file") as caught:
+        OnnxRuntimeEngine().compile(path, folder, CompileOptions(record=se_resnext50))
+    assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("device", ["cuda", "tensorrt", "cann", "openvino"])
+def test_a_provider_that_is_not_built_in_is_refused_before_any_work(
+    se_resnext50: ModelRecord, device: str
+) -> None:
+    options = CompileOptions(record=se_resnext50, device=device)
+    with pytest.raises(MissingRuntimeError, match=r"has no \w+ExecutionProvider; it has: .*CPU"):
+        OnnxRuntimeEngine().resolve(options)
+
+
+def test_a_runtime_that_falls_back_to_the_cpu_is_refused(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As onnxruntime-cann does without CANN: it lists the provider, and runs on the CPU without an error."""
+    claimed = ["CANNExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: claimed)
+    options = CompileOptions(record=se_resnext50, device="cann", precision="fp16")
+    OnnxRuntimeEngine().compile(colour_onnx, tmp_path, options)
+    with pytest.raises(
+        MissingRuntimeError, match="runs on CPUExecutionProvider, not on CANNExecutionProvider"
+    ):
+        OnnxRuntimeEngine().load(tmp_path)
+
+
+def test_a_precision_that_the_provider_lacks_is_refused(se_resnext50: ModelRecord) -> None:
+    with pytest.raises(UsageError, match="does not compute in fp16 on cpu"):
+        OnnxRuntimeEngine().resolve(CompileOptions(record=se_resnext50, precision="fp16"))
+
+
+def test_the_thread_count_is_what_was_asked_for(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    options = CompileOptions(record=se_resnext50, settings={"threads": "1"})
+    OnnxRuntimeEngine().compile(colour_onnx, tmp_path, options)
+    session = OnnxRuntimeEngine().load(tmp_path)
+    assert session.description.thread_count == 1
+    session.close()
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "two", ""])
+def test_a_thread_count_that_is_none_is_refused(se_resnext50: ModelRecord, threads: str) -> None:
+    options = CompileOptions(record=se_resnext50, settings={"threads": threads})
+    if threads:
+        with pytest.raises(UsageError, match="expected a whole number from 1"):
+            OnnxRuntimeEngine().resolve(options)
+    else:
+        assert OnnxRuntimeEngine().resolve(options).settings == {"threads": ""}
+
+
+def test_two_distributions_in_one_environment_are_found_with_the_way_to_repair_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metadata = tmp_path / "onnxruntime_gpu-1.31.1.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: onnxruntime-gpu\nVersion: 1.31.1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingRuntimeError, match="installed 2 times") as caught:
+        import_onnxruntime()
+    assert caught.value.hint == (
+        "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
+    )

@@ -1,0 +1,65 @@
+"""What the torch engine promises beyond the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from assay.engines.base import CompileOptions
+from assay.engines.torch_engine import TorchEngine
+from assay.errors import BadCheckpointError, MissingRuntimeError, UsageError
+from assay.models.record import ModelRecord
+from colour_classifier import draw_weights
+
+IMAGES = np.random.default_rng(1).normal(size=(4, 3, 224, 224)).astype(np.float32)
+
+
+def run(checkpoint: Path, options: CompileOptions, folder: Path) -> np.ndarray:
+    folder.mkdir()
+    TorchEngine().compile(checkpoint, folder, options)
+    session = TorchEngine().load(folder)
+    logits = session.run(IMAGES)
+    session.close()
+    return logits
+
+
+def test_half_precisions_compute_in_them(
+    colour_checkpoint: Path, colour_record: ModelRecord, tmp_path: Path
+) -> None:
+    """The largest error is that of rounding to as many bits: 8 in bf16, 11 in fp16."""
+    exact = IMAGES.astype(np.float64).mean(axis=(2, 3)) @ draw_weights().astype(np.float64)
+    errors = {}
+    for precision in ("fp32", "fp16", "bf16"):
+        options = CompileOptions(record=colour_record, precision=precision)
+        errors[precision] = np.abs(run(colour_checkpoint, options, tmp_path / precision) - exact).max()
+    assert errors["fp32"] < errors["fp16"] < errors["bf16"] < 0.01
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # inside torch
+def test_a_compiled_network_gives_the_same_logits(
+    colour_checkpoint: Path, colour_record: ModelRecord, tmp_path: Path
+) -> None:
+    eager = run(colour_checkpoint, CompileOptions(record=colour_record), tmp_path / "eager")
+    options = CompileOptions(record=colour_record, settings={"mode": "compiled"})
+    np.testing.assert_allclose(run(colour_checkpoint, options, tmp_path / "compiled"), eager, atol=1e-5)
+
+
+def test_a_mode_that_it_lacks_is_refused(colour_record: ModelRecord) -> None:
+    with pytest.raises(UsageError, match="expected one of eager, compiled"):
+        TorchEngine().resolve(CompileOptions(record=colour_record, settings={"mode": "jit"}))
+
+
+def test_cuda_that_is_not_there_is_refused(colour_record: ModelRecord) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has an NVIDIA GPU")
+    with pytest.raises(MissingRuntimeError, match="torch finds no device cuda"):
+        TorchEngine().resolve(CompileOptions(record=colour_record, device="cuda"))
+
+
+def test_an_onnx_file_is_no_checkpoint(colour_onnx: Path, colour_record: ModelRecord, tmp_path: Path) -> None:
+    with pytest.raises(BadCheckpointError, match=r"expected a file that torch\.save"):
+        TorchEngine().compile(colour_onnx, tmp_path, CompileOptions(record=colour_record))

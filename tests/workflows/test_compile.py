@@ -1,0 +1,104 @@
+"""A compiled model is used again when nothing that made it changed, and never otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from assay.engines.base import CompileOptions
+from assay.engines.openvino_engine import OpenVinoEngine
+from assay.errors import UsageError
+from assay.models.record import ModelRecord
+from assay.workflows.compile import compile_model
+from assay.workflows.listener import Listener
+from colour_classifier import make_colour_classifier
+
+
+class Hearing(Listener):
+    """Remembers the lines it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def announce(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def compile_again(source: Path, folder: Path, options: CompileOptions, *, overwrite: bool = True) -> bool:
+    """Return whether the model that is there was used again."""
+    listener = Hearing()
+    compile_model(source, folder, "openvino", options, overwrite=overwrite, listener=listener)
+    return any("used again" in line for line in listener.lines)
+
+
+@pytest.fixture
+def options(se_resnext50: ModelRecord) -> CompileOptions:
+    return CompileOptions(record=se_resnext50)
+
+
+@pytest.fixture
+def folder(colour_onnx: Path, options: CompileOptions, tmp_path: Path) -> Path:
+    assert not compile_again(colour_onnx, tmp_path / "compiled", options)
+    return tmp_path / "compiled"
+
+
+def test_the_same_again_is_used_again_even_without_overwrite(
+    colour_onnx: Path, options: CompileOptions, folder: Path
+) -> None:
+    before = (folder / "model.xml").stat().st_mtime_ns
+    assert compile_again(colour_onnx, folder, options, overwrite=False)
+    assert (folder / "model.xml").stat().st_mtime_ns == before
+
+
+def test_what_a_default_means_is_the_same_as_the_default(
+    colour_onnx: Path, se_resnext50: ModelRecord, folder: Path
+) -> None:
+    same = CompileOptions(record=se_resnext50, precision="fp32", device="cpu")
+    assert compile_again(colour_onnx, folder, same)
+
+
+def test_the_name_of_the_source_does_not_matter_but_its_content_does(
+    colour_onnx: Path, options: CompileOptions, folder: Path, tmp_path: Path
+) -> None:
+    renamed = tmp_path / "renamed.onnx"
+    renamed.write_bytes(colour_onnx.read_bytes())
+    assert compile_again(renamed, folder, options)
+    changed = make_colour_classifier(tmp_path / "colour.onnx")
+    changed.write_bytes(changed.read_bytes() + b"\x42\x00")  # an empty field that ONNX allows
+    assert not compile_again(changed, folder, options)
+
+
+def test_another_option_record_or_version_is_compiled_anew(
+    colour_onnx: Path, options: CompileOptions, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = options.record
+    assert not compile_again(colour_onnx, folder, CompileOptions(record=record, batch_size=2))
+    settings = {"threads": "1"}
+    assert not compile_again(colour_onnx, folder, CompileOptions(record=record, settings=settings))
+    renamed = msgspec.structs.replace(record, name="another")
+    assert not compile_again(colour_onnx, folder, CompileOptions(record=renamed))
+    monkeypatch.setattr(OpenVinoEngine, "version", "2099.1")
+    assert not compile_again(colour_onnx, folder, CompileOptions(record=renamed))
+
+
+def test_another_machine_compiles_anew(
+    colour_onnx: Path, options: CompileOptions, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OpenVinoEngine, "find_devices", lambda _: {"CPU": "another processor"})
+    assert not compile_again(colour_onnx, folder, options)
+
+
+def test_a_damaged_one_is_compiled_anew(colour_onnx: Path, options: CompileOptions, folder: Path) -> None:
+    with (folder / "model.bin").open("ab") as file:
+        file.write(b"x")
+    assert not compile_again(colour_onnx, folder, options)
+
+
+def test_something_else_is_replaced_only_when_that_is_asked_for(
+    colour_onnx: Path, options: CompileOptions, folder: Path
+) -> None:
+    other = CompileOptions(record=options.record, batch_size=2)
+    with pytest.raises(UsageError, match="made of something else"):
+        compile_again(colour_onnx, folder, other, overwrite=False)
