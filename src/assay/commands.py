@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from assay import options
 from assay.errors import UsageError
-from assay.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
+from assay.outcome import EXIT_GATE_FAILED, EXIT_SOME_IMAGES_FAILED, Outcome
 
 if TYPE_CHECKING:
     from assay.workflows.run_folder import RunPlace, RunResult
@@ -201,18 +201,25 @@ def quantize(onnx_file: Path, out_file: Path, /, chosen: options.QuantizeOptions
         out_file: The int8 ONNX file to write.
     """
     from assay.models.record import read_model_record
+    from assay.report.quantisation_tables import describe_quantised, make_trial_table
     from assay.terminal import open_listener
-    from assay.workflows.quantize import quantize_file
+    from assay.workflows.quantize import quantize_file, quantize_within
 
     record = read_model_record(chosen.model)
     calibration = chosen.choose_calibration(chosen.calibration, chosen.choose_reading())
+    control = chosen.choose_control()
     with open_listener(quiet=chosen.quiet) as listener:
-        made = quantize_file(onnx_file, out_file, record, calibration, listener)
-    line = (
-        f"{out_file}: int8 by {made.tool}, {len(made.images)} images, "
-        f"{len(made.float_layers)} layers kept in float"
+        if control is None:
+            made = quantize_file(onnx_file, out_file, record, calibration, listener)
+            lines = [describe_quantised(str(out_file), made)]
+            return Outcome(lines=lines, document={"quantized": made})
+        made, found = quantize_within(onnx_file, out_file, calibration, control, record, listener)
+    lines = [describe_quantised(str(out_file), made)]
+    return Outcome(
+        lines=[*lines, make_trial_table(found.trials, found.trial, control.max_drop)],
+        document={"quantized": made, "trials": found.trials, "within": found.is_within},
+        exit_status=0 if found.is_within else EXIT_GATE_FAILED,
     )
-    return Outcome(lines=[line], document={"quantized": made})
 
 
 def engines(

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from assay import options
+from assay import modelzoo_options as options
 from assay.errors import UsageError
+from assay.options import choose_mode
 from assay.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
 
 
@@ -25,7 +26,7 @@ def preprocess(
     from assay.terminal import open_listener
     from assay.workflows.preprocess_bins import preprocess_to_bins
 
-    mode = options.choose_mode(resume=chosen.resume, overwrite=chosen.overwrite)
+    mode = choose_mode(resume=chosen.resume, overwrite=chosen.overwrite)
     with open_listener(quiet=chosen.quiet) as listener:
         done = preprocess_to_bins(
             images, folder, read_model_record(chosen.model), mode, listener, chosen.choose_reading()

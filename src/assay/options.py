@@ -13,11 +13,12 @@ from assay.errors import UsageError
 if TYPE_CHECKING:
     from assay.images import listing as reading
     from assay.images.label_files import LabelOptions
-    from assay.workflows.calibration import CalibrationOptions
+    from assay.workflows.calibration import AccuracyControl, CalibrationOptions
     from assay.workflows.run_locks import Share
 
 
-def _help(text: str, alias: str | None = None) -> Parameter:
+def make_help(text: str, alias: str | None = None) -> Parameter:
+    """Return how an option is shown, and its short name."""
     return Parameter(help=text, alias=alias)
 
 
@@ -55,29 +56,31 @@ def choose_mode(*, resume: bool, overwrite: bool) -> Literal["new", "resume", "o
 class ShowOptions:
     """How the result is shown."""
 
-    json: Annotated[bool, _help("One JSON document on stdout instead of text.")] = False
-    quiet: Annotated[bool, _help("No progress on stderr.", "-q")] = False
+    json: Annotated[bool, make_help("One JSON document on stdout instead of text.")] = False
+    quiet: Annotated[bool, make_help("No progress on stderr.", "-q")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelOptions:
     """Which model."""
 
-    model: Annotated[str, _help("Name of a model record, or a TOML file.")] = "se_resnext50_32x4d"
+    model: Annotated[str, make_help("Name of a model record, or a TOML file.")] = "se_resnext50_32x4d"
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineOptions(ModelOptions):
     """What the model is compiled for."""
 
-    engine: Annotated[str, _help("One of those that `assay engines` lists.")] = "openvino"
-    precision: Annotated[str, _help("fp32, bf16, fp16 or int8; the engine's first if none is given.")] = ""
-    device: Annotated[str, _help("Device of the engine; its first if none is given.")] = ""
+    engine: Annotated[str, make_help("One of those that `assay engines` lists.")] = "openvino"
+    precision: Annotated[str, make_help("fp32, bf16, fp16 or int8; the engine's first if none is given.")] = (
+        ""
+    )
+    device: Annotated[str, make_help("Device of the engine; its first if none is given.")] = ""
     set: Annotated[
-        tuple[str, ...], _help("NAME=VALUE, a setting of the engine; `assay engines` lists them.")
+        tuple[str, ...], make_help("NAME=VALUE, a setting of the engine; `assay engines` lists them.")
     ] = ()
-    soc_version: Annotated[str, _help("The chip of engine ascend, such as Ascend310P3.")] = ""
-    insert_op_conf: Annotated[str, _help("Engine ascend: rgb, or the path of an AIPP file.")] = ""
+    soc_version: Annotated[str, make_help("The chip of engine ascend, such as Ascend310P3.")] = ""
+    insert_op_conf: Annotated[str, make_help("Engine ascend: rgb, or the path of an AIPP file.")] = ""
 
     def choose_settings(self) -> dict[str, str]:
         """Return the engine's settings by name.
@@ -102,12 +105,12 @@ class EngineOptions(ModelOptions):
 class QuantizeSettings:
     """How a model is quantised."""
 
-    calibration_count: Annotated[int, _help("How many images it is calibrated on.")] = 300
+    calibration_count: Annotated[int, make_help("How many images it is calibrated on.")] = 300
     preset: Annotated[
-        Literal["mixed", "performance"], _help("Activations asymmetric (mixed) or symmetric.")
+        Literal["mixed", "performance"], make_help("Activations asymmetric (mixed) or symmetric.")
     ] = "mixed"
     keep_float: Annotated[
-        tuple[str, ...], _help("A layer that stays in float, by name or pattern such as '*fc*'.")
+        tuple[str, ...], make_help("A layer that stays in float, by name or pattern such as '*fc*'.")
     ] = ()
 
     def choose_calibration(self, images: Path | None, reading: reading.ReadOptions) -> CalibrationOptions:
@@ -127,9 +130,11 @@ class QuantizeSettings:
 class LabelFileOptions:
     """How the label file is read."""
 
-    label_offset: Annotated[int, _help("What the label file's indices begin with.")] = 0
-    trust_labels: Annotated[bool, _help("Believe labels that contradict ImageNet's published ones.")] = False
-    max_label_mib: Annotated[int, _help("A larger label file is refused, MiB.")] = 64
+    label_offset: Annotated[int, make_help("What the label file's indices begin with.")] = 0
+    trust_labels: Annotated[bool, make_help("Believe labels that contradict ImageNet's published ones.")] = (
+        False
+    )
+    max_label_mib: Annotated[int, make_help("A larger label file is refused, MiB.")] = 64
 
     def choose_labels(self, path: Path | None = None) -> LabelOptions:
         """Return which label file, and how it is read.
@@ -153,9 +158,9 @@ class LabelFileOptions:
 class ReadOptions:
     """How images are read."""
 
-    follow_links: Annotated[bool, _help("Follow links that lead out of the folder.")] = False
-    max_pixels: Annotated[int, _help("An image with more pixels is a failed one.")] = 100_000_000
-    max_image_mib: Annotated[int, _help("A larger image file is a failed one, MiB.")] = 64
+    follow_links: Annotated[bool, make_help("Follow links that lead out of the folder.")] = False
+    max_pixels: Annotated[int, make_help("An image with more pixels is a failed one.")] = 100_000_000
+    max_image_mib: Annotated[int, make_help("A larger image file is a failed one, MiB.")] = 64
 
     def choose_reading(self) -> reading.ReadOptions:
         """Return how images are read.
@@ -185,11 +190,11 @@ class ImageOptions(LabelFileOptions, ReadOptions):
     """Which images."""
 
     images: Annotated[
-        Path, _help("Folder, class folders, tar, tar.gz, zip, WebDataset, Parquet, or a list of paths.")
+        Path, make_help("Folder, class folders, tar, tar.gz, zip, WebDataset, Parquet, or a list of paths.")
     ]
     labels: Annotated[
         Path | None,
-        _help("File of lines `NAME index`; class folders and ImageNet validation names need none."),
+        make_help("File of lines `NAME index`; class folders and ImageNet validation names need none."),
     ] = None
 
 
@@ -197,17 +202,19 @@ class ImageOptions(LabelFileOptions, ReadOptions):
 class PredictionOptions:
     """How predictions are stored."""
 
-    shard_size: Annotated[int, _help("Images whose predictions share a file.")] = 1024
-    keep_logits: Annotated[bool, _help("Keep all logits of every image, not only the top five.")] = False
+    shard_size: Annotated[int, make_help("Images whose predictions share a file.")] = 1024
+    keep_logits: Annotated[bool, make_help("Keep all logits of every image, not only the top five.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderOptions:
     """Where the results go."""
 
-    output: Annotated[Path | None, _help("The run folder; a new one in runs/ if none is given.", "-o")] = None
-    resume: Annotated[bool, _help("Go on with the run in that folder.")] = False
-    overwrite: Annotated[bool, _help("Replace the run in that folder.")] = False
+    output: Annotated[
+        Path | None, make_help("The run folder; a new one in runs/ if none is given.", "-o")
+    ] = None
+    resume: Annotated[bool, make_help("Go on with the run in that folder.")] = False
+    overwrite: Annotated[bool, make_help("Replace the run in that folder.")] = False
 
     def choose_mode(self) -> Literal["new", "resume", "overwrite"]:
         """Return what happens to a run that is there already.
@@ -227,12 +234,14 @@ class RunOptions(
 ):
     """Options of `assay run`."""
 
-    weights: Annotated[Path, _help("Checkpoint (.pth, .safetensors), or an ONNX file.")]
-    batch_size: Annotated[str | None, _help("What speed is measured at: 1,4,8,16,32,64 if not given.")] = None
-    opset: Annotated[int, _help("Opset of the ONNX file, 11 to 18.")] = 18
-    compare_with_torch: Annotated[bool, _help("Let torch predict the same images, and compare.")] = False
+    weights: Annotated[Path, make_help("Checkpoint (.pth, .safetensors), or an ONNX file.")]
+    batch_size: Annotated[
+        str | None, make_help("What speed is measured at: 1,4,8,16,32,64 if not given.")
+    ] = None
+    opset: Annotated[int, make_help("Opset of the ONNX file, 11 to 18.")] = 18
+    compare_with_torch: Annotated[bool, make_help("Let torch predict the same images, and compare.")] = False
     calibration: Annotated[
-        Path | None, _help("Images to calibrate int8 on; some of --images if not given.")
+        Path | None, make_help("Images to calibrate int8 on; some of --images if not given.")
     ] = None
 
 
@@ -241,8 +250,8 @@ class RunOptions(
 class DemoOptions(ShowOptions):
     """Options of `assay demo`."""
 
-    output: Annotated[Path, _help("Folder for the images, the weights and the run.", "-o")] = Path("demo")
-    overwrite: Annotated[bool, _help("Replace the demo in that folder.")] = False
+    output: Annotated[Path, make_help("Folder for the images, the weights and the run.", "-o")] = Path("demo")
+    overwrite: Annotated[bool, make_help("Replace the demo in that folder.")] = False
 
 
 @Parameter(name="*")
@@ -250,16 +259,34 @@ class DemoOptions(ShowOptions):
 class ExportOptions(ShowOptions, ModelOptions):
     """Options of `assay export`."""
 
-    opset: Annotated[int, _help("Opset of the ONNX file, 11 to 18.")] = 18
-    images: Annotated[Path | None, _help("Compare with torch on these images, not on drawn ones.")] = None
+    opset: Annotated[int, make_help("Opset of the ONNX file, 11 to 18.")] = 18
+    images: Annotated[Path | None, make_help("Compare with torch on these images, not on drawn ones.")] = None
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class QuantizeOptions(ShowOptions, ModelOptions, QuantizeSettings, ReadOptions):
+class QuantizeOptions(ShowOptions, ModelOptions, QuantizeSettings, LabelFileOptions, ReadOptions):
     """Options of `assay quantize`."""
 
-    calibration: Annotated[Path, _help("Images to calibrate on: a folder, or any form --images takes.")]
+    calibration: Annotated[Path, make_help("Images to calibrate on: a folder, or any form --images takes.")]
+    max_drop: Annotated[float | None, make_help("Points of Top-1 that may be lost; needs --images.")] = None
+    images: Annotated[Path | None, make_help("Labelled images that the loss is measured on.")] = None
+    labels: Annotated[Path | None, make_help("Their label file, if they need one.")] = None
+
+    def choose_control(self) -> AccuracyControl | None:
+        """Return how much may be lost, and on what; None where that does not matter.
+
+        Raises:
+            UsageError: Only one of --max-drop and --images.
+        """
+        from assay.workflows.calibration import AccuracyControl
+
+        if (self.max_drop is None) != (self.images is None):
+            raise UsageError("--max-drop and --images go together", hint="give both, or neither")
+        if self.max_drop is None or self.images is None:
+            return None
+        labels = self.choose_labels(self.labels)
+        return AccuracyControl(images=self.images, labels=labels, max_drop=self.max_drop)
 
 
 @Parameter(name="*")
@@ -273,8 +300,10 @@ class EnginesOptions(ShowOptions):
 class CompileOptions(ShowOptions, EngineOptions):
     """Options of `assay compile`."""
 
-    batch_size: Annotated[int | None, _help("Batches of exactly this size; any size if not given.")] = None
-    overwrite: Annotated[bool, _help("Replace the compiled model in that folder.")] = False
+    batch_size: Annotated[int | None, make_help("Batches of exactly this size; any size if not given.")] = (
+        None
+    )
+    overwrite: Annotated[bool, make_help("Replace the compiled model in that folder.")] = False
 
 
 @Parameter(name="*")
@@ -282,9 +311,9 @@ class CompileOptions(ShowOptions, EngineOptions):
 class EvaluateOptions(ShowOptions, PredictionOptions, FolderOptions, ImageOptions):
     """Options of `assay evaluate`."""
 
-    batch_size: Annotated[int | None, _help("Images in one call; 8, or what it was compiled for.")] = None
-    real_labels: Annotated[Path | None, _help("Score by ReaL labels too: real.json.")] = None
-    shard: Annotated[str | None, _help("Compute share I of N of the run, as I/N, beside others.")] = None
+    batch_size: Annotated[int | None, make_help("Images in one call; 8, or what it was compiled for.")] = None
+    real_labels: Annotated[Path | None, make_help("Score by ReaL labels too: real.json.")] = None
+    shard: Annotated[str | None, make_help("Compute share I of N of the run, as I/N, beside others.")] = None
 
     def choose_share(self) -> Share | None:
         """Return which parts of the run are computed, or None for all.
@@ -313,9 +342,11 @@ def _is_number(text: str) -> bool:
 class BenchmarkOptions(ShowOptions, FolderOptions):
     """Options of `assay benchmark`."""
 
-    batch_size: Annotated[str | None, _help("What speed is measured at: 1,4,8,16,32,64 if not given.")] = None
-    repeats: Annotated[int, _help("How often each batch size is measured, at least 5.")] = 5
-    images: Annotated[Path | None, _help("Measure on these images, not on drawn ones.")] = None
+    batch_size: Annotated[
+        str | None, make_help("What speed is measured at: 1,4,8,16,32,64 if not given.")
+    ] = None
+    repeats: Annotated[int, make_help("How often each batch size is measured, at least 5.")] = 5
+    images: Annotated[Path | None, make_help("Measure on these images, not on drawn ones.")] = None
 
 
 @Parameter(name="*")
@@ -323,8 +354,8 @@ class BenchmarkOptions(ShowOptions, FolderOptions):
 class DoctorOptions(ShowOptions, LabelFileOptions, ReadOptions):
     """Options of `assay doctor`."""
 
-    images: Annotated[Path | None, _help("Examine this copy of a data set; else this machine.")] = None
-    labels: Annotated[Path | None, _help("The label file that goes with it, if there is one.")] = None
+    images: Annotated[Path | None, make_help("Examine this copy of a data set; else this machine.")] = None
+    labels: Annotated[Path | None, make_help("The label file that goes with it, if there is one.")] = None
 
 
 @Parameter(name="*")
@@ -332,7 +363,9 @@ class DoctorOptions(ShowOptions, LabelFileOptions, ReadOptions):
 class FetchOptions(ShowOptions):
     """Options of `assay fetch`."""
 
-    cache: Annotated[Path | None, _help("Folder for the weights; the user's cache if none is given.")] = None
+    cache: Annotated[Path | None, make_help("Folder for the weights; the user's cache if none is given.")] = (
+        None
+    )
 
 
 @Parameter(name="*")
@@ -345,44 +378,3 @@ class ReportOptions(ShowOptions):
 @dataclass(frozen=True, kw_only=True)
 class MergeOptions(ShowOptions):
     """Options of `assay merge`."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class PreprocessOptions(ShowOptions, ModelOptions, ReadOptions):
-    """Options of `assay preprocess`."""
-
-    resume: Annotated[bool, _help("Go on where an interrupted run stopped.")] = False
-    overwrite: Annotated[bool, _help("Replace the .bin files in that folder.")] = False
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class InfoOptions(ShowOptions):
-    """Options of `assay info`."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class InferOptions(ShowOptions):
-    """Options of `assay infer`: the inference tool's."""
-
-    input: Annotated[
-        str | None, _help("Folder of .bin or .npy files, or such files; made-up values if not given.", "-i")
-    ] = None
-    output: Annotated[str | None, _help("Where the result folder is made; none if not given.", "-o")] = None
-    output_dirname: Annotated[str | None, _help("The result folder's name; else the local time.")] = None
-    outfmt: Annotated[Literal["TXT", "BIN", "NPY"], _help("Form of the result files.")] = "BIN"
-    batchsize: Annotated[int | None, _help("Images in one run; else as compiled, or as in one file.")] = None
-    loop: Annotated[int, _help("How often each batch is run and measured.")] = 1
-    warmup_count: Annotated[int, _help("Runs of the first batch that are not measured.")] = 1
-    pure_data_type: Annotated[Literal["zero", "random"], _help("What made-up values are.")] = "zero"
-    device: Annotated[int, _help("Number of the device: 0.")] = 0
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class ScoreOptions(ShowOptions, LabelFileOptions):
-    """Options of `assay score`."""
-
-    allow_missing: Annotated[bool, _help("Score although labels have no result: as wrong.")] = False

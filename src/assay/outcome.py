@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from assay.report.tables import Table
 
+EXIT_GATE_FAILED = 1
 EXIT_SOME_IMAGES_FAILED = 3
 
 

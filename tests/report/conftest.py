@@ -12,6 +12,7 @@ from assay.inference.predictions import Prediction
 from assay.measure.accuracy import measure_accuracy, measure_class_accuracy
 from assay.measure.agreement import Agreement
 from assay.measure.environment import Machine
+from assay.measure.paired import measure_paired_accuracy
 from assay.measure.throughput import Latency, Spread, ThroughputRow
 from assay.models.record import ModelRecord
 from assay.report.results_file import Benchmark, ImageSet, Manifest, Metrics
@@ -77,6 +78,7 @@ def metrics() -> Metrics:
             same_top1_count=2,
             max_logit_difference=0.5,
             differing_images=("2",),
+            paired=measure_paired_accuracy(both=1, lost=1, won=0, neither=1),
         ),
         per_class=measure_class_accuracy(predictions),
     )

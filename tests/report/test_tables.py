@@ -7,12 +7,14 @@ import msgspec
 import pytest
 
 from assay.measure.agreement import Agreement
+from assay.measure.paired import measure_paired_accuracy
 from assay.measure.throughput import ThroughputRow
 from assay.models.record import ModelRecord
 from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import (
     Table,
     describe_agreement,
+    describe_paired,
     describe_topk,
     make_accuracy_table,
     make_failure_table,
@@ -76,8 +78,12 @@ def test_an_agreement_is_counted(same: int, line: str) -> None:
         same_top1_count=same,
         max_logit_difference=0,
         differing_images=(),
+        paired=measure_paired_accuracy(both=1200, lost=5, won=3, neither=26),
     )
     assert describe_agreement(agreement) == line
+    lost_and_won, difference = describe_paired(agreement)
+    assert lost_and_won.endswith("on the same images: 5 lost, 3 won, exact McNemar p = 0.73")
+    assert difference.startswith("Top-1 difference -0.16 points (95 %: ")
 
 
 def test_published_accuracies_are_shown_as_published_with_their_source(

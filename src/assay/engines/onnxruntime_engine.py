@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import re
 import shutil
 import warnings
 from collections.abc import Mapping
@@ -53,6 +55,11 @@ _PRECISIONS = {
     "cann": ("fp32", "fp16"),
     "openvino": ("fp32", "fp16", "int8"),
 }
+# The smallest ONNX file, one Relu of one value (opset 17), to see whether a provider can be used.
+_PROBE_MODEL = bytes.fromhex(
+    "080812003a330a0c0a0178120179220452656c751201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112"
+    "040a02080142040a001011"
+)
 _CANN_PRECISION_MODES = {"fp32": "must_keep_origin_dtype", "fp16": "force_fp16"}
 
 
@@ -75,13 +82,13 @@ class OnnxRuntimeEngine:
     )
 
     def find_devices(self) -> dict[str, str]:
-        """See `Engine.find_devices`; a provider is listed where its library says that it is built in."""
+        """See `Engine.find_devices`; each provider that is built in is tried."""
         built_in = onnxruntime.get_available_providers()
         names = {"cpu": describe_processor()}
         return {
-            device: names.get(device, f"{provider}, not tried")
+            device: names.get(device, provider)
             for device, provider in _PROVIDERS.items()
-            if provider in built_in
+            if provider in built_in and _is_usable(device)
         }
 
     def resolve(self, options: CompileOptions) -> CompileOptions:
@@ -201,6 +208,24 @@ def _check_provider(device: str) -> None:
             f"it has: {', '.join(available)}",
             hint=f"pip uninstall {find_distribution()}, then pip install {wheel}: never two at once",
         )
+    _try_provider(device)
+
+
+def _is_usable(device: str) -> bool:
+    try:
+        _try_provider(device)
+    except MissingRuntimeError:
+        return False
+    return True
+
+
+@functools.cache
+def _try_provider(device: str) -> None:
+    """Refuse a provider that is built in but cannot be used: its own library or its device is missing."""
+    try:
+        _open(_PROBE_MODEL, _set_up(1), device, {})
+    except _RUNTIME_ERRORS as error:
+        raise MissingRuntimeError(f"{_PROVIDERS[device]} cannot be used: {error}") from error
 
 
 def _check_tensors(copy: Path, source: Path, options: CompileOptions) -> None:
@@ -258,17 +283,22 @@ def _set_up(thread_count: int) -> Any:
 
 
 def _open_session(model_path: Path, compiled: CompiledModel) -> Any:
-    """Return ONNX Runtime's session by the provider that was asked for, and no other."""
+    """Return ONNX Runtime's session of a compiled model."""
     options = _set_up(choose_thread_count(_options_of(compiled)))
-    provider = (_PROVIDERS[compiled.device], _configure_provider(compiled))
+    try:
+        return _open(model_path, options, compiled.device, _configure_provider(compiled))
+    except _RUNTIME_ERRORS as error:
+        raise EngineError(f"ONNX Runtime cannot load {model_path.parent}: {error}") from error
+
+
+def _open(model: Path | bytes, options: Any, device: str, provider_options: dict[str, str]) -> Any:
+    """Return a session by the provider that was asked for, and no other."""
+    provider = (_PROVIDERS[device], provider_options)
     with capture_native_output() as said, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that it falls back: an error below
-        try:
-            loaded = onnxruntime.InferenceSession(model_path, options, providers=[provider])
-        except _RUNTIME_ERRORS as error:
-            raise EngineError(f"ONNX Runtime cannot load {model_path.parent}: {error}") from error
+        loaded = onnxruntime.InferenceSession(model, options, providers=[provider])
     loaded.disable_fallback()
-    _check_used_provider(loaded, compiled.device, said.text)
+    _check_used_provider(loaded, device, said.text)
     return loaded
 
 
@@ -277,8 +307,9 @@ def _check_used_provider(loaded: Any, device: str, said: str) -> None:
     used = loaded.get_providers()
     if used and used[0] == _PROVIDERS[device]:
         return
-    reasons = [line.strip() for line in said.splitlines() if "rror" in line and "EP Error ***" not in line]
-    reason = f": {reasons[0]}" if reasons else ""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in said.splitlines() if "rror" in line]
+    missing = re.search(r"Failed to load library \S*?([^/\s]+) with error: (.*)", "\n".join(lines))
+    reason = f": {missing.group(1)}: {missing.group(2)}" if missing else "".join(f": {x}" for x in lines[:1])
     raise MissingRuntimeError(
         f"ONNX Runtime runs on {', '.join(used)}, not on {_PROVIDERS[device]}{reason}",
         hint="install what the provider's library needs (for cann: CANN, and source its set_env.sh)",

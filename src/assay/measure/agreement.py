@@ -18,7 +18,7 @@ LISTED_DIFFERENCES = 20
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """How many images have the same likeliest class in two runs; the first differing ones by path.
 
-    `paired` compares which of the two is right where; None in results of assay 0.1.0 and before.
+    `paired` compares which of the two is right where.
     """
 
     reference: str
@@ -26,7 +26,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     same_top1_count: int
     max_logit_difference: float
     differing_images: tuple[str, ...]
-    paired: PairedAccuracy | None = None
+    paired: PairedAccuracy
 
 
 def measure_agreement(

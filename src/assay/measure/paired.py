@@ -26,6 +26,18 @@ class PairedAccuracy(msgspec.Struct, frozen=True, kw_only=True):
     p_value: float
 
 
+class Trial(msgspec.Struct, frozen=True, kw_only=True):
+    """One model that was tried: so many layers in float, and how it does against the float model."""
+
+    float_layer_count: int
+    paired: PairedAccuracy
+
+    @property
+    def drop_points(self) -> float:
+        """Percentage points of Top-1 that the int8 model loses."""
+        return -self.paired.difference_points
+
+
 def measure_paired_accuracy(both: int, lost: int, won: int, neither: int) -> PairedAccuracy:
     """Return how two sets of predictions compare over the same images.
 

@@ -52,10 +52,8 @@ def describe_agreement(agreement: Agreement) -> str:
 
 
 def describe_paired(agreement: Agreement) -> list[str]:
-    """Return a line on who is right where, and one on the difference; none where that is not known."""
+    """Return a line on who is right where, and one on the difference."""
     paired = agreement.paired
-    if paired is None:
-        return []
     low, high = paired.interval_points
     return [
         f"Against {agreement.reference} on the same images: {paired.lost_count:,} lost, "

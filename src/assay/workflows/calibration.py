@@ -11,6 +11,7 @@ from typing import Literal
 
 from assay.errors import BadImagesError, UsageError
 from assay.files import escape_name
+from assay.images.label_files import LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
 from assay.models.calibration import CalibrationImage, CalibrationRecord
 
@@ -34,6 +35,21 @@ class CalibrationOptions:
     preset: Literal["mixed", "performance"] = "mixed"
     keep_float: tuple[str, ...] = ()
     reading: ReadOptions = DEFAULT_READ_OPTIONS
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccuracyControl:
+    """How much an int8 model may lose, and on what.
+
+    Args:
+        images: Where the images that it is scored on are.
+        labels: Their label file, if there is one.
+        max_drop: Percentage points of Top-1, against the float model on the same images.
+    """
+
+    images: Path
+    labels: LabelOptions
+    max_drop: float
 
 
 DEFAULT_CALIBRATION = CalibrationOptions()

@@ -15,11 +15,12 @@ from assay.errors import BadImagesError, UsageError
 from assay.files import hash_file, write_in_place_of
 from assay.images.batches import preprocess_image
 from assay.images.listing import LabelledImage, ReadOptions
-from assay.images.sources import index_images
+from assay.images.sources import index_images, require_labels
 from assay.models.calibration import CalibrationRecord, name_calibration_file, read_calibration
 from assay.models.record import ModelRecord
 from assay.report.results_file import encode_json
-from assay.workflows.calibration import CalibrationOptions, choose_images, describe_image
+from assay.workflows.accuracy_control import ControlledModel, ControlRequest, control_accuracy
+from assay.workflows.calibration import AccuracyControl, CalibrationOptions, choose_images, describe_image
 from assay.workflows.listener import Listener, Progress
 
 
@@ -119,3 +120,36 @@ def _preprocess(
             )
         listener.advance(Progress(task="Reading", unit="images", done=number, total=len(images)))
         yield np.ascontiguousarray(row.image[np.newaxis])  # (1, 3, H, W)
+
+
+def quantize_within(
+    onnx_path: Path,
+    out_path: Path,
+    options: CalibrationOptions,
+    control: AccuracyControl,
+    record: ModelRecord,
+    listener: Listener,
+) -> tuple[CalibrationRecord, ControlledModel]:
+    """Write the int8 file with the fewest layers in float that loses no more than allowed, and its record.
+
+    Beside `out_path` stay the model with all layers in int8 (`.full.onnx`) and the trials (`.trials.json`):
+    the search goes on from them.
+
+    Raises:
+        AssayError: As `quantize_file`, `control_accuracy`, and `index_images` for the images it is scored on.
+    """
+    index = index_images(control.images, record.label_count, control.labels, options.reading)
+    require_labels(index, control.images, record.label_count)
+    full_path = out_path.with_suffix(".full.onnx")
+    full = quantize_file(onnx_path, full_path, record, options, listener)
+    request = ControlRequest(
+        source=onnx_path,
+        quantized=full_path,
+        out_path=out_path,
+        record=record,
+        index=index,
+        max_drop=control.max_drop,
+    )
+    controlled = control_accuracy(request, listener)
+    kept = (*full.float_layers, *controlled.float_layers)
+    return write_calibration(out_path, msgspec.structs.replace(full, float_layers=kept)), controlled

@@ -1,0 +1,38 @@
+"""What `assay quantize` says: how a model was quantised, and which trials accuracy control made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from assay.measure.paired import Trial
+from assay.models.calibration import CalibrationRecord
+from assay.report.tables import Table
+
+
+def describe_quantised(path: str, made: CalibrationRecord) -> str:
+    """Return one line on how an int8 file was made."""
+    layers = "1 layer" if len(made.float_layers) == 1 else f"{len(made.float_layers)} layers"
+    return f"{path}: int8 by {made.tool}, calibrated on {len(made.images)} images, {layers} kept in float"
+
+
+def make_trial_table(trials: Sequence[Trial], best: Trial, max_drop: float) -> Table:
+    """Return the trials by the number of layers kept in float; `*` marks the one that was written."""
+    rows = tuple(
+        (
+            f"{trial.float_layer_count}{' *' if trial == best else ''}",
+            f"{trial.paired.difference_points:+.2f}",
+            f"{trial.paired.interval_points[0]:+.2f} to {trial.paired.interval_points[1]:+.2f}",
+            f"{trial.paired.lost_count:,}",
+            f"{trial.paired.won_count:,}",
+            "yes" if trial.drop_points <= max_drop + 1e-9 else "no",
+        )
+        for trial in trials
+    )
+    return Table(
+        title="Trials",
+        header=("Layers in float", "Top-1, points", "95 % interval", "lost", "won", f"within {max_drop:g}"),
+        rows=rows,
+        notes=(
+            f"Against the float model on the same {best.paired.image_count:,} images; * marks what was kept.",
+        ),
+    )
