@@ -110,31 +110,72 @@ def quantize_onnx(
 
 
 def return_to_float(model: Any, source: Any, layers: Iterable[str]) -> Any:
-    """Return a copy of an int8 model in which the named nodes compute in float.
+    """Return a copy of an int8 model in which the named layers compute in float.
 
     Their activations are read from before the quantise/dequantise pair, their weights and biases from
-    `source`, since quantisation corrects biases.
+    `source`, since quantisation corrects biases. A pair goes altogether when every layer that computes with
+    what it makes, over additions, poolings and other pairs, is a named one: with all layers named, the model
+    is the float one.
 
     Args:
         model: A model with quantise/dequantise pairs; it is not changed.
         source: The float model it was made of.
-        layers: Names of nodes that both have.
+        layers: Names of layers that both have.
     """
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     graph = changed.graph
-    makers = {output: node for node in graph.node for output in node.output}
-    own = {node.name: node for node in graph.node}
+    wanted = set(layers)
+    pairs = _find_pairs(graph)
+    needless = {
+        made: pairs[made] for made in pairs if (found := _find_layers_after(graph, made)) and found <= wanted
+    }
     original = {node.name: node for node in source.graph.node}
     weights = {tensor.name: tensor for tensor in source.graph.initializer}
-    for layer in layers:
-        for place, tensor in enumerate(original[layer].input):
-            if tensor in weights:
-                own[layer].input[place] = _add_weights(graph, weights[tensor])
-            else:
-                own[layer].input[place] = _find_unquantised(own[layer].input[place], makers)
+    for node in graph.node:
+        bypassed = pairs if node.name in wanted else needless
+        for place, tensor in enumerate(node.input):
+            node.input[place] = _follow(tensor, bypassed)
+        if node.name in wanted:
+            for place, tensor in enumerate(original[node.name].input):
+                if tensor in weights:
+                    node.input[place] = _add_weights(graph, weights[tensor])
     _delete_unused(graph)
     return changed
+
+
+def _find_pairs(graph: Any) -> dict[str, str]:
+    """Return what each quantise/dequantise pair makes, with what it is made of."""
+    makers = {output: node for node in graph.node for output in node.output}
+    pairs = {}
+    for node in graph.node:
+        quantise = makers.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        if quantise is not None and quantise.op_type == "QuantizeLinear":
+            pairs[node.output[0]] = quantise.input[0]
+    return pairs
+
+
+def _follow(tensor: str, bypassed: dict[str, str]) -> str:
+    while tensor in bypassed:
+        tensor = bypassed[tensor]
+    return tensor
+
+
+def _find_layers_after(graph: Any, tensor: str) -> set[str]:
+    """Return the computing layers that a tensor reaches without another computing layer in between."""
+    readers: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    found, seen, waiting = set(), {tensor}, [tensor]
+    while waiting:
+        for node in readers.get(waiting.pop(), []):
+            if node.op_type in LAYER_TYPES:
+                found.add(node.name)
+                continue
+            waiting += [name for name in node.output if name not in seen]
+            seen.update(node.output)
+    return found
 
 
 def _add_weights(graph: Any, weights: Any) -> str:
@@ -145,17 +186,6 @@ def _add_weights(graph: Any, weights: Any) -> str:
         added.CopyFrom(weights)
         added.name = name
     return name
-
-
-def _find_unquantised(tensor: str, makers: dict[str, Any]) -> str:
-    """Return what stands before a quantise/dequantise pair that makes `tensor`; else `tensor` itself."""
-    dequantise = makers.get(tensor)
-    if dequantise is None or dequantise.op_type != "DequantizeLinear":
-        return tensor
-    quantise = makers.get(dequantise.input[0])
-    if quantise is None or quantise.op_type != "QuantizeLinear":
-        return tensor
-    return str(quantise.input[0])
 
 
 def _delete_unused(graph: Any) -> None:

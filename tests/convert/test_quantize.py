@@ -1,0 +1,158 @@
+"""int8 ONNX files: well-formed, float where asked, and layers that go back to float exactly."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from assay.arrays import Images
+from assay.convert.export_onnx import export_onnx
+from assay.convert.quantize import list_layers, match_layers, quantize_onnx, read_onnx, return_to_float
+from assay.errors import BadModelError, UsageError
+from assay.models.record import ModelRecord
+
+LAYERS = ["/0/Conv", "/2/Conv", "/6/Gemm"]
+
+
+@pytest.fixture(scope="module")
+def small_onnx(se_resnext50: ModelRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of two convolutions and a linear layer, with random weights."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=8),
+        nn.ReLU(),
+        nn.Conv2d(8, 8, 3, stride=4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(8, 1000),
+    )
+    path = tmp_path_factory.mktemp("small") / "small.onnx"
+    export_onnx(network.eval(), path, se_resnext50, 17)
+    return path
+
+
+def draw_images(count: int) -> Iterator[Images]:
+    rng = np.random.default_rng(1)
+    for _ in range(count):
+        yield rng.normal(size=(1, 3, 224, 224)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def int8_onnx(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("int8") / "int8.onnx"
+    quantize(small_onnx, path)
+    return path
+
+
+def quantize(source: Path, path: Path, float_layers: tuple[str, ...] = ()) -> None:
+    quantize_onnx(
+        read_onnx(source),
+        path,
+        draw_images(8),
+        input_name="image",
+        preset="mixed",
+        float_layers=float_layers,
+    )
+
+
+def run(model: Any, images: Images) -> np.ndarray:
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    logits: np.ndarray = session.run(None, {"image": images})[0]
+    return logits
+
+
+def find_quantised(model: Any) -> list[str]:
+    """Names of the layers that read from a dequantised tensor, by the graph alone."""
+    dequantised = {
+        out for node in model.graph.node if node.op_type == "DequantizeLinear" for out in node.output
+    }
+    return [name for name in LAYERS if any(tensor in dequantised for tensor in find_node(model, name).input)]
+
+
+def find_node(model: Any, name: str) -> Any:
+    return next(node for node in model.graph.node if node.name == name)
+
+
+def test_the_layers_are_those_that_compute(small_onnx: Path) -> None:
+    assert list_layers(read_onnx(small_onnx)) == LAYERS
+
+
+def test_the_file_is_well_formed_and_every_layer_is_quantised(int8_onnx: Path) -> None:
+    onnx.checker.check_model(str(int8_onnx), full_check=True)
+    assert find_quantised(onnx.load(str(int8_onnx))) == LAYERS
+
+
+def test_int8_logits_are_near_the_float_ones_but_not_the_same(small_onnx: Path, int8_onnx: Path) -> None:
+    images = np.concatenate(list(draw_images(4)))
+    exact, found = run(read_onnx(small_onnx), images), run(read_onnx(int8_onnx), images)
+    assert 0 < np.abs(found - exact).max() < 0.1 * np.abs(exact).max()
+
+
+def test_layers_that_are_kept_are_not_quantised(small_onnx: Path, tmp_path: Path) -> None:
+    quantize(small_onnx, tmp_path / "kept.onnx", ("/2/Conv",))
+    assert find_quantised(onnx.load(str(tmp_path / "kept.onnx"))) == ["/0/Conv", "/6/Gemm"]
+
+
+def test_names_and_patterns_are_matched(small_onnx: Path) -> None:
+    model = read_onnx(small_onnx)
+    assert match_layers(model, ["*Conv"]) == ["/0/Conv", "/2/Conv"]
+    assert match_layers(model, ["/6/Gemm", "/0/Conv"]) == ["/0/Conv", "/6/Gemm"]
+    assert match_layers(model, []) == []
+
+
+def test_a_pattern_that_matches_nothing_is_refused_with_names_that_are_there(small_onnx: Path) -> None:
+    with pytest.raises(UsageError, match="no layer is called so") as caught:
+        match_layers(read_onnx(small_onnx), ["*fc*"])
+    assert "/0/Conv" in caught.value.hint
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_one_layer_goes_back_to_float(small_onnx: Path, int8_onnx: Path, layer: str) -> None:
+    model = return_to_float(read_onnx(int8_onnx), read_onnx(small_onnx), [layer])
+    onnx.checker.check_model(model, full_check=True)
+    assert find_quantised(model) == [name for name in LAYERS if name != layer]
+
+
+def test_with_all_layers_back_in_float_the_logits_are_the_float_models(
+    small_onnx: Path, int8_onnx: Path
+) -> None:
+    source = read_onnx(small_onnx)
+    model = return_to_float(read_onnx(int8_onnx), source, LAYERS)
+    assert not any(node.op_type.endswith("quantizeLinear") for node in model.graph.node)
+    images = np.concatenate(list(draw_images(2)))
+    np.testing.assert_allclose(run(model, images), run(source, images), atol=1e-5)
+
+
+def test_the_int8_model_is_not_changed_by_that(small_onnx: Path, int8_onnx: Path) -> None:
+    model = read_onnx(int8_onnx)
+    before = model.SerializeToString()
+    return_to_float(model, read_onnx(small_onnx), LAYERS)
+    assert model.SerializeToString() == before
+
+
+def test_an_opset_that_cannot_be_quantised_is_refused(small_onnx: Path, tmp_path: Path) -> None:
+    model = read_onnx(small_onnx)
+    model.opset_import[0].version = 11
+    with pytest.raises(BadModelError, match="needs 13 or later"):
+        quantize_onnx(
+            model,
+            tmp_path / "x.onnx",
+            draw_images(1),
+            input_name="image",
+            preset="mixed",
+            float_layers=[],
+        )
+
+
+def test_nncf_is_told_not_to_report_its_use() -> None:
+    assert os.environ["NNCF_CI"] == "1"

@@ -1,0 +1,263 @@
+"""Quantisation through the real command line: its record, its honesty, and accuracy control."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from assay.convert.export_onnx import export_onnx
+from assay.errors import UsageError
+from assay.images.sources import index_images
+from assay.models.record import ModelRecord
+from assay.workflows.accuracy_control import ControlRequest, control_accuracy, find_fewest
+from assay.workflows.calibration import CalibrationOptions, choose_images
+from assay.workflows.listener import SILENT, Listener
+from assay.workflows.quantize import quantize_file
+from conftest import RunAssay
+
+
+@pytest.fixture(scope="module")
+def small_onnx(se_resnext50: ModelRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of four convolutions and a linear layer, with random weights: hard on int8."""
+    torch.manual_seed(2)
+    layers: list[nn.Module] = []
+    channels = 3
+    for _ in range(4):
+        layers += [nn.Conv2d(channels, 12, 3, stride=2), nn.BatchNorm2d(12), nn.ReLU()]
+        channels = 12
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 1000))
+    path = tmp_path_factory.mktemp("small") / "small.onnx"
+    export_onnx(network.eval(), path, se_resnext50, 17)
+    return path
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text())
+    return document
+
+
+def test_the_record_lists_the_images_and_an_evaluation_on_them_says_so(
+    run_assay: RunAssay, small_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "int8.onnx"
+    done = run_assay(
+        "quantize", small_onnx, out, "--calibration", photographs, "--calibration-count", "5", "-q"
+    )
+    assert done.returncode == 0, done.stderr
+    record = read_json(tmp_path / "int8.json")
+    assert record["source_sha256"] == hashlib.sha256(small_onnx.read_bytes()).hexdigest()
+    assert record["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    by_name = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in photographs.iterdir()}
+    assert len(record["images"]) == 5
+    assert all(by_name[image["relative_path"]] == image["sha256"] for image in record["images"])
+
+    for number, path in enumerate(sorted(photographs.iterdir())):  # other names, the same content
+        path.rename(photographs / f"photograph_{number}.jpg")
+    (tmp_path / "labels.txt").write_text("".join(f"photograph_{n}.jpg {n}\n" for n in range(12)))
+    done = run_assay("compile", out, tmp_path / "c", "--precision", "int8")
+    assert done.returncode == 0, done.stderr
+    options = ["--images", photographs, "--labels", tmp_path / "labels.txt", "-o", tmp_path / "run"]
+    done = run_assay("evaluate", tmp_path / "c", *options)
+    assert done.returncode == 0, done.stderr
+    assert "calibrated on 5 of these images" in done.stdout
+    assert "calibrated on 5 of these images" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_the_same_again_is_used_again_and_a_changed_wish_is_not(
+    small_onnx: Path, photographs: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    out = tmp_path / "int8.onnx"
+    options = CalibrationOptions(images=photographs, image_count=4)
+    first = quantize_file(small_onnx, out, se_resnext50, options, SILENT)
+    stamp = out.stat().st_mtime_ns
+    assert quantize_file(small_onnx, out, se_resnext50, options, SILENT) == first
+    assert out.stat().st_mtime_ns == stamp
+    other = CalibrationOptions(images=photographs, image_count=4, preset="performance")
+    quantize_file(small_onnx, out, se_resnext50, other, SILENT)
+    assert out.stat().st_mtime_ns != stamp
+
+
+def test_the_choice_of_images_depends_on_the_seed_alone(photographs: Path) -> None:
+    images = index_images(photographs, 1000).images
+    chosen = choose_images(images, CalibrationOptions(image_count=6))
+    assert choose_images(images, CalibrationOptions(image_count=6)) == chosen
+    assert choose_images(images, CalibrationOptions(image_count=6, seed=1)) != chosen
+    assert [image.name for image in chosen] == sorted(image.name for image in chosen)
+    assert choose_images(images, CalibrationOptions(image_count=300)) == list(images)
+
+
+@pytest.mark.parametrize(
+    ("precision", "complaint"), [("int8", "holds no quantised layers"), ("fp32", "is quantised")]
+)
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_a_precision_that_is_not_the_files_is_refused(
+    run_assay: RunAssay, small_onnx: Path, tmp_path: Path, precision: str, complaint: str, engine: str
+) -> None:
+    path = small_onnx
+    if precision == "fp32":
+        path = tmp_path / "int8.onnx"
+        path.write_bytes(small_onnx.read_bytes() + b"\x12\x0eQuantizeLinear")
+    done = run_assay("compile", path, tmp_path / "c", "--precision", precision, "--engine", engine, "-q")
+    assert done.returncode == 5, done.stderr
+    assert complaint in done.stderr
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        (["--calibration-count", "0"], 2, "expected 1 or more"),
+        (["--keep-float", "*nonsense*"], 2, "no layer is called so"),
+        (["--max-drop", "0.1"], 2, "--max-drop and --images go together"),
+        (["--calibration", "nowhere"], 5, "nowhere"),
+    ],
+)
+def test_bad_wishes_get_one_message_and_write_nothing(
+    run_assay: RunAssay,
+    small_onnx: Path,
+    photographs: Path,
+    tmp_path: Path,
+    wish: tuple[list[str], int, str],
+) -> None:
+    options, status, complaint = wish
+    given = options if "--calibration" in options else [*options, "--calibration", str(photographs)]
+    done = run_assay("quantize", small_onnx, tmp_path / "out.onnx", *given, "-q")
+    assert done.returncode == status, done.stderr
+    assert complaint in done.stderr
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_a_calibration_image_that_cannot_be_decoded_is_refused(
+    run_assay: RunAssay, small_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    (photographs / "ILSVRC2012_val_00000013.JPEG").write_bytes(b"no image")
+    done = run_assay("quantize", small_onnx, tmp_path / "out.onnx", "--calibration", photographs, "-q")
+    assert done.returncode == 5
+    assert "ILSVRC2012_val_00000013.JPEG" in done.stderr
+    assert not (tmp_path / "out.onnx").exists()
+
+
+@given(st.integers(0, 200), st.integers(0, 220))
+def test_the_fewest_that_are_enough_are_found_in_few_trials(largest: int, threshold: int) -> None:
+    tried: list[int] = []
+
+    def is_enough(count: int) -> bool:
+        tried.append(count)
+        return count >= threshold
+
+    assert find_fewest(largest, is_enough) == (threshold if threshold <= largest else None)
+    assert len(tried) == len(set(tried)) <= 2 * max(largest, 1).bit_length() + 2
+
+
+class Interrupted(Listener):
+    """Ends the search, as Ctrl-C would, at the first line that begins so."""
+
+    def __init__(self, start: str) -> None:
+        self._start = start
+
+    def announce(self, text: str) -> None:
+        if text.startswith(self._start):
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def request_within(
+    small_onnx: Path, photographs: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> ControlRequest:
+    """No loss allowed on twelve images, labelled with what the float model says of half of them."""
+    quantized = tmp_path / "out.full.onnx"
+    quantize_file(small_onnx, quantized, se_resnext50, CalibrationOptions(images=photographs), SILENT)
+    index = index_images(photographs, 1000)
+    return ControlRequest(
+        source=small_onnx,
+        quantized=quantized,
+        out_path=tmp_path / "out.onnx",
+        record=se_resnext50,
+        index=index,
+        max_drop=0,
+    )
+
+
+def test_a_search_that_was_interrupted_goes_on_and_ends_with_the_same(request_within: ControlRequest) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        control_accuracy(request_within, Interrupted("0 layers in float"))
+    trials_path = request_within.out_path.with_suffix(".trials.json")
+    ranked = read_json(trials_path)
+    assert len(ranked["errors"]) == 5
+    assert all(error >= 0 for error in ranked["errors"].values())
+    found = control_accuracy(request_within, SILENT)
+    assert found.is_within
+    assert read_json(trials_path)["errors"] == ranked["errors"]
+    assert found.trial in found.trials
+    onnx.checker.check_model(str(request_within.out_path), full_check=True)
+    before = request_within.out_path.read_bytes()
+    again = control_accuracy(request_within, SILENT)
+    assert again == found
+    assert request_within.out_path.read_bytes() == before
+
+
+def test_a_negative_loss_is_refused(request_within: ControlRequest) -> None:
+    wrong = ControlRequest(**{**vars(request_within), "max_drop": -1.0})
+    with pytest.raises(UsageError, match="expected 0 or more"):
+        control_accuracy(wrong, SILENT)
+
+
+@pytest.mark.slow
+def test_the_golden_images_in_int8_and_float_in_one_run(
+    run_assay: RunAssay, golden: Path, lite0_toml: Path, tmp_path: Path
+) -> None:
+    given = ["--weights", golden / "efficientnet_lite0" / "model.onnx", "--model", lite0_toml]
+    given += ["--images", golden / "images", "--labels", golden / "labels.txt", "--batch-size", "1"]
+    done = run_assay("run", *given, "--precision", "int8", "-o", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    metrics = read_json(tmp_path / "run" / "metrics.json")
+    assert metrics["accuracy"]["top1"]["hits"] >= 86
+    paired = metrics["agreement"]["paired"]
+    assert paired["both_count"] + paired["lost_count"] == 89  # the float model's, as published with it
+    assert metrics["agreement"]["reference"] == "openvino fp32"
+    manifest = read_json(tmp_path / "run" / "manifest.json")
+    assert {"u8", "i8"} & set(manifest["sessions"]["openvino int8"]["computed_in"])
+    assert set(manifest["sessions"]["openvino fp32"]["computed_in"]) == {"f32"}
+    precisions = {row["precision"] for row in read_json(tmp_path / "run" / "benchmark.json")["rows"]}
+    assert precisions == {"int8", "fp32"}
+    assert "int8 model was calibrated on 100 of these images" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_golden_images_lose_nothing_with_layers_kept_in_float(
+    run_assay: RunAssay, golden: Path, lite0_toml: Path, tmp_path: Path
+) -> None:
+    """Calibrated on three images, so that something is lost at first."""
+    few = tmp_path / "few"
+    few.mkdir()
+    for path in sorted((golden / "images").iterdir())[:3]:
+        (few / path.name).write_bytes(path.read_bytes())
+    given = [golden / "efficientnet_lite0" / "model.onnx", tmp_path / "out.onnx", "--model", lite0_toml]
+    given += ["--calibration", few, "--images", golden / "images", "--labels", golden / "labels.txt"]
+    done = run_assay("quantize", *given, "--max-drop", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    counts = {trial["float_layer_count"]: trial["paired"] for trial in document["trials"]}
+    kept = len(document["quantized"]["float_layers"])
+    assert counts[kept]["difference_points"] >= -1
+    assert all(paired["difference_points"] < -1 for count, paired in counts.items() if count < kept)
+
+
+def test_labels_are_needed_to_measure_a_loss(
+    run_assay: RunAssay, small_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    for number, path in enumerate(sorted(photographs.iterdir())):
+        path.rename(photographs / f"photograph_{number}.jpg")
+    options = ["--calibration", photographs, "--images", photographs, "--max-drop", "0", "-q"]
+    done = run_assay("quantize", small_onnx, tmp_path / "out.onnx", *options)
+    assert done.returncode in {2, 5}, done.stderr
+    assert "label" in done.stderr
