@@ -224,3 +224,15 @@ def test_other_pixels_than_the_verified_ones_are_named(manifest: Manifest) -> No
 
 def test_hashes_are_shown_whole(manifest: Manifest) -> None:
     assert make_hash_table(manifest).rows == (("weights.pth", "ab" * 32),)
+
+
+def test_the_devices_of_a_card_are_counted_only_where_the_user_said_so(
+    benchmark: Benchmark, se_resnext50: ModelRecord
+) -> None:
+    assert "card" not in " ".join(make_throughput_tables(benchmark.rows, se_resnext50)[0].notes)
+    rows = [msgspec.structs.replace(row, card_devices=4) for row in benchmark.rows]
+    table = make_throughput_tables(rows, se_resnext50)[0]
+    best = max(row.images_per_second.median for row in rows)
+    note = next(note for note in table.notes if "card" in note)
+    assert f"= {4 * best:.2f} images/s at best, computed, not measured" in note
+    assert table.rows == make_throughput_tables(benchmark.rows, se_resnext50)[0].rows

@@ -54,6 +54,7 @@ class AscendEngine:
             "insert_op_conf": "rgb: the chip normalises pixels; rgb-crop, yuv, or a file, are not evaluated",
             "atc_options": "more of ATC's options, parted by blanks",
             "device_id": "number of the device, 0 if not given",
+            "card_devices": "how many such devices one card has: 4 on an Ascend 310 card",
             "runner": "python (if not given): the tool's package; process: python3 -m ais_bench",
             "python": "the Python that runs ais_bench, with runner=process",
         }
@@ -81,8 +82,9 @@ class AscendEngine:
         )
         if options.precision == "bf16" and soc_version.rstrip("1357") in _WITHOUT_BF16:
             raise UsageError(f"{soc_version} does not compute in bf16", hint="choose --precision fp16")
-        if not settings.get("device_id", "0").isdigit():
-            raise UsageError(f"device_id={settings['device_id']}: expected a whole number from 0")
+        for name, least in (("device_id", 0), ("card_devices", 1)):
+            if not (settings.get(name, "1").isdigit() and int(settings.get(name, "1")) >= least):
+                raise UsageError(f"{name}={settings[name]}: expected a whole number from {least}")
         gears = _read_gears(settings)
         if bool(gears) == (options.batch_size is not None):
             raise UsageError(

@@ -43,7 +43,8 @@ class ThroughputRow(msgspec.Struct, frozen=True, kw_only=True):
 
     `call_ms` holds every call's time on the row's clock, repeat by repeat; `warm_up_ms` those before the
     first repeat.
-    `caller_count` threads called the session at once.
+    `caller_count` threads called the session at once. `card_devices` is how many such devices the user says
+    that one card has; the figures are of one.
     """
 
     engine: str
@@ -56,6 +57,7 @@ class ThroughputRow(msgspec.Struct, frozen=True, kw_only=True):
     latency_ms: Latency
     warm_up_ms: tuple[float, ...]
     call_ms: tuple[tuple[float, ...], ...]
+    card_devices: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +82,7 @@ class SessionName:
     engine: str
     device: str
     precision: str
+    card_devices: int = 1
 
 
 def measure_throughput(
@@ -217,6 +220,7 @@ def _make_row(
         ),
         warm_up_ms=warm_up,
         call_ms=tuple(repeat.call_ms for repeat in repeats),
+        card_devices=name.card_devices,
     )
 
 

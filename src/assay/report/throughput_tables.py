@@ -80,6 +80,13 @@ def _make_notes(rows: Sequence[ThroughputRow], published: Sequence[PublishedThro
         f"{first.device}, {first.precision}, {first.clock} clock, {first.caller_count} callers at once; "
         "range: lowest to highest repeat. * marks the best batch."
     )
+    if first.card_devices > 1:
+        best = max(rows, key=_get_rate)
+        yield (
+            f"One device was measured. A card has {first.card_devices} such devices, as was stated: "
+            f"{first.card_devices} x {format_rate(_get_rate(best))} = "
+            f"{format_rate(first.card_devices * _get_rate(best))} images/s at best, computed, not measured."
+        )
     yield from _note_sources(first, published)
     unsteady = [str(row.batch_size) for row in rows if is_unsteady(row.images_per_second.values)]
     if unsteady:

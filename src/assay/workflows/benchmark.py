@@ -62,7 +62,12 @@ def _benchmark_model(
 ) -> list[ThroughputRow]:
     compiled = read_compiled_json(compiled_dir)
     options = BenchmarkOptions(batch_sizes=_choose_batch_sizes(compiled, batch_sizes), repeats=repeats)
-    name = SessionName(engine=compiled.engine, device=compiled.device, precision=compiled.precision)
+    name = SessionName(
+        engine=compiled.engine,
+        device=compiled.device,
+        precision=compiled.precision,
+        card_devices=int(compiled.settings.get("card_devices", "1")),
+    )
     total = len(options.batch_sizes) * repeats
     done = 0
 
