@@ -55,6 +55,7 @@ COMMANDS = {
     "evaluate": "Predict every image with a compiled model, and score the predictions.",
     "benchmark": "Measure images per second and latency of compiled models for each batch size.",
     "report": "Write report.md anew from what run folders hold.",
+    "compare": "Compare run B with run A image by image, or with what a model record publishes.",
     "merge": "Write metrics and report of a run whose shares were computed apart.",
     "doctor": "Say what is wrong with a copy of a data set, or with this machine; no model is run.",
     "engines": "Say which engines can run here, on which devices, and how to get the others.",

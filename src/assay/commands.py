@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from assay import options
 from assay.errors import UsageError
+from assay.option_groups import FolderOptions, parse_batch_sizes
 from assay.outcome import EXIT_GATE_FAILED, EXIT_SOME_IMAGES_FAILED, Outcome
 
 if TYPE_CHECKING:
+    from assay.report.tables import Table
     from assay.workflows.run_folder import RunPlace, RunResult
 
 EXIT_MACHINE_FAULTY = 4
@@ -37,7 +39,7 @@ def run(chosen: options.RunOptions) -> Outcome:
         device=chosen.device,
         settings=chosen.choose_settings(),
         calibration=chosen.choose_calibration(chosen.calibration, chosen.choose_reading()),
-        batch_sizes=options.parse_batch_sizes(chosen.batch_size),
+        batch_sizes=parse_batch_sizes(chosen.batch_size),
         opset=chosen.opset,
         shard_size=chosen.shard_size,
         keep_logits=chosen.keep_logits,
@@ -153,7 +155,7 @@ def benchmark(*folders: Path, chosen: options.BenchmarkOptions = options.Benchma
 
     if not folders:
         raise UsageError("assay benchmark: no compiled model given")
-    batch_sizes = options.parse_batch_sizes(chosen.batch_size)
+    batch_sizes = parse_batch_sizes(chosen.batch_size)
     with open_listener(quiet=chosen.quiet) as listener:
         result = benchmark_alone(
             folders, chosen.images, batch_sizes, chosen.repeats, _choose_place(chosen), listener
@@ -176,6 +178,49 @@ def report(
         raise UsageError("assay report: no run folder given")
     paths = [str(write_report(folder)) for folder in folders]
     return Outcome(lines=paths, document={"reports": paths})
+
+
+def compare(a: str, b: Path, /, chosen: options.CompareOptions = options.CompareOptions()) -> Outcome:
+    """Compare run B with run A image by image, or with what a model record publishes.
+
+    Args:
+        a: The reference: a run folder, or the name or TOML file of a model record.
+        b: The run folder that is compared with it.
+    """
+    from assay.report.comparison_tables import describe_comparison, make_flip_table, make_speed_table
+    from assay.workflows.compare import compare_runs
+
+    if not Path(a).is_dir():
+        return _compare_with_published(a, b)
+    margin, is_gate = chosen.choose_margin()
+    found = compare_runs(Path(a), b, margin)
+    tables = [make_flip_table(found.comparison), make_speed_table(found.speeds)]
+    lines: list[str | Table] = [
+        f"B {b} against A {a}",
+        *(f"Note: {note}" for note in found.notes),
+        *describe_comparison(found.comparison),
+        f"Verdict: {found.verdict.sentence}",
+        *(table for table in tables if table is not None),
+    ]
+    has_passed = found.verdict.outcome == "as accurate"
+    result = {"as accurate": "pass", "loses": "fail", "cannot tell": "cannot tell"}[found.verdict.outcome]
+    if is_gate:
+        lines.append(f"Gate {chosen.gate}: {result}")
+    return Outcome(
+        lines=lines,
+        document={"comparison": found, "gate": {chosen.gate: result} if is_gate else None},
+        exit_status=EXIT_GATE_FAILED if is_gate and not has_passed else 0,
+    )
+
+
+def _compare_with_published(model: str, run: Path) -> Outcome:
+    from assay.report.comparison_tables import make_published_table
+    from assay.workflows.compare import compare_with_published
+
+    found = compare_with_published(model, run)
+    rows = [(each.published, each.is_within) for each in found]
+    table = make_published_table(rows, found[0].top1, found[0].top5)
+    return Outcome(lines=[table], document={"published": found})
 
 
 def merge(
@@ -267,7 +312,7 @@ def doctor(chosen: options.DoctorOptions = options.DoctorOptions()) -> Outcome:
     )
 
 
-def _choose_place(chosen: options.FolderOptions) -> RunPlace:
+def _choose_place(chosen: FolderOptions) -> RunPlace:
     from assay.workflows.run_folder import RunPlace
 
     return RunPlace(path=chosen.output, mode=chosen.choose_mode(), arguments=tuple(sys.argv[1:]))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from assay import modelzoo_options as options
 from assay.errors import UsageError
-from assay.options import choose_mode
+from assay.option_groups import choose_mode
 from assay.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
 
 

@@ -1,230 +1,31 @@
-"""The options of the command line, in groups that several commands share."""
+"""The options of each command."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - the groups' annotations are read here
 
 from cyclopts import Parameter
 
 from assay.errors import UsageError
+from assay.option_groups import (
+    EngineOptions,
+    FolderOptions,
+    ImageOptions,
+    LabelFileOptions,
+    ModelOptions,
+    PredictionOptions,
+    QuantizeSettings,
+    ReadOptions,
+    ShowOptions,
+    make_help,
+)
 
 if TYPE_CHECKING:
-    from assay.images import listing as reading
-    from assay.images.label_files import LabelOptions
-    from assay.workflows.calibration import AccuracyControl, CalibrationOptions
+    from assay.workflows.calibration import AccuracyControl
     from assay.workflows.run_locks import Share
-
-
-def make_help(text: str, alias: str | None = None) -> Parameter:
-    """Return how an option is shown, and its short name."""
-    return Parameter(help=text, alias=alias)
-
-
-def parse_batch_sizes(text: str | None) -> tuple[int, ...] | None:
-    """Return the numbers of a list such as `1,4,8`, or None for None.
-
-    >>> parse_batch_sizes("1,4,8")
-    (1, 4, 8)
-
-    Raises:
-        UsageError: Not a list of whole numbers from 1.
-    """
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise UsageError(f"--batch-size {text!r}: expected whole numbers from 1, such as 1,4,8")
-    return tuple(int(part) for part in parts)
-
-
-def choose_mode(*, resume: bool, overwrite: bool) -> Literal["new", "resume", "overwrite"]:
-    """Return what happens to results that are there already.
-
-    Raises:
-        UsageError: Both options were given.
-    """
-    if resume and overwrite:
-        raise UsageError("--resume and --overwrite exclude each other")
-    if resume:
-        return "resume"
-    return "overwrite" if overwrite else "new"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShowOptions:
-    """How the result is shown."""
-
-    json: Annotated[bool, make_help("One JSON document on stdout instead of text.")] = False
-    quiet: Annotated[bool, make_help("No progress on stderr.", "-q")] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelOptions:
-    """Which model."""
-
-    model: Annotated[str, make_help("Name of a model record, or a TOML file.")] = "se_resnext50_32x4d"
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineOptions(ModelOptions):
-    """What the model is compiled for."""
-
-    engine: Annotated[str, make_help("One of those that `assay engines` lists.")] = "openvino"
-    precision: Annotated[str, make_help("fp32, bf16, fp16 or int8; the engine's first if none is given.")] = (
-        ""
-    )
-    device: Annotated[str, make_help("Device of the engine; its first if none is given.")] = ""
-    set: Annotated[
-        tuple[str, ...], make_help("NAME=VALUE, a setting of the engine; `assay engines` lists them.")
-    ] = ()
-    soc_version: Annotated[str, make_help("The chip of engine ascend, such as Ascend310P3.")] = ""
-    insert_op_conf: Annotated[str, make_help("Engine ascend: rgb, or the path of an AIPP file.")] = ""
-
-    def choose_settings(self) -> dict[str, str]:
-        """Return the engine's settings by name.
-
-        Raises:
-            UsageError: Not NAME=VALUE, or one given twice.
-        """
-        given = [part.partition("=") for part in self.set]
-        wrong = [name for name, equals, value in given if not (name and equals and value)]
-        if wrong:
-            raise UsageError(f"--set {wrong[0]}: expected NAME=VALUE, such as threads=2")
-        named = {"soc_version": self.soc_version, "insert_op_conf": self.insert_op_conf}
-        pairs = [(name, value) for name, _, value in given]
-        pairs += [(name, value) for name, value in named.items() if value]
-        settings = dict(pairs)
-        if len(settings) < len(pairs):
-            raise UsageError("--set: one setting is given twice")
-        return settings
-
-
-@dataclass(frozen=True, kw_only=True)
-class QuantizeSettings:
-    """How a model is quantised."""
-
-    calibration_count: Annotated[int, make_help("How many images it is calibrated on.")] = 300
-    preset: Annotated[
-        Literal["mixed", "performance"], make_help("Activations asymmetric (mixed) or symmetric.")
-    ] = "mixed"
-    keep_float: Annotated[
-        tuple[str, ...], make_help("A layer that stays in float, by name or pattern such as '*fc*'.")
-    ] = ()
-
-    def choose_calibration(self, images: Path | None, reading: reading.ReadOptions) -> CalibrationOptions:
-        """Return how a model is quantised."""
-        from assay.workflows.calibration import CalibrationOptions
-
-        return CalibrationOptions(
-            images=images,
-            image_count=self.calibration_count,
-            preset=self.preset,
-            keep_float=self.keep_float,
-            reading=reading,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabelFileOptions:
-    """How the label file is read."""
-
-    label_offset: Annotated[int, make_help("What the label file's indices begin with.")] = 0
-    trust_labels: Annotated[bool, make_help("Believe labels that contradict ImageNet's published ones.")] = (
-        False
-    )
-    max_label_mib: Annotated[int, make_help("A larger label file is refused, MiB.")] = 64
-
-    def choose_labels(self, path: Path | None = None) -> LabelOptions:
-        """Return which label file, and how it is read.
-
-        Raises:
-            UsageError: An offset below 0.
-        """
-        from assay.images.label_files import LabelOptions
-
-        if self.label_offset < 0:
-            raise UsageError(f"--label-offset is {self.label_offset}; expected 0 or more, such as 1")
-        return LabelOptions(
-            path=path,
-            offset=self.label_offset,
-            trusted=self.trust_labels,
-            max_bytes=_count_bytes("--max-label-mib", self.max_label_mib),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadOptions:
-    """How images are read."""
-
-    follow_links: Annotated[bool, make_help("Follow links that lead out of the folder.")] = False
-    max_pixels: Annotated[int, make_help("An image with more pixels is a failed one.")] = 100_000_000
-    max_image_mib: Annotated[int, make_help("A larger image file is a failed one, MiB.")] = 64
-
-    def choose_reading(self) -> reading.ReadOptions:
-        """Return how images are read.
-
-        Raises:
-            UsageError: A limit below 1.
-        """
-        from assay.images.listing import ReadOptions
-
-        if self.max_pixels < 1:
-            raise UsageError(f"--max-pixels is {self.max_pixels}; expected 1 or more")
-        return ReadOptions(
-            max_pixels=self.max_pixels,
-            max_file_bytes=_count_bytes("--max-image-mib", self.max_image_mib),
-            follow_links=self.follow_links,
-        )
-
-
-def _count_bytes(option: str, mebibytes: int) -> int:
-    if mebibytes < 1:
-        raise UsageError(f"{option} is {mebibytes}; expected 1 or more")
-    return mebibytes * 2**20
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageOptions(LabelFileOptions, ReadOptions):
-    """Which images."""
-
-    images: Annotated[
-        Path, make_help("Folder, class folders, tar, tar.gz, zip, WebDataset, Parquet, or a list of paths.")
-    ]
-    labels: Annotated[
-        Path | None,
-        make_help("File of lines `NAME index`; class folders and ImageNet validation names need none."),
-    ] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictionOptions:
-    """How predictions are stored."""
-
-    shard_size: Annotated[int, make_help("Images whose predictions share a file.")] = 1024
-    keep_logits: Annotated[bool, make_help("Keep all logits of every image, not only the top five.")] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class FolderOptions:
-    """Where the results go."""
-
-    output: Annotated[
-        Path | None, make_help("The run folder; a new one in runs/ if none is given.", "-o")
-    ] = None
-    resume: Annotated[bool, make_help("Go on with the run in that folder.")] = False
-    overwrite: Annotated[bool, make_help("Replace the run in that folder.")] = False
-
-    def choose_mode(self) -> Literal["new", "resume", "overwrite"]:
-        """Return what happens to a run that is there already.
-
-        Raises:
-            UsageError: Both --resume and --overwrite, or --resume without a folder.
-        """
-        if self.resume and self.output is None:
-            raise UsageError("--resume needs the run folder", hint="give it with -o")
-        return choose_mode(resume=self.resume, overwrite=self.overwrite)
 
 
 @Parameter(name="*")
@@ -372,6 +173,34 @@ class FetchOptions(ShowOptions):
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(ShowOptions):
     """Options of `assay report`."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(ShowOptions):
+    """Options of `assay compare`."""
+
+    margin: Annotated[float, make_help("A loss of so many points of Top-1 does not matter.")] = 0.1
+    gate: Annotated[
+        str | None, make_help("paired:POINTS: exit status 1 unless no more is lost, at 95 %.")
+    ] = None
+
+    def choose_margin(self) -> tuple[float, bool]:
+        """Return the margin in points, and whether it is a gate.
+
+        Raises:
+            UsageError: A gate that is not paired:POINTS.
+        """
+        if self.gate is None:
+            return self.margin, False
+        name, _, points = self.gate.partition(":")
+        try:
+            margin = float(points)
+        except ValueError:
+            margin = math.nan
+        if name != "paired" or not 0 < margin < math.inf:
+            raise UsageError(f"--gate {self.gate}: expected paired:POINTS, such as paired:0.1")
+        return margin, True
 
 
 @Parameter(name="*")

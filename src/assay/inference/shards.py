@@ -64,6 +64,15 @@ def name_shard_file(number: int) -> str:
     return f"part-{number:05d}.parquet"
 
 
+def list_shard_files(image_count: int, shard_size: int) -> list[str]:
+    """Return the names of the files that so many images' predictions are in.
+
+    >>> list_shard_files(2049, 1024)
+    ['part-00000.parquet', 'part-00001.parquet', 'part-00002.parquet']
+    """
+    return [name_shard_file(number) for number in range(-(-image_count // shard_size))]
+
+
 def cut_shards(images: Sequence[LabelledImage], shard_size: int) -> list[Shard]:
     """Return the images in stretches of `shard_size`, the last one shorter where they do not divide."""
     starts = range(0, len(images), shard_size)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from assay.errors import UsageError
 from assay.inference.identity import compute_fingerprint
-from assay.inference.shards import name_shard_file
+from assay.inference.shards import list_shard_files
 from assay.report.results_file import Manifest, read_result
 from assay.workflows.evaluate import list_missing, write_metrics
 from assay.workflows.listener import SILENT
@@ -28,14 +28,13 @@ def merge_run(path: Path) -> RunResult:
         raise UsageError(
             f"{path}: holds no run with predictions", hint="assay evaluate … --shard 1/4 begins one"
         )
-    shard_count = -(-manifest.image_set.image_count // manifest.identity.shard_size)
-    file_names = [name_shard_file(number) for number in range(shard_count)]
+    file_names = list_shard_files(manifest.image_set.image_count, manifest.identity.shard_size)
     with lock_run(path, None):
         missing = list_missing(path, file_names, compute_fingerprint(manifest.identity))
         if missing:
             more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
             raise UsageError(
-                f"{path}: {len(missing)} of {shard_count} parts are missing: "
+                f"{path}: {len(missing)} of {len(file_names)} parts are missing: "
                 f"{', '.join(missing[:_LISTED])}{more}",
                 hint="assay evaluate … --resume computes them",
             )

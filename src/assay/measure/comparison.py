@@ -1,0 +1,259 @@
+"""Two runs over the same images: who changed, for better and for worse, and what that proves."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator
+from statistics import NormalDist
+from typing import Literal
+
+import msgspec
+
+from assay.images.batches import OK
+from assay.inference.predictions import Prediction
+from assay.measure.accuracy import compute_wilson_interval, find_label_rank
+from assay.measure.paired import PairedAccuracy, measure_paired_accuracy
+
+DEFAULT_MARGIN = 0.1
+ALPHA, POWER = 0.05, 0.9  # of the number of images that a margin needs, one-sided
+Outcome = Literal["as accurate", "loses", "cannot tell"]
+
+
+class Flip(msgspec.Struct, frozen=True, kw_only=True):
+    """An image whose likeliest class differs between the runs; `logits` are those of the likeliest class."""
+
+    relative_path: str
+    label: int
+    reference_class: int
+    candidate_class: int
+    logits: tuple[float, float]
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """How the candidate's predictions compare with the reference's, over the images that both scored.
+
+    `lost`, `won` and `changed` list the images that only the reference has right, that only the candidate
+    has right, and that both have wrong in another way. Logit differences are over the classes that both
+    list among their five likeliest.
+    """
+
+    image_count: int
+    unmatched_count: int
+    same_top1_count: int
+    paired: PairedAccuracy
+    lost: tuple[Flip, ...]
+    won: tuple[Flip, ...]
+    changed: tuple[Flip, ...]
+    max_logit_difference: float
+    mean_logit_difference: float
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What a comparison proves about a margin in percentage points of Top-1, in one sentence."""
+
+    outcome: Outcome
+    margin_points: float
+    sentence: str
+
+
+def compare_predictions(
+    reference: Iterable[Prediction], candidate: Iterable[Prediction], label_offset: int = 0
+) -> Comparison:
+    """Return how the candidate compares with the reference; each is gone through once.
+
+    Images are matched by relative path; those that one of the two has not scored are counted as unmatched.
+
+    Args:
+        reference: Its rows are kept in memory.
+        candidate: The other run.
+        label_offset: The class of label 0.
+
+    Raises:
+        ValueError: No image was scored in both, or one has another label in the other.
+    """
+    flips: dict[str, list[Flip]] = {"lost": [], "won": [], "changed": []}
+    both = neither = same = 0
+    differences: list[float] = []
+    kept = {row.relative_path: row for row in reference}
+    total = len(kept)
+    candidate_count = 0
+    for its, mine in _match(kept, candidate):
+        candidate_count += 1
+        differences += _compare_logits(its, mine)
+        its_right = find_label_rank(its, label_offset) == 0
+        mine_right = find_label_rank(mine, label_offset) == 0
+        both += its_right and mine_right
+        neither += not (its_right or mine_right)
+        if its.top_classes[0] == mine.top_classes[0]:
+            same += 1
+            continue
+        kind = "lost" if its_right else "won" if mine_right else "changed"
+        flips[kind].append(_make_flip(its, mine))
+    if not candidate_count:
+        raise ValueError("the two runs have no scored image in common")
+    paired = measure_paired_accuracy(both, len(flips["lost"]), len(flips["won"]), neither)
+    return Comparison(
+        image_count=candidate_count,
+        unmatched_count=total - candidate_count,
+        same_top1_count=same,
+        paired=paired,
+        lost=tuple(flips["lost"]),
+        won=tuple(flips["won"]),
+        changed=tuple(flips["changed"]),
+        max_logit_difference=max(differences, default=0.0),
+        mean_logit_difference=statistics.fmean(differences) if differences else 0.0,
+    )
+
+
+def _match(
+    reference: dict[str, Prediction], candidate: Iterable[Prediction]
+) -> Iterator[tuple[Prediction, Prediction]]:
+    """Yield the rows of the images that both scored, the reference's first."""
+    for mine in candidate:
+        its = reference.get(mine.relative_path)
+        if its is None or its.status != OK or mine.status != OK:
+            continue
+        if its.label != mine.label:
+            raise ValueError(
+                f"{mine.relative_path} has label {its.label} in the one run and {mine.label} in the other"
+            )
+        yield its, mine
+
+
+def _compare_logits(its: Prediction, mine: Prediction) -> list[float]:
+    logits = dict(zip(its.top_classes, its.top_logits, strict=True))
+    return [
+        abs(logits[number] - logit)
+        for number, logit in zip(mine.top_classes, mine.top_logits, strict=True)
+        if number in logits
+    ]
+
+
+def _make_flip(its: Prediction, mine: Prediction) -> Flip:
+    return Flip(
+        relative_path=mine.relative_path,
+        label=-1 if mine.label is None else mine.label,
+        reference_class=its.top_classes[0],
+        candidate_class=mine.top_classes[0],
+        logits=(its.top_logits[0], mine.top_logits[0]),
+    )
+
+
+def judge_difference(paired: PairedAccuracy, margin_points: float, name: str = "B") -> Verdict:
+    """Return what the difference proves: no loss beyond the margin, a loss, or neither.
+
+    Args:
+        paired: The comparison.
+        margin_points: The largest loss that does not matter, in percentage points, over 0.
+        name: What the candidate is called.
+    """
+    low, high = paired.interval_points
+    if low >= -margin_points:
+        gained = f", and gains at least {low:.2f}" if low > 0 else ""
+        return Verdict(
+            outcome="as accurate",
+            margin_points=margin_points,
+            sentence=f"{name} is as accurate within {margin_points:g} points (95 %){gained}",
+        )
+    if high < 0:
+        return Verdict(
+            outcome="loses",
+            margin_points=margin_points,
+            sentence=f"{name} loses between {-high:.2f} and {-low:.2f} points (95 %)",
+        )
+    needed = count_needed_images(paired, margin_points)
+    about = "about" if paired.lost_count + paired.won_count else "at most about"
+    return Verdict(
+        outcome="cannot tell",
+        margin_points=margin_points,
+        sentence=f"these {paired.image_count:,} images cannot tell: {margin_points:g} points needs {about} "
+        f"{needed:,}",
+    )
+
+
+def count_needed_images(paired: PairedAccuracy, margin_points: float) -> int:
+    """Return about how many images prove that nothing beyond the margin is lost, if nothing is.
+
+    From the share of images that only one of the two has right: (z_alpha + z_power)^2 share / margin^2, at
+    5 % one-sided and 90 % power (Liu et al., Statistics in Medicine 21 (2002) 231). Where no image differs,
+    the upper end of the share's 95 % interval stands for it.
+    """
+    differing = paired.lost_count + paired.won_count
+    share = differing / paired.image_count
+    if differing == 0:
+        share = compute_wilson_interval(0, paired.image_count)[1]
+    z = NormalDist().inv_cdf(1 - ALPHA) + NormalDist().inv_cdf(POWER)
+    return math.ceil(z * z * share / (margin_points / 100) ** 2)
+
+
+class SpeedComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """The speeds of two runs at one batch size on one clock; `ratio` is candidate over reference."""
+
+    batch_size: int
+    clock: str
+    reference: float
+    candidate: float
+    ratio: float
+    p_value: float
+    outcome: Literal["faster", "slower", "cannot tell"]
+
+
+def compare_speeds(
+    batch_size: int, clock: str, reference: tuple[float, ...], candidate: tuple[float, ...]
+) -> SpeedComparison:
+    """Return whether the candidate is faster: by the exact rank-sum test over the repeats, at 5 %.
+
+    Mann and Whitney, Ann. Math. Stat. 18 (1947) 50, two-sided.
+
+    Args:
+        batch_size: Of both.
+        clock: Of both.
+        reference: Images per second of each repeat.
+        candidate: Likewise.
+    """
+    p_value = compute_rank_sum_p(reference, candidate)
+    medians = statistics.median(reference), statistics.median(candidate)
+    outcome: Literal["faster", "slower", "cannot tell"] = "cannot tell"
+    if p_value <= ALPHA:
+        outcome = "faster" if medians[1] > medians[0] else "slower"
+    return SpeedComparison(
+        batch_size=batch_size,
+        clock=clock,
+        reference=medians[0],
+        candidate=medians[1],
+        ratio=medians[1] / medians[0],
+        p_value=p_value,
+        outcome=outcome,
+    )
+
+
+def compute_rank_sum_p(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Return the two-sided p-value of the exact rank-sum test, equal values counted as half.
+
+    >>> round(compute_rank_sum_p((1.0, 2.0, 3.0, 4.0, 5.0), (6.0, 7.0, 8.0, 9.0, 10.0)), 4)
+    0.0079
+
+    Args:
+        one: Some values, at least one.
+        other: Likewise.
+    """
+    wins = sum((a < b) + 0.5 * (a == b) for a in one for b in other)
+    least = math.floor(min(wins, len(one) * len(other) - wins))
+    counts = _count_rank_sums(len(one), len(other))
+    return min(1.0, 2 * sum(counts[: least + 1]) / sum(counts))
+
+
+def _count_rank_sums(one: int, other: int) -> list[int]:
+    """Return in how many orders of the values each number of wins comes about, from 0 to one * other.
+
+    The coefficients of the Gaussian binomial, by multiplying and dividing polynomials.
+    """
+    counts = [1] + [0] * (one * other)
+    for number in range(1, one + 1):
+        factor = other + number
+        for place in range(len(counts) - 1, factor - 1, -1):
+            counts[place] -= counts[place - factor]
+        for place in range(number, len(counts)):
+            counts[place] += counts[place - number]
+    return counts

@@ -1,0 +1,97 @@
+"""What `assay compare` says: lines and tables on two runs, or on a run and what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from assay.measure.accuracy import TopKAccuracy
+from assay.measure.comparison import Comparison, Flip, SpeedComparison
+from assay.models.record import PublishedAccuracy
+from assay.report.tables import Table
+from assay.report.throughput_tables import format_rate
+
+LISTED_FLIPS = 20
+
+
+def describe_comparison(comparison: Comparison) -> list[str]:
+    """Return lines on the images that changed, what the tests say, and the logits."""
+    paired = comparison.paired
+    low, high = paired.interval_points
+    return [
+        f"Same Top-1 on {comparison.same_top1_count:,} of {comparison.image_count:,}; {paired.lost_count:,} "
+        f"lost, {paired.won_count:,} won, {len(comparison.changed):,} wrong in another way",
+        f"Top-1 difference, B less A: {paired.difference_points:+.2f} points (95 %: {low:+.2f} to "
+        f"{high:+.2f}, Newcombe 1998)",
+        f"Exact McNemar p = {paired.p_value:.2g}; logit difference: largest "
+        f"{comparison.max_logit_difference:.3g}, mean {comparison.mean_logit_difference:.3g}",
+    ]
+
+
+def make_flip_table(comparison: Comparison) -> Table | None:
+    """Return the images whose likeliest class changed, the lost ones first; None where there is none."""
+    rows = list(_list_flips(comparison))
+    if not rows:
+        return None
+    more = len(rows) - LISTED_FLIPS
+    return Table(
+        title="Changed images",
+        header=("Image", "", "label", "A", "B", "logit A", "logit B"),
+        rows=tuple(rows[:LISTED_FLIPS]),
+        notes=(f"and {more:,} more: --json lists all",) if more > 0 else (),
+    )
+
+
+def _list_flips(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+    kinds: list[tuple[str, Sequence[Flip]]] = [("lost", comparison.lost), ("won", comparison.won)]
+    for kind, flips in [*kinds, ("wrong", comparison.changed)]:
+        for flip in flips:
+            classes = (f"{flip.label}", f"{flip.reference_class}", f"{flip.candidate_class}")
+            yield (flip.relative_path, kind, *classes, *(f"{logit:.2f}" for logit in flip.logits))
+
+
+def make_speed_table(speeds: Sequence[SpeedComparison]) -> Table | None:
+    """Return the speeds side by side, each pair on one clock; None where the runs have none in common."""
+    if not speeds:
+        return None
+    rows = tuple(
+        (
+            f"{speed.batch_size}",
+            speed.clock,
+            format_rate(speed.reference),
+            format_rate(speed.candidate),
+            f"{speed.ratio:.2f}",
+            f"{speed.p_value:.2g}",
+            speed.outcome,
+        )
+        for speed in speeds
+    )
+    return Table(
+        title="Speed",
+        header=("Batch", "clock", "A images/s", "B images/s", "B / A", "p", "B is"),
+        rows=rows,
+        notes=("Medians of the repeats; p: exact rank-sum test over them, two-sided.",),
+    )
+
+
+def make_published_table(
+    rows: Sequence[tuple[PublishedAccuracy, bool]], top1: TopKAccuracy, top5: TopKAccuracy
+) -> Table:
+    """Return the published accuracies and whether they lie within the measured intervals."""
+    return Table(
+        title="Published",
+        header=("Source", "Top-1", "Top-5", "within"),
+        rows=tuple(
+            (
+                f"{published.source} {published.setting}".strip(),
+                f"{published.top1_percent:g}",
+                f"{published.top5_percent:g}",
+                "yes" if is_within else "no",
+            )
+            for published, is_within in rows
+        ),
+        notes=(
+            f"Measured: Top-1 {top1.percent:.2f} ({top1.interval_percent[0]:.2f} to "
+            f"{top1.interval_percent[1]:.2f}), Top-5 {top5.percent:.2f} ({top5.interval_percent[0]:.2f} to "
+            f"{top5.interval_percent[1]:.2f}).",
+        ),
+    )

@@ -1,0 +1,200 @@
+"""Two runs compared image by image, or a run with what was published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.errors import BadInputError, UsageError
+from assay.images.labels import IMAGENET_VAL_COUNT
+from assay.inference.identity import compute_fingerprint
+from assay.inference.shards import list_shard_files
+from assay.measure.accuracy import TopKAccuracy
+from assay.measure.comparison import (
+    Comparison,
+    SpeedComparison,
+    Verdict,
+    compare_predictions,
+    compare_speeds,
+    judge_difference,
+)
+from assay.models.record import PublishedAccuracy, read_model_record
+from assay.report.results_file import Benchmark, Manifest, Metrics, read_result
+from assay.workflows.evaluate import list_missing, read_predictions
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunComparison:
+    """How run B compares with run A.
+
+    Args:
+        notes: What is not the same in the two besides the model, and must be known first.
+        comparison: Image by image.
+        verdict: What it proves.
+        speeds: At every batch size and clock that both have.
+    """
+
+    notes: tuple[str, ...]
+    comparison: Comparison
+    verdict: Verdict
+    speeds: tuple[SpeedComparison, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedComparison:
+    """How a run's accuracy lies to one that was published: a statement on 50,000 images, not a paired one."""
+
+    published: PublishedAccuracy
+    top1: TopKAccuracy
+    top5: TopKAccuracy
+    is_within: bool
+
+
+def compare_runs(reference: Path, candidate: Path, margin_points: float) -> RunComparison:
+    """Return how the candidate's run compares with the reference's.
+
+    Raises:
+        UsageError: A folder that holds no finished predictions, or a margin that is not over 0.
+        BadInputError: Runs that cannot be compared: no image in common, other labels, other classes.
+    """
+    if margin_points <= 0:
+        raise UsageError(f"--margin is {margin_points:g}; expected percentage points over 0, such as 0.1")
+    its, mine = _read_manifest(reference), _read_manifest(candidate)
+    notes = _find_differences(its, mine)
+    offset = mine.model.output.label_offset if mine.model else 0
+    try:
+        comparison = compare_predictions(
+            read_predictions(reference, _list_parts(reference, its)),
+            read_predictions(candidate, _list_parts(candidate, mine)),
+            offset,
+        )
+    except ValueError as error:
+        raise BadInputError(
+            f"{candidate} cannot be compared with {reference}: {error}",
+            hint="compare runs over the same images and labels",
+        ) from error
+    if comparison.unmatched_count:
+        notes.append(f"{comparison.unmatched_count:,} images of A were not scored in both, and are left out")
+    return RunComparison(
+        notes=tuple(notes),
+        comparison=comparison,
+        verdict=judge_difference(comparison.paired, margin_points),
+        speeds=tuple(_compare_benchmarks(reference, candidate)),
+    )
+
+
+def compare_with_published(model: str, run: Path) -> list[PublishedComparison]:
+    """Return how a run over the 50,000 images lies to each accuracy that a model record publishes.
+
+    Raises:
+        BadModelError: No such record.
+        UsageError: The record publishes none, or the run is over other images.
+    """
+    record = read_model_record(model)
+    manifest, metrics = _read_manifest(run), read_result(run, Metrics)
+    images = manifest.image_set
+    if not record.published_accuracy or metrics is None or images is None:
+        raise UsageError(f"{model} publishes no accuracy, or {run} has none")
+    if not images.image_count == images.val_image_count == IMAGENET_VAL_COUNT:
+        raise UsageError(
+            f"{run} is over {images.image_count:,} images; the published accuracy is over the "
+            f"{IMAGENET_VAL_COUNT:,} of ImageNet's validation set",
+            hint="run all of them, or compare with a run over the same images",
+        )
+    top1, top5 = metrics.accuracy.top1, metrics.accuracy.top5
+    return [
+        PublishedComparison(
+            published=published,
+            top1=top1,
+            top5=top5,
+            is_within=_holds(top1, published.top1_percent) and _holds(top5, published.top5_percent),
+        )
+        for published in record.published_accuracy
+    ]
+
+
+def _holds(topk: TopKAccuracy, percent: float) -> bool:
+    low, high = topk.interval_percent
+    return low <= percent <= high
+
+
+def _read_manifest(run: Path) -> Manifest:
+    manifest = read_result(run, Manifest)
+    if manifest is None or manifest.identity is None or manifest.image_set is None:
+        raise UsageError(
+            f"{run}: holds no run with predictions", hint="expected a folder of `assay run` or `evaluate`"
+        )
+    return manifest
+
+
+def _list_parts(run: Path, manifest: Manifest) -> list[str]:
+    if manifest.identity is None or manifest.image_set is None:
+        raise UsageError(f"{run}: holds no run with predictions")
+    names = list_shard_files(manifest.image_set.image_count, manifest.identity.shard_size)
+    missing = list_missing(run, names, compute_fingerprint(manifest.identity))
+    if missing:
+        raise UsageError(
+            f"{run}: {len(missing)} of {len(names)} parts of its predictions are missing: {missing[0]}, …",
+            hint="finish it with --resume",
+        )
+    return names
+
+
+def _find_differences(its: Manifest, mine: Manifest) -> list[str]:
+    """Return what differs besides the model.
+
+    Raises:
+        BadInputError: The classes are not the same ones.
+    """
+    if its.identity is None or mine.identity is None or its.model is None or mine.model is None:
+        return []
+    outputs = [(model.output.class_count, model.output.label_offset) for model in (its.model, mine.model)]
+    if outputs[0] != outputs[1]:
+        raise BadInputError(
+            f"the two models have other classes: {outputs[0][0]} with label offset {outputs[0][1]} against "
+            f"{outputs[1][0]} with {outputs[1][1]}",
+            hint="compare models over the same classes",
+        )
+    notes = []
+    if its.identity.preprocessing != mine.identity.preprocessing:
+        notes.append(f"preprocessed differently: {_describe_preprocessing(its, mine)}")
+    if its.identity.images != mine.identity.images:
+        notes.append("other images, or in another place: compared over those of the same path")
+    if its.model.name != mine.model.name:
+        notes.append(f"another model: {its.model.name} against {mine.model.name}")
+    if its.machine.processor != mine.machine.processor:
+        notes.append(f"another machine: {its.machine.processor} against {mine.machine.processor}")
+    return notes
+
+
+def _describe_preprocessing(its: Manifest, mine: Manifest) -> str:
+    """Return which keys of the preprocessing differ, with both values."""
+    if its.model is None or mine.model is None:
+        return "unknown"
+    one, other = its.model.preprocessing, mine.model.preprocessing
+    changed = [
+        f"{key} {getattr(one, key)} against {getattr(other, key)}"
+        for key in type(one).__struct_fields__
+        if getattr(one, key) != getattr(other, key)
+    ]
+    return "; ".join(changed) or "other versions of what computes it, or other limits"
+
+
+def _compare_benchmarks(reference: Path, candidate: Path) -> list[SpeedComparison]:
+    """Return the speeds at every batch size and clock that both runs measured; the main model's alone."""
+    rates = [_read_rates(run) for run in (reference, candidate)]
+    common = sorted(set(rates[0]) & set(rates[1]), key=lambda key: (key[1], key[0]))
+    return [
+        compare_speeds(size, clock, rates[0][size, clock], rates[1][size, clock]) for size, clock in common
+    ]
+
+
+def _read_rates(run: Path) -> dict[tuple[int, str], tuple[float, ...]]:
+    benchmark, manifest = read_result(run, Benchmark), read_result(run, Manifest)
+    if benchmark is None or manifest is None:
+        return {}
+    return {
+        (row.batch_size, row.clock): row.images_per_second.values
+        for row in benchmark.rows
+        if row.precision == manifest.precision
+    }

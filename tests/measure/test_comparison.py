@@ -1,0 +1,115 @@
+"""Comparisons of runs, against scipy and the anchors of the facts."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from assay.inference.predictions import Prediction
+from assay.measure.comparison import (
+    compare_predictions,
+    compare_speeds,
+    compute_rank_sum_p,
+    count_needed_images,
+    judge_difference,
+)
+from assay.measure.paired import measure_paired_accuracy
+
+
+def predict(path: str, label: int, classes: tuple[int, ...], logit: float = 5.0) -> Prediction:
+    logits = tuple(logit - rank for rank in range(len(classes)))
+    return Prediction(
+        name=path, relative_path=path, label=label, status="ok", top_classes=classes, top_logits=logits
+    )
+
+
+def test_flips_are_told_apart_and_listed() -> None:
+    reference = [
+        predict("a", 1, (1, 2)),
+        predict("b", 1, (2, 1)),
+        predict("c", 1, (2, 3)),
+        predict("d", 4, (4,)),
+    ]
+    candidate = [
+        predict("d", 4, (4,)),
+        predict("c", 1, (3, 2)),
+        predict("b", 1, (1, 2)),
+        predict("a", 1, (2, 1)),
+    ]
+    found = compare_predictions(reference, candidate)
+    assert (found.image_count, found.same_top1_count) == (4, 1)
+    kinds = [found.lost, found.won, found.changed]
+    assert [[flip.relative_path for flip in kind] for kind in kinds] == [["a"], ["b"], ["c"]]
+    assert (found.paired.both_count, found.paired.lost_count, found.paired.won_count) == (1, 1, 1)
+    assert (found.lost[0].label, found.lost[0].reference_class, found.lost[0].candidate_class) == (1, 1, 2)
+
+
+def test_logits_are_compared_over_the_classes_that_both_list() -> None:
+    found = compare_predictions([predict("a", 1, (1, 2), 5.0)], [predict("a", 1, (1, 3), 7.0)])
+    assert (found.max_logit_difference, found.mean_logit_difference) == (2.0, 2.0)
+
+
+def test_images_that_one_of_them_could_not_score_are_counted() -> None:
+    failed = Prediction(name="b", relative_path="b", label=1, status="not decodable")
+    found = compare_predictions(
+        [predict("a", 1, (1,)), predict("b", 1, (1,))], [predict("a", 1, (1,)), failed]
+    )
+    assert (found.image_count, found.unmatched_count) == (1, 1)
+
+
+def test_another_label_for_an_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="a has label 1 in the one run and 2 in the other"):
+        compare_predictions([predict("a", 1, (1,))], [predict("a", 2, (1,))])
+
+
+@pytest.mark.parametrize(
+    ("share_percent", "margin", "expected"),
+    [(0.2, 0.1, 17_128), (1, 0.1, 85_639), (1, 0.5, 3_426), (3, 0.25, 41_107), (6, 1, 5_139)],
+)
+def test_the_images_that_a_margin_needs_are_those_of_the_facts(
+    share_percent: float, margin: float, expected: int
+) -> None:
+    differing = round(50_000 * share_percent / 100)
+    paired = measure_paired_accuracy(39_000, differing // 2, differing - differing // 2, 11_000 - differing)
+    assert count_needed_images(paired, margin) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ((39_400, 60, 60, 10_480), "B is as accurate within 0.1 points (95 %)"),
+        ((39_000, 500, 300, 10_200), "B loses between "),
+        ((85, 4, 4, 7), "these 100 images cannot tell: 0.1 points needs about 685,"),
+        ((39_000, 300, 700, 10_000), "B is as accurate within 0.1 points (95 %), and gains at least 0."),
+    ],
+)
+def test_the_verdict_is_one_sentence(table: tuple[int, int, int, int], sentence: str) -> None:
+    verdict = judge_difference(measure_paired_accuracy(*table), 0.1)
+    assert verdict.sentence.startswith(sentence)
+
+
+def test_no_difference_on_a_few_images_proves_little() -> None:
+    verdict = judge_difference(measure_paired_accuracy(89, 0, 0, 11), 0.1)
+    assert verdict.outcome == "cannot tell"
+
+
+VALUES = st.lists(st.integers(1, 10_000), min_size=1, max_size=8, unique=True)
+
+
+@given(VALUES, VALUES)
+def test_the_rank_sum_test_is_scipys(one: list[int], other: list[int]) -> None:
+    shifted = tuple(value + 0.5 for value in other)  # no ties: scipy's exact test has none
+    expected = stats.mannwhitneyu(one, shifted, method="exact").pvalue
+    assert compute_rank_sum_p(tuple(map(float, one)), shifted) == pytest.approx(expected, rel=1e-9)
+
+
+def test_speeds_are_called_different_only_when_the_repeats_are() -> None:
+    faster = compare_speeds(8, "call", (10, 10.1, 10.2, 10.3, 10.4), (12, 12.1, 12.2, 12.3, 12.4))
+    assert faster.outcome == "faster"
+    assert faster.ratio == pytest.approx(12.2 / 10.2)
+    slower = compare_speeds(8, "call", (12, 12.1, 12.2, 12.3, 12.4), (10, 10.1, 10.2, 10.3, 10.4))
+    assert slower.outcome == "slower"
+    mixed = compare_speeds(8, "call", (10, 12, 11, 13, 10.5), (10.2, 12.4, 11.3, 13.1, 9.9))
+    assert mixed.outcome == "cannot tell"

@@ -1,0 +1,115 @@
+"""`assay compare` through the real command line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from conftest import RunAssay
+
+
+@pytest.fixture(scope="module")
+def golden_runs(
+    run_assay: RunAssay, golden: Path, lite0_toml: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """EfficientNet-Lite0 on the golden images: preprocessed right, and bilinear with ImageNet's constants."""
+    folder = tmp_path_factory.mktemp("compare")
+    wrong = lite0_toml.read_text().replace("bicubic", "bilinear")
+    wrong = wrong.replace("mean = [0.5, 0.5, 0.5]", "mean = [0.485, 0.456, 0.406]")
+    wrong = wrong.replace("std = [0.5, 0.5, 0.5]", "std = [0.229, 0.224, 0.225]")
+    (folder / "wrong.toml").write_text(wrong)
+    for name, record in (("right", lite0_toml), ("wrong", folder / "wrong.toml")):
+        compiled = folder / f"compiled_{name}"
+        onnx_path = golden / "efficientnet_lite0" / "model.onnx"
+        done = run_assay("compile", onnx_path, compiled, "--model", record, "-q")
+        assert done.returncode == 0, done.stderr
+        images = ["--images", golden / "images", "--labels", golden / "labels.txt"]
+        done = run_assay("evaluate", compiled, *images, "-o", folder / name, "-q")
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_wrong_preprocessing_is_found_with_its_flips_and_fails_the_gate(
+    run_assay: RunAssay, golden_runs: Path
+) -> None:
+    folders = [golden_runs / "right", golden_runs / "wrong"]
+    done = run_assay("compare", *folders, "--gate", "paired:1", "--json")
+    assert done.returncode == 1, done.stderr
+    document = json.loads(done.stdout)
+    found = document["comparison"]["comparison"]
+    hits = [json.loads((run / "metrics.json").read_text())["accuracy"]["top1"]["hits"] for run in folders]
+    paired = found["paired"]
+    assert hits[0] - hits[1] == paired["lost_count"] - paired["won_count"] > 0
+    assert len(found["lost"]) == paired["lost_count"]
+    assert document["comparison"]["verdict"]["outcome"] in {"loses", "cannot tell"}
+    assert "resize_filter bicubic against bilinear" in document["comparison"]["notes"][0]
+
+    text = run_assay("compare", *folders, "--gate", "paired:1").stdout
+    assert "Note: preprocessed differently" in text
+    assert "Verdict: " in text
+    assert found["lost"][0]["relative_path"] in text
+    assert "Gate paired:1: " in text
+
+
+def test_a_run_against_itself_is_as_accurate_where_the_images_are_enough(
+    run_assay: RunAssay, golden_runs: Path
+) -> None:
+    done = run_assay("compare", golden_runs / "right", golden_runs / "right", "--gate", "paired:5")
+    assert done.returncode == 0, done.stderr
+    assert "B is as accurate within 5 points (95 %)" in done.stdout
+    assert "Gate paired:5: pass" in done.stdout
+
+
+def test_too_few_images_cannot_tell_and_do_not_pass_a_gate(run_assay: RunAssay, golden_runs: Path) -> None:
+    done = run_assay("compare", golden_runs / "right", golden_runs / "right", "--gate", "paired:0.1")
+    assert done.returncode == 1, done.stderr
+    assert "these 100 images cannot tell: 0.1 points needs at most about" in done.stdout
+    assert "Gate paired:0.1: cannot tell" in done.stdout
+
+
+def test_other_labels_are_refused(
+    run_assay: RunAssay, golden: Path, golden_runs: Path, tmp_path: Path
+) -> None:
+    lines = (golden / "labels.txt").read_text().splitlines()
+    name, _, label = lines[0].rpartition(" ")
+    lines[0] = f"{name} {(int(label) + 1) % 1000}"
+    (tmp_path / "labels.txt").write_text("\n".join(lines) + "\n")
+    images = ["--images", golden / "images", "--labels", tmp_path / "labels.txt", "--trust-labels"]
+    done = run_assay("evaluate", golden_runs / "compiled_right", *images, "-o", tmp_path / "run", "-q")
+    assert done.returncode == 0, done.stderr
+    done = run_assay("compare", golden_runs / "right", tmp_path / "run")
+    assert done.returncode == 5
+    assert "has label" in done.stderr
+
+
+def test_a_run_that_is_not_finished_is_refused(
+    run_assay: RunAssay, golden_runs: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(golden_runs / "right", tmp_path / "cut")
+    (tmp_path / "cut" / "predictions" / "part-00000.parquet").unlink()
+    done = run_assay("compare", golden_runs / "right", tmp_path / "cut")
+    assert done.returncode == 2
+    assert "parts of its predictions are missing" in done.stderr
+
+
+@pytest.mark.parametrize("gate", ["paired", "paired:0", "paired:x", "smoke", "paired:nan"])
+def test_a_gate_that_is_none_is_refused(run_assay: RunAssay, tmp_path: Path, gate: str) -> None:
+    tmp_path.joinpath("a").mkdir()
+    done = run_assay("compare", tmp_path / "a", tmp_path / "a", "--gate", gate)
+    assert done.returncode == 2
+    assert "expected paired:POINTS" in done.stderr
+
+
+def test_a_published_accuracy_needs_all_the_images(run_assay: RunAssay, golden_runs: Path) -> None:
+    done = run_assay("compare", "se_resnext50_32x4d", golden_runs / "right")
+    assert done.returncode == 2
+    assert "is over 100 images; the published accuracy is over the 50,000" in done.stderr
+
+
+def test_no_run_is_said_to_be_none(run_assay: RunAssay, tmp_path: Path) -> None:
+    done = run_assay("compare", tmp_path, tmp_path)
+    assert done.returncode == 2
+    assert "holds no run with predictions" in done.stderr
