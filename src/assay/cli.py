@@ -56,6 +56,8 @@ COMMANDS = {
     "benchmark": "Measure images per second and latency of compiled models for each batch size.",
     "report": "Write report.md anew from what run folders hold.",
     "compare": "Compare run B with run A image by image, or with what a model record publishes.",
+    "bundle": "Write a finished run into one zip file, from which every figure can be computed again.",
+    "verify": "Compute every figure of a bundle again from its predictions; fail if one differs.",
     "merge": "Write metrics and report of a run whose shares were computed apart.",
     "doctor": "Say what is wrong with a copy of a data set, or with this machine; no model is run.",
     "engines": "Say which engines can run here, on which devices, and how to get the others.",

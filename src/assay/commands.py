@@ -223,6 +223,48 @@ def _compare_with_published(model: str, run: Path) -> Outcome:
     return Outcome(lines=[table], document={"published": found})
 
 
+def bundle(
+    run: Path, file: Path | None = None, /, chosen: options.BundleOptions = options.BundleOptions()
+) -> Outcome:
+    """Write a finished run into one zip file, from which every figure can be computed again.
+
+    Args:
+        run: The run folder.
+        file: The zip file to write; the folder's name with .zip if none is given.
+    """
+    from assay.workflows.bundle import write_bundle
+
+    path = file or run.with_name(f"{run.name}.zip")
+    if path.exists() and not chosen.overwrite:
+        raise UsageError(f"{path} exists already", hint="replace it with --overwrite")
+    index = write_bundle(run, path)
+    line = f"{path}: {len(index.files):,} files, {path.stat().st_size:,} bytes"
+    return Outcome(lines=[line], document={"bundle": str(path), "files": index.files})
+
+
+def verify(
+    file: Path,
+    /,
+    chosen: options.VerifyOptions = options.VerifyOptions(),  # noqa: ARG001 - main reads its --json
+) -> Outcome:
+    """Compute every figure of a bundle again from its predictions; fail if one differs.
+
+    Args:
+        file: A file of `assay bundle`.
+    """
+    from assay.report.verification_table import make_check_table
+    from assay.workflows.verify import NOT_HERE, OK, verify_bundle
+
+    checks = verify_bundle(file)
+    differing = [check for check in checks if check.found not in (OK, NOT_HERE)]
+    verdict = f"{len(differing)} of {len(checks)} checks differ" if differing else "Every figure is the same"
+    return Outcome(
+        lines=[make_check_table(checks), f"{verdict}: {file}"],
+        document={"checks": checks, "same": not differing},
+        exit_status=EXIT_GATE_FAILED if differing else 0,
+    )
+
+
 def merge(
     folder: Path,
     /,

@@ -205,5 +205,19 @@ class CompareOptions(ShowOptions):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
+class BundleOptions(ShowOptions):
+    """Options of `assay bundle`."""
+
+    overwrite: Annotated[bool, make_help("Replace a file that is there.")] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions(ShowOptions):
+    """Options of `assay verify`."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
 class MergeOptions(ShowOptions):
     """Options of `assay merge`."""

@@ -1,0 +1,59 @@
+"""A finished run as one zip file, from which every figure can be computed again."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import msgspec
+
+from assay import __version__
+from assay.errors import UsageError
+from assay.files import write_in_place_of
+from assay.report.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json, read_result
+from assay.workflows.run_folder import CALIBRATION_FILE, PREDICTIONS_FOLDER, REFERENCE_FOLDER, REPORT_FILE
+
+BUNDLE_FILE = "bundle.json"
+_FILES = (*(FILE_NAMES[kind] for kind in (Manifest, Metrics, Benchmark)), REPORT_FILE, CALIBRATION_FILE)
+_FOLDERS = (PREDICTIONS_FOLDER, REFERENCE_FOLDER)
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say: one run gives one file, byte for byte
+
+
+class BundleIndex(msgspec.Struct, frozen=True, kw_only=True):
+    """`bundle.json`: the sha256 of every other file in the bundle, by its path."""
+
+    schema_version: int = 1
+    assay_version: str = __version__
+    files: dict[str, str]
+
+
+def write_bundle(run: Path, bundle: Path) -> BundleIndex:
+    """Write manifest, predictions, metrics, timings and report of a finished run into one zip file.
+
+    Compiled models, weights and images stay out; their hashes are in the manifest. One run gives one file,
+    byte for byte.
+
+    Raises:
+        UsageError: No run, or one that is not finished.
+        BadInputError: A file of the run cannot be read.
+    """
+    manifest = read_result(run, Manifest)
+    if manifest is None or manifest.identity is None:
+        raise UsageError(f"{run}: holds no run with predictions", hint="expected a folder of `assay run`")
+    if manifest.status != "finished":
+        raise UsageError(f"{run}: the run is {manifest.status}, not finished", hint="finish it with --resume")
+    paths = [path for name in _FILES if (path := run / name).is_file()]
+    paths += [path for name in _FOLDERS for path in sorted((run / name).glob("*.parquet"))]
+    contents = {path.relative_to(run).as_posix(): path.read_bytes() for path in paths}
+    index = BundleIndex(
+        files={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    )
+    with write_in_place_of(bundle) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, content in {BUNDLE_FILE: encode_json(index), **contents}.items():
+            entry = zipfile.ZipInfo(name, date_time=_EPOCH)
+            entry.external_attr = 0o644 << 16
+            is_packed = name.endswith(".parquet")
+            entry.compress_type = zipfile.ZIP_STORED if is_packed else zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+    return index

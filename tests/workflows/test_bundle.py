@@ -1,0 +1,155 @@
+"""Bundles: whole, the same every time, and proven by computing every figure again."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet as pq
+import pytest
+
+from conftest import RunAssay
+
+PART = "predictions/part-00000.parquet"
+
+
+@pytest.fixture(scope="module")
+def run_folder(run_assay: RunAssay, colour_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished `assay run`, with its benchmark, over twelve drawn images."""
+    folder = tmp_path_factory.mktemp("bundle")
+    from assay.images.drawn_images import draw_labelled_images
+
+    draw_labelled_images(folder / "images", folder / "labels.txt", image_count=12, seed=3)
+    given = ["--weights", colour_onnx, "--images", folder / "images", "--labels", folder / "labels.txt"]
+    done = run_assay("run", *given, "--batch-size", "1,2", "-o", folder / "run", "-q")
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.fixture
+def bundle(run_assay: RunAssay, run_folder: Path, tmp_path: Path) -> Path:
+    done = run_assay("bundle", run_folder, tmp_path / "run.zip")
+    assert done.returncode == 0, done.stderr
+    return tmp_path / "run.zip"
+
+
+def edit(bundle: Path, name: str, change: Callable[[bytes], bytes], *, honest_hash: bool = False) -> None:
+    """Change one file of a bundle; `honest_hash` leaves its entry in bundle.json as it was."""
+    with zipfile.ZipFile(bundle) as archive:
+        contents = {entry: archive.read(entry) for entry in archive.namelist()}
+    contents[name] = change(contents[name])
+    if not honest_hash:
+        index = json.loads(contents["bundle.json"])
+        index["files"][name] = hashlib.sha256(contents[name]).hexdigest()
+        contents["bundle.json"] = json.dumps(index).encode()
+    with zipfile.ZipFile(bundle, "w") as archive:
+        for entry, content in contents.items():
+            archive.writestr(entry, content)
+
+
+def make_one_right(content: bytes) -> bytes:
+    """Turn one wrong prediction into a right one, with all metadata kept."""
+    table = pq.read_table(io.BytesIO(content))
+    rows = table.to_pylist()
+    row = next(row for row in rows if row["label"] != row["top_classes"][0])
+    row["top_classes"] = [row["label"], *(number for number in row["top_classes"] if number != row["label"])][
+        :5
+    ]
+    stream = io.BytesIO()
+    pq.write_table(pyarrow.Table.from_pylist(rows, schema=table.schema), stream)
+    return stream.getvalue()
+
+
+def test_a_bundle_of_a_run_verifies(run_assay: RunAssay, bundle: Path) -> None:
+    done = run_assay("verify", bundle)
+    assert done.returncode == 0, done.stdout
+    assert "Every figure is the same" in done.stdout
+
+
+def test_one_run_gives_one_file_byte_for_byte(
+    run_assay: RunAssay, run_folder: Path, bundle: Path, tmp_path: Path
+) -> None:
+    done = run_assay("bundle", run_folder, tmp_path / "again.zip")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "again.zip").read_bytes() == bundle.read_bytes()
+
+
+def test_one_prediction_edited_is_caught_by_its_hash(run_assay: RunAssay, bundle: Path) -> None:
+    edit(bundle, PART, make_one_right, honest_hash=True)
+    done = run_assay("verify", bundle)
+    assert done.returncode == 1
+    assert PART in done.stdout
+
+
+def test_one_prediction_edited_with_its_hash_is_caught_by_the_figures(
+    run_assay: RunAssay, bundle: Path
+) -> None:
+    edit(bundle, PART, make_one_right)
+    done = run_assay("verify", bundle, "--json")
+    assert done.returncode == 1
+    checks = {check["what"]: check["found"] for check in json.loads(done.stdout)["checks"]}
+    assert checks["accuracy, with its intervals"].startswith("top1.hits: it says ")
+    assert checks["hits of every class"] != "same"
+    assert next(found for what, found in checks.items() if what.startswith("sha256")) == "same"
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "caught"),
+    [
+        ("metrics.json", '"image_count": 12', '"image_count": 13', "accuracy"),
+        ("manifest.json", '"shard_size": 1024', '"shard_size": 1025', "parts of the predictions"),
+        ("report.md", "of 12", "of 13", "report.md"),
+    ],
+)
+def test_an_edited_result_is_caught(
+    run_assay: RunAssay, bundle: Path, name: str, before: str, after: str, caught: str
+) -> None:
+    edit(bundle, name, lambda content: content.replace(before.encode(), after.encode(), 1))
+    done = run_assay("verify", bundle, "--json")
+    assert done.returncode == 1, done.stdout
+    checks = json.loads(done.stdout)["checks"]
+    assert any(caught in check["what"] and check["found"] != "same" for check in checks)
+
+
+def test_an_edited_median_is_caught(run_assay: RunAssay, bundle: Path) -> None:
+    def make_faster(content: bytes) -> bytes:
+        document = json.loads(content)
+        document["rows"][1]["images_per_second"]["median"] *= 1.1
+        return json.dumps(document).encode()
+
+    edit(bundle, "benchmark.json", make_faster)
+    done = run_assay("verify", bundle)
+    assert done.returncode == 1
+    assert "batch 2, call clock" in done.stdout
+
+
+def test_a_path_that_leads_out_is_refused(run_assay: RunAssay, bundle: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(bundle, "a") as archive:
+        archive.writestr("../outside.txt", "x")
+    done = run_assay("verify", bundle)
+    assert done.returncode == 5
+    assert "is no path of a bundle" in done.stderr
+    assert not list(tmp_path.parent.rglob("outside.txt"))
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x05\x06" + bytes(18)])
+def test_what_is_no_bundle_is_refused(run_assay: RunAssay, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.zip").write_bytes(content)
+    done = run_assay("verify", tmp_path / "x.zip")
+    assert done.returncode == 5
+    assert "cannot be read as a bundle" in done.stderr
+
+
+def test_a_file_that_is_there_and_a_run_that_is_not_are_refused(
+    run_assay: RunAssay, run_folder: Path, bundle: Path, tmp_path: Path
+) -> None:
+    done = run_assay("bundle", run_folder, bundle)
+    assert (done.returncode, "exists already" in done.stderr) == (2, True)
+    done = run_assay("bundle", tmp_path, tmp_path / "new.zip")
+    assert (done.returncode, "holds no run" in done.stderr) == (2, True)
+    assert not (tmp_path / "new.zip").exists()
