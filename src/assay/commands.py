@@ -16,6 +16,9 @@ from assay.option_groups import FolderOptions, parse_batch_sizes
 from assay.outcome import EXIT_GATE_FAILED, EXIT_SOME_IMAGES_FAILED, Outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from assay.measure.gates import GateResult
     from assay.report.tables import Table
     from assay.workflows.run_folder import RunPlace, RunResult
 
@@ -28,6 +31,7 @@ def run(chosen: options.RunOptions) -> Outcome:
     from assay.workflows.full_run import run_all
     from assay.workflows.make_models import FullRun
 
+    gates = chosen.choose_gates()
     request = FullRun(
         weights=chosen.weights,
         images=chosen.images,
@@ -46,7 +50,8 @@ def run(chosen: options.RunOptions) -> Outcome:
         compare_with_torch=chosen.compare_with_torch,
     )
     with open_listener(quiet=chosen.quiet) as listener:
-        return _describe_run(run_all(request, _choose_place(chosen), listener))
+        result = run_all(request, _choose_place(chosen), listener)
+    return _describe_run(result, gates)
 
 
 def demo(chosen: options.DemoOptions = options.DemoOptions()) -> Outcome:
@@ -130,6 +135,7 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
     from assay.workflows.evaluate import EvaluateOptions
     from assay.workflows.single_steps import evaluate_alone
 
+    gates = chosen.choose_gates()
     wanted = EvaluateOptions(
         batch_size=chosen.batch_size,
         shard_size=chosen.shard_size,
@@ -141,7 +147,7 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
     with open_listener(quiet=chosen.quiet) as listener:
         labels = chosen.choose_labels(chosen.labels)
         result = evaluate_alone(folder, chosen.images, labels, wanted, place, listener)
-    return _describe_run(result)
+    return _describe_run(result, gates)
 
 
 def benchmark(*folders: Path, chosen: options.BenchmarkOptions = options.BenchmarkOptions()) -> Outcome:
@@ -156,11 +162,12 @@ def benchmark(*folders: Path, chosen: options.BenchmarkOptions = options.Benchma
     if not folders:
         raise UsageError("assay benchmark: no compiled model given")
     batch_sizes = parse_batch_sizes(chosen.batch_size)
+    gates = chosen.choose_gates()
     with open_listener(quiet=chosen.quiet) as listener:
         result = benchmark_alone(
             folders, chosen.images, batch_sizes, chosen.repeats, _choose_place(chosen), listener
         )
-    return _describe_run(result)
+    return _describe_run(result, gates)
 
 
 def report(
@@ -188,12 +195,14 @@ def compare(a: str, b: Path, /, chosen: options.CompareOptions = options.Compare
         b: The run folder that is compared with it.
     """
     from assay.report.comparison_tables import describe_comparison, make_flip_table, make_speed_table
-    from assay.workflows.compare import compare_runs
+    from assay.report.tables import describe_gates
+    from assay.workflows.compare import compare_runs, judge_comparison
 
     if not Path(a).is_dir():
         return _compare_with_published(a, b)
-    margin, is_gate = chosen.choose_margin()
-    found = compare_runs(Path(a), b, margin)
+    gates = chosen.choose_gates()
+    found = compare_runs(Path(a), b, chosen.margin)
+    judged = judge_comparison(found, Path(a), b, gates)
     tables = [make_flip_table(found.comparison), make_speed_table(found.speeds)]
     lines: list[str | Table] = [
         f"B {b} against A {a}",
@@ -202,14 +211,10 @@ def compare(a: str, b: Path, /, chosen: options.CompareOptions = options.Compare
         f"Verdict: {found.verdict.sentence}",
         *(table for table in tables if table is not None),
     ]
-    has_passed = found.verdict.outcome == "as accurate"
-    result = {"as accurate": "pass", "loses": "fail", "cannot tell": "cannot tell"}[found.verdict.outcome]
-    if is_gate:
-        lines.append(f"Gate {chosen.gate}: {result}")
     return Outcome(
-        lines=lines,
-        document={"comparison": found, "gate": {chosen.gate: result} if is_gate else None},
-        exit_status=EXIT_GATE_FAILED if is_gate and not has_passed else 0,
+        lines=[*lines, *describe_gates(judged)],
+        document={"comparison": found, "gates": judged},
+        exit_status=_choose_status(judged),
     )
 
 
@@ -360,9 +365,16 @@ def _choose_place(chosen: FolderOptions) -> RunPlace:
     return RunPlace(path=chosen.output, mode=chosen.choose_mode(), arguments=tuple(sys.argv[1:]))
 
 
-def _describe_run(result: RunResult) -> Outcome:
-    from assay.report.summary import summarise_run
+def _choose_status(judged: Sequence[GateResult]) -> int:
+    """Return the exit status that gates ask for: only a pass passes."""
+    return 0 if all(gate.outcome == "pass" for gate in judged) else EXIT_GATE_FAILED
 
+
+def _describe_run(result: RunResult, gates: Sequence[str] = ()) -> Outcome:
+    from assay.report.summary import summarise_run
+    from assay.workflows.gates import judge_run
+
+    judged = judge_run(result, gates)
     failed_count = result.metrics.accuracy.failed_count if result.metrics else 0
     return Outcome(
         lines=summarise_run(result.folder, result.manifest, result.metrics, result.benchmark),
@@ -372,6 +384,7 @@ def _describe_run(result: RunResult) -> Outcome:
             "real": result.metrics.real if result.metrics else None,
             "agreement": result.metrics.agreement if result.metrics else None,
             "benchmark": result.benchmark.rows if result.benchmark else None,
+            "gates": judged,
         },
-        exit_status=EXIT_SOME_IMAGES_FAILED if failed_count else 0,
+        exit_status=_choose_status(judged) or (EXIT_SOME_IMAGES_FAILED if failed_count else 0),
     )

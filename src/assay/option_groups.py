@@ -198,6 +198,29 @@ class ImageOptions(LabelFileOptions, ReadOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GateOptions:
+    """What the run must show."""
+
+    gate: Annotated[
+        tuple[str, ...],
+        make_help("Exit status 1 unless it passes: published, mlperf-99, smoke, paired:0.1, …; repeatable."),
+    ] = ()
+
+    def choose_gates(self) -> tuple[str, ...]:
+        """Return the gates.
+
+        Raises:
+            UsageError: One that is none.
+        """
+        if self.gate:
+            from assay.measure.gates import parse_gate
+
+            for gate in self.gate:
+                parse_gate(gate)
+        return self.gate
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictionOptions:
     """How predictions are stored."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - the groups' annotations are read here
@@ -13,6 +12,7 @@ from assay.errors import UsageError
 from assay.option_groups import (
     EngineOptions,
     FolderOptions,
+    GateOptions,
     ImageOptions,
     LabelFileOptions,
     ModelOptions,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(
-    ShowOptions, PredictionOptions, FolderOptions, QuantizeSettings, EngineOptions, ImageOptions
+    ShowOptions, GateOptions, PredictionOptions, FolderOptions, QuantizeSettings, EngineOptions, ImageOptions
 ):
     """Options of `assay run`."""
 
@@ -109,7 +109,7 @@ class CompileOptions(ShowOptions, EngineOptions):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(ShowOptions, PredictionOptions, FolderOptions, ImageOptions):
+class EvaluateOptions(ShowOptions, GateOptions, PredictionOptions, FolderOptions, ImageOptions):
     """Options of `assay evaluate`."""
 
     batch_size: Annotated[int | None, make_help("Images in one call; 8, or what it was compiled for.")] = None
@@ -140,7 +140,7 @@ def _is_number(text: str) -> bool:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkOptions(ShowOptions, FolderOptions):
+class BenchmarkOptions(ShowOptions, GateOptions, FolderOptions):
     """Options of `assay benchmark`."""
 
     batch_size: Annotated[
@@ -177,30 +177,10 @@ class ReportOptions(ShowOptions):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(ShowOptions):
+class CompareOptions(ShowOptions, GateOptions):
     """Options of `assay compare`."""
 
     margin: Annotated[float, make_help("A loss of so many points of Top-1 does not matter.")] = 0.1
-    gate: Annotated[
-        str | None, make_help("paired:POINTS: exit status 1 unless no more is lost, at 95 %.")
-    ] = None
-
-    def choose_margin(self) -> tuple[float, bool]:
-        """Return the margin in points, and whether it is a gate.
-
-        Raises:
-            UsageError: A gate that is not paired:POINTS.
-        """
-        if self.gate is None:
-            return self.margin, False
-        name, _, points = self.gate.partition(":")
-        try:
-            margin = float(points)
-        except ValueError:
-            margin = math.nan
-        if name != "paired" or not 0 < margin < math.inf:
-            raise UsageError(f"--gate {self.gate}: expected paired:POINTS, such as paired:0.1")
-        return margin, True
 
 
 @Parameter(name="*")

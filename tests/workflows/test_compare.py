@@ -59,8 +59,9 @@ def test_a_run_against_itself_is_as_accurate_where_the_images_are_enough(
 ) -> None:
     done = run_assay("compare", golden_runs / "right", golden_runs / "right", "--gate", "paired:5")
     assert done.returncode == 0, done.stderr
-    assert "B is as accurate within 5 points (95 %)" in done.stdout
-    assert "Gate paired:5: pass" in done.stdout
+    assert "Gate paired:5: pass (the run is as accurate within 5 points (95 %))" in done.stdout
+    done = run_assay("compare", golden_runs / "right", golden_runs / "right", "--margin", "5")
+    assert "Verdict: B is as accurate within 5 points (95 %)" in done.stdout
 
 
 def test_too_few_images_cannot_tell_and_do_not_pass_a_gate(run_assay: RunAssay, golden_runs: Path) -> None:
@@ -95,12 +96,12 @@ def test_a_run_that_is_not_finished_is_refused(
     assert "parts of its predictions are missing" in done.stderr
 
 
-@pytest.mark.parametrize("gate", ["paired", "paired:0", "paired:x", "smoke", "paired:nan"])
+@pytest.mark.parametrize("gate", ["paired", "paired:0", "paired:x", "fast", "paired:nan"])
 def test_a_gate_that_is_none_is_refused(run_assay: RunAssay, tmp_path: Path, gate: str) -> None:
     tmp_path.joinpath("a").mkdir()
     done = run_assay("compare", tmp_path / "a", tmp_path / "a", "--gate", gate)
     assert done.returncode == 2
-    assert "expected paired:POINTS" in done.stderr
+    assert "no gate is written so" in done.stderr
 
 
 def test_a_published_accuracy_needs_all_the_images(run_assay: RunAssay, golden_runs: Path) -> None:
@@ -113,3 +114,30 @@ def test_no_run_is_said_to_be_none(run_assay: RunAssay, tmp_path: Path) -> None:
     done = run_assay("compare", tmp_path, tmp_path)
     assert done.returncode == 2
     assert "holds no run with predictions" in done.stderr
+
+
+def test_gates_of_a_run_stand_in_manifest_and_report_and_set_the_exit_status(
+    run_assay: RunAssay, golden: Path, golden_runs: Path, tmp_path: Path
+) -> None:
+    images = ["--images", golden / "images", "--labels", golden / "labels.txt", "-q"]
+    gates = ["--gate", "published", "--gate", "smoke"]
+    done = run_assay("evaluate", golden_runs / "compiled_right", *images, *gates, "-o", tmp_path / "run")
+    assert done.returncode == 1, done.stderr
+    assert "Gate published: cannot tell" in done.stdout
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert [gate["outcome"] for gate in manifest["gates"]] == ["cannot tell", "cannot tell"]
+    assert "Gate smoke: cannot tell" in (tmp_path / "run" / "report.md").read_text()
+    done = run_assay("bundle", tmp_path / "run", tmp_path / "run.zip")
+    assert run_assay("verify", tmp_path / "run.zip").returncode == 0
+
+
+def test_a_gate_on_speed_is_judged_by_the_repeats(
+    run_assay: RunAssay, golden_runs: Path, tmp_path: Path
+) -> None:
+    given = [golden_runs / "compiled_right", "--batch-size", "2", "-q"]
+    done = run_assay("benchmark", *given, "--gate", "throughput>=0.001@bs2", "-o", tmp_path / "slow")
+    assert done.returncode == 0, done.stderr
+    assert "Gate throughput>=0.001@bs2: pass" in done.stdout
+    done = run_assay("benchmark", *given, "--gate", "throughput>=1000000@bs2", "-o", tmp_path / "fast")
+    assert done.returncode == 1, done.stderr
+    assert "Gate throughput>=1000000@bs2: fail" in done.stdout

@@ -9,6 +9,7 @@ from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import (
     Table,
     describe_agreement,
+    describe_gates,
     describe_images,
     describe_paired,
     describe_real,
@@ -52,6 +53,7 @@ def _render_lines(manifest: Manifest, metrics: Metrics | None, benchmark: Benchm
 
 
 def _render_summary(manifest: Manifest, metrics: Metrics | None) -> Iterator[str]:
+    yield from (f"- **{_escape(line)}**" for line in describe_gates(manifest.gates))
     if metrics is not None:
         yield f"- {describe_topk('Top-1', metrics.accuracy.top1, metrics.accuracy)}"
         yield f"- {describe_topk('Top-5', metrics.accuracy.top5, metrics.accuracy)}"

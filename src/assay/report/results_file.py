@@ -17,6 +17,7 @@ from assay.inference.identity import RunIdentity
 from assay.measure.accuracy import Accuracy, ClassAccuracy, RealAccuracy
 from assay.measure.agreement import Agreement
 from assay.measure.environment import Machine
+from assay.measure.gates import GateResult
 from assay.measure.throughput import ThroughputRow
 from assay.models.calibration import CalibrationRecord
 from assay.models.record import ModelRecord
@@ -75,6 +76,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     failed_shards: dict[str, str] = {}
     sessions: dict[str, SessionDescription] = {}
     calibration: CalibrationRecord | None = None
+    gates: list[GateResult] = []
     remark: str = ""
 
 

@@ -11,6 +11,7 @@ from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import (
     Table,
     describe_agreement,
+    describe_gates,
     describe_images,
     describe_paired,
     describe_real,
@@ -47,6 +48,11 @@ def summarise_run(
             items.append(make_failure_table(metrics.accuracy))
     if benchmark is not None and manifest.model is not None:
         items += [*make_throughput_tables(benchmark.rows, manifest.model), ""]
+    items += [
+        part
+        for line in describe_gates(manifest.gates)
+        for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")
+    ]
     items += [f"{file}" for file in sorted(folder.iterdir()) if file.suffix in {".json", ".md"}]
     return items
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.engines.base import SessionDescription
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy import Accuracy, RealAccuracy, TopKAccuracy
 from assay.measure.agreement import Agreement
+from assay.measure.gates import GateResult
 from assay.models.record import ModelRecord
 from assay.report.results_file import ImageSet, Manifest
 
@@ -60,6 +62,11 @@ def describe_paired(agreement: Agreement) -> list[str]:
         f"{paired.won_count:,} won, exact McNemar p = {paired.p_value:.2g}",
         f"Top-1 difference {paired.difference_points:+.2f} points (95 %: {low:+.2f} to {high:+.2f})",
     ]
+
+
+def describe_gates(gates: Sequence[GateResult]) -> list[str]:
+    """Return a line for each gate: what it says, and why."""
+    return [f"Gate {gate.gate}: {gate.outcome} ({gate.reason})" for gate in gates]
 
 
 def describe_session(found: SessionDescription) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +20,13 @@ from assay.measure.comparison import (
     compare_speeds,
     judge_difference,
 )
+from assay.measure.gates import GateResult, judge_gate
+from assay.measure.throughput import ThroughputRow
 from assay.models.record import PublishedAccuracy, read_model_record
 from assay.report.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.workflows.evaluate import list_missing, read_predictions
+from assay.workflows.gates import collect_evidence
+from assay.workflows.run_folder import RunResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +119,27 @@ def compare_with_published(model: str, run: Path) -> list[PublishedComparison]:
     ]
 
 
+def judge_comparison(
+    found: RunComparison, reference: Path, candidate: Path, gates: Sequence[str]
+) -> list[GateResult]:
+    """Return what each gate says of the candidate, compared with the reference."""
+    benchmarks = [read_result(run, Benchmark) for run in (reference, candidate)]
+    manifest, metrics = _read_manifest(candidate), read_result(candidate, Metrics)
+    result = RunResult(folder=candidate, manifest=manifest, metrics=metrics, benchmark=benchmarks[1])
+    evidence = dataclasses.replace(
+        collect_evidence(result),
+        paired=found.comparison.paired,
+        reference_rows=_select_rows(benchmarks[0], _read_manifest(reference)),
+    )
+    return [judge_gate(gate, evidence) for gate in gates]
+
+
+def _select_rows(benchmark: Benchmark | None, manifest: Manifest) -> list[ThroughputRow]:
+    """Return the rows of the run's main model."""
+    rows = benchmark.rows if benchmark else []
+    return [row for row in rows if row.precision == manifest.precision]
+
+
 def _holds(topk: TopKAccuracy, percent: float) -> bool:
     low, high = topk.interval_percent
     return low <= percent <= high
@@ -191,10 +218,7 @@ def _compare_benchmarks(reference: Path, candidate: Path) -> list[SpeedCompariso
 
 def _read_rates(run: Path) -> dict[tuple[int, str], tuple[float, ...]]:
     benchmark, manifest = read_result(run, Benchmark), read_result(run, Manifest)
-    if benchmark is None or manifest is None:
+    if manifest is None:
         return {}
-    return {
-        (row.batch_size, row.clock): row.images_per_second.values
-        for row in benchmark.rows
-        if row.precision == manifest.precision
-    }
+    rows = _select_rows(benchmark, manifest)
+    return {(row.batch_size, row.clock): row.images_per_second.values for row in rows}

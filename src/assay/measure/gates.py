@@ -1,0 +1,229 @@
+"""Gates: what a run must show, each with pass, fail or cannot tell, and the reason."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from assay.errors import UsageError
+from assay.measure.accuracy import Accuracy
+from assay.measure.comparison import judge_difference
+from assay.measure.paired import PairedAccuracy
+from assay.measure.throughput import ThroughputRow
+from assay.models.record import ModelRecord
+
+GateOutcome = Literal["pass", "fail", "cannot tell"]
+PROFILES = (
+    "published",
+    "mlperf-99",
+    "mlperf-99.9",
+    "smoke",
+    "paired:0.1",
+    "throughput>=100@bs16",
+    "speedup>=1.2",
+)
+PUBLISHED_TOLERANCE = 0.01  # of percentages with two decimals
+SMOKE_IMAGE_COUNT = 500
+MLPERF_DIGITS = 5  # MLPerf compares accuracies at five significant digits
+
+
+class GateResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one gate found."""
+
+    gate: str
+    outcome: GateOutcome
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a gate can be judged by; what was not measured is None or empty.
+
+    Args:
+        accuracy: Of the run.
+        is_whole: Whether it is over all 50,000 images of the validation set, none of them failed.
+        record: The model record, with what was published.
+        paired: The run against its reference on the same images.
+        rows: Its speeds.
+        reference_rows: The speeds of the run that it is compared with.
+    """
+
+    accuracy: Accuracy | None = None
+    is_whole: bool = False
+    record: ModelRecord | None = None
+    paired: PairedAccuracy | None = None
+    rows: Sequence[ThroughputRow] = ()
+    reference_rows: Sequence[ThroughputRow] = ()
+
+
+Judge = Callable[[Evidence], tuple[GateOutcome, str]]
+
+
+def parse_gate(text: str) -> Judge:
+    """Return how a gate is judged.
+
+    Raises:
+        UsageError: No gate is written so.
+    """
+    number = r"([0-9]+(?:\.[0-9]+)?)"
+    patterns: list[tuple[str, Callable[[re.Match[str]], Judge]]] = [
+        ("published", lambda _: _judge_published),
+        (r"mlperf-(99|99\.9)", lambda found: _judge_mlperf(float(found[1]))),
+        ("smoke", lambda _: _judge_smoke),
+        (f"paired:{number}", lambda found: _judge_paired(float(found[1]))),
+        (f"throughput>={number}@bs([0-9]+)", lambda found: _judge_rate(float(found[1]), int(found[2]))),
+        (f"speedup>={number}", lambda found: _judge_speedup(float(found[1]))),
+    ]
+    for pattern, make in patterns:
+        found = re.fullmatch(pattern, text)
+        if found and not any(part and float(part) == 0 for part in found.groups()):
+            return make(found)
+    raise UsageError(f"--gate {text}: no gate is written so", hint=f"for example: {', '.join(PROFILES)}")
+
+
+def judge_gate(text: str, evidence: Evidence) -> GateResult:
+    """Return what a gate says of a run.
+
+    Raises:
+        UsageError: No gate is written so.
+    """
+    outcome, reason = parse_gate(text)(evidence)
+    return GateResult(gate=text, outcome=outcome, reason=reason)
+
+
+def _judge_published(evidence: Evidence) -> tuple[GateOutcome, str]:
+    accuracy, record = evidence.accuracy, evidence.record
+    if (missing := _find_missing(evidence)) or accuracy is None or record is None:
+        return "cannot tell", missing
+    measured = (round(accuracy.top1.percent, 2), round(accuracy.top5.percent, 2))
+    limit = PUBLISHED_TOLERANCE + 1e-9
+    is_near = any(
+        abs(measured[0] - published.top1_percent) <= limit
+        and abs(measured[1] - published.top5_percent) <= limit
+        for published in record.published_accuracy
+    )
+    sources = ", ".join(f"{each.top1_percent:g}/{each.top5_percent:g}" for each in record.published_accuracy)
+    reason = f"Top-1/Top-5 {measured[0]:.2f}/{measured[1]:.2f}, published {sources}"
+    return ("pass" if is_near else "fail"), reason
+
+
+def _judge_mlperf(percent: float) -> Judge:
+    """Top-1 at least so many percent of the first that the record publishes, at five significant digits."""
+
+    def judge(evidence: Evidence) -> tuple[GateOutcome, str]:
+        accuracy, record = evidence.accuracy, evidence.record
+        if (missing := _find_missing(evidence)) or accuracy is None or record is None:
+            return "cannot tell", missing
+        first = record.published_accuracy[0]
+        reference = first.top1_percent
+        least = _round_significant(reference * percent / 100)
+        measured = _round_significant(accuracy.top1.percent)
+        reason = f"Top-1 {measured:g}, needed {least:g}: {percent:g} % of {reference:g} ({first.source})"
+        return ("pass" if measured >= least else "fail"), reason
+
+    return judge
+
+
+def _find_missing(evidence: Evidence) -> str:
+    """Return why a gate for the whole set cannot be judged; empty where it can."""
+    if evidence.accuracy is None:
+        return "no accuracy was measured"
+    if not evidence.is_whole:
+        failed = evidence.accuracy.failed_count
+        return (
+            f"needs all 50,000 validation images, none failed; this run has "
+            f"{evidence.accuracy.image_count:,}, {failed:,} failed"
+        )
+    if evidence.record is None or not evidence.record.published_accuracy:
+        return "the model record publishes no accuracy"
+    return ""
+
+
+def _judge_smoke(evidence: Evidence) -> tuple[GateOutcome, str]:
+    accuracy, record = evidence.accuracy, evidence.record
+    if accuracy is None or record is None or not record.published_accuracy:
+        return "cannot tell", "needs an accuracy, and a published one in the model record"
+    if accuracy.image_count < SMOKE_IMAGE_COUNT:
+        return "cannot tell", f"needs {SMOKE_IMAGE_COUNT} images; this run has {accuracy.image_count:,}"
+    low, high = accuracy.top1.interval_percent
+    published = [each.top1_percent for each in record.published_accuracy]
+    reason = f"Top-1 {low:.2f} to {high:.2f} (95 %), published {', '.join(f'{p:g}' for p in published)}"
+    return ("pass" if any(low <= percent <= high for percent in published) else "fail"), reason
+
+
+def _judge_paired(margin_points: float) -> Judge:
+    """No more lost than so many points, at 95 %."""
+
+    def judge(evidence: Evidence) -> tuple[GateOutcome, str]:
+        if evidence.paired is None:
+            return "cannot tell", "needs a reference on the same images, such as --compare-with-torch"
+        verdict = judge_difference(evidence.paired, margin_points, "the run")
+        outcomes: dict[str, GateOutcome] = {"as accurate": "pass", "cannot tell": "cannot tell"}
+        if verdict.outcome == "loses" and evidence.paired.interval_points[1] >= -margin_points:
+            return "cannot tell", verdict.sentence  # it loses, but perhaps less than the margin
+        return outcomes.get(verdict.outcome, "fail"), verdict.sentence
+
+    return judge
+
+
+def _judge_rate(least: float, batch_size: int) -> Judge:
+    """So many images/s at a batch size: every repeat over it passes, every one below fails."""
+
+    def judge(evidence: Evidence) -> tuple[GateOutcome, str]:
+        rows = [row for row in evidence.rows if row.batch_size == batch_size]
+        if not rows:
+            return "cannot tell", f"batch {batch_size} was not measured"
+        row = rows[-1]  # on the device clock, where there is one
+        values = row.images_per_second.values
+        reason = (
+            f"{row.images_per_second.median:.2f} images/s at batch {batch_size} on the {row.clock} clock, "
+            f"repeats {min(values):.2f} to {max(values):.2f}"
+        )
+        if min(values) >= least:
+            return "pass", reason
+        return ("fail" if max(values) < least else "cannot tell"), reason
+
+    return judge
+
+
+def _judge_speedup(least: float) -> Judge:
+    """The best batch over the other run's best batch, on the same clock."""
+
+    def judge(evidence: Evidence) -> tuple[GateOutcome, str]:
+        clocks = {row.clock for row in evidence.rows} & {row.clock for row in evidence.reference_rows}
+        if not clocks:
+            return "cannot tell", "needs speeds of two runs on the same clock: assay compare A B"
+        clock = "device" if "device" in clocks else min(clocks)
+        mine, its = (
+            max((row for row in rows if row.clock == clock), key=lambda row: row.images_per_second.median)
+            for rows in (evidence.rows, evidence.reference_rows)
+        )
+        lowest = min(mine.images_per_second.values) / max(its.images_per_second.values)
+        highest = max(mine.images_per_second.values) / min(its.images_per_second.values)
+        ratio = mine.images_per_second.median / its.images_per_second.median
+        reason = (
+            f"{ratio:.2f} ({lowest:.2f} to {highest:.2f}): {mine.images_per_second.median:.2f} images/s at "
+            f"batch {mine.batch_size} over {its.images_per_second.median:.2f} at batch {its.batch_size}, "
+            f"{clock} clock"
+        )
+        if lowest >= least:
+            return "pass", reason
+        return ("fail" if highest < least else "cannot tell"), reason
+
+    return judge
+
+
+def _round_significant(value: float) -> float:
+    """Return the value at five significant digits.
+
+    >>> _round_significant(78.269400001)
+    78.269
+    """
+    if value == 0:
+        return 0.0
+    return round(value, MLPERF_DIGITS - 1 - math.floor(math.log10(abs(value))))

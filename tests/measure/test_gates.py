@@ -1,0 +1,160 @@
+"""Gates against the figures of the facts, and what can never pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from assay.errors import UsageError
+from assay.inference.predictions import Prediction
+from assay.measure.accuracy import measure_accuracy
+from assay.measure.gates import Evidence, judge_gate, parse_gate
+from assay.measure.paired import measure_paired_accuracy
+from assay.measure.throughput import Latency, Spread, ThroughputRow
+from assay.models.record import ModelRecord
+
+MakeEvidence = Callable[..., Evidence]
+
+
+@pytest.fixture
+def make_evidence(se_resnext50: ModelRecord) -> MakeEvidence:
+    def make(
+        hits1: int, hits5: int, count: int = 50_000, *, is_whole: bool = True, failed: int = 0
+    ) -> Evidence:
+        """Counts scaled down: percentages are what gates read."""
+        accuracy = measure_accuracy([Prediction(name="a", relative_path="a", label=0, status="x")])
+        replace = msgspec.structs.replace
+        top1 = replace(accuracy.top1, hits=hits1, percent=100 * hits1 / count, interval_percent=(78.0, 79.5))
+        top5 = replace(accuracy.top5, hits=hits5, percent=100 * hits5 / count)
+        accuracy = replace(accuracy, image_count=count, failed_count=failed, top1=top1, top5=top5)
+        return Evidence(accuracy=accuracy, is_whole=is_whole, record=se_resnext50)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("hits1", "hits5", "outcome"),
+    [(39_530, 47_220, "pass"), (39_538, 47_217, "pass"), (39_430, 47_220, "fail"), (39_530, 47_100, "fail")],
+)
+def test_published_is_the_published_pair_to_two_decimals(
+    make_evidence: MakeEvidence, hits1: int, hits5: int, outcome: str
+) -> None:
+    """79.06/94.44 on the chips, 79.076/94.434 by Cadene; 39,430 would be 78.86."""
+    assert judge_gate("published", make_evidence(hits1, hits5)).outcome == outcome
+
+
+@pytest.mark.parametrize(
+    ("gate", "hits", "outcome"),
+    [
+        ("mlperf-99", 39_143, "pass"),
+        ("mlperf-99", 39_142, "fail"),
+        ("mlperf-99.9", 39_500, "pass"),
+        ("mlperf-99.9", 39_490, "fail"),
+    ],
+)
+def test_mlperf_asks_for_its_share_of_the_published_top1(
+    make_evidence: MakeEvidence, gate: str, hits: int, outcome: str
+) -> None:
+    """99 % of 79.076, the first published, is 78.285 at five digits: 39,142.6 of 50,000."""
+    assert judge_gate(gate, make_evidence(hits, 47_220)).outcome == outcome
+
+
+@pytest.mark.parametrize("gate", ["published", "mlperf-99", "mlperf-99.9"])
+@pytest.mark.parametrize(("count", "failed"), [(10_000, 0), (50_000, 3)])
+def test_a_run_cut_short_or_with_failures_never_passes_a_gate_for_the_whole_set(
+    make_evidence: MakeEvidence, gate: str, count: int, failed: int
+) -> None:
+    evidence = make_evidence(count, count, count, is_whole=False, failed=failed)
+    result = judge_gate(gate, evidence)
+    assert result.outcome == "cannot tell"
+    assert f"{count:,}" in result.reason
+
+
+def test_smoke_needs_500_images_and_the_published_accuracy_in_the_interval(
+    make_evidence: MakeEvidence, se_resnext50: ModelRecord
+) -> None:
+    assert judge_gate("smoke", make_evidence(395, 470, 500, is_whole=False)).outcome == "pass"
+    assert judge_gate("smoke", make_evidence(79, 94, 100, is_whole=False)).outcome == "cannot tell"
+    low = make_evidence(300, 470, 500, is_whole=False)
+    assert low.accuracy is not None
+    top1 = msgspec.structs.replace(low.accuracy.top1, interval_percent=(55.0, 65.0))
+    accuracy = msgspec.structs.replace(low.accuracy, top1=top1)
+    assert judge_gate("smoke", Evidence(accuracy=accuracy, record=se_resnext50)).outcome == "fail"
+
+
+@pytest.mark.parametrize(
+    ("table", "outcome"),
+    [
+        ((39_400, 60, 60, 10_480), "pass"),
+        ((39_000, 500, 300, 10_200), "fail"),
+        ((39_400, 90, 40, 10_470), "cannot tell"),
+        ((85, 4, 4, 7), "cannot tell"),
+    ],
+)
+def test_paired_passes_only_what_is_proven_and_fails_only_what_is(
+    table: tuple[int, int, int, int], outcome: str
+) -> None:
+    """The third loses between 0.06 and 0.14 points: more than 0.1 is neither proven nor ruled out."""
+    evidence = Evidence(paired=measure_paired_accuracy(*table))
+    assert judge_gate("paired:0.1", evidence).outcome == outcome
+
+
+def make_row(batch_size: int, *values: float, clock: str = "call") -> ThroughputRow:
+    return ThroughputRow(
+        engine="e",
+        device="d",
+        precision="fp32",
+        batch_size=batch_size,
+        clock=clock,  # type: ignore[arg-type]
+        caller_count=1,
+        images_per_second=Spread(median=sorted(values)[len(values) // 2], values=values),
+        latency_ms=Latency(p50=1, p90=1, p99=1),
+        warm_up_ms=(),
+        call_ms=tuple((1.0,) for _ in values),
+    )
+
+
+@pytest.mark.parametrize(
+    ("gate", "outcome"),
+    [
+        ("throughput>=95@bs16", "pass"),
+        ("throughput>=130@bs16", "fail"),
+        ("throughput>=110@bs16", "cannot tell"),
+        ("throughput>=95@bs8", "cannot tell"),
+    ],
+)
+def test_a_throughput_passes_when_every_repeat_does(gate: str, outcome: str) -> None:
+    assert judge_gate(gate, Evidence(rows=[make_row(16, 100, 110, 120)])).outcome == outcome
+
+
+def test_the_original_results_own_acceptance_rule(se_resnext50: ModelRecord) -> None:
+    """The best batch of the 310P over that of the 310, 1.62 as published; on the device clock."""
+    best = [max(column.images_per_second.values()) for column in se_resnext50.published_throughput]
+    rows = [make_row(4, best[1], best[1], best[1], clock="device")]
+    its = [make_row(16, best[0], best[0], best[0], clock="device")]
+    evidence = Evidence(rows=rows, reference_rows=its)
+    assert judge_gate("speedup>=1.2", evidence).outcome == "pass"
+    assert judge_gate("speedup>=1.6", evidence).outcome == "pass"
+    assert judge_gate("speedup>=1.7", evidence).outcome == "fail"
+    assert judge_gate("speedup>=1.6", evidence).reason.startswith("1.62 ")
+
+
+def test_speeds_on_other_clocks_are_never_in_one_ratio() -> None:
+    evidence = Evidence(rows=[make_row(4, 9, clock="device")], reference_rows=[make_row(4, 1)])
+    assert judge_gate("speedup>=1.2", evidence).outcome == "cannot tell"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "Published", "mlperf-98", "paired", "paired:0", "paired:-1", "throughput>=5", "speedup>=x"]
+)
+def test_what_is_no_gate_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(UsageError, match="no gate is written so") as caught:
+        parse_gate(text)
+    assert "throughput>=100@bs16" in caught.value.hint
+
+
+def test_without_evidence_nothing_passes() -> None:
+    for gate in ("published", "mlperf-99", "smoke", "paired:1", "throughput>=1@bs1", "speedup>=1"):
+        assert judge_gate(gate, Evidence()).outcome == "cannot tell"
