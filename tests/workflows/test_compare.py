@@ -141,3 +141,18 @@ def test_a_gate_on_speed_is_judged_by_the_repeats(
     done = run_assay("benchmark", *given, "--gate", "throughput>=1000000@bs2", "-o", tmp_path / "fast")
     assert done.returncode == 1, done.stderr
     assert "Gate throughput>=1000000@bs2: fail" in done.stdout
+
+
+def test_the_page_of_a_run_with_a_reference_shows_every_changed_image(
+    run_assay: RunAssay, golden_runs: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(golden_runs / "right", tmp_path / "run")
+    shutil.copytree(golden_runs / "wrong" / "predictions", tmp_path / "run" / "reference")
+    done = run_assay("report", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "run" / "report.html").read_text()
+    done = run_assay("compare", golden_runs / "wrong", golden_runs / "right", "--json")
+    found = json.loads(done.stdout)["comparison"]["comparison"]
+    for kind in ("lost", "won", "changed"):
+        assert page.count(f'<li data-kind="{kind}">') == len(found[kind])
+    assert page.count("data:image/jpeg;base64,") == page.count("<li data-kind=")

@@ -53,7 +53,7 @@ def summarise_run(
         for line in describe_gates(manifest.gates)
         for part in textwrap.wrap(line, WIDTH, subsequent_indent="  ")
     ]
-    items += [f"{file}" for file in sorted(folder.iterdir()) if file.suffix in {".json", ".md"}]
+    items += [f"{file}" for file in sorted(folder.iterdir()) if file.suffix in {".json", ".md", ".html"}]
     return items
 
 

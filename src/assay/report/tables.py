@@ -148,9 +148,10 @@ def make_machine_table(manifest: Manifest) -> Table:
     check = manifest.pixel_check
     verdict = f"differ: {', '.join(check.differing)}" if check.differing else "as verified"
     rows.append(("Pixels of the built-in JPEGs", f"{verdict} ({check.pillow_jpeg})"))
-    return Table(title="Machine and software", header=("What", "Found"), rows=tuple(rows))
+    return Table(title="Machine and software", header=("What", "Found"), rows=tuple(rows), is_text=True)
 
 
 def make_hash_table(manifest: Manifest) -> Table:
     """Return the sha256 of what went in and what came out."""
-    return Table(title="sha256", header=("What", "sha256"), rows=tuple(manifest.hashes.items()))
+    rows = tuple(manifest.hashes.items())
+    return Table(title="sha256", header=("What", "sha256"), rows=rows, is_text=True)

@@ -1,0 +1,184 @@
+"""`report.html` in a real browser, from a file and with the network off."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from assay.images.drawn_images import draw_labelled_images
+from conftest import RunAssay
+
+MEGABYTE = 1_000_000
+
+
+@pytest.fixture(scope="module")
+def run_folder(run_assay: RunAssay, colour_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished `assay run` over 80 drawn images, nearly all of them mistaken."""
+    folder = tmp_path_factory.mktemp("page")
+    draw_labelled_images(folder / "images", folder / "labels.txt", image_count=80, seed=3)
+    given = ["--weights", colour_onnx, "--images", folder / "images", "--labels", folder / "labels.txt"]
+    done = run_assay("run", *given, "--batch-size", "1,2,4", "-o", folder / "run", "-q")
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("chromium is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, run_folder: Path) -> Iterator[Page]:
+    """The page, opened without a network; any message on the console or request but the file is an error."""
+    context = browser.new_context(offline=True, viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            None if request.url.startswith(("file:", "data:")) else complaints.append(request.url)
+        ),
+    )
+    page.goto((run_folder / "report.html").as_uri())
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def read_column(page: Page, title: str, column: int) -> list[str]:
+    heading = page.locator("h2", has_text=title)
+    table = page.locator(f"#{heading.get_attribute('id')}-table")
+    return [row.locator("td").nth(column).inner_text() for row in table.locator("tbody tr:visible").all()]
+
+
+def find_button(page: Page, title: str, name: str) -> None:
+    heading = page.locator("h2", has_text=title)
+    page.locator(f"#{heading.get_attribute('id')}-table").get_by_role("button", name=name).click()
+
+
+def test_the_first_screen_has_the_verdict_the_accuracy_and_the_speed(page: Page) -> None:
+    assert page.locator(".verdict").is_visible()
+    cards = page.locator(".card").all_inner_texts()
+    assert [card.splitlines()[0] for card in cards] == ["Top-1", "Top-5", "Best throughput"]
+    assert "of 80; 95 %:" in cards[0]
+    assert "call clock" in cards[2]
+    bottom = page.locator(".card").last.bounding_box()
+    assert bottom is not None
+    assert bottom["y"] + bottom["height"] < 900
+
+
+def test_a_table_sorts_by_a_column_and_back(page: Page) -> None:
+    title = "Accuracy by class"
+    find_button(page, title, "Top-5 %")
+    up = [float(text) for text in read_column(page, title, 3)]
+    assert up == sorted(up)
+    find_button(page, title, "Top-5 %")
+    assert [float(text) for text in read_column(page, title, 3)] == sorted(up, reverse=True)
+    head = page.locator("th[aria-sort]")
+    assert head.get_attribute("aria-sort") == "descending"
+
+
+def test_a_table_filters(page: Page) -> None:
+    title = "Accuracy by class"
+    first = read_column(page, title, 0)[3]
+    heading = page.locator("h2", has_text=title)
+    page.locator(f"input[data-table={heading.get_attribute('id')}-table]").fill(first)
+    assert read_column(page, title, 0) == [first]
+
+
+def test_the_theme_switches_and_back(page: Page) -> None:
+    read = "getComputedStyle(document.body).backgroundColor"
+    colours = [page.evaluate(read)]
+    for _ in range(2):
+        page.locator("#theme").click()
+        colours.append(page.evaluate(read))
+    assert colours[0] == colours[2] != colours[1]
+
+
+def test_the_gallery_shows_the_mistakes_with_thumbnails(page: Page, run_folder: Path) -> None:
+    rows = pq.read_table(run_folder / "predictions").to_pylist()
+    wrong = sum(row["label"] != row["top_classes"][0] for row in rows)
+    assert wrong > 30
+    assert page.locator(".gallery li").count() == 30
+    assert page.locator("#shown").inner_text() == "30 shown"
+    image = page.locator(".gallery img").first
+    image.scroll_into_view_if_needed()
+    assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+    page.get_by_role("button", name=re.compile(r"mistake \(30\)")).click()
+    assert page.locator(".gallery li:visible").count() == 30
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+def test_nothing_overflows(page: Page, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_charts_have_values_on_hover_and_a_name(page: Page) -> None:
+    chart = page.locator("svg.chart").first
+    assert chart.get_attribute("aria-label") == "Throughput by batch size"
+    titles = [circle.text_content() or "" for circle in chart.locator("circle title").all()]
+    assert any(
+        re.fullmatch(r"openvino fp32, call clock, batch 2: [\d,.]+ \(.* to .*\)", title) for title in titles
+    )
+    assert any("Ascend 310, published, device clock, batch 16: 1,114" in title for title in titles)
+
+
+def test_everything_can_be_reached_by_keyboard(page: Page) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "theme"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.documentElement.dataset.theme") in {"dark", "light"}
+    controls = page.locator("button, input")
+    assert all(
+        (control.inner_text() or control.evaluate("e => e.labels.length")) for control in controls.all()
+    )
+
+
+def test_the_page_is_one_small_file(run_folder: Path) -> None:
+    assert (run_folder / "report.html").stat().st_size < 2 * MEGABYTE
+    text = (run_folder / "report.html").read_text()
+    assert "http://" not in text.replace("http://www.w3.org", "")
+    assert 'src="http' not in text
+
+
+def test_file_names_cannot_inject_anything(
+    run_assay: RunAssay, colour_onnx: Path, tmp_path: Path, browser: Browser
+) -> None:
+    folder = tmp_path / "images"
+    draw_labelled_images(folder, tmp_path / "labels.txt", image_count=1, seed=1)
+    (image,) = folder.iterdir()
+    evil = "a <img src=x onerror=document.title='evil'>.jpg"
+    image.rename(folder / evil)
+    (tmp_path / "labels.txt").write_text(f"{evil}\t7\n")
+    given = [
+        "--weights",
+        colour_onnx,
+        "--images",
+        folder,
+        "--labels",
+        tmp_path / "labels.txt",
+        "--batch-size",
+        "1",
+    ]
+    done = run_assay("run", *given, "-o", tmp_path / "run", "-q")
+    assert done.returncode == 0, done.stderr
+    page = browser.new_page()
+    page.goto((tmp_path / "run" / "report.html").as_uri())
+    assert page.title() != "evil"
+    assert evil in page.locator(".gallery li").first.inner_text()
+    page.close()
