@@ -20,8 +20,26 @@ PRECISION_MODES = {
     *("allow_mix_precision", "allow_mix_precision_fp16", "allow_mix_precision_bf16", "allow_fp32_to_bf16"),
 }
 STAMP = "[PID: 10490] 2025-03-18-09:02:18.501.341 "  # as CANN 8.0 puts it before the text
-# Failures of the machine rather than of the input, by what ASSAY_DOUBLE_FAILURE asks for.
-MACHINE_FAILURES = {
+# Failures that the checks below do not come to by themselves, by what ASSAY_DOUBLE_FAILURE asks for.
+FORCED_FAILURES = {
+    "E10001": "E10001: Value [x] for parameter [--precision_mode] is invalid. Reason: unknown.",
+    "E10002": "E10002: Value [image:x] for parameter [--input_shape] is invalid. Reason: no number.",
+    "E10003": f"E10003: {STAMP}Value [x] for parameter [--out_nodes] is invalid. Reason: no such node.",
+    "E10004": "E10004: Value for parameter [--input_shape] is empty.",
+    "E10007": "E10007: --framework is required. The value must be 0(Caffe) or 5(Onnx).",
+    "E10009": "E10009: [--dynamic_batch_size] and [--dynamic_dims] are mutually exclusive.",
+    "E10011": "E10011: The model has a dynamic input; [--input_shape] is needed.",
+    "E10012": "E10012: [--dynamic_batch_size] is set, but the batch of [--input_shape] is not -1.",
+    "E10014": "E10014: Value [16,3,224] for parameter [--input_shape] is invalid.",
+    "E10016": "E10016: Opname [picture] specified in [--input_shape] is not found in the model.",
+    "E10018": "E10018: Value [-1] of [--input_shape] is invalid: only the batch may be -1.",
+    "E10035": "E10035: [--dynamic_batch_size] has [1] gears, at least [2] are expected.",
+    "E10040": "E10040: [--input_shape] has a range (~), which excludes [--dynamic_batch_size].",
+    "E10049": "E10049: Dimension count [3] configured by [--input_shape] is not [4].",
+    "E10052": "E10052: AIPP configuration is invalid. Reason: min_chn_0 is out of range.",
+    "E10054": "E10054: The requied parameter [--model] for ATC is empty. Another possible reason is that the "
+    "values of some parameters are not enclosed by quotation marks.",
+    "E40000": "E40000: Failed to compile Op [Conv_0].",
     "E10501": "E10501: IR for Op [Conv_0, optype [Conv2D]] is not registered.",
     "E16002": "E16002: No parser is registered for Op [Resize_1, optype [Resize]].",
     "E19010": "E19010: No parser is registered for Op [Div_3, optype [ai.onnx::23::Div]].",
@@ -62,8 +80,8 @@ def main(arguments: list[str]) -> int:
     if error:
         return fail(error)
     failure = os.environ.get("ASSAY_DOUBLE_FAILURE", "")
-    if failure in MACHINE_FAILURES:
-        return fail(MACHINE_FAILURES[failure])
+    if failure in FORCED_FAILURES:
+        return fail(FORCED_FAILURES[failure])
     if failure != "no file":
         write_model(options)
     if failure == "no text":
@@ -155,7 +173,8 @@ def write_model(options: dict[str, str]) -> None:
         "precision_mode": options.get("precision_mode", "force_fp16"),
         "aipp": Path(aipp).read_text(encoding="ascii") if aipp else "",
     }
-    path = Path(f"{options['output']}.om")
+    suffix = "_linux_x86_64" if os.environ.get("ASSAY_DOUBLE_FAILURE") == "host in name" else ""
+    path = Path(f"{options['output']}{suffix}.om")
     path.write_bytes(json.dumps(about).encode("ascii") + b"\n" + Path(options["model"]).read_bytes())
     path.chmod(0o600)
     Path("fusion_result.json").write_text("{}", encoding="ascii")  # a side file, as the real one leaves

@@ -31,14 +31,8 @@ def refuse(run_assay: RunAssay, onnx_path: Path, tmp_path: Path, *more: object) 
     return done.stderr
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        *("E10041", "E10055", "E10501", "E13000", "E13001", "E13003", "E16002", "E19010", "E19999"),
-        *("E40021", "EC0010", "EZ3003", "EZ9999"),
-    ],
-)
-def test_a_failure_of_the_machine_gives_its_advice(
+@pytest.mark.parametrize("code", sorted(ADVICE))
+def test_every_failure_of_the_facts_gives_its_advice(
     run_assay: RunAssay, colour_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     monkeypatch.setenv("ASSAY_DOUBLE_FAILURE", code)
@@ -72,6 +66,16 @@ def test_success_needs_exit_status_text_and_file(
 ) -> None:
     monkeypatch.setenv("ASSAY_DOUBLE_FAILURE", failure)
     assert complaint in refuse(run_assay, colour_onnx, tmp_path)
+
+
+def test_a_file_whose_name_ends_with_the_host_is_taken(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_DOUBLE_FAILURE", "host in name")
+    compiled = AscendEngine().compile(
+        colour_onnx, tmp_path, CompileOptions(record=se_resnext50, batch_size=4)
+    )
+    assert "model.om" in compiled.files
 
 
 def test_an_unknown_chip(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> None:
