@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.arrays import Images, Logits
+from assay.measure.percentiles import compute_percentile
 from assay.measure.throughput import (
     BenchmarkOptions,
     SessionName,
-    compute_percentile,
     find_outliers,
     is_unsteady,
     measure_throughput,

@@ -15,6 +15,7 @@ import numpy as np
 
 from assay.arrays import Images
 from assay.engines.base import Session
+from assay.measure.percentiles import compute_percentile, compute_percentile_interval
 
 DEFAULT_BATCH_SIZES = (1, 4, 8, 16, 32, 64)
 MIN_REPEATS = 5
@@ -31,11 +32,15 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Nearest-rank percentiles of the time one call took."""
+    """Nearest-rank percentiles of the time one call took.
+
+    `intervals` has the 95 % interval of each, by its name, where there are enough calls for one.
+    """
 
     p50: float
     p90: float
     p99: float
+    intervals: dict[str, tuple[float, float]] = {}
 
 
 class ThroughputRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -213,29 +218,22 @@ def _make_row(
         clock="call",
         caller_count=session.concurrency,
         images_per_second=Spread(median=statistics.median(rates), values=rates),
-        latency_ms=Latency(
-            p50=compute_percentile(all_call_ms, 50),
-            p90=compute_percentile(all_call_ms, 90),
-            p99=compute_percentile(all_call_ms, 99),
-        ),
+        latency_ms=measure_latency(all_call_ms),
         warm_up_ms=warm_up,
         call_ms=tuple(repeat.call_ms for repeat in repeats),
         card_devices=name.card_devices,
     )
 
 
-def compute_percentile(values: Sequence[float], percent: float) -> float:
-    """Return the nearest-rank percentile: the smallest value that `percent` % of the values do not exceed.
-
-    >>> compute_percentile([15, 20, 35, 40, 50], 30)
-    20
-
-    Args:
-        values: At least one.
-        percent: Over 0, up to 100.
-    """
-    rank = math.ceil(len(values) * percent / 100)
-    return sorted(values)[max(rank, 1) - 1]
+def measure_latency(call_ms: Sequence[float]) -> Latency:
+    """Return the percentiles of the calls' times, with their intervals; at least one call."""
+    named = {f"p{percent}": compute_percentile_interval(call_ms, percent) for percent in (50, 90, 99)}
+    return Latency(
+        p50=compute_percentile(call_ms, 50),
+        p90=compute_percentile(call_ms, 90),
+        p99=compute_percentile(call_ms, 99),
+        intervals={name: interval for name, interval in named.items() if interval is not None},
+    )
 
 
 def is_unsteady(images_per_second: Sequence[float]) -> bool:

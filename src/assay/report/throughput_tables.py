@@ -94,11 +94,20 @@ def _make_notes(rows: Sequence[ThroughputRow], published: Sequence[PublishedThro
             f"Unsteady: the repeats at batch {', '.join(unsteady)} differ by more than 10 %; something else "
             "used the machine. Measure again when it is quiet."
         )
+    few = [
+        f"{row.batch_size} ({_count_calls(row):,})" for row in rows if "p99" not in row.latency_ms.intervals
+    ]
+    if few:
+        yield f"p99 without a 95 % interval, by batch and calls: {', '.join(few)}; it takes 368 calls."
     measured = {row.batch_size: _get_rate(row) for row in rows}
     named = [("measured", measured), *((column.device, column.images_per_second) for column in published)]
     for name, rates in named:
         for batch_size in find_outliers(rates):
             yield f"Outlier: {name} at batch {batch_size} lies far below both neighbours; do not rely on it."
+
+
+def _count_calls(row: ThroughputRow) -> int:
+    return sum(map(len, row.call_ms))
 
 
 def _note_sources(measured: ThroughputRow, published: Sequence[PublishedThroughput]) -> Iterable[str]:

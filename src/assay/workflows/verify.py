@@ -16,7 +16,7 @@ from assay.inference.identity import compute_fingerprint
 from assay.inference.shards import StoredPredictions, list_shard_files
 from assay.measure.accuracy import measure_accuracy, measure_class_accuracy
 from assay.measure.agreement import measure_agreement
-from assay.measure.throughput import ThroughputRow, compute_percentile
+from assay.measure.throughput import ThroughputRow, measure_latency
 from assay.report.markdown import render_report
 from assay.report.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.report.verification_table import Check
@@ -120,12 +120,10 @@ def _check_timings(benchmark: Benchmark) -> Check:
 
 def _is_consistent(row: ThroughputRow) -> bool:
     calls = [value for repeat in row.call_ms for value in repeat]
-    latency = row.latency_ms
-    percentiles = [(latency.p50, 50), (latency.p90, 90), (latency.p99, 99)]
     return (
         row.images_per_second.median == statistics.median(row.images_per_second.values)
         and len(row.images_per_second.values) == len(row.call_ms)
-        and all(value == compute_percentile(calls, percent) for value, percent in percentiles)
+        and row.latency_ms == measure_latency(calls)
     )
 
 
