@@ -67,7 +67,9 @@ def test_a_benchmark_has_the_keys_that_others_read(tmp_path: Path, benchmark: Be
     assert row.keys() >= ROW_KEYS
     assert (row["engine"], row["batch_size"], row["clock"]) == ("openvino", 4, "call")
     assert row["images_per_second"] == {"median": 90, "values": [89, 90, 91, 90, 90]}
-    assert row["latency_ms"] == {"p50": 10, "p90": 20, "p99": 30}
+    assert (
+        row["latency_ms"].items() >= {"p50": 10, "p90": 20, "p99": 30}.items()
+    )  # more keys may stand beside
 
 
 def test_a_manifest_says_what_was_run_on_what(tmp_path: Path, manifest: Manifest) -> None:
