@@ -7,12 +7,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 EXIT_INTERRUPTED = 130
 PATIENCE_S = 1.5
+_last_words: list[Callable[[], None]] = []
 
 
 @contextmanager
@@ -41,6 +42,16 @@ def end_on_signals() -> Iterator[None]:
         os.close(writing)  # which ends the thread
 
 
+@contextmanager
+def say_before_end(last_word: Callable[[], None]) -> Iterator[None]:
+    """Call `last_word`, from another thread, should the process be ended inside the block without waiting."""
+    _last_words.append(last_word)
+    try:
+        yield
+    finally:
+        _last_words.remove(last_word)
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
@@ -51,6 +62,9 @@ def _end_when_signalled(reading: int, ended: threading.Event) -> None:
         if received[0] in (signal.SIGINT, signal.SIGTERM):
             time.sleep(PATIENCE_S)
             if not ended.is_set():
+                for last_word in tuple(_last_words):
+                    with suppress(OSError):  # a full disk, say: the process ends all the same
+                        last_word()
                 sys.stderr.write("assay: interrupted; what was done is kept\n  go on with --resume\n")
                 sys.stderr.flush()
             os._exit(EXIT_INTERRUPTED)

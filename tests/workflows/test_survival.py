@@ -277,3 +277,26 @@ def test_a_read_only_folder_is_a_clear_error(run_assay: RunAssay, compiled: Path
     done = run_assay("evaluate", compiled, "--images", photographs, "-o", "/proc/run")
     assert done.returncode == 2
     assert "-o /proc/run: cannot be made" in done.stderr
+
+
+def test_a_run_that_is_ended_inside_a_runtime_says_that_it_was_interrupted(tmp_path: Path) -> None:
+    program = f"""
+import ctypes, signal
+from pathlib import Path
+from assay.interrupts import end_on_signals
+from assay.workflows.listener import SILENT
+from assay.workflows.run_folder import RunPlace, open_run_folder
+
+with end_on_signals(), open_run_folder(RunPlace(path=Path({str(tmp_path / "run")!r})), "m", "e", SILENT):
+    signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})  # another thread takes it
+    print("ready", flush=True)
+    ctypes.CDLL(None).sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(1)  # by then it sleeps in C, where Python hears no signal
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert read_json(tmp_path / "run" / "manifest.json")["status"] == "interrupted"

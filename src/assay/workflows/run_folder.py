@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import datetime
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +19,7 @@ from assay.errors import AssayError, UsageError
 from assay.files import escape_name, is_unfinished
 from assay.images.pixel_check import check_pixels
 from assay.inference.identity import RunIdentity, name_changes
+from assay.interrupts import say_before_end
 from assay.measure.environment import describe_machine
 from assay.report.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, read_result, write_result
 from assay.workflows.listener import Listener, Progress
@@ -81,6 +84,7 @@ class RunFolder(Listener):
         self.share = share
         self._listener = listener
         self._log = (path / LOG_FILE).open("ab")
+        self._ending = threading.Lock()
 
     def announce(self, text: str) -> None:
         """Write the line to the log and pass it on."""
@@ -126,8 +130,14 @@ class RunFolder(Listener):
     def finish(self, status: Literal["finished", "failed", "interrupted"], error: str = "") -> None:
         """Write into the manifest and the log how the run ended, and close the log.
 
-        One share of a run says so in the log alone: the others go on.
+        One share of a run says so in the log alone: the others go on. Only the first call counts: a process
+        that is ended from outside may make two at once.
         """
+        with self._ending:
+            if not self._log.closed:
+                self._finish(status, error)
+
+    def _finish(self, status: Literal["finished", "failed", "interrupted"], error: str) -> None:
         if self.share is None:
             self.manifest.status = status
             self.manifest.error = error
@@ -164,7 +174,7 @@ def open_run_folder(
             run.save_manifest()
         if differing := run.manifest.pixel_check.differing:
             run.announce(f"Warning: other pixels than verified: {', '.join(differing)}")
-        with _record_end(run):
+        with say_before_end(partial(run.finish, "interrupted")), _record_end(run):
             yield run
 
 
