@@ -157,16 +157,20 @@ def benchmark(*folders: Path, chosen: options.BenchmarkOptions = options.Benchma
         folders: The compiled models' folders.
     """
     from assay.terminal import open_listener
-    from assay.workflows.single_steps import benchmark_alone
+    from assay.workflows.single_steps import BenchmarkRequest, benchmark_alone
 
     if not folders:
         raise UsageError("assay benchmark: no compiled model given")
-    batch_sizes = parse_batch_sizes(chosen.batch_size)
+    request = BenchmarkRequest(
+        images=chosen.images,
+        labels=chosen.choose_labels(chosen.labels),
+        batch_sizes=parse_batch_sizes(chosen.batch_size),
+        repeats=chosen.repeats,
+        loadgen=chosen.choose_loadgen(),
+    )
     gates = chosen.choose_gates()
     with open_listener(quiet=chosen.quiet) as listener:
-        result = benchmark_alone(
-            folders, chosen.images, batch_sizes, chosen.repeats, _choose_place(chosen), listener
-        )
+        result = benchmark_alone(folders, request, _choose_place(chosen), listener)
     return _describe_run(result, gates)
 
 
@@ -384,6 +388,7 @@ def _describe_run(result: RunResult, gates: Sequence[str] = ()) -> Outcome:
             "real": result.metrics.real if result.metrics else None,
             "agreement": result.metrics.agreement if result.metrics else None,
             "benchmark": result.benchmark.rows if result.benchmark else None,
+            "loadgen": result.benchmark.loadgen if result.benchmark else None,
             "gates": judged,
         },
         exit_status=_choose_status(judged) or (EXIT_SOME_IMAGES_FAILED if failed_count else 0),

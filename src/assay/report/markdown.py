@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from assay.report.loadgen_tables import make_loadgen_tables
 from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import (
     Table,
@@ -46,6 +47,8 @@ def _render_lines(manifest: Manifest, metrics: Metrics | None, benchmark: Benchm
         for table in make_throughput_tables(benchmark.rows, manifest.model):
             yield from render_table(table)
         yield from render_table(make_best_batch_table(benchmark.rows, manifest.model))
+        for table in make_loadgen_tables(benchmark):
+            yield from render_table(table)
     else:
         yield from ("## Throughput", "", "Not run.", "")
     yield from render_table(make_machine_table(manifest))

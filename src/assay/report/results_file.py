@@ -18,6 +18,7 @@ from assay.measure.accuracy import Accuracy, ClassAccuracy, RealAccuracy
 from assay.measure.agreement import Agreement
 from assay.measure.environment import Machine
 from assay.measure.gates import GateResult
+from assay.measure.loadgen_logs import LoadgenRow
 from assay.measure.throughput import ThroughputRow
 from assay.models.calibration import CalibrationRecord
 from assay.models.record import ModelRecord
@@ -91,10 +92,12 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
-    """`benchmark.json`: how fast."""
+    """`benchmark.json`: how fast; `loadgen` and `loadgen_accuracy` by MLPerf LoadGen, where it was run."""
 
     schema_version: int = SCHEMA_VERSION
     rows: list[ThroughputRow]
+    loadgen: list[LoadgenRow] = []
+    loadgen_accuracy: Accuracy | None = None
 
 
 ResultFile = TypeVar("ResultFile", Manifest, Metrics, Benchmark)

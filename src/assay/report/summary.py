@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assay.measure.accuracy import FailedImage
+from assay.report.loadgen_tables import make_loadgen_tables
 from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import (
     Table,
@@ -48,6 +49,7 @@ def summarise_run(
             items.append(make_failure_table(metrics.accuracy))
     if benchmark is not None and manifest.model is not None:
         items += [*make_throughput_tables(benchmark.rows, manifest.model), ""]
+        items += [*make_loadgen_tables(benchmark)]
     items += [
         part
         for line in describe_gates(manifest.gates)

@@ -1,0 +1,47 @@
+"""The report's table of what MLPerf LoadGen found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from assay.report.results_file import Benchmark
+from assay.report.tables import Table, describe_topk
+
+
+def make_loadgen_tables(benchmark: Benchmark) -> Iterator[Table]:
+    """Yield a table of LoadGen's scenarios, where they were run."""
+    if not benchmark.loadgen:
+        return
+    rows = tuple(
+        (
+            row.scenario,
+            "VALID" if row.is_valid else "INVALID",
+            row.metric,
+            "" if row.value is None else f"{row.value:,.2f}",
+            f"{row.query_count:,}",
+        )
+        for row in benchmark.loadgen
+    )
+    yield Table(
+        title="MLPerf LoadGen",
+        header=("Scenario", "Result", "Metric", "Value", "Queries"),
+        rows=rows,
+        notes=tuple(_make_notes(benchmark)),
+    )
+
+
+def _make_notes(benchmark: Benchmark) -> Iterator[str]:
+    yield "Not a result of MLPerf: measured by its load generator, not submitted and not reviewed."
+    if benchmark.loadgen_accuracy is not None:
+        accuracy = benchmark.loadgen_accuracy
+        yield f"AccuracyOnly: {describe_topk('Top-1', accuracy.top1, accuracy)}"
+        yield f"AccuracyOnly: {describe_topk('Top-5', accuracy.top5, accuracy)}"
+    for row in benchmark.loadgen:
+        if row.target_rate is not None and row.target_latency_ms is not None:
+            yield (
+                f"{row.scenario}: {row.target_rate:.2f} queries/s were asked for; 99 % had to be answered "
+                f"within {row.target_latency_ms:g} ms."
+            )
+        yield from (f"{row.scenario}: {reason}" for reason in row.reasons)
+        if row.falls_short_of:
+            yield f"{row.scenario}: short of MLPerf's rules: {'; '.join(row.falls_short_of)}."
