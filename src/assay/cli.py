@@ -31,6 +31,7 @@ _EXTRAS = {
     "safetensors": "export",
     "onnxruntime": "onnxruntime",
     "nncf": "quantize",
+    "ray": "ray",
 }
 
 app = App(

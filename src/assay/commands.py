@@ -143,6 +143,8 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
         reading=chosen.choose_reading(),
         real_labels=read_real_labels(chosen.real_labels) if chosen.real_labels else None,
     )
+    if cluster := chosen.choose_cluster(folder):
+        wanted = dataclasses.replace(wanted, compute_shards=cluster.predict_missing_shards)
     place = dataclasses.replace(_choose_place(chosen), share=chosen.choose_share())
     with open_listener(quiet=chosen.quiet) as listener:
         labels = chosen.choose_labels(chosen.labels)

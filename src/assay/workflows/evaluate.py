@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,8 @@ from assay.workflows.run_folder import PREDICTIONS_FOLDER, RunFolder
 from assay.workflows.run_locks import lock_manifest
 
 DEFAULT_BATCH_SIZE = 8
+ComputeShards = Callable[[Predictor, Sequence[Shard], str, PipelineOptions, RunFolder], None]
+"""Computes and writes the shards that are missing; see `predict_missing_shards`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class EvaluateOptions:
         keep_logits: Whether the predictions hold all logits.
         reading: How images are read.
         real_labels: ReaL labels to score by besides, if there are any.
+        compute_shards: What computes the missing shards: this process, or a cluster.
     """
 
     batch_size: int | None = None
@@ -48,6 +51,7 @@ class EvaluateOptions:
     keep_logits: bool = False
     reading: ReadOptions = DEFAULT_READ_OPTIONS
     real_labels: RealLabels | None = None
+    compute_shards: ComputeShards = predict_missing_shards
 
 
 def evaluate_model(
@@ -95,7 +99,7 @@ def evaluate_model(
         keep_logits=options.keep_logits,
         reading=options.reading,
     )
-    predict_missing_shards(predictor, shards, fingerprint, pipeline, run)
+    options.compute_shards(predictor, shards, fingerprint, pipeline, run)
     file_names = [shard.file_name for shard in shards]
     if run.share is None:
         _delete_stale(run.path / PREDICTIONS_FOLDER, set(file_names))
