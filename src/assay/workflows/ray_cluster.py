@@ -6,7 +6,7 @@ import logging
 import os
 import pickle
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -97,8 +97,8 @@ class RayCluster:
                 options=replace(options, decode_threads=max(1, int(needs.cpu_count))),
                 versions=find_versions(compiled.engine),
             )
-            reports = _compute(work, pickled, needs, actor_count)
-            _follow(reports, predictor, missing, run)
+            with closing(_compute(work, pickled, needs, actor_count)) as reports:
+                _follow(reports, predictor, missing, run)
         if lost := [
             shard.file_name for shard in missing if not has_shard(folder / shard.file_name, fingerprint)
         ]:
@@ -121,11 +121,15 @@ def _pickle_shards(shards: Sequence[Shard]) -> list[bytes]:
 @contextmanager
 def _connect(address: str) -> Iterator[None]:
     chosen = address or os.environ.get("RAY_ADDRESS", "local")
-    own = (
-        {"object_store_memory": _OBJECT_STORE_BYTES, "include_dashboard": False} if chosen == "local" else {}
-    )
+    own_bytes = _OBJECT_STORE_BYTES if chosen == "local" else None
     try:
-        ray.init(chosen, log_to_driver=False, logging_level=logging.ERROR, **own)
+        ray.init(
+            chosen,
+            include_dashboard=False if chosen == "local" else None,
+            object_store_memory=own_bytes,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     except (ConnectionError, RuntimeError, ValueError) as error:
         ray.shutdown()
         raise MissingRuntimeError(
