@@ -19,7 +19,7 @@ from conftest import RunAssay
 
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore:::ray")]
-SMALL = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+SMALL: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def cluster() -> Iterator[Any]:
         warnings.simplefilter("ignore")  # what Ray will change in itself
         from ray.cluster_utils import Cluster
 
-        nodes = Cluster(initialize_head=True, head_node_args=SMALL)
+        nodes: Any = Cluster(initialize_head=True, head_node_args=SMALL)
         nodes.add_node(**SMALL)
         nodes.add_node(**SMALL)
         yield nodes
@@ -130,10 +130,26 @@ def test_what_an_actor_needs_and_no_node_has_is_refused(
     done = run_assay(*evaluate(compiled, many, run, "--ray", cluster.address, "--num-gpus", 1))
     assert done.returncode == 4, done.stderr
     assert "an actor needs 1 CPUs and 1 GPUs, and no node has that; nodes have: 1 CPUs" in done.stderr
-    (tmp_path / "no-cluster").mkdir()
+    done = run_assay(*evaluate(compiled, many, run, "--resume", "--ray", "127.0.0.1:9"))
+    assert done.returncode == 4, done.stderr
+    assert "--ray: no cluster at 127.0.0.1:9: " in done.stderr
     done = run_assay(*evaluate(compiled, many, run, "--resume", "--ray", cluster.address, "--shard", "1/2"))
     assert done.returncode == 2
     assert "--ray and --shard exclude each other" in done.stderr
+
+
+def test_why_shards_failed_reaches_the_user_and_the_rest_is_not_tried(
+    run_assay: RunAssay, compiled: Path, many: Path, tmp_path: Path, cluster: Any
+) -> None:
+    run = tmp_path / "run"
+    assert run_assay(*evaluate(compiled, many, run)).returncode == 3
+    for part in list((run / "predictions").iterdir()):
+        part.unlink()
+        part.mkdir()  # so that no part can be written
+    done = run_assay(*evaluate(compiled, many, run, "--resume", "--ray", cluster.address))
+    assert done.returncode == 4, done.stderr
+    assert "3 shards failed, 9 were not tried" in done.stderr
+    assert "Is a directory" in done.stderr
 
 
 def test_ctrl_c_keeps_the_finished_shards_and_the_cluster_is_left_clean(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-from collections.abc import Iterator, Sequence
+import socket
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,6 +34,7 @@ from assay.workflows.run_folder import RunFolder
 from assay.workflows.shard_runner import ShardReport, ShardRunner, ShardWork, find_versions
 
 _OBJECT_STORE_BYTES = 256 * 2**20
+_KNOCK_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +93,7 @@ class RayCluster:
             work = ShardWork(
                 compiled=compiled,
                 compiled_sha256=hash_compiled(compiled, self.compiled_dir),
-                fetch_files=partial(ray.get, ray.put(read_files(compiled, self.compiled_dir))),
+                fetch_files=partial(_fetch, ray.put(read_files(compiled, self.compiled_dir))),
                 folder=folder,
                 fingerprint=fingerprint,
                 options=replace(options, decode_threads=max(1, int(needs.cpu_count))),
@@ -108,6 +110,10 @@ class RayCluster:
             )
 
 
+def _fetch(files: ray.ObjectRef[dict[str, bytes]]) -> dict[str, bytes]:
+    return ray.get(files)
+
+
 def _pickle_shards(shards: Sequence[Shard]) -> list[bytes]:
     try:
         return [pickle.dumps(shard) for shard in shards]
@@ -121,6 +127,7 @@ def _pickle_shards(shards: Sequence[Shard]) -> list[bytes]:
 @contextmanager
 def _connect(address: str) -> Iterator[None]:
     chosen = address or os.environ.get("RAY_ADDRESS", "local")
+    _knock(chosen)
     own_bytes = _OBJECT_STORE_BYTES if chosen == "local" else None
     try:
         ray.init(
@@ -132,10 +139,7 @@ def _connect(address: str) -> Iterator[None]:
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         ray.shutdown()
-        raise MissingRuntimeError(
-            f"--ray: no cluster at {chosen}: {error}",
-            hint="`ray start --head` starts one and prints its address",
-        ) from error
+        raise _no_cluster(chosen, error) from error
     try:
         yield
     except ray.exceptions.RayError as error:
@@ -146,6 +150,24 @@ def _connect(address: str) -> Iterator[None]:
         ) from error
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Refuse an address where nobody answers; Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
+    except OSError as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> MissingRuntimeError:
+    return MissingRuntimeError(
+        f"--ray: no cluster at {address}: {error}",
+        hint="`ray start --head` starts one and prints its address",
+    )
 
 
 def _choose_needs(compiled: CompiledModel, gpu_count: float) -> ActorNeeds:
@@ -161,7 +183,8 @@ def _choose_needs(compiled: CompiledModel, gpu_count: float) -> ActorNeeds:
 
 def _list_nodes() -> list[ActorNeeds]:
     """Return what the nodes have."""
-    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    resources = [node["Resources"] for node in nodes if node["Alive"]]
     return [ActorNeeds(cpu_count=each.get("CPU", 0), gpu_count=each.get("GPU", 0)) for each in resources]
 
 
@@ -189,7 +212,7 @@ def _count_on(node: ActorNeeds, needs: ActorNeeds) -> int:
 
 def _compute(
     work: ShardWork, pickled: Sequence[bytes], needs: ActorNeeds, actor_count: int
-) -> Iterator[ShardReport]:
+) -> Generator[ShardReport]:
     """Yield the shards' reports as they come."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
