@@ -130,6 +130,7 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
     Args:
         folder: The compiled model's folder.
     """
+    from assay.images.forms.object_store import find_url
     from assay.images.real_labels import read_real_labels
     from assay.terminal import open_listener
     from assay.workflows.evaluate import EvaluateOptions
@@ -143,12 +144,14 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
         reading=chosen.choose_reading(),
         real_labels=read_real_labels(chosen.real_labels) if chosen.real_labels else None,
     )
+    images = chosen.images
     if cluster := chosen.choose_cluster(folder):
         wanted = dataclasses.replace(wanted, compute_shards=cluster.predict_missing_shards)
+        images = images if find_url(images) else images.absolute()  # nodes work in other folders
     place = dataclasses.replace(_choose_place(chosen), share=chosen.choose_share())
     with open_listener(quiet=chosen.quiet) as listener:
         labels = chosen.choose_labels(chosen.labels)
-        result = evaluate_alone(folder, chosen.images, labels, wanted, place, listener)
+        result = evaluate_alone(folder, images, labels, wanted, place, listener)
     return _describe_run(result, gates)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -136,6 +137,19 @@ def test_what_an_actor_needs_and_no_node_has_is_refused(
     done = run_assay(*evaluate(compiled, many, run, "--resume", "--ray", cluster.address, "--shard", "1/2"))
     assert done.returncode == 2
     assert "--ray and --shard exclude each other" in done.stderr
+
+
+@pytest.mark.parametrize("form", ["zip", "tar"])
+def test_an_archive_is_sent_by_its_path_or_refused(
+    run_assay: RunAssay, compiled: Path, photographs: Path, tmp_path: Path, form: str
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "photographs"), form, photographs)
+    done = run_assay(*evaluate(compiled, Path(archive), tmp_path / "run", "--ray", "127.0.0.1:9"))
+    if form == "zip":
+        assert done.returncode == 2, done.stderr
+        assert "--ray: images in this form cannot be read by other processes" in done.stderr
+    else:
+        assert "no cluster at 127.0.0.1:9" in done.stderr  # that far they came
 
 
 def test_why_shards_failed_reaches_the_user_and_the_rest_is_not_tried(
