@@ -134,6 +134,7 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
     from assay.images.real_labels import read_real_labels
     from assay.terminal import open_listener
     from assay.workflows.evaluate import EvaluateOptions
+    from assay.workflows.remote_run import stage_run
     from assay.workflows.single_steps import evaluate_alone
 
     gates = chosen.choose_gates()
@@ -149,7 +150,7 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
         wanted = dataclasses.replace(wanted, compute_shards=cluster.predict_missing_shards)
         images = images if find_url(images) else images.absolute()  # nodes work in other folders
     place = dataclasses.replace(_choose_place(chosen), share=chosen.choose_share())
-    with open_listener(quiet=chosen.quiet) as listener:
+    with stage_run(place) as place, open_listener(quiet=chosen.quiet) as listener:
         labels = chosen.choose_labels(chosen.labels)
         result = evaluate_alone(folder, images, labels, wanted, place, listener)
     return _describe_run(result, gates)

@@ -10,6 +10,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pytest
 from conftest import RunAssay
 
 ray = pytest.importorskip("ray")
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.filterwarnings("ignore:::ray")]
+pytestmark = pytest.mark.filterwarnings("ignore:::ray")
 SMALL: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 
 
@@ -40,9 +41,8 @@ def many(photographs: Path) -> Path:
     return photographs
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """Three nodes of one processor each, all on this machine."""
+@contextmanager
+def start_three_nodes() -> Iterator[Any]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what Ray will change in itself
@@ -53,6 +53,20 @@ def cluster() -> Iterator[Any]:
         nodes.add_node(**SMALL)
         yield nodes
         nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Three nodes of one processor each, all on this machine."""
+    with start_three_nodes() as nodes:
+        yield nodes
+
+
+@pytest.fixture
+def mortal_cluster() -> Iterator[Any]:
+    """The same, for one test alone."""
+    with start_three_nodes() as nodes:
+        yield nodes
 
 
 def evaluate(compiled: Path, images: Path, run: Path, *more: object) -> list[object]:
@@ -194,11 +208,11 @@ def test_ctrl_c_keeps_the_finished_shards_and_the_cluster_is_left_clean(
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", ["actor", "node"])
 def test_what_is_lost_midway_is_computed_again_and_no_row_twice(
-    run_assay: RunAssay, compiled: Path, many: Path, tmp_path: Path, cluster: Any, lost: str
+    run_assay: RunAssay, compiled: Path, many: Path, tmp_path: Path, mortal_cluster: Any, lost: str
 ) -> None:
     assert run_assay(*evaluate(compiled, many, tmp_path / "local")).returncode == 3
     run = tmp_path / "run"
-    process = start(evaluate(compiled, many, run, "--ray", cluster.address))
+    process = start(evaluate(compiled, many, run, "--ray", mortal_cluster.address))
     wait_for_parts(run, process, 2)
     assert process.poll() is None
     if lost == "actor":
@@ -206,7 +220,7 @@ def test_what_is_lost_midway_is_computed_again_and_no_row_twice(
         assert actors
         os.kill(actors[0], signal.SIGKILL)
     else:
-        cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
+        mortal_cluster.remove_node(mortal_cluster.worker_nodes.copy().pop(), allow_graceful=False)
     assert count_parts(run) < 12
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 3, errors

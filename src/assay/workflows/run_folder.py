@@ -221,7 +221,8 @@ def _now() -> str:
 def _make_folder(path: Path, place: RunPlace) -> None:
     if url := find_url(path):
         raise UsageError(
-            f"-o {url}: expected a folder, found a URL", hint="mount it, or copy the finished run there"
+            f"-o {url}: expected a folder, found a URL",
+            hint="assay evaluate takes one; here, mount it or copy the run",
         )
     if path.exists() and not path.is_dir():
         raise UsageError(f"-o {path}: expected a folder, found a file")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from conftest import RunAssay
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """An empty bucket `bucket`, which the environment leads to."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(port=0)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     endpoint = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
     settings = {
@@ -33,6 +34,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     client = boto3.client("s3", endpoint_url=endpoint)
+    urllib.request.urlopen(f"{endpoint}/moto-api/reset", data=b"").close()  # its objects outlive a server
     client.create_bucket(Bucket="bucket")
     yield client
     server.stop()
@@ -43,6 +45,15 @@ def upload(client: object, folder: Path, prefix: str) -> None:
         if file.is_file():
             key = f"{prefix}/{file.relative_to(folder)}"
             client.put_object(Bucket="bucket", Key=key, Body=file.read_bytes())  # type: ignore[attr-defined]
+
+
+def download(client: object) -> dict[str, bytes]:
+    listed = client.list_objects_v2(Bucket="bucket")["Contents"]  # type: ignore[attr-defined]
+    keys = [each["Key"] for each in listed]
+    return {
+        key: client.get_object(Bucket="bucket", Key=key)["Body"].read()  # type: ignore[attr-defined]
+        for key in keys
+    }
 
 
 @pytest.mark.parametrize("place", ["s3", "file"])
@@ -96,3 +107,48 @@ def test_a_run_over_a_bucket_predicts_what_a_run_over_the_folder_does(
     for name in ("part-00000.parquet", "part-00001.parquet", "part-00002.parquet"):
         near, far = (tmp_path / run / "predictions" / name for run in ("near", "far"))
         assert near.read_bytes() == far.read_bytes()
+
+
+def test_a_run_behind_a_url_is_what_it_is_in_a_folder_and_can_be_gone_on_with(
+    bucket: object, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
+    command = ["evaluate", tmp_path / "compiled", "--images", photographs, "--shard-size", 5]
+    url = "s3://bucket/runs/val?region=us-east-1"
+    assert run_assay(*command, "-o", tmp_path / "near").returncode == 0
+    done = run_assay(*command, "-o", url, env=environment)
+    assert done.returncode == 0, done.stderr
+    near = {
+        f"runs/val/{path.relative_to(tmp_path / 'near')}": path.read_bytes()
+        for path in (tmp_path / "near").rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+    far = download(bucket)
+    assert far.keys() == near.keys()
+    same = [name for name in far if "/predictions/" in name or name.endswith("metrics.json")]
+    assert len(same) == 4
+    assert {name: far[name] for name in same} == {name: near[name] for name in same}
+    done = run_assay(*command, "-o", url, env=environment)
+    assert done.returncode == 2
+    assert "holds a run already" in done.stderr
+    bucket.delete_object(Bucket="bucket", Key="runs/val/predictions/part-00001.parquet")  # type: ignore[attr-defined]
+    shutil.rmtree(tmp_path / "cache")  # as on another machine
+    done = run_assay(*command, "-o", url, "--resume", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 3 shards are there already" in done.stderr
+    again = download(bucket)
+    assert {name: again[name] for name in same} == {name: far[name] for name in same}
+
+
+def test_a_url_that_holds_something_else_is_refused_and_stays(
+    bucket: object, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    upload(bucket, photographs, "val")
+    before = download(bucket)
+    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
+    command = ["evaluate", tmp_path / "compiled", "--images", photographs, "--overwrite"]
+    done = run_assay(*command, "-o", "s3://bucket/val?region=us-east-1")
+    assert done.returncode == 2, done.stderr
+    assert "holds something that is no run of assay" in done.stderr
+    assert download(bucket) == before

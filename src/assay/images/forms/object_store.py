@@ -29,7 +29,7 @@ class ObjectFolder:
     def read_bytes(self, relative_path: str) -> bytes:
         """Return the content of an object; OSError where it cannot be read."""
         try:
-            with _open(self.url)[0].open_input_file(f"{self.path}/{relative_path}") as file:
+            with open_url(self.url)[0].open_input_file(f"{self.path}/{relative_path}") as file:
                 content: bytes = file.read()
         except ArrowException as error:
             raise OSError(str(error)) from error
@@ -57,8 +57,7 @@ def list_objects(url: str, options: FolderOptions) -> Listing:
         BadImagesError: It cannot be listed, or nothing is there.
     """
     try:
-        file_system, path = _open(url)
-        path = path.rstrip("/")
+        file_system, path = open_url(url)
         infos = file_system.get_file_info(fs.FileSelector(path, recursive=True))
     except (OSError, ArrowException) as error:
         raise BadImagesError(
@@ -99,7 +98,7 @@ def _make_image(place: ObjectFolder, info: fs.FileInfo) -> LabelledImage:
 
 
 @cache
-def _open(url: str) -> tuple[Any, str]:
+def open_url(url: str) -> tuple[Any, str]:
     """Return the file system of a URL, which finds its credentials by itself, and the path in it."""
     file_system, path = fs.FileSystem.from_uri(url)
-    return file_system, path
+    return file_system, path.rstrip("/")
