@@ -6,7 +6,7 @@ BIN := .venv/bin
 setup: .venv/ready  ## install assay and everything it needs into .venv
 
 .venv/ready: pyproject.toml constraints.txt
-	@echo "assay: installing into .venv (a minute or two, about 1.9 GB)"
+	@echo "assay: installing into .venv (a minute or two, about 2.5 GB)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "assay needs Python 3.11 or later")'
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[export,onnxruntime,quantize,loadgen,ray,dev]'
