@@ -5,7 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from assay.arrays import Images, Pixels
+from assay.images.resize import resize_and_crop
 from assay.models.record import ModelRecord
+
+
+def fill_image(pixels: Pixels, record: ModelRecord, out: Images) -> None:
+    """Resize, crop and normalise a decoded picture into one row of a batch.
+
+    Args:
+        pixels: uint8 (height, width, 3), RGB.
+        record: How to.
+        out: float32 (3, crop_size, crop_size), C-contiguous; every value is written.
+    """
+    out[...] = normalise_pixels(resize_and_crop(pixels, record.preprocessing), record)
 
 
 def normalise_pixels(pixels: Pixels, record: ModelRecord) -> Images:
