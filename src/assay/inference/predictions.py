@@ -50,8 +50,16 @@ def rank_top_classes(logits: Logits, count: int = TOP_K) -> npt.NDArray[np.int32
     >>> rank_top_classes(np.array([[1.0, 3.0, 3.0, 2.0]], dtype=np.float32), 3)
     array([[1, 2, 3]], dtype=int32)
     """
-    order = np.argsort(-logits, axis=1, kind="stable")[:, :count]  # (N, count)
-    return order.astype(np.int32)
+    if not np.isfinite(logits).all():
+        order = np.argsort(-logits, axis=1, kind="stable")[:, :count]  # (N, count)
+        return order.astype(np.int32)
+    # A sort of 1,000 costs ten times what five searches do; argmax finds the lowest index of equals.
+    left, rows = logits.copy(), np.arange(len(logits))
+    ranked = np.empty((len(logits), min(count, logits.shape[1])), dtype=np.int32)  # (N, count)
+    for rank in range(ranked.shape[1]):
+        ranked[:, rank] = left.argmax(axis=1)
+        left[rows, ranked[:, rank]] = -np.inf
+    return ranked
 
 
 def make_predictions(
@@ -72,7 +80,7 @@ def make_predictions(
         raise ValueError(f"expected a row of logits for each of {expected} images, found {len(logits)}")
     top_classes = rank_top_classes(logits)  # (N, 5)
     top_logits = np.take_along_axis(logits, top_classes, axis=1)  # (N, 5)
-    finite = [bool(np.isfinite(row).all()) for row in logits]
+    finite: list[bool] = np.all(np.isfinite(logits), axis=1).tolist()
     rows = iter(range(len(logits)))
     predictions = []
     for preprocessed in batch:
