@@ -28,7 +28,10 @@ slow: setup  ## the tests that take longer, the demo among them
 	$(BIN)/pytest -m slow
 
 bench: setup  ## measurements, by hand, on a quiet machine
-	$(BIN)/python benchmarks/pipeline_cost.py
+	$(BIN)/python benchmarks/host_pipeline.py
+	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/end_to_end.py
+	$(BIN)/python benchmarks/startup.py
 
 clean:  ## remove what make made
 	rm -rf .venv build demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -43,9 +43,7 @@ class ConstantEngine:
     proven_devices: tuple[str, ...] = ("none",)
     batch_sizes: BatchSizes = "any"
     settings: Mapping[str, str] = MappingProxyType(
-        {
-            "images_per_second": "holds every batch as long as a chip of that speed would; not at all if not given"
-        }
+        {"images_per_second": "holds a batch as long as a chip of that speed; not at all if not given"}
     )
 
     def find_devices(self) -> dict[str, str]:
