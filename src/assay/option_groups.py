@@ -226,6 +226,9 @@ class PredictionOptions:
 
     shard_size: Annotated[int, make_help("Images whose predictions share a file.")] = 1024
     keep_logits: Annotated[bool, make_help("Keep all logits of every image, not only the top five.")] = False
+    limit: Annotated[
+        int | None, make_help("So many images at most, drawn by their names; all if not given.")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

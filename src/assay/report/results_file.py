@@ -34,7 +34,8 @@ class _Versioned(msgspec.Struct, frozen=True):
 class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     """The images of a run: where, in which form, how many, and a sha256 of their paths, labels and sizes.
 
-    `val_image_count` is how many have the name of an ImageNet validation image. `notes` says what was odd.
+    `val_image_count` is how many have the name of an ImageNet validation image. `limited_from` is how many
+    images there were before `--limit` cut them. `notes` says what was odd.
     """
 
     path: str
@@ -44,6 +45,7 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     ignored_count: int
     unlabelled_count: int
     val_image_count: int = 0
+    limited_from: int | None = None
     sha256: str
     notes: tuple[str, ...] = ()
 
@@ -82,10 +84,14 @@ class Manifest(msgspec.Struct, kw_only=True):
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """`metrics.json`: how accurate; `real` by ReaL labels, where they were given."""
+    """`metrics.json`: how accurate; `real` by ReaL labels, where they were given.
+
+    `limited_from` is how many images there were before `--limit` cut them.
+    """
 
     schema_version: int = SCHEMA_VERSION
     accuracy: Accuracy
+    limited_from: int | None = None
     real: RealAccuracy | None = None
     agreement: Agreement | None = None
     per_class: list[ClassAccuracy]

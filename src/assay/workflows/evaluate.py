@@ -41,6 +41,7 @@ class EvaluateOptions:
         keep_logits: Whether the predictions hold all logits.
         reading: How images are read.
         real_labels: ReaL labels to score by besides, if there are any.
+        limit: Images at most; None means all.
     """
 
     batch_size: int | None = None
@@ -48,6 +49,7 @@ class EvaluateOptions:
     keep_logits: bool = False
     reading: ReadOptions = DEFAULT_READ_OPTIONS
     real_labels: RealLabels | None = None
+    limit: int | None = None
 
 
 def evaluate_model(
@@ -168,6 +170,7 @@ def write_metrics(
     offset = manifest.model.output.label_offset if manifest.model else 0
     metrics = Metrics(
         accuracy=measure_accuracy(predictions, offset),
+        limited_from=manifest.image_set.limited_from if manifest.image_set else None,
         real=measure_real_accuracy(predictions, real_labels, offset) if real_labels else None,
         per_class=measure_class_accuracy(predictions, offset),
     )
@@ -208,6 +211,7 @@ def _describe_images(
         ignored_count=len(index.ignored),
         unlabelled_count=sum(image.label is None for image in index.images),
         val_image_count=sum(find_val_number(image.name) is not None for image in index.images),
+        limited_from=index.limited_from,
         sha256=identity.images,
         notes=tuple(map(escape_name, notes)),
     )

@@ -30,15 +30,17 @@ def collect_evidence(result: RunResult) -> Evidence:
     manifest, metrics = result.manifest, result.metrics
     rows = result.benchmark.rows if result.benchmark else []
     images = manifest.image_set
+    are_val = images is not None and images.image_count == images.val_image_count <= IMAGENET_VAL_COUNT
     is_whole = (
-        images is not None
+        are_val
         and metrics is not None
-        and images.image_count == images.val_image_count == IMAGENET_VAL_COUNT
+        and metrics.accuracy.image_count == IMAGENET_VAL_COUNT
         and metrics.accuracy.failed_count == 0
     )
     return Evidence(
         accuracy=metrics.accuracy if metrics else None,
         is_whole=is_whole,
+        is_part=are_val and not is_whole,
         record=manifest.model,
         paired=metrics.agreement.paired if metrics and metrics.agreement else None,
         rows=[row for row in rows if row.precision == manifest.precision],

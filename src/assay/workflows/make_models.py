@@ -53,6 +53,7 @@ class FullRun:
         shard_size: Images whose predictions share a file.
         keep_logits: Whether the predictions hold all logits.
         compare_with_torch: Whether torch predicts the same images too.
+        limit: Images that are predicted at most; None means all.
         remark: Stands at the head of the report.
     """
 
@@ -71,6 +72,7 @@ class FullRun:
     shard_size: int = DEFAULT_SHARD_SIZE
     keep_logits: bool = False
     compare_with_torch: bool = False
+    limit: int | None = None
     remark: str = ""
 
 
