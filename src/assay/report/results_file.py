@@ -16,6 +16,7 @@ from assay.images.pixel_check import PixelCheck
 from assay.inference.identity import RunIdentity
 from assay.measure.accuracy import Accuracy, ClassAccuracy, RealAccuracy
 from assay.measure.agreement import Agreement
+from assay.measure.early_gates import EarlyStop
 from assay.measure.environment import Machine
 from assay.measure.gates import GateResult
 from assay.measure.loadgen_logs import LoadgenRow
@@ -80,18 +81,21 @@ class Manifest(msgspec.Struct, kw_only=True):
     sessions: dict[str, SessionDescription] = {}
     calibration: CalibrationRecord | None = None
     gates: list[GateResult] = []
+    early_stop: EarlyStop | None = None
     remark: str = ""
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """`metrics.json`: how accurate; `real` by ReaL labels, where they were given.
 
-    `limited_from` is how many images there were before `--limit` cut them.
+    `limited_from` is how many images there were before `--limit` cut them, `stopped_from` how many the run
+    had before `--stop-when-certain` cut it.
     """
 
     schema_version: int = SCHEMA_VERSION
     accuracy: Accuracy
     limited_from: int | None = None
+    stopped_from: int | None = None
     real: RealAccuracy | None = None
     agreement: Agreement | None = None
     per_class: list[ClassAccuracy]

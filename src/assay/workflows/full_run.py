@@ -31,7 +31,10 @@ def run_all(request: FullRun, place: RunPlace, listener: Listener = SILENT) -> R
         run.manifest.remark = request.remark
         models = make_models(request, record, index, run)
         options = EvaluateOptions(
-            shard_size=request.shard_size, keep_logits=request.keep_logits, reading=request.reading
+            shard_size=request.shard_size,
+            keep_logits=request.keep_logits,
+            reading=request.reading,
+            stop=request.stop,
         )
         metrics = evaluate_model(models.evaluated, index, request.images, run, options, models.reference)
         samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT)

@@ -17,7 +17,10 @@ def judge_run(result: RunResult, gates: Sequence[str]) -> list[GateResult]:
     Raises:
         UsageError: A gate that is none.
     """
-    found = [judge_gate(gate, collect_evidence(result)) for gate in gates]
+    evidence = collect_evidence(result)
+    stop = result.manifest.early_stop
+    certain = {found.gate: found for found in stop.gates} if stop else {}
+    found = [certain.get(gate) or judge_gate(gate, evidence) for gate in gates]
     if found:
         result.manifest.gates = found
         write_result(result.folder, result.manifest)
