@@ -48,6 +48,8 @@ def run(chosen: options.RunOptions) -> Outcome:
         shard_size=chosen.shard_size,
         keep_logits=chosen.keep_logits,
         compare_with_torch=chosen.compare_with_torch,
+        limit=chosen.limit,
+        stop=chosen.choose_stop(),
     )
     with open_listener(quiet=chosen.quiet) as listener:
         result = run_all(request, _choose_place(chosen), listener)
@@ -142,6 +144,8 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
         keep_logits=chosen.keep_logits,
         reading=chosen.choose_reading(),
         real_labels=read_real_labels(chosen.real_labels) if chosen.real_labels else None,
+        limit=chosen.limit,
+        stop=chosen.choose_stop(),
     )
     place = dataclasses.replace(_choose_place(chosen), share=chosen.choose_share())
     with open_listener(quiet=chosen.quiet) as listener:

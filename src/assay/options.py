@@ -20,6 +20,7 @@ from assay.option_groups import (
     QuantizeSettings,
     ReadOptions,
     ShowOptions,
+    StopOptions,
     make_help,
 )
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(
-    ShowOptions, GateOptions, PredictionOptions, FolderOptions, QuantizeSettings, EngineOptions, ImageOptions
+    ShowOptions, StopOptions, PredictionOptions, FolderOptions, QuantizeSettings, EngineOptions, ImageOptions
 ):
     """Options of `assay run`."""
 
@@ -110,7 +111,7 @@ class CompileOptions(ShowOptions, EngineOptions):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(ShowOptions, GateOptions, PredictionOptions, FolderOptions, ImageOptions):
+class EvaluateOptions(ShowOptions, StopOptions, PredictionOptions, FolderOptions, ImageOptions):
     """Options of `assay evaluate`."""
 
     batch_size: Annotated[int | None, make_help("Images in one call; 8, or what it was compiled for.")] = None
@@ -132,6 +133,8 @@ class EvaluateOptions(ShowOptions, GateOptions, PredictionOptions, FolderOptions
             raise UsageError(f"--shard {self.shard!r}: expected I/N with I from 1 to N, such as 2/4")
         if self.output is None or self.overwrite:
             raise UsageError("--shard needs the run folder, -o DIR, and excludes --overwrite")
+        if self.stop_when_certain:
+            raise UsageError("--shard and --stop-when-certain exclude each other")
         return Share(number=int(number), count=int(count))
 
 

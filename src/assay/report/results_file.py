@@ -16,6 +16,7 @@ from assay.images.pixel_check import PixelCheck
 from assay.inference.identity import RunIdentity
 from assay.measure.accuracy import Accuracy, ClassAccuracy, RealAccuracy
 from assay.measure.agreement import Agreement
+from assay.measure.early_gates import EarlyStop
 from assay.measure.environment import Machine
 from assay.measure.gates import GateResult
 from assay.measure.loadgen_logs import LoadgenRow
@@ -34,7 +35,8 @@ class _Versioned(msgspec.Struct, frozen=True):
 class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     """The images of a run: where, in which form, how many, and a sha256 of their paths, labels and sizes.
 
-    `val_image_count` is how many have the name of an ImageNet validation image. `notes` says what was odd.
+    `val_image_count` is how many have the name of an ImageNet validation image. `limited_from` is how many
+    images there were before `--limit` cut them. `notes` says what was odd.
     """
 
     path: str
@@ -44,6 +46,7 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     ignored_count: int
     unlabelled_count: int
     val_image_count: int = 0
+    limited_from: int | None = None
     sha256: str
     notes: tuple[str, ...] = ()
 
@@ -78,14 +81,21 @@ class Manifest(msgspec.Struct, kw_only=True):
     sessions: dict[str, SessionDescription] = {}
     calibration: CalibrationRecord | None = None
     gates: list[GateResult] = []
+    early_stop: EarlyStop | None = None
     remark: str = ""
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """`metrics.json`: how accurate; `real` by ReaL labels, where they were given."""
+    """`metrics.json`: how accurate; `real` by ReaL labels, where they were given.
+
+    `limited_from` is how many images there were before `--limit` cut them, `stopped_from` how many the run
+    had before `--stop-when-certain` cut it.
+    """
 
     schema_version: int = SCHEMA_VERSION
     accuracy: Accuracy
+    limited_from: int | None = None
+    stopped_from: int | None = None
     real: RealAccuracy | None = None
     agreement: Agreement | None = None
     per_class: list[ClassAccuracy]

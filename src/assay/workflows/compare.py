@@ -101,9 +101,9 @@ def compare_with_published(model: str, run: Path) -> list[PublishedComparison]:
     images = manifest.image_set
     if not record.published_accuracy or metrics is None or images is None:
         raise UsageError(f"{model} publishes no accuracy, or {run} has none")
-    if not images.image_count == images.val_image_count == IMAGENET_VAL_COUNT:
+    if not metrics.accuracy.image_count == images.val_image_count == IMAGENET_VAL_COUNT:
         raise UsageError(
-            f"{run} is over {images.image_count:,} images; the published accuracy is over the "
+            f"{run} is over {metrics.accuracy.image_count:,} images; the published accuracy is over the "
             f"{IMAGENET_VAL_COUNT:,} of ImageNet's validation set",
             hint="run all of them, or compare with a run over the same images",
         )

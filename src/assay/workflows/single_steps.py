@@ -10,6 +10,7 @@ from assay.engines.compiled_model import read_compiled_json
 from assay.errors import UsageError
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.sources import index_images, require_labels
+from assay.images.subset import limit_images
 from assay.measure.loadgen import LoadgenOptions
 from assay.measure.throughput import MIN_REPEATS
 from assay.workflows.benchmark import benchmark_models
@@ -37,6 +38,7 @@ def evaluate_alone(
     """
     compiled = read_compiled_json(compiled_dir)
     index = index_images(images, compiled.model.label_count, labels, options.reading)
+    index = limit_images(index, options.limit)
     require_labels(index, images, compiled.model.label_count)
     with open_run_folder(place, compiled.model.name, compiled.engine, listener) as run:
         metrics = evaluate_model(compiled_dir, index, images, run, options)
