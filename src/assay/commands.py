@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay import options
+from assay.benchmark_options import BenchmarkOptions
 from assay.errors import UsageError
 from assay.option_groups import FolderOptions, parse_batch_sizes
 from assay.outcome import EXIT_GATE_FAILED, EXIT_SOME_IMAGES_FAILED, Outcome
@@ -154,7 +155,7 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
     return _describe_run(result, gates)
 
 
-def benchmark(*folders: Path, chosen: options.BenchmarkOptions = options.BenchmarkOptions()) -> Outcome:
+def benchmark(*folders: Path, chosen: BenchmarkOptions = BenchmarkOptions()) -> Outcome:
     """Measure images per second and latency of compiled models for each batch size.
 
     Args:
@@ -163,14 +164,14 @@ def benchmark(*folders: Path, chosen: options.BenchmarkOptions = options.Benchma
     from assay.terminal import open_listener
     from assay.workflows.single_steps import BenchmarkRequest, benchmark_alone
 
-    if not folders:
-        raise UsageError("assay benchmark: no compiled model given")
+    if not folders and not chosen.imports:
+        raise UsageError("assay benchmark: no compiled model given, and no file to --import")
     request = BenchmarkRequest(
         images=chosen.images,
         labels=chosen.choose_labels(chosen.labels),
-        batch_sizes=parse_batch_sizes(chosen.batch_size),
-        repeats=chosen.repeats,
+        speed=chosen.choose_speed(),
         loadgen=chosen.choose_loadgen(),
+        imports=chosen.choose_imports(),
     )
     gates = chosen.choose_gates()
     with open_listener(quiet=chosen.quiet) as listener:
@@ -379,7 +380,7 @@ def _choose_status(judged: Sequence[GateResult]) -> int:
 
 
 def _describe_run(result: RunResult, gates: Sequence[str] = ()) -> Outcome:
-    from assay.report.summary import summarise_run
+    from assay.report.summary import list_findings, summarise_run
     from assay.workflows.gates import judge_run
 
     judged = judge_run(result, gates)
@@ -388,12 +389,7 @@ def _describe_run(result: RunResult, gates: Sequence[str] = ()) -> Outcome:
         lines=summarise_run(result.folder, result.manifest, result.metrics, result.benchmark),
         document={
             "run": str(result.folder),
-            "accuracy": result.metrics.accuracy if result.metrics else None,
-            "real": result.metrics.real if result.metrics else None,
-            "agreement": result.metrics.agreement if result.metrics else None,
-            "benchmark": result.benchmark.rows if result.benchmark else None,
-            "loadgen": result.benchmark.loadgen if result.benchmark else None,
-            "gates": judged,
+            **list_findings(result.metrics, result.benchmark, judged),
         },
         exit_status=_choose_status(judged) or (EXIT_SOME_IMAGES_FAILED if failed_count else 0),
     )

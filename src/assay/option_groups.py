@@ -31,11 +31,20 @@ def parse_batch_sizes(text: str | None) -> tuple[int, ...] | None:
     Raises:
         UsageError: Not a list of whole numbers from 1.
     """
+    return parse_numbers("--batch-size", text)
+
+
+def parse_numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    """Return the numbers of an option's list, or None for None.
+
+    Raises:
+        UsageError: Not a list of whole numbers from 1.
+    """
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise UsageError(f"--batch-size {text!r}: expected whole numbers from 1, such as 1,4,8")
+        raise UsageError(f"{option} {text!r}: expected whole numbers from 1, such as 1,4,8")
     return tuple(int(part) for part in parts)
 
 

@@ -25,7 +25,6 @@ from assay.option_groups import (
 )
 
 if TYPE_CHECKING:
-    from assay.measure.loadgen import LoadgenOptions
     from assay.workflows.calibration import AccuracyControl
     from assay.workflows.run_locks import Share
 
@@ -140,38 +139,6 @@ class EvaluateOptions(ShowOptions, StopOptions, PredictionOptions, FolderOptions
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class BenchmarkOptions(ShowOptions, GateOptions, FolderOptions, LabelFileOptions):
-    """Options of `assay benchmark`."""
-
-    batch_size: Annotated[
-        str | None, make_help("What speed is measured at: 1,4,8,16,32,64 if not given.")
-    ] = None
-    repeats: Annotated[int, make_help("How often each batch size is measured, at least 5.")] = 5
-    images: Annotated[Path | None, make_help("Measure on these images, not on drawn ones.")] = None
-    labels: Annotated[Path | None, make_help("Their label file, for LoadGen's AccuracyOnly.")] = None
-    loadgen: Annotated[bool, make_help("Run MLPerf LoadGen's four scenarios too.")] = False
-    loadgen_seconds: Annotated[float, make_help("How long each lasts at least; MLPerf asks for 600.")] = 60.0
-    server_latency_ms: Annotated[float, make_help("What 99 % must keep in LoadGen's Server, ms.")] = 15.0
-
-    def choose_loadgen(self) -> LoadgenOptions | None:
-        """Return how LoadGen is run, or None where it is not.
-
-        Raises:
-            UsageError: A time that is not above 0.
-            MissingRuntimeError: LoadGen is not installed.
-        """
-        if not self.loadgen:
-            return None
-        from assay.measure.loadgen import LoadgenOptions, require_loadgen
-
-        if not (self.loadgen_seconds > 0 and self.server_latency_ms > 0):
-            raise UsageError("--loadgen-seconds and --server-latency-ms: expected more than 0")
-        require_loadgen()
-        return LoadgenOptions(seconds=self.loadgen_seconds, server_latency_ms=self.server_latency_ms)
 
 
 @Parameter(name="*")

@@ -10,8 +10,8 @@ from assay.images.labels import read_synsets
 from assay.measure.accuracy import ClassAccuracy, TopKAccuracy
 from assay.measure.comparison import judge_difference
 from assay.measure.mistakes import ConfusedPair
+from assay.report.benchmark_tables import make_benchmark_tables
 from assay.report.charts import Series, draw_chart
-from assay.report.loadgen_tables import make_loadgen_tables
 from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import (
     Table,
@@ -183,7 +183,8 @@ def _list_tables(
     if benchmark is not None and benchmark.rows and manifest.model is not None:
         yield from make_throughput_tables(benchmark.rows, manifest.model)
         yield make_best_batch_table(benchmark.rows, manifest.model)
-        yield from make_loadgen_tables(benchmark)
+    if benchmark is not None:
+        yield from make_benchmark_tables(benchmark)
     if gallery.confused:
         rows = tuple(
             (_name_class(pair.label, manifest), _name_class(pair.predicted, manifest), f"{pair.count:,}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from assay.report.loadgen_tables import make_loadgen_tables
+from assay.report.benchmark_tables import make_benchmark_tables
 from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import (
     Table,
@@ -31,7 +31,10 @@ def render_report(manifest: Manifest, metrics: Metrics | None, benchmark: Benchm
 
 def _render_lines(manifest: Manifest, metrics: Metrics | None, benchmark: Benchmark | None) -> Iterator[str]:
     name = manifest.model.name if manifest.model else "unknown model"
-    yield f"# {name} on {manifest.engine} ({manifest.device}, {manifest.precision})"
+    if manifest.model is None and not manifest.engine and benchmark is not None:
+        yield "# Imported results"
+    else:
+        yield f"# {name} on {manifest.engine} ({manifest.device}, {manifest.precision})"
     yield ""
     if manifest.remark:
         yield f"> **{manifest.remark}**"
@@ -47,10 +50,11 @@ def _render_lines(manifest: Manifest, metrics: Metrics | None, benchmark: Benchm
         for table in make_throughput_tables(benchmark.rows, manifest.model):
             yield from render_table(table)
         yield from render_table(make_best_batch_table(benchmark.rows, manifest.model))
-        for table in make_loadgen_tables(benchmark):
-            yield from render_table(table)
-    else:
+    elif benchmark is None:
         yield from ("## Throughput", "", "Not run.", "")
+    if benchmark is not None:
+        for table in make_benchmark_tables(benchmark):
+            yield from render_table(table)
     yield from render_table(make_machine_table(manifest))
     yield from render_table(make_hash_table(manifest))
 

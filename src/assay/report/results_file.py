@@ -19,7 +19,10 @@ from assay.measure.agreement import Agreement
 from assay.measure.early_gates import EarlyStop
 from assay.measure.environment import Machine
 from assay.measure.gates import GateResult
+from assay.measure.imported_results import ImportedRow
 from assay.measure.loadgen_logs import LoadgenRow
+from assay.measure.loading import LoadCost
+from assay.measure.recommendation import Recommendation
 from assay.measure.throughput import ThroughputRow
 from assay.models.calibration import CalibrationRecord
 from assay.models.record import ModelRecord
@@ -102,12 +105,19 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
-    """`benchmark.json`: how fast; `loadgen` and `loadgen_accuracy` by MLPerf LoadGen, where it was run."""
+    """`benchmark.json`: how fast; `loadgen` and `loadgen_accuracy` by MLPerf LoadGen, where it was run.
+
+    `loading` is what each model cost to load, in every process that loaded it. `imported` is what files of
+    other tools say; imported results of LoadGen stand in `loadgen`.
+    """
 
     schema_version: int = SCHEMA_VERSION
     rows: list[ThroughputRow]
     loadgen: list[LoadgenRow] = []
     loadgen_accuracy: Accuracy | None = None
+    loading: list[LoadCost] = []
+    recommended: list[Recommendation] = []
+    imported: list[ImportedRow] = []
 
 
 ResultFile = TypeVar("ResultFile", Manifest, Metrics, Benchmark)

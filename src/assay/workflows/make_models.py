@@ -13,7 +13,7 @@ from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.sources import ImageIndex
 from assay.inference.shards import DEFAULT_SHARD_SIZE
-from assay.measure.throughput import DEFAULT_BATCH_SIZES
+from assay.measure.repeats import DEFAULT_BATCH_SIZES
 from assay.models.record import ModelRecord
 from assay.workflows.calibration import DEFAULT_CALIBRATION, CalibrationOptions
 from assay.workflows.compile import compile_model
