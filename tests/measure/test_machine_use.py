@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.measure.environment import find_processor_quota
 from assay.measure.machine_use import MachineUse, Reading, measure_machine_use, read_machine
+from assay.processors import find_processor_quota
 
 
 def make_reading(wall_s: float, busy_s: float | None, own_s: float, **more: object) -> Reading:

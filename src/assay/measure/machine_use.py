@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from assay.measure.environment import find_processor_quota
+from assay.processors import find_processor_quota
 
 ROOT = Path("/")
 # Of /proc/stat, in ticks: user nice system idle iowait irq softirq steal (proc(5)); guests are in user.
