@@ -6,9 +6,11 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pyarrow.parquet as pq
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from assay.images.drawn_images import draw_labelled_images
@@ -126,6 +128,23 @@ def test_the_gallery_shows_the_mistakes_with_thumbnails(page: Page, run_folder: 
 def test_nothing_overflows(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_axe_finds_nothing_serious(page: Page, width: int, scheme: Literal["light", "dark"]) -> None:
+    """Every rule of axe-core: colour contrast, names, roles, headings, landmarks, tables."""
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 800})
+    found = Axe().run(page).response
+    assert len(found["passes"]) > 20
+    serious = [
+        (violation["id"], violation["nodes"][0]["html"], violation["nodes"][0]["failureSummary"])
+        for violation in found["violations"]
+        if violation["impact"] in {"serious", "critical"}
+    ]
+    assert serious == []
+    assert [violation["id"] for violation in found["violations"]] == []
 
 
 def test_charts_have_values_on_hover_and_a_name(page: Page) -> None:

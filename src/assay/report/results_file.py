@@ -16,6 +16,7 @@ from assay.images.pixel_check import PixelCheck
 from assay.inference.identity import RunIdentity
 from assay.measure.accuracy import Accuracy, ClassAccuracy, RealAccuracy
 from assay.measure.agreement import Agreement
+from assay.measure.calibration_error import CalibrationError
 from assay.measure.environment import Machine
 from assay.measure.gates import GateResult
 from assay.measure.loadgen_logs import LoadgenRow
@@ -72,6 +73,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     device: str = ""
     precision: str = ""
     compiled_batch_size: int | None = None
+    evaluated_batch_size: int | None = None
     image_set: ImageSet | None = None
     identity: RunIdentity | None = None
     failed_shards: dict[str, str] = {}
@@ -82,12 +84,16 @@ class Manifest(msgspec.Struct, kw_only=True):
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """`metrics.json`: how accurate; `real` by ReaL labels, where they were given."""
+    """`metrics.json`: how accurate; `real` by ReaL labels, where they were given.
+
+    `calibration_error` is None in the file of an older assay.
+    """
 
     schema_version: int = SCHEMA_VERSION
     accuracy: Accuracy
     real: RealAccuracy | None = None
     agreement: Agreement | None = None
+    calibration_error: CalibrationError | None = None
     per_class: list[ClassAccuracy]
 
 

@@ -22,6 +22,7 @@ from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import DEFAULT_SHARD_SIZE, Shard, StoredPredictions, cut_shards, has_shard
 from assay.measure.accuracy import measure_accuracy, measure_class_accuracy, measure_real_accuracy
 from assay.measure.agreement import Agreement, measure_agreement
+from assay.measure.calibration_error import measure_calibration_error
 from assay.report.results_file import ImageSet, Manifest, Metrics, write_result
 from assay.workflows.calibration import count_calibrated
 from assay.workflows.predict import Predictor, predict_missing_shards
@@ -95,6 +96,7 @@ def evaluate_model(
         keep_logits=options.keep_logits,
         reading=options.reading,
     )
+    run.manifest.evaluated_batch_size = pipeline.batch_size
     predict_missing_shards(predictor, shards, fingerprint, pipeline, run)
     file_names = [shard.file_name for shard in shards]
     if run.share is None:
@@ -169,6 +171,7 @@ def write_metrics(
     metrics = Metrics(
         accuracy=measure_accuracy(predictions, offset),
         real=measure_real_accuracy(predictions, real_labels, offset) if real_labels else None,
+        calibration_error=measure_calibration_error(predictions, offset),
         per_class=measure_class_accuracy(predictions, offset),
     )
     write_result(run_path, metrics)

@@ -16,6 +16,7 @@ from assay.inference.identity import compute_fingerprint
 from assay.inference.shards import StoredPredictions, list_shard_files
 from assay.measure.accuracy import measure_accuracy, measure_class_accuracy
 from assay.measure.agreement import measure_agreement
+from assay.measure.calibration_error import measure_calibration_error
 from assay.measure.throughput import ThroughputRow, measure_latency
 from assay.report.markdown import render_report
 from assay.report.results_file import Benchmark, Manifest, Metrics, read_result
@@ -98,6 +99,9 @@ def _check_metrics(run: Path, names: list[str], manifest: Manifest, metrics: Met
     yield Check(what="accuracy, with its intervals", found=_find_difference(metrics.accuracy, accuracy))
     per_class = measure_class_accuracy(predictions, offset)
     yield Check(what="hits of every class", found=_find_difference(metrics.per_class, per_class))
+    if metrics.calibration_error is not None:
+        calibration = measure_calibration_error(predictions, offset)
+        yield Check(what="calibration error", found=_find_difference(metrics.calibration_error, calibration))
     if metrics.real is not None:
         yield Check(what="accuracy by ReaL labels", found=NOT_HERE)
     if metrics.agreement is not None:
