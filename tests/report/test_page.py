@@ -115,13 +115,13 @@ def test_the_gallery_shows_the_mistakes_with_thumbnails(page: Page, run_folder: 
     rows = pq.read_table(run_folder / "predictions").to_pylist()
     wrong = sum(row["label"] != row["top_classes"][0] for row in rows)
     assert wrong > 30
-    assert page.locator(".gallery li").count() == 30
+    assert page.locator(".gallery > li").count() == 30
     assert page.locator("#shown").inner_text() == "30 shown"
     image = page.locator(".gallery img").first
     image.scroll_into_view_if_needed()
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     page.get_by_role("button", name=re.compile(r"mistake \(30\)")).click()
-    assert page.locator(".gallery li:visible").count() == 30
+    assert page.locator(".gallery > li:visible").count() == 30
 
 
 @pytest.mark.parametrize("width", [360, 1440])
@@ -199,5 +199,5 @@ def test_file_names_cannot_inject_anything(
     page = browser.new_page()
     page.goto((tmp_path / "run" / "report.html").as_uri())
     assert page.title() != "evil"
-    assert evil in page.locator(".gallery li").first.inner_text()
+    assert evil in page.locator(".gallery > li").first.inner_text()
     page.close()

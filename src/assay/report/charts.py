@@ -32,7 +32,7 @@ def draw_chart(title: str, unit: str, series: Sequence[Series]) -> str:
     sizes = sorted({x for one in series for x, *_ in one.points})
     ticks = _choose_ticks([y for one in series for _, _, *ends in one.points for y in ends])
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" class="chart">',
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{escape(title)}" class="chart">',
         *_draw_axes(sizes, ticks, unit),
         *(part for number, one in enumerate(series) for part in _draw_series(one, number, sizes, ticks)),
         "</svg>",
@@ -104,7 +104,10 @@ def _draw_series(one: Series, number: int, sizes: Sequence[int], ticks: Sequence
             yield f'<path class="{style}" d="M{x:.1f} {ends}"/>'
         spread = f" ({_format(low)} to {_format(high)})" if low != high else ""
         label = escape(f"{one.name}, batch {size}: {_format(value)}{spread}")
-        yield f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{label}</title></circle>'
+        yield (
+            f'<circle class="{style} point" tabindex="0" role="img" aria-label="{label}" cx="{x:.1f}" '
+            f'cy="{y:.1f}" r="4.5"><title>{label}</title></circle>'
+        )
 
 
 def _format(value: float) -> str:

@@ -23,6 +23,7 @@ from assay.report.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.report.verification_table import Check
 from assay.workflows.bundle import BUNDLE_FILE, BundleIndex
 from assay.workflows.evaluate import list_missing, read_predictions
+from assay.workflows.gallery import collect_gallery
 from assay.workflows.run_folder import REFERENCE_FOLDER, REPORT_FILE
 
 MAX_BYTES = 8 * 2**30  # unpacked: two million images with all their logits
@@ -135,7 +136,8 @@ def _check_report(run: Path, manifest: Manifest, metrics: Metrics, benchmark: Be
     path = run / REPORT_FILE
     if not path.is_file():
         return Check(what="report.md", found="missing")
-    same = path.read_text(encoding="utf-8") == render_report(manifest, metrics, benchmark)
+    gallery = collect_gallery(run, manifest, with_thumbnails=False)
+    same = path.read_text(encoding="utf-8") == render_report(manifest, metrics, benchmark, gallery)
     return Check(what="report.md", found=OK if same else "not what these results give")
 
 
