@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from assay.measure.comparison import judge_difference
+from assay.measure.comparison import Verdict, judge_difference
 from assay.models.record import ModelRecord
 from assay.report.loadgen_tables import make_loadgen_tables
 from assay.report.named_run import NamedRun, Picture, name_run
@@ -56,7 +56,8 @@ class Contents:
         verdict: One sentence.
         cards: The figures of the first screen.
         lines: What else is to be said of the run.
-        tables: In order.
+        main_tables: Accuracy and throughput; they stand before the images.
+        detail_tables: All others, in order.
         runs: What they are of.
         reference: What images are compared with; empty where nothing is.
     """
@@ -66,9 +67,15 @@ class Contents:
     verdict: str
     cards: tuple[Card, ...]
     lines: tuple[str, ...]
-    tables: tuple[Table, ...]
+    main_tables: tuple[Table, ...]
+    detail_tables: tuple[Table, ...]
     runs: tuple[NamedRun, ...]
     reference: str
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All tables."""
+        return self.main_tables + self.detail_tables
 
     @property
     def pictures(self) -> list[tuple[str, Picture]]:
@@ -92,7 +99,8 @@ def gather_contents(runs: Sequence[NamedRun]) -> Contents:
         verdict=write_verdict(first.manifest, first.metrics) if alone else _write_verdicts(runs),
         cards=tuple(card for run in runs for card in _list_cards(run)),
         lines=tuple(line for run in runs for line in _list_lines(run)),
-        tables=tuple(_list_tables(runs)),
+        main_tables=tuple(_list_main_tables(runs)),
+        detail_tables=tuple(_list_detail_tables(runs)),
         runs=tuple(runs),
         reference=(own.reference if own else "") if alone else first.name,
     )
@@ -116,12 +124,16 @@ def write_verdict(manifest: Manifest, metrics: Metrics | None) -> str:
 
 def _write_verdicts(runs: Sequence[NamedRun]) -> str:
     compared = [
-        judge_difference(run.agreement.paired, MARGIN_POINTS, run.name).sentence
+        _name_verdict(run.name, judge_difference(run.agreement.paired, MARGIN_POINTS, run.name))
         for run in runs[1:]
         if run.agreement is not None
     ]
     sentences = "; ".join(compared)
     return f"Against {runs[0].name}: {sentences}" if compared else "The runs have no images in common."
+
+
+def _name_verdict(name: str, verdict: Verdict) -> str:
+    return f"{name}: {verdict.sentence}" if verdict.outcome == "cannot tell" else verdict.sentence
 
 
 def _list_cards(run: NamedRun) -> Iterator[Card]:
@@ -203,7 +215,7 @@ def _describe_run(run: NamedRun) -> Iterator[str]:
     yield f"Status: {manifest.status}; started {manifest.started}; assay {manifest.assay_version}"
 
 
-def _list_tables(runs: Sequence[NamedRun]) -> Iterator[Table]:
+def _list_main_tables(runs: Sequence[NamedRun]) -> Iterator[Table]:
     if len(runs) > 1:
         yield make_runs_table(runs)
         yield make_run_accuracy_table(runs)
@@ -214,6 +226,9 @@ def _list_tables(runs: Sequence[NamedRun]) -> Iterator[Table]:
         layout = make_layout_throughput_table(runs, record)
         if layout is not None:
             yield layout
+
+
+def _list_detail_tables(runs: Sequence[NamedRun]) -> Iterator[Table]:
     for run in runs:
         yield from (_name_table(run, table) for table in _list_run_tables(run))
     classes = make_class_table(runs)

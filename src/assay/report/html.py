@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from assay.measure.accuracy import compute_wilson_interval
 from assay.report.charts import Series, draw_chart
 from assay.report.contents import Contents
-from assay.report.named_run import NamedRun
+from assay.report.interval_chart import Figure, draw_intervals
+from assay.report.named_run import NamedRun, name_run
 from assay.report.reliability import describe_calibration, draw_reliability
 from assay.report.run_tables import show_guess
 from assay.report.tables import Table
@@ -21,13 +23,19 @@ def render_page(contents: Contents) -> str:
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["show_guess"] = show_guess
     pictures = contents.pictures
+    tables = [_give_id(table, number) for number, table in enumerate(contents.tables)]
     kinds = dict.fromkeys(("lost", "won", "changed", "mistake"), 0)
     for _, picture in pictures:
         kinds[picture.kind] += 1
     return environment.get_template("report.html.j2").render(
         contents=contents,
-        charts=[*_list_charts(contents.runs), *_list_reliability(contents.runs)],
-        tables=[_give_id(table, number) for number, table in enumerate(contents.tables)],
+        charts=[
+            *_list_charts(contents.runs),
+            *_list_intervals(contents.runs),
+            *_list_reliability(contents.runs),
+        ],
+        main_tables=tables[: len(contents.main_tables)],
+        detail_tables=tables[len(contents.main_tables) :],
         pictures=pictures,
         kinds=[(kind, count) for kind, count in kinds.items() if count],
         hidden_count=sum(run.gallery.hidden_count for run in contents.runs),
@@ -59,6 +67,40 @@ def _list_charts(runs: Sequence[NamedRun]) -> Iterator[dict[str, str]]:
     ):
         series = [Series(name=name, points=sorted(points)) for name, points in lines.items()]
         yield {"title": title, "svg": draw_chart(title, unit, series), "note": ""}
+
+
+def _list_intervals(runs: Sequence[NamedRun]) -> Iterator[dict[str, str]]:
+    figures = [figure for run in runs for figure in _list_figures(run)]
+    if not figures:
+        return
+    record = next((run.manifest.model for run in runs if run.manifest.model), None)
+    figures += [
+        Figure(
+            name=f"published: {one.setting or one.source}",
+            percent=one.top1_percent,
+            interval=None,
+            is_published=True,
+        )
+        for one in (record.published_accuracy if record else ())
+    ]
+    title = "Top-1 with its 95 % interval"
+    note = "Published figures are over the 50,000 validation images." if figures[-1].is_published else ""
+    yield {"title": title, "svg": draw_intervals(title, figures), "note": note}
+
+
+def _list_figures(run: NamedRun) -> Iterator[Figure]:
+    if run.metrics is None:
+        return
+    top1, own = run.metrics.accuracy.top1, run.metrics.agreement
+    yield Figure(name=name_run(run), percent=top1.percent, interval=top1.interval_percent)
+    if own is not None:
+        right = own.paired.both_count + own.paired.lost_count
+        low, high = compute_wilson_interval(right, own.paired.image_count)
+        yield Figure(
+            name=f"reference: {own.reference}",
+            percent=100 * right / own.paired.image_count,
+            interval=(100 * low, 100 * high),
+        )
 
 
 def _list_reliability(runs: Sequence[NamedRun]) -> Iterator[dict[str, str]]:

@@ -80,7 +80,7 @@ def make_layout_throughput_table(runs: Sequence[NamedRun], record: ModelRecord) 
         *(_divide(one.best[1], other.best[1]) for one, other in ratios),
     )
     return Table(
-        title="Throughput by batch size",
+        title="Throughput by engine or chip",
         header=("Batch", *(column.name for column in columns), *(f"{a.name} / {b.name}" for a, b in ratios)),
         rows=(*rows, best),
         notes=(

@@ -92,7 +92,7 @@ def _list_agreement(runs: Sequence[NamedRun]) -> list[tuple[str, ...]]:
 
 def make_failed_images_table(run: NamedRun) -> Table | None:
     """Return which images failed and why, the first hundred; None where none did."""
-    if run.metrics is None or not run.metrics.accuracy.failed_images:
+    if run.metrics is None or not run.metrics.accuracy.failures:
         return None
     accuracy = run.metrics.accuracy
     more = accuracy.failed_count - len(accuracy.failed_images)
