@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from assay.measure.comparison import Verdict, judge_difference
 from assay.models.record import ModelRecord
 from assay.report.loadgen_tables import make_loadgen_tables
-from assay.report.named_run import NamedRun, Picture, name_run
+from assay.report.named_run import NamedRun, Picture
 from assay.report.reliability import describe_calibration, make_calibration_table
 from assay.report.result_layout import make_layout_accuracy_table, make_layout_throughput_table
 from assay.report.results_file import Manifest, Metrics
@@ -94,7 +94,7 @@ def gather_contents(runs: Sequence[NamedRun]) -> Contents:
     name = first.manifest.model.name if first.manifest.model else "unknown model"
     own = first.metrics.agreement if first.metrics else None
     return Contents(
-        title=f"{name} on {name_run(first)}" if alone else f"{name}: {len(runs)} runs",
+        title=f"{name} on {_name_engine(first.manifest)}" if alone else f"{name}: {len(runs)} runs",
         remark="; ".join(dict.fromkeys(run.manifest.remark for run in runs if run.manifest.remark)),
         verdict=write_verdict(first.manifest, first.metrics) if alone else _write_verdicts(runs),
         cards=tuple(card for run in runs for card in _list_cards(run)),
@@ -104,6 +104,10 @@ def gather_contents(runs: Sequence[NamedRun]) -> Contents:
         runs=tuple(runs),
         reference=(own.reference if own else "") if alone else first.name,
     )
+
+
+def _name_engine(manifest: Manifest) -> str:
+    return f"{manifest.engine} ({manifest.device}, {manifest.precision})"
 
 
 def write_verdict(manifest: Manifest, metrics: Metrics | None) -> str:
