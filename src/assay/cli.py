@@ -54,7 +54,7 @@ COMMANDS = {
     "compile": "ONNX file to compiled model.",
     "evaluate": "Predict every image with a compiled model, and score the predictions.",
     "benchmark": "Measure images per second and latency of compiled models for each batch size.",
-    "report": "Write report.md anew from what run folders hold.",
+    "report": "Write the report of a run anew, or one report of several runs with a column each.",
     "compare": "Compare run B with run A image by image, or with what a model record publishes.",
     "bundle": "Write a finished run into one zip file, from which every figure can be computed again.",
     "verify": "Compute every figure of a bundle again from its predictions; fail if one differs.",

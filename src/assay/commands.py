@@ -181,19 +181,23 @@ def benchmark(*folders: Path, chosen: BenchmarkOptions = BenchmarkOptions()) -> 
 
 def report(
     *folders: Path,
-    chosen: options.ReportOptions = options.ReportOptions(),  # noqa: ARG001 - main reads its --json
+    chosen: options.ReportOptions = options.ReportOptions(),
 ) -> Outcome:
-    """Write report.md anew from what run folders hold.
+    """Write the report of a run anew, or one report of several runs with a column each.
 
     Args:
-        folders: The run folders.
+        folders: The run folders; the others are compared with the first.
     """
-    from assay.workflows.report import write_report
+    from assay.workflows.report import describe_contents, write_joint_report, write_report
 
     if not folders:
         raise UsageError("assay report: no run folder given")
-    paths = [str(write_report(folder)) for folder in folders]
-    return Outcome(lines=paths, document={"reports": paths})
+    if len(folders) == 1 and chosen.output is None:
+        written = write_report(folders[0])
+    else:
+        written = write_joint_report(folders, chosen.output or Path("report"))
+    document = {"report": str(written.path), **describe_contents(written.contents)}
+    return Outcome(lines=[f"{written.path}", written.contents.verdict], document=document)
 
 
 def compare(a: str, b: Path, /, chosen: options.CompareOptions = options.CompareOptions()) -> Outcome:

@@ -165,6 +165,10 @@ class FetchOptions(ShowOptions):
 class ReportOptions(ShowOptions):
     """Options of `assay report`."""
 
+    output: Annotated[
+        Path | None, make_help("Folder for one report of several runs; ./report without it.", "-o")
+    ] = None
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,8 @@ class Prediction:
         note: What was odd about it; mostly empty.
         top_classes: The likeliest classes, the likeliest first; empty where it failed.
         top_logits: Their logits.
+        log_sum_exp: The logarithm of the sum of exp over all its logits: a logit less this is the logarithm
+            of its softmax probability. None where it failed, or where an older assay wrote it.
         logits: All logits, float32 (classes,), where they are kept.
     """
 
@@ -39,6 +41,7 @@ class Prediction:
     note: str = ""
     top_classes: tuple[int, ...] = ()
     top_logits: tuple[float, ...] = ()
+    log_sum_exp: float | None = None
     logits: Logits | None = None
 
 
@@ -60,6 +63,17 @@ def rank_top_classes(logits: Logits, count: int = TOP_K) -> npt.NDArray[np.int32
         ranked[:, rank] = left.argmax(axis=1)
         left[rows, ranked[:, rank]] = -np.inf
     return ranked
+
+
+def compute_log_sum_exp(logits: Logits) -> float:
+    """Return log(sum(exp(logits))) of finite logits (classes,), computed in float64, rounded to float32.
+
+    >>> round(compute_log_sum_exp(np.array([1000.0, 1000.0], dtype=np.float32)), 3)
+    1000.693
+    """
+    exact = logits.astype(np.float64)  # (classes,)
+    largest = exact.max()  # taken out, so that exp cannot overflow
+    return float(np.float32(largest + np.log(np.exp(exact - largest).sum())))
 
 
 def make_predictions(
@@ -97,6 +111,7 @@ def make_predictions(
                 note=preprocessed.note,
                 top_classes=tuple(top_classes[row].tolist()),
                 top_logits=tuple(top_logits[row].tolist()),
+                log_sum_exp=compute_log_sum_exp(logits[row]),
                 logits=logits[row] if keep_logits else None,
             )
         )

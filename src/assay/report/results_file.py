@@ -16,6 +16,7 @@ from assay.images.pixel_check import PixelCheck
 from assay.inference.identity import RunIdentity
 from assay.measure.accuracy import Accuracy, ClassAccuracy, RealAccuracy
 from assay.measure.agreement import Agreement
+from assay.measure.calibration_error import CalibrationError
 from assay.measure.early_gates import EarlyStop
 from assay.measure.environment import Machine
 from assay.measure.gates import GateResult
@@ -78,6 +79,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     device: str = ""
     precision: str = ""
     compiled_batch_size: int | None = None
+    evaluated_batch_size: int | None = None
     image_set: ImageSet | None = None
     identity: RunIdentity | None = None
     failed_shards: dict[str, str] = {}
@@ -93,6 +95,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
     `limited_from` is how many images there were before `--limit` cut them, `stopped_from` how many the run
     had before `--stop-when-certain` cut it.
+    `calibration_error` is None in the file of an older assay.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -101,6 +104,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     stopped_from: int | None = None
     real: RealAccuracy | None = None
     agreement: Agreement | None = None
+    calibration_error: CalibrationError | None = None
     per_class: list[ClassAccuracy]
 
 

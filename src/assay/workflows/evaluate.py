@@ -23,6 +23,7 @@ from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import DEFAULT_SHARD_SIZE, Shard, StoredPredictions, cut_shards, has_shard
 from assay.measure.accuracy import measure_accuracy, measure_class_accuracy, measure_real_accuracy
 from assay.measure.agreement import Agreement, measure_agreement
+from assay.measure.calibration_error import measure_calibration_error
 from assay.report.results_file import ImageSet, Manifest, Metrics, write_result
 from assay.workflows.calibration import count_calibrated
 from assay.workflows.early_stop import StopOptions, Workload, predict_until_certain
@@ -101,6 +102,7 @@ def evaluate_model(
         keep_logits=options.keep_logits,
         reading=options.reading,
     )
+    run.manifest.evaluated_batch_size = pipeline.batch_size
     shutil.rmtree(run.path / SAMPLE_FOLDER, ignore_errors=True)  # of a run that was cut, and goes on
     if options.stop is None:
         predict_missing_shards(predictor, shards, fingerprint, pipeline, run)
@@ -193,6 +195,7 @@ def write_metrics(
         limited_from=manifest.image_set.limited_from if manifest.image_set else None,
         stopped_from=stop.of_count if stop else None,
         real=measure_real_accuracy(predictions, real_labels, offset) if real_labels else None,
+        calibration_error=measure_calibration_error(predictions, offset),
         per_class=measure_class_accuracy(predictions, offset),
     )
     write_result(run_path, metrics)

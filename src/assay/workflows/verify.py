@@ -16,12 +16,14 @@ from assay.inference.identity import compute_fingerprint
 from assay.inference.shards import StoredPredictions, list_shard_files
 from assay.measure.accuracy import measure_accuracy, measure_class_accuracy
 from assay.measure.agreement import measure_agreement
+from assay.measure.calibration_error import measure_calibration_error
 from assay.measure.throughput import ThroughputRow, measure_latency
 from assay.report.markdown import render_report
 from assay.report.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.report.verification_table import Check
 from assay.workflows.bundle import BUNDLE_FILE, BundleIndex
 from assay.workflows.evaluate import list_missing, read_predictions
+from assay.workflows.gallery import collect_gallery
 from assay.workflows.run_folder import PREDICTIONS_FOLDER, REFERENCE_FOLDER, REPORT_FILE
 
 MAX_BYTES = 8 * 2**30  # unpacked: two million images with all their logits
@@ -111,6 +113,9 @@ def _check_metrics(run: Path, names: list[str], manifest: Manifest, metrics: Met
     yield Check(what="accuracy, with its intervals", found=_find_difference(metrics.accuracy, accuracy))
     per_class = measure_class_accuracy(predictions, offset)
     yield Check(what="hits of every class", found=_find_difference(metrics.per_class, per_class))
+    if metrics.calibration_error is not None:
+        calibration = measure_calibration_error(predictions, offset)
+        yield Check(what="calibration error", found=_find_difference(metrics.calibration_error, calibration))
     if metrics.real is not None:
         yield Check(what="accuracy by ReaL labels", found=NOT_HERE)
     if metrics.agreement is not None:
@@ -144,7 +149,8 @@ def _check_report(run: Path, manifest: Manifest, metrics: Metrics, benchmark: Be
     path = run / REPORT_FILE
     if not path.is_file():
         return Check(what="report.md", found="missing")
-    same = path.read_text(encoding="utf-8") == render_report(manifest, metrics, benchmark)
+    gallery = collect_gallery(run, manifest, with_thumbnails=False)
+    same = path.read_text(encoding="utf-8") == render_report(manifest, metrics, benchmark, gallery)
     return Check(what="report.md", found=OK if same else "not what these results give")
 
 
