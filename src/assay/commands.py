@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from assay.report.tables import Table
     from assay.workflows.run_folder import RunPlace, RunResult
 
-EXIT_MACHINE_FAULTY = 4
-
 
 def run(chosen: options.RunOptions) -> Outcome:
     """Do everything: export, compile, evaluate, benchmark, report."""
@@ -133,9 +131,11 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
     Args:
         folder: The compiled model's folder.
     """
+    from assay.images.forms.object_store import find_url
     from assay.images.real_labels import read_real_labels
     from assay.terminal import open_listener
     from assay.workflows.evaluate import EvaluateOptions
+    from assay.workflows.remote_run import stage_run
     from assay.workflows.single_steps import evaluate_alone
 
     gates = chosen.choose_gates()
@@ -148,10 +148,14 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
         limit=chosen.limit,
         stop=chosen.choose_stop(),
     )
+    images = chosen.images
+    if cluster := chosen.choose_cluster(folder):
+        wanted = dataclasses.replace(wanted, compute_shards=cluster.predict_missing_shards)
+        images = images if find_url(images) else images.absolute()  # nodes work in other folders
     place = dataclasses.replace(_choose_place(chosen), share=chosen.choose_share())
-    with open_listener(quiet=chosen.quiet) as listener:
+    with stage_run(place) as place, open_listener(quiet=chosen.quiet) as listener:
         labels = chosen.choose_labels(chosen.labels)
-        result = evaluate_alone(folder, chosen.images, labels, wanted, place, listener)
+        result = evaluate_alone(folder, images, labels, wanted, place, listener)
     return _describe_run(result, gates)
 
 
@@ -324,51 +328,6 @@ def quantize(onnx_file: Path, out_file: Path, /, chosen: options.QuantizeOptions
         lines=[*lines, make_trial_table(found.trials, found.trial, control.max_drop)],
         document={"quantized": made, "trials": found.trials, "within": found.is_within},
         exit_status=0 if found.is_within else EXIT_GATE_FAILED,
-    )
-
-
-def engines(
-    chosen: options.EnginesOptions = options.EnginesOptions(),  # noqa: ARG001 - main reads its --json
-) -> Outcome:
-    """Say which engines can run here, on which devices, and how to get the others."""
-    from assay.report.engine_tables import make_engine_tables
-    from assay.workflows.list_engines import list_engines
-
-    found = list_engines()
-    return Outcome(lines=make_engine_tables(found), document={"engines": found})
-
-
-def fetch(model: str, /, chosen: options.FetchOptions = options.FetchOptions()) -> Outcome:
-    """Download a model's weights, check their hash, and print where they are.
-
-    Args:
-        model: Name of a model record, or a TOML file.
-    """
-    from assay.terminal import open_listener
-    from assay.workflows.fetch import fetch_weights
-
-    with open_listener(quiet=chosen.quiet) as listener:
-        path = fetch_weights(model, chosen.cache, listener)
-    return Outcome(lines=[str(path)], document={"weights": str(path)})
-
-
-def doctor(chosen: options.DoctorOptions = options.DoctorOptions()) -> Outcome:
-    """Say what is wrong with a copy of a data set, or with this machine; no model is run."""
-    from assay.report.diagnosis import summarise_images, summarise_machine
-    from assay.terminal import open_listener
-    from assay.workflows.doctor import examine_images, examine_machine
-
-    machine = examine_machine()
-    if chosen.images is None:
-        status = EXIT_MACHINE_FAULTY if machine.findings else 0
-        return Outcome(lines=summarise_machine(machine), document={"machine": machine}, exit_status=status)
-    with open_listener(quiet=chosen.quiet) as listener:
-        labels = chosen.choose_labels(chosen.labels)
-        images = examine_images(chosen.images, labels, chosen.choose_reading(), listener)
-    return Outcome(
-        lines=summarise_images(images),
-        document={"images": images, "machine": machine},
-        exit_status=EXIT_SOME_IMAGES_FAILED if images.fault_count else 0,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -36,7 +37,8 @@ def write_in_place_of(path: Path) -> Iterator[Path]:
     When the block raises, the temporary file is removed and `path` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{PART_SUFFIX}")
+    mark = secrets.token_hex(4)  # two machines that share the folder may have the same process number
+    temporary = path.with_name(f".{path.name}.{mark}{PART_SUFFIX}")
     try:
         yield temporary
         with temporary.open("rb+") as file:

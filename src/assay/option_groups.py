@@ -199,7 +199,7 @@ class ImageOptions(LabelFileOptions, ReadOptions):
     """Which images."""
 
     images: Annotated[
-        Path, make_help("Folder, class folders, tar, tar.gz, zip, WebDataset, Parquet, or a list of paths.")
+        Path, make_help("Folder, class folders, s3:// or gs:// URL, tar, zip, WebDataset, Parquet, or list.")
     ]
     labels: Annotated[
         Path | None,

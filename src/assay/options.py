@@ -26,6 +26,7 @@ from assay.option_groups import (
 
 if TYPE_CHECKING:
     from assay.workflows.calibration import AccuracyControl
+    from assay.workflows.ray_cluster import RayCluster
     from assay.workflows.run_locks import Share
 
 
@@ -116,6 +117,34 @@ class EvaluateOptions(ShowOptions, StopOptions, PredictionOptions, FolderOptions
     batch_size: Annotated[int | None, make_help("Images in one call; 8, or what it was compiled for.")] = None
     real_labels: Annotated[Path | None, make_help("Score by ReaL labels too: real.json.")] = None
     shard: Annotated[str | None, make_help("Compute share I of N of the run, as I/N, beside others.")] = None
+    ray: Annotated[
+        tuple[str, ...] | None,
+        Parameter(
+            help="Compute on a Ray cluster: its ADDRESS, auto, or nothing for this machine.",
+            consume_multiple=(0, 1),
+        ),
+    ] = None
+    num_gpus: Annotated[float, make_help("With --ray: GPUs for each actor.")] = 0.0
+
+    def choose_cluster(self, compiled_dir: Path) -> RayCluster | None:
+        """Return the Ray cluster that computes the shards, or None where this process does.
+
+        Raises:
+            UsageError: --ray with --shard or --stop-when-certain, or --num-gpus without --ray or below 0.
+        """
+        if self.num_gpus < 0 or (self.num_gpus and self.ray is None):
+            raise UsageError("--num-gpus goes with --ray, and is 0 or more")
+        if self.ray is None:
+            return None
+        if self.shard is not None:
+            raise UsageError("--ray and --shard exclude each other", hint="leave the sharing to Ray")
+        if self.stop_when_certain:
+            raise UsageError("--ray and --stop-when-certain exclude each other")
+        from assay.workflows.ray_cluster import RayCluster
+
+        return RayCluster(
+            compiled_dir=compiled_dir, address=self.ray[0] if self.ray else "", gpu_count=self.num_gpus
+        )
 
     def choose_share(self) -> Share | None:
         """Return which parts of the run are computed, or None for all.

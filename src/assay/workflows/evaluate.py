@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,6 +32,8 @@ from assay.workflows.run_folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFol
 from assay.workflows.run_locks import lock_manifest
 
 DEFAULT_BATCH_SIZE = 8
+ComputeShards = Callable[[Predictor, Sequence[Shard], str, PipelineOptions, RunFolder], None]
+"""Computes and writes the shards that are missing; see `predict_missing_shards`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,7 @@ class EvaluateOptions:
         real_labels: ReaL labels to score by besides, if there are any.
         limit: Images at most; None means all.
         stop: When the run ends before all images are run; None means never.
+        compute_shards: What computes the missing shards: this process, or a cluster.
     """
 
     batch_size: int | None = None
@@ -55,6 +58,7 @@ class EvaluateOptions:
     real_labels: RealLabels | None = None
     limit: int | None = None
     stop: StopOptions | None = None
+    compute_shards: ComputeShards = predict_missing_shards
 
 
 def evaluate_model(
@@ -105,7 +109,7 @@ def evaluate_model(
     run.manifest.evaluated_batch_size = pipeline.batch_size
     shutil.rmtree(run.path / SAMPLE_FOLDER, ignore_errors=True)  # of a run that was cut, and goes on
     if options.stop is None:
-        predict_missing_shards(predictor, shards, fingerprint, pipeline, run)
+        options.compute_shards(predictor, shards, fingerprint, pipeline, run)
     else:
         work = Workload(
             predictor=predictor,

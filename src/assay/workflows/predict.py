@@ -63,10 +63,7 @@ def predict_missing_shards(
         EngineError: Shards failed; the others are kept. After three in a row, the rest is not tried.
     """
     folder = run.path / predictor.folder
-    mine = [shard for shard in shards if run.share is None or run.share.holds(shard.number)]
-    missing = [shard for shard in mine if not has_shard(folder / shard.file_name, fingerprint)]
-    if len(missing) < len(mine):
-        run.announce(f"{len(mine) - len(missing)} of {len(mine)} shards are there already")
+    missing = list_missing_shards(predictor, shards, fingerprint, run)
     total = sum(len(shard.images) for shard in missing)
     on_batch = report_progress(predictor.task, total, predictor.record.output.label_offset, run)
     failed: dict[str, EngineError] = {}
@@ -96,7 +93,7 @@ def predict_missing_shards(
             session.close()
     run.manifest.failed_shards |= {name: error.message for name, error in failed.items()}
     if failed:
-        raise _summarise_failures(failed, len(missing))
+        raise summarise_failures(failed, len(missing))
 
 
 @contextmanager
@@ -109,7 +106,20 @@ def close_at_end(stream: Iterator[Item]) -> Iterator[Iterator[Item]]:
             stream.close()
 
 
-def _summarise_failures(failed: dict[str, EngineError], untried_count: int) -> AssayError:
+def list_missing_shards(
+    predictor: Predictor, shards: Sequence[Shard], fingerprint: str, run: RunFolder
+) -> list[Shard]:
+    """Return the shards that are this process's and have no part with that fingerprint."""
+    folder = run.path / predictor.folder
+    mine = [shard for shard in shards if run.share is None or run.share.holds(shard.number)]
+    missing = [shard for shard in mine if not has_shard(folder / shard.file_name, fingerprint)]
+    if len(missing) < len(mine):
+        run.announce(f"{len(mine) - len(missing)} of {len(mine)} shards are there already")
+    return missing
+
+
+def summarise_failures(failed: dict[str, EngineError], untried_count: int) -> AssayError:
+    """Return the error that says how many shards failed, and why the first one did."""
     name, error = next(iter(failed.items()))
     untried = f", {untried_count} were not tried" if untried_count else ""
     return EngineError(

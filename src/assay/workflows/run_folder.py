@@ -17,6 +17,7 @@ import msgspec
 from assay.engines.compiled_model import CompiledModel
 from assay.errors import AssayError, UsageError
 from assay.files import escape_name, is_unfinished
+from assay.images.forms.object_store import find_url
 from assay.images.pixel_check import check_pixels
 from assay.inference.identity import RunIdentity, name_changes
 from assay.interrupts import say_before_end
@@ -219,6 +220,11 @@ def _now() -> str:
 
 
 def _make_folder(path: Path, place: RunPlace) -> None:
+    if url := find_url(path):
+        raise UsageError(
+            f"-o {url}: expected a folder, found a URL",
+            hint="assay evaluate takes one; here, mount it or copy the run",
+        )
     if path.exists() and not path.is_dir():
         raise UsageError(f"-o {path}: expected a folder, found a file")
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from assay.errors import BadImagesError
 from assay.images.forms.folder import FolderOptions, list_folder, list_names
 from assay.images.forms.kaggle import find_kaggle_images, list_kaggle
+from assay.images.forms.object_store import find_url, list_objects
 from assay.images.forms.parquet_files import list_parquet
 from assay.images.forms.path_list import list_paths
 from assay.images.forms.tar_archives import list_tar, read_tar_files
@@ -29,7 +30,9 @@ def list_images(path: Path, options: FolderOptions) -> Listing:
     Raises:
         BadImagesError: Nothing is there, it is in no form that is read, it is damaged, or it holds no images.
     """
-    if path.is_dir():
+    if url := find_url(path):
+        listing = list_objects(url, options)
+    elif path.is_dir():
         listing = _list_in_folder(path, options)
     elif path.is_file():
         listing = _list_in_file(path, options)

@@ -1,0 +1,68 @@
+"""A compiled model that came over the network, in a folder of the user's cache that its content names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, read_compiled_json
+from assay.errors import BadModelError
+from assay.files import hash_file, write_folder_in_place_of
+
+_FORBIDDEN = ("", ".", "..")
+
+
+def hash_compiled(compiled: CompiledModel, compiled_dir: Path) -> str:
+    """Return the sha256, as 64 hex digits, of all that a compiled model's folder holds."""
+    names = {**compiled.files, COMPILED_JSON: hash_file(compiled_dir / COMPILED_JSON)}
+    lines = (f"{name}\0{sha256}\n" for name, sha256 in sorted(names.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def read_files(compiled: CompiledModel, compiled_dir: Path) -> dict[str, bytes]:
+    """Return the content of every file of a compiled model by its name, `compiled.json` among them."""
+    return {name: (compiled_dir / name).read_bytes() for name in (*compiled.files, COMPILED_JSON)}
+
+
+def keep_compiled(
+    sha256: str, fetch_files: Callable[[], dict[str, bytes]], cache: Path | None = None
+) -> Path:
+    """Return the folder of a compiled model, which is fetched and written where it is not there yet.
+
+    Processes that want it at once wait for the one that fetches it. Every file's hash is checked.
+
+    Args:
+        sha256: As `hash_compiled` gives it.
+        fetch_files: Gives the files by name.
+        cache: Where such folders lie; the user's cache if None.
+
+    Raises:
+        BadModelError: What was fetched is not what the hash says.
+    """
+    cache = cache or user_cache_path("assay") / "compiled"
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = cache / sha256
+    with FileLock(cache / f"{sha256}.lock"):
+        if not _is_kept(folder, sha256):
+            with write_folder_in_place_of(folder) as temporary:
+                for name, content in fetch_files().items():
+                    if "/" in name or name in _FORBIDDEN:
+                        raise BadModelError(f"compiled model: {name!r} is no file's name")
+                    (temporary / name).write_bytes(content)
+                found = hash_compiled(read_compiled_json(temporary), temporary)
+                if found != sha256:
+                    raise BadModelError(
+                        f"compiled model: expected sha256 {sha256[:12]}…, found {found[:12]}… on arrival"
+                    )
+    return folder
+
+
+def _is_kept(folder: Path, sha256: str) -> bool:
+    try:
+        return hash_compiled(read_compiled_json(folder), folder) == sha256
+    except BadModelError:  # not there, or damaged: it is fetched anew
+        return False

@@ -1,0 +1,175 @@
+"""What a node of a cluster does: shards of a run to their parts, one after another, by one session."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from assay import __version__
+from assay.engines.base import Session, SessionDescription
+from assay.engines.catalog import find_engine, load_session
+from assay.engines.compiled_model import CompiledModel
+from assay.errors import AssayError, MissingRuntimeError
+from assay.images.pixel_check import PixelCheck, check_pixels
+from assay.inference.pipeline import PipelineOptions, predict_shards
+from assay.inference.predictions import Prediction
+from assay.inference.shards import Shard, has_shard, read_shard, write_shard
+from assay.measure.accuracy import count_topk_hits
+from assay.workflows.model_cache import keep_compiled
+
+
+class NodeVersions(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a node decides the predictions it makes."""
+
+    assay: str
+    engine_version: str
+    pixels: PixelCheck
+
+
+class ShardReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How a shard ended on a node.
+
+    `error` is why it has no part; `refusal` why that node computes none at all.
+    """
+
+    number: int
+    image_count: int
+    hits: int = 0
+    error: str = ""
+    refusal: str = ""
+    node: str
+    session: SessionDescription | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardWork:
+    """What all nodes are told.
+
+    Args:
+        compiled: The compiled model.
+        compiled_sha256: The sha256 of its folder.
+        fetch_files: Gives its files to a node that has them not.
+        folder: Where the parts go; every node sees it.
+        fingerprint: Of the run.
+        options: How images are streamed.
+        versions: What the other nodes compute with.
+    """
+
+    compiled: CompiledModel
+    compiled_sha256: str
+    fetch_files: Callable[[], dict[str, bytes]]
+    folder: Path
+    fingerprint: str
+    options: PipelineOptions
+    versions: NodeVersions
+
+
+def find_versions(engine_name: str) -> NodeVersions:
+    """Return what of this machine decides the predictions it makes.
+
+    Raises:
+        MissingRuntimeError: The engine's package is not installed.
+    """
+    engine_version = find_engine(engine_name).version
+    return NodeVersions(assay=__version__, engine_version=engine_version, pixels=check_pixels())
+
+
+def name_differences(expected: NodeVersions, found: NodeVersions) -> list[str]:
+    """Return what differs between two nodes, in words."""
+    pairs = [
+        ("assay", expected.assay, found.assay),
+        ("the runtime", expected.engine_version, found.engine_version),
+        ("Pillow", expected.pixels.pillow, found.pixels.pillow),
+        ("Pillow's JPEG decoder", expected.pixels.pillow_jpeg, found.pixels.pillow_jpeg),
+        ("simplejpeg", expected.pixels.simplejpeg, found.pixels.simplejpeg),
+        ("pixels", expected.pixels.differing, found.pixels.differing),
+    ]
+    return [
+        f"{name} {now or 'as verified'}, expected {before or 'as verified'}"
+        for name, before, now in pairs
+        if before != now
+    ]
+
+
+class ShardRunner:
+    """Computes shards by one session, which is loaded once; made on the node.
+
+    It raises nothing that a user can cause: a cluster would try again, or leave rows out. How a shard ended
+    is its report.
+    """
+
+    def __init__(self, work: ShardWork) -> None:
+        self._work = work
+        self._session: Session | None = None
+        self._refusal = ""
+        try:
+            self._refuse_other_versions()
+            self._session = self._load_session()
+        except (AssayError, OSError) as error:
+            self._refusal = str(error)
+
+    def __call__(self, batch: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
+        """Return the reports of pickled shards, as JSON."""
+        reports = [self.compute_shard(pickle.loads(shard)) for shard in batch["shard"]]
+        return {"report": [msgspec.json.encode(report) for report in reports]}
+
+    def compute_shard(self, shard: Shard) -> ShardReport:
+        """Write a shard's part, unless it is there already, and return how that ended.
+
+        After an error the session is loaded anew for the next shard.
+        """
+        node, image_count = socket.gethostname(), len(shard.images)
+        if self._refusal:
+            return ShardReport(number=shard.number, image_count=image_count, node=node, refusal=self._refusal)
+        try:
+            if self._session is None:
+                self._session = self._load_session()
+            predictions = self._predict(shard, self._session)
+        except (AssayError, OSError) as error:
+            self.close()
+            message = error.message if isinstance(error, AssayError) else str(error)
+            return ShardReport(number=shard.number, image_count=image_count, node=node, error=message)
+        return ShardReport(
+            number=shard.number,
+            image_count=image_count,
+            hits=count_topk_hits(predictions, self._work.compiled.model.output.label_offset)[0],
+            node=node,
+            session=self._session.description,
+        )
+
+    def close(self) -> None:
+        """Free the device."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _predict(self, shard: Shard, session: Session) -> list[Prediction]:
+        work = self._work
+        part = work.folder / shard.file_name
+        if has_shard(part, work.fingerprint):  # this is a second try: the node before died after it wrote
+            return read_shard(part)
+        record = work.compiled.model
+        ((_, predictions),) = predict_shards(session, [shard], record, work.options, lambda _: None)
+        write_shard(part, predictions, work.fingerprint, keep_logits=work.options.keep_logits)
+        return predictions
+
+    def _load_session(self) -> Session:
+        work = self._work
+        return load_session(keep_compiled(work.compiled_sha256, work.fetch_files))
+
+    def _refuse_other_versions(self) -> None:
+        work = self._work
+        if differences := name_differences(work.versions, find_versions(work.compiled.engine)):
+            raise MissingRuntimeError(
+                f"not the versions of the machine that began the run: {', '.join(differences)}",
+                hint="install the same versions on every node",
+            )
+        if not work.folder.is_dir():
+            raise MissingRuntimeError(
+                f"does not see the folder {work.folder}", hint="-o a folder that all nodes share"
+            )

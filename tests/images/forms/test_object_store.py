@@ -1,0 +1,154 @@
+"""Images behind a URL: an S3 bucket of a server that the test starts, and file://."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from assay.errors import BadImagesError
+from assay.images.sources import index_images
+from conftest import RunAssay
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
+    """An empty bucket `bucket`, which the environment leads to."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    endpoint = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
+    settings = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    client = boto3.client("s3", endpoint_url=endpoint)
+    urllib.request.urlopen(f"{endpoint}/moto-api/reset", data=b"").close()  # its objects outlive a server
+    client.create_bucket(Bucket="bucket")
+    yield client
+    server.stop()
+
+
+def upload(client: object, folder: Path, prefix: str) -> None:
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            key = f"{prefix}/{file.relative_to(folder)}"
+            client.put_object(Bucket="bucket", Key=key, Body=file.read_bytes())  # type: ignore[attr-defined]
+
+
+def download(client: object) -> dict[str, bytes]:
+    listed = client.list_objects_v2(Bucket="bucket")["Contents"]  # type: ignore[attr-defined]
+    keys = [each["Key"] for each in listed]
+    return {
+        key: client.get_object(Bucket="bucket", Key=key)["Body"].read()  # type: ignore[attr-defined]
+        for key in keys
+    }
+
+
+@pytest.mark.parametrize("place", ["s3", "file"])
+def test_a_flat_folder_behind_a_url_is_indexed_and_read_as_the_folder_is(
+    bucket: object, photographs: Path, place: str
+) -> None:
+    (photographs / "notes.txt").write_text("no image")
+    (photographs / "deeper").mkdir()
+    shutil.copy(photographs / "ILSVRC2012_val_00000001.JPEG", photographs / "deeper" / "again.jpg")
+    upload(bucket, photographs, "val")
+    url = "s3://bucket/val/?region=us-east-1" if place == "s3" else f"file://{photographs}"
+    found = index_images(Path(url), 1000)
+    expected = index_images(photographs, 1000)
+    assert [(i.relative_path, i.label, i.size_bytes, i.read_bytes()) for i in found.images] == [
+        (i.relative_path, i.label, i.size_bytes, i.read_bytes()) for i in expected.images
+    ]
+    assert found.ignored == expected.ignored == ("notes.txt",)
+
+
+def test_class_folders_behind_a_url_give_labels(bucket: object, photographs: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    for number, image in enumerate(sorted(photographs.iterdir())):
+        folder = tree / ("n01440764", "n01443537")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(image, folder / f"photo{number}.jpg")
+    upload(bucket, tree, "classes")
+    found = index_images(Path("s3://bucket/classes?region=us-east-1"), 1000)
+    assert {(image.relative_path.split("/")[0], image.label) for image in found.images} == {
+        ("n01440764", 0),
+        ("n01443537", 1),
+    }
+    assert len(found.images) == 12
+
+
+def test_a_bucket_that_is_not_there_is_a_clear_error(bucket: object) -> None:
+    del bucket
+    with pytest.raises(BadImagesError, match="cannot be listed"):
+        index_images(Path("s3://elsewhere/val?region=us-east-1"), 1000)
+
+
+def test_a_run_over_a_bucket_predicts_what_a_run_over_the_folder_does(
+    bucket: object, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    upload(bucket, photographs, "val")
+    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
+    for run, images in (("near", photographs), ("far", "s3://bucket/val?region=us-east-1")):
+        done = run_assay(
+            "evaluate", tmp_path / "compiled", "--images", images, "-o", tmp_path / run, "--shard-size", 5
+        )
+        assert done.returncode == 0, done.stderr
+    for name in ("part-00000.parquet", "part-00001.parquet", "part-00002.parquet"):
+        near, far = (tmp_path / run / "predictions" / name for run in ("near", "far"))
+        assert near.read_bytes() == far.read_bytes()
+
+
+def test_a_run_behind_a_url_is_what_it_is_in_a_folder_and_can_be_gone_on_with(
+    bucket: object, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
+    command = ["evaluate", tmp_path / "compiled", "--images", photographs, "--shard-size", 5]
+    url = "s3://bucket/runs/val?region=us-east-1"
+    assert run_assay(*command, "-o", tmp_path / "near").returncode == 0
+    done = run_assay(*command, "-o", url, env=environment)
+    assert done.returncode == 0, done.stderr
+    near = {
+        f"runs/val/{path.relative_to(tmp_path / 'near')}": path.read_bytes()
+        for path in (tmp_path / "near").rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+    far = download(bucket)
+    assert far.keys() == near.keys()
+    same = [name for name in far if "/predictions/" in name or name.endswith("metrics.json")]
+    assert len(same) == 4
+    assert {name: far[name] for name in same} == {name: near[name] for name in same}
+    done = run_assay(*command, "-o", url, env=environment)
+    assert done.returncode == 2
+    assert "holds a run already" in done.stderr
+    bucket.delete_object(Bucket="bucket", Key="runs/val/predictions/part-00001.parquet")  # type: ignore[attr-defined]
+    shutil.rmtree(tmp_path / "cache")  # as on another machine
+    done = run_assay(*command, "-o", url, "--resume", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "2 of 3 shards are there already" in done.stderr
+    again = download(bucket)
+    assert {name: again[name] for name in same} == {name: far[name] for name in same}
+
+
+def test_a_url_that_holds_something_else_is_refused_and_stays(
+    bucket: object, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    upload(bucket, photographs, "val")
+    before = download(bucket)
+    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
+    command = ["evaluate", tmp_path / "compiled", "--images", photographs, "--overwrite"]
+    done = run_assay(*command, "-o", "s3://bucket/val?region=us-east-1")
+    assert done.returncode == 2, done.stderr
+    assert "holds something that is no run of assay" in done.stderr
+    assert download(bucket) == before

@@ -1,0 +1,116 @@
+"""What a node of a cluster does with a shard, without a cluster: versions, the model's cache, errors."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from assay.engines.base import CompileOptions
+from assay.engines.catalog import find_engine
+from assay.engines.compiled_model import read_compiled_json
+from assay.errors import BadModelError
+from assay.images.sources import index_images
+from assay.inference.pipeline import PipelineOptions
+from assay.inference.shards import cut_shards, read_shard
+from assay.models.record import ModelRecord
+from assay.workflows.model_cache import hash_compiled, keep_compiled, read_files
+from assay.workflows.shard_runner import ShardReport, ShardRunner, ShardWork, find_versions
+
+
+@pytest.fixture
+def compiled_dir(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -> Path:
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    options = CompileOptions(record=se_resnext50, settings={"threads": "1"})
+    find_engine("openvino").compile(colour_onnx, folder, options)
+    return folder
+
+
+@pytest.fixture
+def work(compiled_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShardWork:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "parts").mkdir()
+    compiled = read_compiled_json(compiled_dir)
+    files = read_files(compiled, compiled_dir)
+    return ShardWork(
+        compiled=compiled,
+        compiled_sha256=hash_compiled(compiled, compiled_dir),
+        fetch_files=lambda: files,
+        folder=tmp_path / "parts",
+        fingerprint="f" * 64,
+        options=PipelineOptions(batch_size=4, decode_threads=1),
+        versions=find_versions("openvino"),
+    )
+
+
+def run_first_shard(work: ShardWork, photographs: Path) -> ShardReport:
+    shard = cut_shards(index_images(photographs, 1000).images, 8)[0]
+    runner = ShardRunner(work)
+    (encoded,) = runner({"shard": [pickle.dumps(shard)]})["report"]
+    runner.close()
+    return msgspec.json.decode(encoded, type=ShardReport)
+
+
+def test_a_node_writes_the_part_and_reports_it(work: ShardWork, photographs: Path) -> None:
+    report = run_first_shard(work, photographs)
+    assert (report.number, report.image_count, report.error, report.refusal) == (0, 8, "", "")
+    rows = read_shard(work.folder / "part-00000.parquet")
+    assert [row.name for row in rows] == sorted(path.name for path in photographs.iterdir())[:8]
+
+
+@pytest.mark.parametrize("changed", ["assay", "the runtime", "Pillow"])
+def test_a_node_with_another_version_refuses(work: ShardWork, photographs: Path, changed: str) -> None:
+    versions = work.versions
+    if changed == "Pillow":
+        pixels = msgspec.structs.replace(versions.pixels, pillow="1.1.7")
+        other = msgspec.structs.replace(versions, pixels=pixels)
+    else:
+        name = "assay" if changed == "assay" else "engine_version"
+        other = msgspec.structs.replace(versions, **{name: "1.1.7"})
+    object.__setattr__(work, "versions", other)
+    report = run_first_shard(work, photographs)
+    assert f"{changed} " in report.refusal
+    assert "expected 1.1.7" in report.refusal
+    assert list(work.folder.iterdir()) == []
+
+
+def test_a_node_that_does_not_see_the_folder_refuses(work: ShardWork, photographs: Path) -> None:
+    work.folder.rmdir()
+    assert f"does not see the folder {work.folder}" in run_first_shard(work, photographs).refusal
+
+
+def test_why_a_part_cannot_be_written_is_reported(work: ShardWork, photographs: Path) -> None:
+    (work.folder / "part-00000.parquet").mkdir()
+    report = run_first_shard(work, photographs)
+    assert "Is a directory" in report.error
+
+
+def test_a_model_is_fetched_once_and_again_when_its_copy_is_damaged(
+    compiled_dir: Path, tmp_path: Path
+) -> None:
+    compiled = read_compiled_json(compiled_dir)
+    sha256, files = hash_compiled(compiled, compiled_dir), read_files(compiled, compiled_dir)
+    fetched = []
+
+    def fetch() -> dict[str, bytes]:
+        fetched.append(1)
+        return files
+
+    folder = keep_compiled(sha256, fetch, tmp_path / "kept")
+    assert keep_compiled(sha256, fetch, tmp_path / "kept") == folder
+    assert len(fetched) == 1
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == files
+    next(file for file in folder.iterdir() if file.suffix == ".bin").write_bytes(b"other")
+    keep_compiled(sha256, fetch, tmp_path / "kept")
+    assert len(fetched) == 2
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == files
+
+
+def test_a_model_that_is_not_what_its_hash_says_is_refused(compiled_dir: Path, tmp_path: Path) -> None:
+    files = read_files(read_compiled_json(compiled_dir), compiled_dir)
+    with pytest.raises(BadModelError, match="expected sha256 000000000000…"):
+        keep_compiled("0" * 64, lambda: files, tmp_path / "kept")
+    assert not (tmp_path / "kept" / ("0" * 64)).exists()
