@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 setup: .venv/ready  ## install assay and everything it needs into .venv
 
-.venv/ready: pyproject.toml constraints.txt
+.venv/ready: pyproject.toml constraints.txt src/assay/images/_resample.c
 	@echo "assay: installing into .venv (a minute or two, about 2.5 GB)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "assay needs Python 3.11 or later")'
 	@$(PYTHON) -m venv --clear .venv
@@ -28,7 +28,10 @@ slow: setup  ## the tests that take longer, the demo among them
 	$(BIN)/pytest -m slow
 
 bench: setup  ## measurements, by hand, on a quiet machine
-	$(BIN)/python benchmarks/pipeline_cost.py
+	$(BIN)/python benchmarks/host_pipeline.py
+	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/end_to_end.py
+	$(BIN)/python benchmarks/startup.py
 
 clean:  ## remove what make made
 	rm -rf .venv build demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -30,9 +30,15 @@ class ColourClassifier(nn.Module):
 
 
 def make_colour_classifier(
-    path: Path, *, input_name: str = "image", output_name: str = "class", class_count: int = 1000
+    path: Path,
+    *,
+    input_name: str = "image",
+    output_name: str = "class",
+    class_count: int = 1000,
+    batch_size: int | None = None,
 ) -> Path:
     """Write a real, tiny ONNX classifier: a linear layer on the image's mean colour."""
+    batch = batch_size or "batch"
     weights = draw_weights(class_count)
     graph = helper.make_graph(
         [
@@ -41,8 +47,8 @@ def make_colour_classifier(
             helper.make_node("MatMul", ["colour", "weights"], [output_name]),
         ],
         "colour_classifier",
-        [helper.make_tensor_value_info(input_name, TensorProto.FLOAT, ["batch", 3, 224, 224])],
-        [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, ["batch", class_count])],
+        [helper.make_tensor_value_info(input_name, TensorProto.FLOAT, [batch, 3, 224, 224])],
+        [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, [batch, class_count])],
         [numpy_helper.from_array(weights, "weights")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

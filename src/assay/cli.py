@@ -44,9 +44,8 @@ app = App(
     config=(Env("ASSAY_"), Toml("assay.toml")),
     default_parameter=Parameter(negative=(), show_env_var=False),
 )
-# Functions of assay.commands and assay.modelzoo_commands, imported when they are called: what they say
-# of themselves stands here too,
-# so that `assay --help` need not import them.
+# Functions of assay.commands, assay.machine_commands and assay.modelzoo_commands, imported when they are
+# called: what they say of themselves stands here too, so that `assay --help` need not import them.
 COMMANDS = {
     "run": "Do everything: export, compile, evaluate, benchmark, report.",
     "demo": "Do the same on labelled images and weights made on the spot: nothing is downloaded.",
@@ -55,11 +54,13 @@ COMMANDS = {
     "compile": "ONNX file to compiled model.",
     "evaluate": "Predict every image with a compiled model, and score the predictions.",
     "benchmark": "Measure images per second and latency of compiled models for each batch size.",
-    "report": "Write report.md anew from what run folders hold.",
+    "report": "Write the report of a run anew, or one report of several runs with a column each.",
     "compare": "Compare run B with run A image by image, or with what a model record publishes.",
     "bundle": "Write a finished run into one zip file, from which every figure can be computed again.",
     "verify": "Compute every figure of a bundle again from its predictions; fail if one differs.",
     "merge": "Write metrics and report of a run whose shares were computed apart.",
+}
+MACHINE_COMMANDS = {
     "doctor": "Say what is wrong with a copy of a data set, or with this machine; no model is run.",
     "engines": "Say which engines can run here, on which devices, and how to get the others.",
     "fetch": "Download a model's weights, check their hash, and print where they are.",
@@ -70,7 +71,11 @@ MODELZOO_COMMANDS = {
     "infer": "Run a compiled model over .bin or .npy files, as the inference tool does.",
     "score": "Score a result folder of the inference tool, as the original scoring script does.",
 }
-for _module, _commands in (("commands", COMMANDS), ("modelzoo_commands", MODELZOO_COMMANDS)):
+for _module, _commands in (
+    ("commands", COMMANDS),
+    ("machine_commands", MACHINE_COMMANDS),
+    ("modelzoo_commands", MODELZOO_COMMANDS),
+):
     for _name, _help in _commands.items():
         app.command(f"assay.{_module}:{_name}", name=_name, help=_help)
 

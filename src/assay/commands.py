@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay import options
+from assay.benchmark_options import BenchmarkOptions
 from assay.errors import UsageError
 from assay.option_groups import FolderOptions, parse_batch_sizes
 from assay.outcome import EXIT_GATE_FAILED, EXIT_SOME_IMAGES_FAILED, Outcome
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from assay.measure.gates import GateResult
     from assay.report.tables import Table
     from assay.workflows.run_folder import RunPlace, RunResult
-
-EXIT_MACHINE_FAULTY = 4
 
 
 def run(chosen: options.RunOptions) -> Outcome:
@@ -48,6 +47,8 @@ def run(chosen: options.RunOptions) -> Outcome:
         shard_size=chosen.shard_size,
         keep_logits=chosen.keep_logits,
         compare_with_torch=chosen.compare_with_torch,
+        limit=chosen.limit,
+        stop=chosen.choose_stop(),
     )
     with open_listener(quiet=chosen.quiet) as listener:
         result = run_all(request, _choose_place(chosen), listener)
@@ -144,6 +145,8 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
         keep_logits=chosen.keep_logits,
         reading=chosen.choose_reading(),
         real_labels=read_real_labels(chosen.real_labels) if chosen.real_labels else None,
+        limit=chosen.limit,
+        stop=chosen.choose_stop(),
     )
     images = chosen.images
     if cluster := chosen.choose_cluster(folder):
@@ -156,7 +159,7 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
     return _describe_run(result, gates)
 
 
-def benchmark(*folders: Path, chosen: options.BenchmarkOptions = options.BenchmarkOptions()) -> Outcome:
+def benchmark(*folders: Path, chosen: BenchmarkOptions = BenchmarkOptions()) -> Outcome:
     """Measure images per second and latency of compiled models for each batch size.
 
     Args:
@@ -165,14 +168,14 @@ def benchmark(*folders: Path, chosen: options.BenchmarkOptions = options.Benchma
     from assay.terminal import open_listener
     from assay.workflows.single_steps import BenchmarkRequest, benchmark_alone
 
-    if not folders:
-        raise UsageError("assay benchmark: no compiled model given")
+    if not folders and not chosen.imports:
+        raise UsageError("assay benchmark: no compiled model given, and no file to --import")
     request = BenchmarkRequest(
         images=chosen.images,
         labels=chosen.choose_labels(chosen.labels),
-        batch_sizes=parse_batch_sizes(chosen.batch_size),
-        repeats=chosen.repeats,
+        speed=chosen.choose_speed(),
         loadgen=chosen.choose_loadgen(),
+        imports=chosen.choose_imports(),
     )
     gates = chosen.choose_gates()
     with open_listener(quiet=chosen.quiet) as listener:
@@ -182,19 +185,23 @@ def benchmark(*folders: Path, chosen: options.BenchmarkOptions = options.Benchma
 
 def report(
     *folders: Path,
-    chosen: options.ReportOptions = options.ReportOptions(),  # noqa: ARG001 - main reads its --json
+    chosen: options.ReportOptions = options.ReportOptions(),
 ) -> Outcome:
-    """Write report.md anew from what run folders hold.
+    """Write the report of a run anew, or one report of several runs with a column each.
 
     Args:
-        folders: The run folders.
+        folders: The run folders; the others are compared with the first.
     """
-    from assay.workflows.report import write_report
+    from assay.workflows.report import describe_contents, write_joint_report, write_report
 
     if not folders:
         raise UsageError("assay report: no run folder given")
-    paths = [str(write_report(folder)) for folder in folders]
-    return Outcome(lines=paths, document={"reports": paths})
+    if len(folders) == 1 and chosen.output is None:
+        written = write_report(folders[0])
+    else:
+        written = write_joint_report(folders, chosen.output or Path("report"))
+    document = {"report": str(written.path), **describe_contents(written.contents)}
+    return Outcome(lines=[f"{written.path}", written.contents.verdict], document=document)
 
 
 def compare(a: str, b: Path, /, chosen: options.CompareOptions = options.CompareOptions()) -> Outcome:
@@ -324,51 +331,6 @@ def quantize(onnx_file: Path, out_file: Path, /, chosen: options.QuantizeOptions
     )
 
 
-def engines(
-    chosen: options.EnginesOptions = options.EnginesOptions(),  # noqa: ARG001 - main reads its --json
-) -> Outcome:
-    """Say which engines can run here, on which devices, and how to get the others."""
-    from assay.report.engine_tables import make_engine_tables
-    from assay.workflows.list_engines import list_engines
-
-    found = list_engines()
-    return Outcome(lines=make_engine_tables(found), document={"engines": found})
-
-
-def fetch(model: str, /, chosen: options.FetchOptions = options.FetchOptions()) -> Outcome:
-    """Download a model's weights, check their hash, and print where they are.
-
-    Args:
-        model: Name of a model record, or a TOML file.
-    """
-    from assay.terminal import open_listener
-    from assay.workflows.fetch import fetch_weights
-
-    with open_listener(quiet=chosen.quiet) as listener:
-        path = fetch_weights(model, chosen.cache, listener)
-    return Outcome(lines=[str(path)], document={"weights": str(path)})
-
-
-def doctor(chosen: options.DoctorOptions = options.DoctorOptions()) -> Outcome:
-    """Say what is wrong with a copy of a data set, or with this machine; no model is run."""
-    from assay.report.diagnosis import summarise_images, summarise_machine
-    from assay.terminal import open_listener
-    from assay.workflows.doctor import examine_images, examine_machine
-
-    machine = examine_machine()
-    if chosen.images is None:
-        status = EXIT_MACHINE_FAULTY if machine.findings else 0
-        return Outcome(lines=summarise_machine(machine), document={"machine": machine}, exit_status=status)
-    with open_listener(quiet=chosen.quiet) as listener:
-        labels = chosen.choose_labels(chosen.labels)
-        images = examine_images(chosen.images, labels, chosen.choose_reading(), listener)
-    return Outcome(
-        lines=summarise_images(images),
-        document={"images": images, "machine": machine},
-        exit_status=EXIT_SOME_IMAGES_FAILED if images.fault_count else 0,
-    )
-
-
 def _choose_place(chosen: FolderOptions) -> RunPlace:
     from assay.workflows.run_folder import RunPlace
 
@@ -381,7 +343,7 @@ def _choose_status(judged: Sequence[GateResult]) -> int:
 
 
 def _describe_run(result: RunResult, gates: Sequence[str] = ()) -> Outcome:
-    from assay.report.summary import summarise_run
+    from assay.report.summary import list_findings, summarise_run
     from assay.workflows.gates import judge_run
 
     judged = judge_run(result, gates)
@@ -390,12 +352,7 @@ def _describe_run(result: RunResult, gates: Sequence[str] = ()) -> Outcome:
         lines=summarise_run(result.folder, result.manifest, result.metrics, result.benchmark),
         document={
             "run": str(result.folder),
-            "accuracy": result.metrics.accuracy if result.metrics else None,
-            "real": result.metrics.real if result.metrics else None,
-            "agreement": result.metrics.agreement if result.metrics else None,
-            "benchmark": result.benchmark.rows if result.benchmark else None,
-            "loadgen": result.benchmark.loadgen if result.benchmark else None,
-            "gates": judged,
+            **list_findings(result.metrics, result.benchmark, judged),
         },
         exit_status=_choose_status(judged) or (EXIT_SOME_IMAGES_FAILED if failed_count else 0),
     )

@@ -13,6 +13,7 @@ from assay.errors import UsageError
 if TYPE_CHECKING:
     from assay.images import listing as reading
     from assay.images.label_files import LabelOptions
+    from assay.workflows import early_stop
     from assay.workflows.calibration import CalibrationOptions
 
 
@@ -30,11 +31,20 @@ def parse_batch_sizes(text: str | None) -> tuple[int, ...] | None:
     Raises:
         UsageError: Not a list of whole numbers from 1.
     """
+    return parse_numbers("--batch-size", text)
+
+
+def parse_numbers(option: str, text: str | None) -> tuple[int, ...] | None:
+    """Return the numbers of an option's list, or None for None.
+
+    Raises:
+        UsageError: Not a list of whole numbers from 1.
+    """
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise UsageError(f"--batch-size {text!r}: expected whole numbers from 1, such as 1,4,8")
+        raise UsageError(f"{option} {text!r}: expected whole numbers from 1, such as 1,4,8")
     return tuple(int(part) for part in parts)
 
 
@@ -221,11 +231,36 @@ class GateOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StopOptions(GateOptions):
+    """When a run ends early."""
+
+    stop_when_certain: Annotated[bool, make_help("End when every gate on accuracy is certain.")] = False
+    stop_error: Annotated[float, make_help("Chance that a gate is failed so that would pass.")] = 0.001
+
+    def choose_stop(self) -> early_stop.StopOptions | None:
+        """Return when the run ends early; None for never.
+
+        Raises:
+            UsageError: No gate on accuracy, or an error that is none.
+        """
+        if not self.stop_when_certain:
+            return None
+        from assay.workflows.early_stop import StopOptions, check_stop
+
+        chosen = StopOptions(gates=self.choose_gates(), error=self.stop_error)
+        check_stop(chosen)
+        return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictionOptions:
     """How predictions are stored."""
 
     shard_size: Annotated[int, make_help("Images whose predictions share a file.")] = 1024
     keep_logits: Annotated[bool, make_help("Keep all logits of every image, not only the top five.")] = False
+    limit: Annotated[
+        int | None, make_help("So many images at most, drawn by their names; all if not given.")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,11 +20,11 @@ from assay.option_groups import (
     QuantizeSettings,
     ReadOptions,
     ShowOptions,
+    StopOptions,
     make_help,
 )
 
 if TYPE_CHECKING:
-    from assay.measure.loadgen import LoadgenOptions
     from assay.workflows.calibration import AccuracyControl
     from assay.workflows.ray_cluster import RayCluster
     from assay.workflows.run_locks import Share
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(
-    ShowOptions, GateOptions, PredictionOptions, FolderOptions, QuantizeSettings, EngineOptions, ImageOptions
+    ShowOptions, StopOptions, PredictionOptions, FolderOptions, QuantizeSettings, EngineOptions, ImageOptions
 ):
     """Options of `assay run`."""
 
@@ -111,7 +111,7 @@ class CompileOptions(ShowOptions, EngineOptions):
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(ShowOptions, GateOptions, PredictionOptions, FolderOptions, ImageOptions):
+class EvaluateOptions(ShowOptions, StopOptions, PredictionOptions, FolderOptions, ImageOptions):
     """Options of `assay evaluate`."""
 
     batch_size: Annotated[int | None, make_help("Images in one call; 8, or what it was compiled for.")] = None
@@ -130,7 +130,7 @@ class EvaluateOptions(ShowOptions, GateOptions, PredictionOptions, FolderOptions
         """Return the Ray cluster that computes the shards, or None where this process does.
 
         Raises:
-            UsageError: --ray with --shard, or --num-gpus without --ray or below 0.
+            UsageError: --ray with --shard or --stop-when-certain, or --num-gpus without --ray or below 0.
         """
         if self.num_gpus < 0 or (self.num_gpus and self.ray is None):
             raise UsageError("--num-gpus goes with --ray, and is 0 or more")
@@ -138,6 +138,8 @@ class EvaluateOptions(ShowOptions, GateOptions, PredictionOptions, FolderOptions
             return None
         if self.shard is not None:
             raise UsageError("--ray and --shard exclude each other", hint="leave the sharing to Ray")
+        if self.stop_when_certain:
+            raise UsageError("--ray and --stop-when-certain exclude each other")
         from assay.workflows.ray_cluster import RayCluster
 
         return RayCluster(
@@ -159,43 +161,13 @@ class EvaluateOptions(ShowOptions, GateOptions, PredictionOptions, FolderOptions
             raise UsageError(f"--shard {self.shard!r}: expected I/N with I from 1 to N, such as 2/4")
         if self.output is None or self.overwrite:
             raise UsageError("--shard needs the run folder, -o DIR, and excludes --overwrite")
+        if self.stop_when_certain:
+            raise UsageError("--shard and --stop-when-certain exclude each other")
         return Share(number=int(number), count=int(count))
 
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class BenchmarkOptions(ShowOptions, GateOptions, FolderOptions, LabelFileOptions):
-    """Options of `assay benchmark`."""
-
-    batch_size: Annotated[
-        str | None, make_help("What speed is measured at: 1,4,8,16,32,64 if not given.")
-    ] = None
-    repeats: Annotated[int, make_help("How often each batch size is measured, at least 5.")] = 5
-    images: Annotated[Path | None, make_help("Measure on these images, not on drawn ones.")] = None
-    labels: Annotated[Path | None, make_help("Their label file, for LoadGen's AccuracyOnly.")] = None
-    loadgen: Annotated[bool, make_help("Run MLPerf LoadGen's four scenarios too.")] = False
-    loadgen_seconds: Annotated[float, make_help("How long each lasts at least; MLPerf asks for 600.")] = 60.0
-    server_latency_ms: Annotated[float, make_help("What 99 % must keep in LoadGen's Server, ms.")] = 15.0
-
-    def choose_loadgen(self) -> LoadgenOptions | None:
-        """Return how LoadGen is run, or None where it is not.
-
-        Raises:
-            UsageError: A time that is not above 0.
-            MissingRuntimeError: LoadGen is not installed.
-        """
-        if not self.loadgen:
-            return None
-        from assay.measure.loadgen import LoadgenOptions, require_loadgen
-
-        if not (self.loadgen_seconds > 0 and self.server_latency_ms > 0):
-            raise UsageError("--loadgen-seconds and --server-latency-ms: expected more than 0")
-        require_loadgen()
-        return LoadgenOptions(seconds=self.loadgen_seconds, server_latency_ms=self.server_latency_ms)
 
 
 @Parameter(name="*")
@@ -221,6 +193,10 @@ class FetchOptions(ShowOptions):
 @dataclass(frozen=True, kw_only=True)
 class ReportOptions(ShowOptions):
     """Options of `assay report`."""
+
+    output: Annotated[
+        Path | None, make_help("Folder for one report of several runs; ./report without it.", "-o")
+    ] = None
 
 
 @Parameter(name="*")

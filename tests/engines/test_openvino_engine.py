@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import openvino
 import pytest
 
 from assay.engines.base import CompileOptions
+from assay.engines.compiled_model import read_compiled_json
 from assay.engines.openvino_engine import OpenVinoEngine
 from assay.errors import BadModelError, MissingRuntimeError
 from assay.models.record import ModelRecord
@@ -85,6 +87,7 @@ import subprocess
 import sys
 from pathlib import Path
 import numpy as np
+from assay.engines.compiled_model import read_compiled_json
 from assay.engines.openvino_engine import OpenVinoEngine
 
 sys.setswitchinterval(1e-6)
@@ -105,3 +108,49 @@ os._exit(any(thread.is_alive() for thread in threads))
 """
     for _ in range(3):
         assert subprocess.run([sys.executable, "-c", program], check=False, timeout=300).returncode == 0
+
+
+@pytest.mark.parametrize("inner_batch", ["1", "3"])
+def test_a_batch_run_in_pieces_keeps_its_order(
+    inner_batch: str, colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    """The classifier's first logits are the images' mean colours, so each row tells its image."""
+    settings = {"streams": "2", "inner_batch": inner_batch}
+    OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50, settings=settings))
+    images = np.ones((10, 3, 224, 224), np.float32) * np.arange(10, dtype=np.float32)[:, None, None, None]
+    session = OpenVinoEngine().load(tmp_path)
+    try:
+        logits = session.run(images)
+        alone = [session.run(images[number : number + 1]) for number in range(10)]
+    finally:
+        session.close()
+    assert logits.shape == (10, 1000)
+    assert len({row.tobytes() for row in logits}) == 10
+    np.testing.assert_allclose(logits, np.concatenate(alone), rtol=1e-5, atol=1e-5)
+
+
+def test_streams_and_inner_batch_are_measured_when_compiling(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    compiled = OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50))
+    assert compiled.tuning is not None
+    assert len(compiled.tuning.images_per_second) == 3
+    chosen = f"streams {compiled.tuning.streams}, inner batch {compiled.tuning.inner_batch}"
+    assert compiled.tuning.images_per_second[chosen] > 0
+    assert read_compiled_json(tmp_path).tuning == compiled.tuning
+
+
+def test_a_model_for_one_batch_size_only_runs_in_batches_of_it(
+    se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    onnx_path = make_colour_classifier(tmp_path / "four.onnx", batch_size=4)
+    options = CompileOptions(record=se_resnext50, batch_size=4)
+    (tmp_path / "c").mkdir()
+    compiled = OpenVinoEngine().compile(onnx_path, tmp_path / "c", options)
+    session = OpenVinoEngine().load(tmp_path / "c")
+    try:
+        assert session.run(np.zeros((3, 3, 224, 224), np.float32)).shape == (3, 1000)
+    finally:
+        session.close()
+    assert compiled.tuning is not None
+    assert compiled.tuning.inner_batch in {1, 2, 4}

@@ -255,7 +255,7 @@ def test_case_26_one_pixel(preprocess: Preprocess) -> None:
 
 @pytest.mark.parametrize("size", [(3, 5000), (1, 65500), (5000, 3)])
 def test_case_27_long_and_thin(preprocess: Preprocess, size: tuple[int, int]) -> None:
-    assert "too long and thin" in preprocess(encode(Image.new("L", size))).status
+    assert preprocess(encode(Image.new("L", size))).status == "ok"
 
 
 def test_case_28_a_short_side_that_is_right_already_is_not_resampled(preprocess: Preprocess) -> None:

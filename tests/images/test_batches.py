@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay.images.batches import OK, map_ahead, preprocess_image, stack_images
-from assay.images.listing import LabelledImage
+from assay.images.batches import OK, map_ahead, preprocess_image, preprocess_into, stack_images
+from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
 from assay.models.record import ModelRecord
 
 
@@ -56,12 +56,31 @@ def test_a_bad_image_has_its_reason_and_no_pixels(
     assert preprocessed.status == status
 
 
-def test_a_thin_image_has_its_reason(se_resnext50: ModelRecord) -> None:
+def test_a_thin_image_is_preprocessed_as_any_other(se_resnext50: ModelRecord) -> None:
     buffer = io.BytesIO()
     Image.new("L", (3, 5000)).save(buffer, "JPEG")
     preprocessed = preprocess_image(make_source(buffer.getvalue()), se_resnext50)
-    assert preprocessed.image is None
-    assert preprocessed.status.startswith("not decodable: too long and thin: 3x5000")
+    assert preprocessed.status == OK
+
+
+def test_an_image_is_made_in_the_callers_row_of_a_batch(se_resnext50: ModelRecord) -> None:
+    batch = np.full((3, 3, 224, 224), np.nan, dtype=np.float32)
+    source = make_source(encode("green"))
+    made = preprocess_into(source, se_resnext50, DEFAULT_READ_OPTIONS, batch[1])
+    assert made.image is not None
+    assert np.shares_memory(made.image, batch[1])
+    assert made.source is source
+    assert np.isnan(batch[[0, 2]]).all()
+    by_itself = preprocess_image(source, se_resnext50).image
+    assert by_itself is not None
+    np.testing.assert_array_equal(batch[1], by_itself)
+
+
+def test_an_image_that_fails_has_no_row(se_resnext50: ModelRecord) -> None:
+    row = np.zeros((3, 224, 224), dtype=np.float32)
+    made = preprocess_into(make_source(b"no image"), se_resnext50, DEFAULT_READ_OPTIONS, row)
+    assert made.image is None
+    assert made.status.startswith("not decodable: ")
 
 
 def test_an_odd_image_is_ok_with_a_note(se_resnext50: ModelRecord) -> None:

@@ -7,6 +7,7 @@ import pytest
 from assay.images.labels import (
     find_canonical_label,
     read_canonical_labels,
+    read_class_names,
     read_synsets,
 )
 
@@ -18,6 +19,15 @@ LABELS_SHA256 = "4138c0cd92d2dffea9353a9339c9f352361b7c6c267d2ff989b366f15418825
 def test_the_synsets_are_the_published_list() -> None:
     text = "".join(f"{synset}\n" for synset in read_synsets())
     assert hashlib.sha256(text.encode()).hexdigest() == SYNSETS_SHA256
+
+
+def test_a_class_has_the_name_that_everybody_knows() -> None:
+    """The numbers as in torchvision's categories and every published list; both kinds of crane are there."""
+    names = read_class_names()
+    known = {1: "goldfish", 65: "sea snake", 207: "golden retriever", 281: "tabby", 388: "giant panda"}
+    assert len(names) == 1000
+    assert {number: names[number] for number in known} == known
+    assert names[134] == names[517] == "crane"
 
 
 def test_the_canonical_labels_are_the_published_file() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -8,9 +9,12 @@ import numpy as np
 import pytest
 
 from assay.arrays import Pixels
+from assay.images import batches
 from assay.images.batches import OK, preprocess_image
 from assay.images.label_files import LabelOptions
-from assay.images.normalise import normalise_pixels
+from assay.images.normalise import fill_image, normalise_pixels
+from assay.images.resample import Resampler, list_resamplers
+from assay.images.resize import resize_and_crop
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord
 
@@ -76,7 +80,25 @@ def test_the_pixels_that_were_given_are_left_as_they_were(
     np.testing.assert_array_equal(every_value, kept)
 
 
-def test_real_photographs_become_the_original_scripts_files(golden: Path, se_resnext50: ModelRecord) -> None:
+@pytest.mark.parametrize("resampler", list_resamplers())
+@pytest.mark.parametrize("colour_order", ["RGB", "BGR"])
+def test_the_one_step_gives_the_bits_of_the_plain_ones(
+    colour_order: str, resampler: Resampler, se_resnext50: ModelRecord
+) -> None:
+    changed = msgspec.structs.replace(se_resnext50.input, colour_order=colour_order)
+    record = msgspec.structs.replace(se_resnext50, input=changed)
+    pixels = np.random.default_rng(5).integers(0, 256, (300, 410, 3), dtype=np.uint8)
+    row = np.empty((3, 224, 224), dtype=np.float32)
+    fill_image(pixels, record, row, resampler)
+    plain = normalise_pixels(resize_and_crop(pixels, record.preprocessing, "pillow"), record)
+    assert row.tobytes() == plain.tobytes()
+
+
+@pytest.mark.parametrize("resampler", list_resamplers())
+def test_real_photographs_become_the_original_scripts_files(
+    golden: Path, se_resnext50: ModelRecord, resampler: Resampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "fill_image", partial(fill_image, resampler=resampler))
     lines = (golden / "prep_bin.sha256").read_text(encoding="ascii").splitlines()
     expected = {name.removesuffix(".bin"): sha256 for sha256, name in map(str.split, lines)}
     found = {}

@@ -4,6 +4,7 @@ import pytest
 
 from assay.images import pixel_check
 from assay.images.pixel_check import EXPECTED_SHA256, check_pixels
+from assay.images.resample import list_resamplers
 
 
 def test_pillow_and_simplejpeg_compute_the_verified_pixels_here() -> None:
@@ -36,3 +37,7 @@ def test_the_libraries_are_named_with_their_versions() -> None:
     check = check_pixels()
     assert check.pillow_jpeg.startswith("libjpeg")
     assert all(any(map(str.isdigit, text)) for text in (check.pillow, check.pillow_jpeg, check.simplejpeg))
+
+
+def test_what_resizes_is_named() -> None:
+    assert check_pixels().resampler == list_resamplers()[0]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from assay.arrays import Pixels
-from assay.errors import UndecodableImageError
+from assay.images.resample import Resampler, list_resamplers
 from assay.images.resize import compute_crop_start, compute_resized_size, resize_and_crop
 from assay.models.record import Preprocessing
 
@@ -60,9 +60,9 @@ def test_the_crop_is_the_one_that_pillow_gives(
     )
     pixels = draw_pixels(width, height)
     resample = Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR
-    np.testing.assert_array_equal(
-        resize_and_crop(pixels, preprocessing), crop_with_pillow(pixels, side, crop, resample, torchvision)
-    )
+    expected = crop_with_pillow(pixels, side, crop, resample, torchvision)
+    for resampler in list_resamplers():
+        np.testing.assert_array_equal(resize_and_crop(pixels, preprocessing, resampler), expected)
 
 
 # From the original script's description in shared/facts: 500x375 becomes 341x256 and so on.
@@ -102,15 +102,16 @@ def test_a_crop_lies_inside_the_picture(length: int, crop: int, rounding: bool) 
     assert 0 <= start <= length - crop
 
 
+@pytest.mark.parametrize("resampler", list_resamplers())
 @pytest.mark.parametrize("preprocessing", [BILINEAR, BICUBIC])
 @pytest.mark.parametrize(("width", "height"), [(256, 300), (301, 256), (256, 256)])
 def test_a_short_side_that_is_right_already_is_not_resampled(
-    width: int, height: int, preprocessing: Preprocessing
+    width: int, height: int, preprocessing: Preprocessing, resampler: Resampler
 ) -> None:
     pixels = draw_pixels(width, height)
     top, left = (height - 224) // 2, (width - 224) // 2
     np.testing.assert_array_equal(
-        resize_and_crop(pixels, preprocessing), pixels[top : top + 224, left : left + 224]
+        resize_and_crop(pixels, preprocessing, resampler), pixels[top : top + 224, left : left + 224]
     )
 
 
@@ -126,7 +127,18 @@ def test_the_picture_that_was_given_is_left_as_it_was() -> None:
     np.testing.assert_array_equal(pixels, kept)
 
 
-@pytest.mark.parametrize(("width", "height"), [(3, 5000), (5000, 3), (1, 65_500)])
-def test_a_picture_too_long_and_thin_is_refused_before_it_fills_the_memory(width: int, height: int) -> None:
-    with pytest.raises(UndecodableImageError, match=f"long and thin: {width}x{height}"):
-        resize_and_crop(np.zeros((height, width, 3), dtype=np.uint8), BILINEAR)
+@pytest.mark.parametrize("resampler", list_resamplers())
+@pytest.mark.parametrize("preprocessing", [BILINEAR, BICUBIC])
+def test_a_picture_too_long_and_thin_for_pillow_is_cropped_all_the_same(
+    preprocessing: Preprocessing, resampler: Resampler
+) -> None:
+    column = draw_pixels(1, 65_500)
+    column[30_000:35_000] //= 8  # something to see in the middle
+    resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+    # All of a row has one colour, whatever its length: Pillow can enlarge the height alone.
+    tall = Image.fromarray(column).resize((1, 65_500 * 256), resample[preprocessing.resize_filter])
+    middle = (65_500 * 256 - 224) // 2
+    expected = np.asarray(tall.crop((0, middle, 1, middle + 224))).repeat(224, axis=1)
+    np.testing.assert_array_equal(resize_and_crop(column, preprocessing, resampler), expected)
+    turned = resize_and_crop(np.ascontiguousarray(column.swapaxes(0, 1)), preprocessing, resampler)
+    np.testing.assert_array_equal(turned, expected.swapaxes(0, 1))

@@ -25,6 +25,7 @@ PREDICTION = Prediction(
     note="odd",
     top_classes=(7, 1, 2, 3, 4),
     top_logits=(5.5, 4.5, 3.5, 2.5, 1.5),
+    log_sum_exp=6.0,
 )
 FAILED = Prediction(name="b", relative_path="b", label=None, status="not decodable: empty file")
 FLOATS = st.floats(width=32, allow_nan=False)
@@ -38,6 +39,7 @@ PREDICTIONS = st.builds(
     note=TEXT,
     top_classes=st.lists(st.integers(0, 2**31 - 1), max_size=5).map(tuple),
     top_logits=st.lists(FLOATS, max_size=5).map(tuple),
+    log_sum_exp=st.none() | FLOATS,
 )
 
 
@@ -50,6 +52,13 @@ def test_what_is_written_is_read_back(
     write_shard(path, predictions, "fingerprint")
     assert read_shard(path) == predictions
     assert has_shard(path, "fingerprint")
+
+
+def test_a_part_of_an_older_version_is_read_without_the_later_column(tmp_path: Path) -> None:
+    path = tmp_path / "part-00000.parquet"
+    write_shard(path, [PREDICTION, FAILED], "fingerprint")
+    pq.write_table(pq.read_table(path).drop_columns(["log_sum_exp"]), path)
+    assert read_shard(path) == [dataclasses.replace(PREDICTION, log_sum_exp=None), FAILED]
 
 
 def test_kept_logits_are_read_back_bit_for_bit(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import msgspec
@@ -10,7 +11,7 @@ import pytest
 from assay.errors import UsageError
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy import measure_accuracy
-from assay.measure.gates import Evidence, judge_gate, parse_gate
+from assay.measure.gates import Evidence, find_mlperf_threshold, judge_gate, parse_gate
 from assay.measure.paired import measure_paired_accuracy
 from assay.measure.throughput import Latency, Spread, ThroughputRow
 from assay.models.record import ModelRecord
@@ -29,6 +30,7 @@ def make_evidence(se_resnext50: ModelRecord) -> MakeEvidence:
         top1 = replace(accuracy.top1, hits=hits1, percent=100 * hits1 / count, interval_percent=(78.0, 79.5))
         top5 = replace(accuracy.top5, hits=hits5, percent=100 * hits5 / count)
         accuracy = replace(accuracy, image_count=count, failed_count=failed, top1=top1, top5=top5)
+        accuracy = replace(accuracy, scored_count=count - failed)
         return Evidence(accuracy=accuracy, is_whole=is_whole, record=se_resnext50)
 
     return make
@@ -70,6 +72,36 @@ def test_a_run_cut_short_or_with_failures_never_passes_a_gate_for_the_whole_set(
     result = judge_gate(gate, evidence)
     assert result.outcome == "cannot tell"
     assert f"{count:,}" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("gate", "hits", "count", "failed", "outcome"),
+    [
+        ("mlperf-99", 9_142, 20_000, 0, "fail"),  # 9,142 and 30,000 are 39,142; 39,143 are needed
+        ("mlperf-99", 9_143, 20_000, 0, "cannot tell"),
+        ("mlperf-99", 9_142, 20_010, 10, "fail"),  # a failed image might have been right
+        ("mlperf-99", 9_133, 20_000, 9, "fail"),
+        ("mlperf-99", 9_134, 20_000, 9, "cannot tell"),
+        ("published", 9_500, 20_000, 0, "fail"),  # 79.00 at most, 79.05 is the least that is published
+        ("published", 9_530, 20_000, 0, "cannot tell"),
+        ("published", 39_600, 49_000, 0, "fail"),  # 79.2 at least
+    ],
+)
+def test_a_part_fails_a_gate_for_the_whole_set_only_where_the_rest_cannot_save_it(
+    make_evidence: MakeEvidence, gate: str, hits: int, count: int, failed: int, outcome: str
+) -> None:
+    hits5 = round(0.944 * (count - failed))
+    evidence = make_evidence(hits, hits5, count, is_whole=False, failed=failed)
+    result = judge_gate(gate, dataclasses.replace(evidence, is_part=True))
+    assert result.outcome == outcome, result.reason
+    assert judge_gate(gate, evidence).outcome == "cannot tell"  # images that are none of the whole set
+
+
+def test_the_thresholds_are_those_of_the_facts_at_five_digits(se_resnext50: ModelRecord) -> None:
+    """78.2694 and 78.98094 for the 79.06 of the original results: 78.269 and 78.981 at five digits."""
+    chips = next(each for each in se_resnext50.published_accuracy if each.top1_percent == 79.06)
+    record = msgspec.structs.replace(se_resnext50, published_accuracy=(chips,))
+    assert [find_mlperf_threshold(record, percent) for percent in (99, 99.9)] == [78.269, 78.981]
 
 
 def test_smoke_needs_500_images_and_the_published_accuracy_in_the_interval(

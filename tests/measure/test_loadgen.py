@@ -12,8 +12,9 @@ import pytest
 
 from assay.arrays import Images, Logits
 from assay.errors import BadInputError, EngineError
+from assay.measure import loadgen
 from assay.measure.loadgen import LoadgenOptions, answer_every_image, run_scenarios
-from assay.measure.loadgen_logs import make_loadgen_row, read_details
+from assay.measure.loadgen_logs import SCENARIOS, Scenario, make_loadgen_row, read_details
 from session_double import SessionDouble
 
 pytest.importorskip("mlperf_loadgen")
@@ -83,6 +84,39 @@ def fail(_images: Images) -> None:
 def test_a_session_that_fails_ends_the_run_with_its_own_error(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match="the chip is gone"):
         run_scenarios(IndexSession(fail), IMAGES, QUICK, tmp_path)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_session_that_fails_on_the_way_ends_a_long_run(tmp_path: Path, scenario: Scenario) -> None:
+    def fail_there(_images: Images) -> None:
+        if (tmp_path / scenario).exists():
+            fail(_images)
+        time.sleep(0.001)
+
+    options = LoadgenOptions(seconds=0.1, batch_size=4, silence_s=2)
+    with pytest.raises(EngineError, match="the chip is gone"):
+        run_scenarios(IndexSession(fail_there), IMAGES, options, tmp_path)
+
+
+def test_a_failed_server_run_does_not_last_its_time(tmp_path: Path) -> None:
+    harness = loadgen._Harness(IndexSession(fail), QUICK, 40, load_all)
+    settings = {"min_duration_ms": 600_000, "server_target_qps": 1000, "server_max_async_queries": 100}
+    with pytest.raises(EngineError, match="the chip is gone"):
+        harness.run("Server", tmp_path, settings)
+
+
+def test_images_that_cannot_be_loaded_end_the_run(tmp_path: Path) -> None:
+    def load(_indices: object) -> tuple[Images, dict[int, int]]:
+        raise BadInputError("the disk is gone")
+
+    with pytest.raises(BadInputError, match="the disk is gone"):
+        answer_every_image(IndexSession(), 40, load, QUICK, tmp_path)
+
+
+def test_no_thread_is_left_after_a_run(tmp_path: Path) -> None:
+    before = threading.active_count()
+    answer_every_image(IndexSession(), 40, load_all, QUICK, tmp_path)
+    assert threading.active_count() == before
 
 
 def test_a_session_that_never_answers_is_given_up(tmp_path: Path) -> None:

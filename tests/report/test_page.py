@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
+import pyarrow
 import pyarrow.parquet as pq
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from assay.images.drawn_images import draw_labelled_images
+from assay.workflows.report import write_report
 from conftest import RunAssay
 
 MEGABYTE = 1_000_000
@@ -98,6 +105,8 @@ def test_a_table_filters(page: Page) -> None:
     heading = page.locator("h2", has_text=title)
     page.locator(f"input[data-table={heading.get_attribute('id')}-table]").fill(first)
     assert read_column(page, title, 0) == [first]
+    status = page.locator("p", has=page.locator(f"input[data-table={heading.get_attribute('id')}-table]"))
+    assert re.fullmatch(r"1 of \d+ rows", status.get_by_role("status").inner_text())
 
 
 def test_the_theme_switches_and_back(page: Page) -> None:
@@ -113,19 +122,36 @@ def test_the_gallery_shows_the_mistakes_with_thumbnails(page: Page, run_folder: 
     rows = pq.read_table(run_folder / "predictions").to_pylist()
     wrong = sum(row["label"] != row["top_classes"][0] for row in rows)
     assert wrong > 30
-    assert page.locator(".gallery li").count() == 30
+    assert page.locator(".gallery > li").count() == 30
     assert page.locator("#shown").inner_text() == "30 shown"
     image = page.locator(".gallery img").first
     image.scroll_into_view_if_needed()
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
     page.get_by_role("button", name=re.compile(r"mistake \(30\)")).click()
-    assert page.locator(".gallery li:visible").count() == 30
+    assert page.locator(".gallery > li:visible").count() == 30
 
 
 @pytest.mark.parametrize("width", [360, 1440])
 def test_nothing_overflows(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1440])
+def test_axe_finds_nothing_serious(page: Page, width: int, scheme: Literal["light", "dark"]) -> None:
+    """Every rule of axe-core: colour contrast, names, roles, headings, landmarks, tables."""
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 800})
+    found = Axe().run(page).response
+    assert len(found["passes"]) > 20
+    serious = [
+        (violation["id"], violation["nodes"][0]["html"], violation["nodes"][0]["failureSummary"])
+        for violation in found["violations"]
+        if violation["impact"] in {"serious", "critical"}
+    ]
+    assert serious == []
+    assert [violation["id"] for violation in found["violations"]] == []
 
 
 def test_charts_have_values_on_hover_and_a_name(page: Page) -> None:
@@ -138,11 +164,47 @@ def test_charts_have_values_on_hover_and_a_name(page: Page) -> None:
     assert any("Ascend 310, published, device clock, batch 16: 1,114" in title for title in titles)
 
 
+def test_the_reliability_diagram_has_a_bar_for_every_bin_with_images(page: Page, run_folder: Path) -> None:
+    found = json.loads((run_folder / "metrics.json").read_text())["calibration_error"]
+    bars = page.locator("svg[aria-label='Reliability diagram'] .bar")
+    counts = [one["image_count"] for one in found["bins"] if one["image_count"]]
+    assert sum(counts) == 80
+    labels = [bar.get_attribute("aria-label") or "" for bar in bars.all()]
+    assert [int(re.findall(r": (\d+) images", label)[0]) for label in labels] == counts
+    assert page.get_by_text(f"Expected calibration error {100 * found['ece']:.2f} %").first.is_visible()
+
+
+def test_a_class_has_its_name_and_synset(page: Page) -> None:
+    assert all(re.fullmatch(r"\d+ .+ \(n\d{8}\)", text) for text in read_column(page, "Accuracy by class", 0))
+    assert re.search(r"label\s+\d+ .+ \(n\d{8}\)", page.locator(".gallery > li").first.inner_text())
+
+
+def test_paper_is_white_and_has_no_buttons(page: Page) -> None:
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert not page.locator("#theme").is_visible()
+    assert not page.locator("input").first.is_visible()
+    assert page.locator("th").first.is_visible()
+
+
 def test_everything_can_be_reached_by_keyboard(page: Page) -> None:
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Go to the tables"
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "theme"
     page.keyboard.press("Enter")
-    assert page.evaluate("document.documentElement.dataset.theme") in {"dark", "light"}
+    theme = page.evaluate("document.documentElement.dataset.theme")
+    assert theme in {"dark", "light"}
+    assert page.locator("#said").text_content() == f"{theme} theme"
+    page.keyboard.press("Tab")
+    point = page.locator("circle.point").first
+    assert point.evaluate("point => point === document.activeElement")
+    assert page.locator(".value").first.text_content() == point.get_attribute("aria-label")
+    head = page.locator("th", has_text="Top-5 %").last
+    head.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert page.locator("#said").text_content() == "sorted by Top-5 %, ascending"
     controls = page.locator("button, input")
     assert all(
         (control.inner_text() or control.evaluate("e => e.labels.length")) for control in controls.all()
@@ -154,6 +216,37 @@ def test_the_page_is_one_small_file(run_folder: Path) -> None:
     text = (run_folder / "report.html").read_text()
     assert "http://" not in text.replace("http://www.w3.org", "")
     assert 'src="http' not in text
+
+
+def test_sixty_thumbnails_of_noise_stay_under_two_megabytes(run_folder: Path, tmp_path: Path) -> None:
+    """Noise is what JPEG packs worst."""
+    generator = np.random.default_rng(0)
+    noise = generator.integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    shutil.copytree(run_folder, tmp_path / "run")
+    manifest = json.loads((run_folder / "manifest.json").read_text())
+    shutil.copytree(manifest["image_set"]["path"], tmp_path / "images")
+    for path in (tmp_path / "images").iterdir():
+        Image.fromarray(noise).save(path, "JPEG", quality=95)
+    manifest["image_set"]["path"] = str(tmp_path / "images")
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
+    add_reference(tmp_path / "run")
+    write_report(tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert page.count("data:image/jpeg;base64,") == 60
+    assert len(page) < 2 * MEGABYTE
+
+
+def add_reference(run: Path) -> None:
+    """Give the run a reference that is right on every image, and so differs on most."""
+    (run / "reference").mkdir()
+    for part in (run / "predictions").iterdir():
+        table = pq.read_table(part)
+        tops = [[label, *(number for number in range(996, 1000))] for label in table["label"].to_pylist()]
+        place = table.schema.get_field_index("top_classes")
+        table = table.set_column(
+            place, table.schema.field(place), [pyarrow.array(tops, pyarrow.list_(pyarrow.int32()))]
+        )
+        pq.write_table(table, run / "reference" / part.name)
 
 
 def test_file_names_cannot_inject_anything(
@@ -180,5 +273,5 @@ def test_file_names_cannot_inject_anything(
     page = browser.new_page()
     page.goto((tmp_path / "run" / "report.html").as_uri())
     assert page.title() != "evil"
-    assert evil in page.locator(".gallery li").first.inner_text()
+    assert evil in page.locator(".gallery > li").first.inner_text()
     page.close()

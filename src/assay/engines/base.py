@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,11 +12,12 @@ import msgspec
 import numpy as np
 
 from assay.arrays import Images, Logits
-from assay.engines.compiled_model import CompiledModel, write_compiled_json
+from assay.engines.compiled_model import CompiledModel, Tuning, write_compiled_json
 from assay.errors import BadModelError, UsageError
 from assay.files import hash_file
 from assay.models.calibration import read_calibration
 from assay.models.record import ModelRecord
+from assay.processors import count_processors
 
 SourceKind = Literal["ONNX file", "checkpoint"]
 BatchSizes = Literal["any", "fixed"]
@@ -192,11 +192,20 @@ def choose_thread_count(options: CompileOptions) -> int:
     Raises:
         UsageError: Not a whole number from 1.
     """
-    text = options.settings.get("threads", "")
+    return choose_count(options, "threads") or count_processors()
+
+
+def choose_count(options: CompileOptions, name: str) -> int | None:
+    """Return the setting of that name, a whole number from 1; None where it was not given.
+
+    Raises:
+        UsageError: It is anything else.
+    """
+    text = options.settings.get(name, "")
     if not text:
-        return len(os.sched_getaffinity(0))
+        return None
     if not (text.isascii() and text.isdigit() and int(text)):
-        raise UsageError(f"threads={text}: expected a whole number from 1")
+        raise UsageError(f"{name}={text}: expected a whole number from 1")
     return int(text)
 
 
@@ -224,12 +233,20 @@ def _list_setting_files(options: CompileOptions) -> list[Path]:
 
 
 def record_compiled(
-    engine: Engine, source: Path, compiled_dir: Path, options: CompileOptions, *, call_size: int = 0
+    engine: Engine,
+    source: Path,
+    compiled_dir: Path,
+    options: CompileOptions,
+    *,
+    call_size: int = 0,
+    tuning: Tuning | None = None,
 ) -> CompiledModel:
     """Write `compiled.json` for the files that are in `compiled_dir` now, and return what it says."""
     device_name = engine.find_devices().get(options.device, "")
     compiled = describe_source(engine, device_name, source, options)
-    return write_compiled_json(msgspec.structs.replace(compiled, call_size=call_size), compiled_dir)
+    return write_compiled_json(
+        msgspec.structs.replace(compiled, call_size=call_size, tuning=tuning), compiled_dir
+    )
 
 
 def check_onnx_path(onnx_path: Path) -> None:

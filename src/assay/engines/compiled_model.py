@@ -16,12 +16,27 @@ from assay.models.record import ModelRecord
 COMPILED_JSON = "compiled.json"
 
 
+class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+    """How a session runs a compiled model, as a short measurement chose when it was compiled.
+
+    Args:
+        streams: Inferences that run at once.
+        inner_batch: Images in one inference; a larger batch of the caller runs as several.
+        images_per_second: What each choice was measured at; empty where the user chose.
+    """
+
+    streams: int
+    inner_batch: int
+    images_per_second: dict[str, float] = {}
+
+
 class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
     """What `compiled.json` says of the folder it is in; hashes are sha256 by file name.
 
     `call_size` is how many images a call of the session should hold; 0 means the batch size.
     `calibration` says how an int8 source was made, where that is known. `recipe` is the sha256
-    of all that made it: a compiled model is used again where that is the same.
+    of all that made it: a compiled model is used again where that is the same. `tuning` was measured on the
+    machine it was compiled on, and is no part of the recipe.
     """
 
     schema_version: int = 1
@@ -39,6 +54,7 @@ class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelRecord
     calibration: CalibrationRecord | None = None
     recipe: str = ""
+    tuning: Tuning | None = None
 
 
 def compute_recipe(compiled: CompiledModel) -> str:

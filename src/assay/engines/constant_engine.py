@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +20,7 @@ from assay.engines.base import (
     check_images,
     check_onnx_path,
     check_options,
+    choose_count,
     record_compiled,
 )
 from assay.engines.compiled_model import CompiledModel, read_compiled_for
@@ -27,7 +30,10 @@ LOGITS_FILE = "logits.npy"
 
 
 class ConstantEngine:
-    """Computes nothing: its compiled model is one row of logits, class 0 highest."""
+    """Computes nothing: its compiled model is one row of logits, class 0 highest.
+
+    With a speed, it is a chip's stand-in for measurements of all that is around the chip.
+    """
 
     name = "constant"
     version = __version__
@@ -36,7 +42,9 @@ class ConstantEngine:
     devices: tuple[str, ...] = ("none",)
     proven_devices: tuple[str, ...] = ("none",)
     batch_sizes: BatchSizes = "any"
-    settings: Mapping[str, str] = MappingProxyType({})
+    settings: Mapping[str, str] = MappingProxyType(
+        {"images_per_second": "holds a batch as long as a chip of that speed; not at all if not given"}
+    )
 
     def find_devices(self) -> dict[str, str]:
         """See `Engine.find_devices`."""
@@ -44,7 +52,9 @@ class ConstantEngine:
 
     def resolve(self, options: CompileOptions) -> CompileOptions:
         """See `Engine.resolve`."""
-        return check_options(self, options)
+        options = check_options(self, options)
+        choose_count(options, "images_per_second")
+        return options
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """Write the row of logits: 0, -1, -2, … See `Engine.compile`."""
@@ -70,6 +80,9 @@ class ConstantSession:
     def __init__(self, compiled: CompiledModel, row: Logits) -> None:
         self._compiled = compiled
         self._row: Logits | None = row
+        self._chip = threading.Lock()
+        rate = compiled.settings.get("images_per_second")
+        self._seconds_per_image = 1 / int(rate) if rate else 0.0
 
     @property
     def concurrency(self) -> int:
@@ -86,6 +99,9 @@ class ConstantSession:
         if self._row is None:
             raise ValueError("the session is closed")
         check_images(images, self._compiled.model, self._compiled.batch_size)
+        if self._seconds_per_image:
+            with self._chip:  # a chip computes one batch after the other
+                time.sleep(len(images) * self._seconds_per_image)
         return np.tile(self._row, (len(images), 1))  # (N, classes)
 
     def take_device_ms(self) -> tuple[float, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import collections
 import queue
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -25,13 +27,15 @@ from assay.engines.base import (
     check_onnx_path,
     check_options,
     check_quantisation,
-    choose_thread_count,
+    choose_count,
     pad_images,
     record_compiled,
 )
-from assay.engines.compiled_model import CompiledModel, read_compiled_for
+from assay.engines.compiled_model import CompiledModel, Tuning, read_compiled_for
+from assay.engines.openvino_tuning import INNER_BATCHES, choose_tuning, count_hinted_streams
 from assay.errors import BadModelError, EngineError, MissingRuntimeError
 from assay.models.record import ModelRecord
+from assay.processors import count_processors
 
 MODEL_FILE = "model.xml"
 # Precision names are ours; the values are OpenVINO's. The hint is always set: left alone, OpenVINO
@@ -60,7 +64,11 @@ class OpenVinoEngine:
     proven_devices: tuple[str, ...] = ("CPU",)
     batch_sizes: BatchSizes = "any"
     settings: Mapping[str, str] = MappingProxyType(
-        {"threads": "processors to use on the CPU; all of them if not given"}
+        {
+            "threads": "processors to use on the CPU; all of them if not given",
+            "streams": "inferences at once on the CPU; measured when compiling if not given",
+            "inner_batch": "images in one inference on the CPU; measured when compiling if not given",
+        }
     )
 
     def find_devices(self) -> dict[str, str]:
@@ -76,7 +84,8 @@ class OpenVinoEngine:
     def resolve(self, options: CompileOptions) -> CompileOptions:
         """See `Engine.resolve`."""
         options = check_options(self, options)
-        choose_thread_count(options)
+        for name in ("threads", "streams", "inner_batch"):
+            choose_count(options, name)
         _check_device(openvino.Core(), options.device, options.precision)
         return options
 
@@ -91,19 +100,20 @@ class OpenVinoEngine:
             openvino.save_model(model, compiled_dir / MODEL_FILE, compress_to_fp16=False)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot write {source} as its own model: {error}") from error
-        return record_compiled(self, source, compiled_dir, options)
+        tuning = _tune(compiled_dir / MODEL_FILE, options) if options.device == "CPU" else None
+        return record_compiled(self, source, compiled_dir, options, tuning=tuning)
 
     def load(self, compiled_dir: Path) -> OpenVinoSession:
         """See `Engine.load`."""
         compiled = read_compiled_for(self.name, compiled_dir)
-        core = openvino.Core()
-        _check_device(core, compiled.device, compiled.precision)
+        _check_device(openvino.Core(), compiled.device, compiled.precision)
+        settings = _configure(compiled.precision, compiled.settings, compiled.device)
         try:
-            loaded = core.compile_model(
-                compiled_dir / MODEL_FILE,
-                compiled.device,
-                _configure(compiled),
-            )
+            if compiled.tuning is None:
+                loaded = _load(compiled_dir / MODEL_FILE, compiled.device, settings, None, None)
+            else:
+                streams, size = compiled.tuning.streams, compiled.tuning.inner_batch
+                loaded = _load(compiled_dir / MODEL_FILE, compiled.device, settings, streams, size)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot load {compiled_dir}: {error}") from error
         description = _describe(loaded, compiled)
@@ -115,18 +125,22 @@ class OpenVinoEngine:
 
 
 class OpenVinoSession:
-    """See `Session`. As many requests as OpenVINO's throughput hint asks for, handed out to callers."""
+    """See `Session`. As many requests as OpenVINO has streams; a batch is shared out among them in pieces."""
 
     def __init__(
         self, compiled: CompiledModel, loaded: openvino.CompiledModel, description: SessionDescription
     ) -> None:
         self._compiled = compiled
         self._description = description
+        self._piece_size = compiled.tuning.inner_batch if compiled.tuning else compiled.batch_size
+        rows = loaded.inputs[0].get_partial_shape()[0]
+        self._fixed_size = None if rows.is_dynamic else rows.get_length()
         self._concurrency = int(loaded.get_property(properties.optimal_number_of_infer_requests))
         self._loaded: openvino.CompiledModel | None = loaded
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(self._concurrency):
             self._requests.put(loaded.create_infer_request())
+        self._callers = ThreadPoolExecutor(self._concurrency, "openvino")
 
     @property
     def concurrency(self) -> int:
@@ -143,17 +157,26 @@ class OpenVinoSession:
         if self._loaded is None:
             raise ValueError("the session is closed")
         check_images(images, self._compiled.model, self._compiled.batch_size)
-        row_count = len(images)
+        size = self._piece_size or len(images)
+        pieces = [images[start : start + size] for start in range(0, len(images), size)]
+        try:
+            if len(pieces) == 1:
+                logits = self._infer(images)
+            else:
+                logits = np.concatenate(list(self._callers.map(self._infer, pieces)))  # (N, classes)
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO failed on a batch of {len(images)}: {error}") from error
+        check_logits_shape(logits.shape, len(images), self._compiled.model)
+        return logits
+
+    def _infer(self, piece: Images) -> Logits:
+        """Return a copy of the logits of at most as many images as one inference takes."""
         request = self._requests.get()
         try:
-            output = request.infer([pad_images(images, self._compiled.batch_size)], share_inputs=True)
-            logits = np.array(output[0][:row_count], dtype=np.float32)  # (N, classes), a copy
-        except RuntimeError as error:
-            raise EngineError(f"OpenVINO failed on a batch of {row_count}: {error}") from error
+            output = request.infer([pad_images(piece, self._fixed_size)], share_inputs=True)
+            return np.array(output[0][: len(piece)], dtype=np.float32)  # (n, classes)
         finally:
             self._requests.put(request)
-        check_logits_shape(logits.shape, row_count, self._compiled.model)
-        return logits
 
     def take_device_ms(self) -> tuple[float, ...]:
         """See `Session.take_device_ms`: OpenVINO tells it only while it profiles, which costs time."""
@@ -161,6 +184,7 @@ class OpenVinoSession:
 
     def close(self) -> None:
         """See `Session.close`."""
+        self._callers.shutdown()
         self._requests = queue.SimpleQueue()
         self._loaded = None
 
@@ -230,15 +254,66 @@ def _set_shape(model: openvino.Model, onnx_path: Path, options: CompileOptions) 
         )
 
 
-def _configure(compiled: CompiledModel) -> dict[Any, Any]:
-    """Return the runtime's options for a compiled model."""
-    options = {
-        hint.performance_mode: hint.PerformanceMode.THROUGHPUT,
-        hint.inference_precision: _TYPES[compiled.precision],
-    }
-    if "threads" in compiled.settings:
-        options[properties.inference_num_threads] = int(compiled.settings["threads"])
-    return options
+def _tune(model_path: Path, options: CompileOptions) -> Tuning:
+    """Return how sessions on the CPU run the model: as the user said, else as measured."""
+    settings = _configure(options.precision, options.settings, options.device)
+    streams, size = choose_count(options, "streams"), choose_count(options, "inner_batch")
+    try:
+        if streams is None:
+            model = openvino.Core().read_model(model_path)
+            streams = count_hinted_streams(model, options.device, settings)
+        sizes = (size,) if size is not None else _list_inner_batches(model_path, options)
+        return choose_tuning(partial(_load, model_path, options.device, settings), (streams,), sizes)
+    except RuntimeError as error:
+        raise EngineError(f"OpenVINO cannot run {model_path}: {error}") from error
+
+
+def _list_inner_batches(model_path: Path, options: CompileOptions) -> tuple[int, ...]:
+    """Return what is measured; a network that takes no other batch is run as it was compiled."""
+    if options.batch_size is None:
+        return INNER_BATCHES
+    smaller = [size for size in INNER_BATCHES if size < options.batch_size]
+    model = openvino.Core().read_model(model_path)
+    classes = options.record.output.class_count
+    try:
+        for size in smaller:
+            _reshape(model, size)
+            if list(model.outputs[0].get_partial_shape().to_shape()) != [size, classes]:
+                return (options.batch_size,)
+    except RuntimeError:
+        return (options.batch_size,)
+    return (*smaller, options.batch_size)
+
+
+def _load(
+    model_path: Path, device: str, settings: dict[Any, Any], streams: int | None, inner_batch: int | None
+) -> openvino.CompiledModel:
+    """Load a model; by OpenVINO's throughput hint where nothing was measured.
+
+    An inner batch of 1 divides every batch, so the model is then loaded for just that shape, which is faster.
+    """
+    core = openvino.Core()
+    model = core.read_model(model_path)
+    if streams is None:
+        throughput = {hint.performance_mode: hint.PerformanceMode.THROUGHPUT}
+        return core.compile_model(model, device, settings | throughput)
+    if inner_batch == 1 or model.inputs[0].get_partial_shape()[0].is_static:
+        _reshape(model, inner_batch)
+    return core.compile_model(model, device, settings | {properties.num_streams: streams})
+
+
+def _reshape(model: openvino.Model, batch_size: int | None) -> None:
+    shape = model.inputs[0].get_partial_shape()
+    shape[0] = -1 if batch_size is None else batch_size
+    model.reshape(shape)
+
+
+def _configure(precision: str, settings: Mapping[str, str], device: str) -> dict[Any, Any]:
+    """Return the runtime's options."""
+    chosen: dict[Any, Any] = {hint.inference_precision: _TYPES[precision]}
+    if device == "CPU":
+        chosen[properties.inference_num_threads] = int(settings.get("threads") or count_processors())
+    return chosen
 
 
 def _describe(loaded: openvino.CompiledModel, compiled: CompiledModel) -> SessionDescription:

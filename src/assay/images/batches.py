@@ -16,8 +16,7 @@ from assay.arrays import Images
 from assay.errors import UndecodableImageError
 from assay.images.decode import decode_image
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
-from assay.images.normalise import normalise_pixels
-from assay.images.resize import resize_and_crop
+from assay.images.normalise import fill_image
 from assay.models.record import ModelRecord
 
 OK = "ok"
@@ -48,16 +47,32 @@ def preprocess_image(
     source: LabelledImage, record: ModelRecord, options: ReadOptions = DEFAULT_READ_OPTIONS
 ) -> PreprocessedImage:
     """Return the image as the network takes it; one that cannot be read or decoded has the reason."""
+    size = record.preprocessing.crop_size
+    return preprocess_into(source, record, options, np.empty((3, size, size), dtype=np.float32))
+
+
+def preprocess_into(
+    source: LabelledImage, record: ModelRecord, options: ReadOptions, out: Images
+) -> PreprocessedImage:
+    """Make the image in the caller's row of a batch, and return it; where it failed, with the reason.
+
+    Args:
+        source: The encoded image.
+        record: How the network takes it.
+        options: How it is read.
+        out: float32 (3, height, width), C-contiguous. It is the returned `image`; of an image that failed
+            it holds anything.
+    """
     if source.fault:
         return PreprocessedImage(source=source, image=None, status=source.fault)
     try:
         decoded = decode_image(read_image(source, options), max_pixels=options.max_pixels)
-        pixels = resize_and_crop(decoded.pixels, record.preprocessing)
+        fill_image(decoded.pixels, record, out)
     except OSError as error:
         return PreprocessedImage(source=source, image=None, status=f"unreadable: {error.strerror or error}")
     except UndecodableImageError as error:
         return PreprocessedImage(source=source, image=None, status=f"not decodable: {error}")
-    return PreprocessedImage(source=source, image=normalise_pixels(pixels, record), note=decoded.note)
+    return PreprocessedImage(source=source, image=out, note=decoded.note)
 
 
 def read_image(source: LabelledImage, options: ReadOptions = DEFAULT_READ_OPTIONS) -> bytes:

@@ -25,6 +25,18 @@ def read_synsets() -> tuple[str, ...]:
 
 
 @functools.cache
+def read_class_names() -> tuple[str, ...]:
+    """Return an English name of each of the 1000 synsets, by label; two of them name two classes each.
+
+    The first word of the synset in WordNet 3.0, whose licence is in `WORDNET-LICENSE.txt`.
+
+    >>> read_class_names()[0], read_class_names()[999]
+    ('tench', 'toilet tissue')
+    """
+    return tuple(_read_table("ilsvrc2012_names.txt.gz").decode("ascii").splitlines())
+
+
+@functools.cache
 def read_canonical_labels() -> tuple[int, ...]:
     """Return the labels of ILSVRC2012_val_00000001 to …_00050000, in that order, 0 to 999."""
     return tuple(np.frombuffer(_read_table("ilsvrc2012_val_labels_u16.gz"), dtype="<u2").tolist())

@@ -16,6 +16,7 @@ from PIL import Image, features
 
 from assay.arrays import Pixels
 from assay.images.decode import decode_image
+from assay.images.resample import FASTEST
 from assay.images.resize import resize_and_crop
 from assay.models.record import Preprocessing
 
@@ -30,12 +31,16 @@ EXPECTED_SHA256 = {
 
 
 class PixelCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """What decodes and resizes here, and which of the built-in images came out with other pixels."""
+    """What decodes and resizes here, and which of the built-in images came out with other pixels.
+
+    `resampler` is what resizes: Pillow or the C extension, whose pixels are the same.
+    """
 
     pillow: str
     pillow_jpeg: str
     simplejpeg: str
     differing: tuple[str, ...]
+    resampler: str = "pillow"
 
 
 def check_pixels() -> PixelCheck:
@@ -46,6 +51,7 @@ def check_pixels() -> PixelCheck:
         pillow_jpeg=f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version('jpg')}",
         simplejpeg=simplejpeg.__version__,
         differing=tuple(itertools.chain.from_iterable(map(_name_differences, EXPECTED_SHA256))),
+        resampler=FASTEST,
     )
 
 

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-from PIL import Image
-
 from assay.arrays import Pixels
-from assay.errors import UndecodableImageError
-from assay.images.decode import MAX_PIXELS
+from assay.images.resample import FASTEST, Crop, Resampler, resample_crop
 from assay.models.record import Preprocessing
-
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 def compute_resized_size(width: int, height: int, resize_side: int) -> tuple[int, int]:
@@ -34,7 +28,21 @@ def compute_crop_start(length: int, crop_size: int, crop_rounding: str) -> int:
     return int(margin) if crop_rounding == "modelzoo" else round(margin)
 
 
-def resize_and_crop(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
+def plan_crop(width: int, height: int, preprocessing: Preprocessing) -> Crop:
+    """Return which part of the resized picture is the centre square of a picture of this size."""
+    new_width, new_height = compute_resized_size(width, height, preprocessing.resize_side)
+    size, rounding = preprocessing.crop_size, preprocessing.crop_rounding
+    return Crop(
+        new_width=new_width,
+        new_height=new_height,
+        left=compute_crop_start(new_width, size, rounding),
+        top=compute_crop_start(new_height, size, rounding),
+        size=size,
+        resize_filter=preprocessing.resize_filter,
+    )
+
+
+def resize_and_crop(pixels: Pixels, preprocessing: Preprocessing, resampler: Resampler = FASTEST) -> Pixels:
     """Return the centre square of the resized picture, uint8 (crop_size, crop_size, 3).
 
     The filter is Pillow's antialiased one. A picture whose size is right already is not resampled.
@@ -42,22 +50,7 @@ def resize_and_crop(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
     Args:
         pixels: uint8 (height, width, 3).
         preprocessing: Resize side and filter, crop size and rounding.
-
-    Raises:
-        UndecodableImageError: So long and thin that the resized picture would be over 100 million pixels.
+        resampler: What computes it; all give the same.
     """
     height, width = pixels.shape[:2]
-    new_width, new_height = compute_resized_size(width, height, preprocessing.resize_side)
-    if new_width * new_height > MAX_PIXELS:
-        raise UndecodableImageError(
-            f"too long and thin: {width}x{height} would be resized to {new_width}x{new_height}"
-        )
-    if (new_width, new_height) != (width, height):
-        picture = Image.fromarray(pixels).resize(
-            (new_width, new_height), _FILTERS[preprocessing.resize_filter]
-        )
-        pixels = np.asarray(picture)  # (new_height, new_width, 3)
-    crop, rounding = preprocessing.crop_size, preprocessing.crop_rounding
-    top = compute_crop_start(new_height, crop, rounding)
-    left = compute_crop_start(new_width, crop, rounding)
-    return pixels[top : top + crop, left : left + crop]  # (crop, crop, 3)
+    return resample_crop(pixels, plan_crop(width, height, preprocessing), resampler)

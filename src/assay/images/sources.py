@@ -42,6 +42,7 @@ class ImageIndex:
         notes: What a user should know of them, a sentence each.
         archive_notes: What was odd about the archive that holds them; also among the notes.
         labels_without_image: Names that only the label file has.
+        limited_from: How many images there were before a limit cut them; None where none did.
     """
 
     form: str
@@ -53,6 +54,7 @@ class ImageIndex:
     notes: tuple[str, ...] = ()
     archive_notes: tuple[str, ...] = ()
     labels_without_image: tuple[str, ...] = ()
+    limited_from: int | None = None
 
 
 def index_images(

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import os
+import math
+import queue
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
+from assay.arrays import Images
 from assay.engines.base import Session
-from assay.images.batches import (
-    PreprocessedImage,
-    map_ahead,
-    preprocess_image,
-    stack_images,
-)
+from assay.images.batches import PreprocessedImage, map_ahead, preprocess_into
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.inference.predictions import Prediction, make_predictions
 from assay.inference.shards import Shard
 from assay.models.record import ModelRecord
+from assay.processors import count_processors
+
+MAX_BYTES_AHEAD = 512 * 2**20
 
 BatchListener = Callable[[Sequence[Prediction]], None]
 """Called with every batch's predictions as they come."""
@@ -43,16 +45,17 @@ class PipelineOptions:
     reading: ReadOptions = DEFAULT_READ_OPTIONS
 
     def count_decode_threads(self) -> int:
-        """Return the threads asked for, else as many as there are processors."""
-        return self.decode_threads or len(os.sched_getaffinity(0))
+        """Return the threads asked for, else as many as processors may be used."""
+        return self.decode_threads or count_processors()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Batch:
-    """A stretch of one shard; `is_last` tells that the shard ends with it."""
+    """A stretch of one shard that is being decoded into `rows`; `is_last` tells that it ends the shard."""
 
     shard: Shard
-    images: list[PreprocessedImage]
+    decoding: list[Future[PreprocessedImage]]
+    rows: Images
     is_last: bool
 
 
@@ -66,21 +69,24 @@ def predict_shards(
     """Yield every shard with its predictions, one for each of its images and in their order.
 
     No batch reaches over the end of a shard, so a shard's predictions do not depend on which other
-    shards are computed. Memory holds a few batches and one shard's predictions, however many shards.
+    shards are computed. Images are decoded into the rows of the batch that the session is given. Memory holds
+    the batches that are decoded ahead, their rows used again and again, and one shard's predictions, however
+    many shards.
     """
-    shards = list(shards)
-    images = (image for shard in shards for image in shard.images)
-    preprocess = partial(preprocess_image, record=record, options=options.reading)
-    ahead = options.batch_size * (session.concurrency + 1)
+    row_shape = (record.input.channels, record.input.height, record.input.width)
+    spare = _SpareRows((options.batch_size, *row_shape))
+    run = partial(_run_batch, session=session, record=record, keep_logits=options.keep_logits)
+    slots = threading.BoundedSemaphore(session.concurrency)
+    # One runner more than the session takes: it ranks the last batch while the session has the next.
     with (
-        ThreadPoolExecutor(options.count_decode_threads(), "decode") as decoders,
-        ThreadPoolExecutor(session.concurrency, "session") as runners,
+        _open_threads(options.count_decode_threads(), "decode") as decoders,
+        _open_threads(session.concurrency + 1, "session") as runners,
     ):
-        preprocessed = map_ahead(decoders, preprocess, images, ahead)
-        batches = _cut_batches(shards, preprocessed, options.batch_size)
-        run = partial(_run_batch, session=session, record=record, keep_logits=options.keep_logits)
+        batches = _begin_batches(shards, record, options, decoders, spare)
+        ahead = _count_batches_ahead(session.concurrency, options, spare.size_bytes)
         predictions: list[Prediction] = []
-        for batch, batch_predictions in map_ahead(runners, run, batches, session.concurrency + 1):
+        done = map_ahead(runners, partial(run, slots=slots, spare=spare), batches, ahead)
+        for batch, batch_predictions in done:
             on_batch(batch_predictions)
             predictions += batch_predictions
             if batch.is_last:
@@ -88,23 +94,91 @@ def predict_shards(
                 predictions = []
 
 
-def _cut_batches(
-    shards: Iterable[Shard], preprocessed: Iterator[PreprocessedImage], batch_size: int
+class _SpareRows:
+    """Arrays for batches, float32 (batch_size, 3, H, W): taken, given back, and made where none is spare.
+
+    Fresh memory costs the kernel about as much as normalising the image that goes into it.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._spare: queue.SimpleQueue[Images] = queue.SimpleQueue()
+
+    @property
+    def size_bytes(self) -> int:
+        """Of one array."""
+        return 4 * math.prod(self._shape)
+
+    def take(self) -> Images:
+        try:
+            return self._spare.get_nowait()
+        except queue.Empty:
+            return np.empty(self._shape, dtype=np.float32)
+
+    def give_back(self, rows: Images) -> None:
+        self._spare.put(rows)
+
+
+@contextmanager
+def _open_threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Give threads; what has not begun when the block ends is not begun any more."""
+    threads = ThreadPoolExecutor(count, name)
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+def _count_batches_ahead(concurrency: int, options: PipelineOptions, batch_bytes: int) -> int:
+    """Return how many batches are under way at once: enough for the session and the decoders, within bounds.
+
+    The session's own, as many that are being decoded meanwhile, and one that is ranked; with small batches,
+    two images for each decoder at least. The bytes are bounded as long as the session has what it can take.
+    """
+    wanted = max(2 * concurrency + 1, math.ceil(2 * options.count_decode_threads() / options.batch_size))
+    return min(wanted, max(concurrency + 1, MAX_BYTES_AHEAD // batch_bytes))
+
+
+def _begin_batches(
+    shards: Iterable[Shard],
+    record: ModelRecord,
+    options: PipelineOptions,
+    decoders: ThreadPoolExecutor,
+    spare: _SpareRows,
 ) -> Iterator[_Batch]:
+    """Yield the shards' batches, each as its images are given to the decoders."""
     for shard in shards:
-        remaining = len(shard.images)
-        while remaining:
-            size = min(batch_size, remaining)
-            remaining -= size
-            images = [next(preprocessed) for _ in range(size)]
-            yield _Batch(shard=shard, images=images, is_last=not remaining)
+        for start in range(0, len(shard.images), options.batch_size):
+            sources = shard.images[start : start + options.batch_size]
+            rows = spare.take()
+            yield _Batch(
+                shard=shard,
+                decoding=[
+                    decoders.submit(preprocess_into, source, record, options.reading, row)
+                    for source, row in zip(sources, rows, strict=False)
+                ],
+                rows=rows,
+                is_last=start + len(sources) == len(shard.images),
+            )
 
 
 def _run_batch(
-    batch: _Batch, *, session: Session, record: ModelRecord, keep_logits: bool
+    batch: _Batch,
+    *,
+    session: Session,
+    record: ModelRecord,
+    keep_logits: bool,
+    slots: threading.BoundedSemaphore,
+    spare: _SpareRows,
 ) -> tuple[_Batch, list[Prediction]]:
-    if any(row.image is not None for row in batch.images):
-        logits = session.run(stack_images(batch.images))  # (N, classes)
-    else:
+    images = [decoding.result() for decoding in batch.decoding]
+    decoded = [number for number, image in enumerate(images) if image.image is not None]
+    if not decoded:
         logits = np.empty((0, record.output.class_count), dtype=np.float32)  # every image failed
-    return batch, make_predictions(batch.images, logits, keep_logits=keep_logits)
+    else:
+        is_whole = len(decoded) == len(images)
+        rows = batch.rows[: len(images)] if is_whole else batch.rows[decoded]  # (N, 3, H, W)
+        with slots:
+            logits = session.run(rows)  # (N, classes)
+    spare.give_back(batch.rows)
+    return batch, make_predictions(images, logits, keep_logits=keep_logits)

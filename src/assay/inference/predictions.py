@@ -29,6 +29,8 @@ class Prediction:
         note: What was odd about it; mostly empty.
         top_classes: The likeliest classes, the likeliest first; empty where it failed.
         top_logits: Their logits.
+        log_sum_exp: The logarithm of the sum of exp over all its logits: a logit less this is the logarithm
+            of its softmax probability. None where it failed, or where an older assay wrote it.
         logits: All logits, float32 (classes,), where they are kept.
     """
 
@@ -39,6 +41,7 @@ class Prediction:
     note: str = ""
     top_classes: tuple[int, ...] = ()
     top_logits: tuple[float, ...] = ()
+    log_sum_exp: float | None = None
     logits: Logits | None = None
 
 
@@ -50,8 +53,27 @@ def rank_top_classes(logits: Logits, count: int = TOP_K) -> npt.NDArray[np.int32
     >>> rank_top_classes(np.array([[1.0, 3.0, 3.0, 2.0]], dtype=np.float32), 3)
     array([[1, 2, 3]], dtype=int32)
     """
-    order = np.argsort(-logits, axis=1, kind="stable")[:, :count]  # (N, count)
-    return order.astype(np.int32)
+    if not np.isfinite(logits).all():
+        order = np.argsort(-logits, axis=1, kind="stable")[:, :count]  # (N, count)
+        return order.astype(np.int32)
+    # A sort of 1,000 costs ten times what five searches do; argmax finds the lowest index of equals.
+    left, rows = logits.copy(), np.arange(len(logits))
+    ranked = np.empty((len(logits), min(count, logits.shape[1])), dtype=np.int32)  # (N, count)
+    for rank in range(ranked.shape[1]):
+        ranked[:, rank] = left.argmax(axis=1)
+        left[rows, ranked[:, rank]] = -np.inf
+    return ranked
+
+
+def compute_log_sum_exp(logits: Logits) -> float:
+    """Return log(sum(exp(logits))) of finite logits (classes,), computed in float64, rounded to float32.
+
+    >>> round(compute_log_sum_exp(np.array([1000.0, 1000.0], dtype=np.float32)), 3)
+    1000.693
+    """
+    exact = logits.astype(np.float64)  # (classes,)
+    largest = exact.max()  # taken out, so that exp cannot overflow
+    return float(np.float32(largest + np.log(np.exp(exact - largest).sum())))
 
 
 def make_predictions(
@@ -72,7 +94,7 @@ def make_predictions(
         raise ValueError(f"expected a row of logits for each of {expected} images, found {len(logits)}")
     top_classes = rank_top_classes(logits)  # (N, 5)
     top_logits = np.take_along_axis(logits, top_classes, axis=1)  # (N, 5)
-    finite = [bool(np.isfinite(row).all()) for row in logits]
+    finite: list[bool] = np.all(np.isfinite(logits), axis=1).tolist()
     rows = iter(range(len(logits)))
     predictions = []
     for preprocessed in batch:
@@ -89,6 +111,7 @@ def make_predictions(
                 note=preprocessed.note,
                 top_classes=tuple(top_classes[row].tolist()),
                 top_logits=tuple(top_logits[row].tolist()),
+                log_sum_exp=compute_log_sum_exp(logits[row]),
                 logits=logits[row] if keep_logits else None,
             )
         )

@@ -26,8 +26,10 @@ _SCHEMA = pyarrow.schema(
         pyarrow.field("note", pyarrow.string()),
         pyarrow.field("top_classes", pyarrow.list_(pyarrow.int32())),
         pyarrow.field("top_logits", pyarrow.list_(pyarrow.float32())),
+        pyarrow.field("log_sum_exp", pyarrow.float32()),
     ]
 )
+_LATER_NAMES = {"log_sum_exp"}  # columns that parts of earlier versions lack
 _LOGITS_FIELD = pyarrow.field("logits", pyarrow.list_(pyarrow.float32()))
 
 
@@ -100,7 +102,8 @@ def read_shard(path: Path, *, keep_logits: bool = False) -> list[Prediction]:
         BadInputError: The file is missing, no Parquet, or has other columns.
     """
     try:
-        columns = None if keep_logits else _SCHEMA.names
+        absent = _LATER_NAMES - set(pq.read_schema(path).names)
+        columns = None if keep_logits else [name for name in _SCHEMA.names if name not in absent]
         rows = pq.read_table(path, columns=columns).to_pylist()
         return [_make_prediction(row) for row in rows]
     except (OSError, pyarrow.ArrowException, TypeError, KeyError) as error:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
 
 import msgspec
 
 from assay.engines.processor import describe_processor
+from assay.processors import find_processor_quota
 
 PACKAGES = (
     "numpy",
@@ -48,21 +48,12 @@ def describe_machine() -> Machine:
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         processor=describe_processor(),
         processors=len(os.sched_getaffinity(0)),
-        processor_quota=_find_quota(),
+        processor_quota=find_processor_quota(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         load_average=os.getloadavg()[0],
         python=platform.python_version(),
         packages=_find_versions(),
     )
-
-
-def _find_quota() -> float | None:
-    """Return the processors that the control group allows (cgroup v2, `cpu.max`), or None."""
-    cpu_max = Path("/sys/fs/cgroup/cpu.max")
-    if not cpu_max.exists():
-        return None
-    quota, period = cpu_max.read_text(encoding="ascii").split()
-    return None if quota == "max" else int(quota) / int(period)
 
 
 def _find_versions() -> dict[str, str]:

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from assay.errors import UsageError
+from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy import Accuracy
 from assay.measure.comparison import judge_difference
 from assay.measure.paired import PairedAccuracy
@@ -47,6 +48,7 @@ class Evidence:
     Args:
         accuracy: Of the run.
         is_whole: Whether it is over all 50,000 images of the validation set, none of them failed.
+        is_part: Whether all its images are of the validation set, though it is not whole.
         record: The model record, with what was published.
         paired: The run against its reference on the same images.
         rows: Its speeds.
@@ -55,6 +57,7 @@ class Evidence:
 
     accuracy: Accuracy | None = None
     is_whole: bool = False
+    is_part: bool = False
     record: ModelRecord | None = None
     paired: PairedAccuracy | None = None
     rows: Sequence[ThroughputRow] = ()
@@ -99,17 +102,35 @@ def judge_gate(text: str, evidence: Evidence) -> GateResult:
 def _judge_published(evidence: Evidence) -> tuple[GateOutcome, str]:
     accuracy, record = evidence.accuracy, evidence.record
     if (missing := _find_missing(evidence)) or accuracy is None or record is None:
-        return "cannot tell", missing
+        return _rule_out(evidence, missing, rules_out_published)
     measured = (round(accuracy.top1.percent, 2), round(accuracy.top5.percent, 2))
-    limit = PUBLISHED_TOLERANCE + 1e-9
-    is_near = any(
-        abs(measured[0] - published.top1_percent) <= limit
-        and abs(measured[1] - published.top5_percent) <= limit
-        for published in record.published_accuracy
-    )
+    is_near = not rules_out_published(record, (measured[0], measured[0]), (measured[1], measured[1]))
     sources = ", ".join(f"{each.top1_percent:g}/{each.top5_percent:g}" for each in record.published_accuracy)
     reason = f"Top-1/Top-5 {measured[0]:.2f}/{measured[1]:.2f}, published {sources}"
     return ("pass" if is_near else "fail"), reason
+
+
+def rules_out_published(
+    record: ModelRecord, top1_percent: tuple[float, float], top5_percent: tuple[float, float]
+) -> bool:
+    """Return whether percentages from low to high hold none of the published pairs."""
+    pairs = [(each.top1_percent, each.top5_percent) for each in record.published_accuracy]
+    return not any(_is_near(top1, top1_percent) and _is_near(top5, top5_percent) for top1, top5 in pairs)
+
+
+def _is_near(published: float, percent: tuple[float, float]) -> bool:
+    limit = PUBLISHED_TOLERANCE + 1e-9
+    return round(percent[0], 2) - published <= limit and published - round(percent[1], 2) <= limit
+
+
+def find_mlperf_threshold(record: ModelRecord, percent: float) -> float:
+    """Return so many percent of the first Top-1 that the record publishes, at five significant digits."""
+    return _round_significant(record.published_accuracy[0].top1_percent * percent / 100)
+
+
+def misses_mlperf(record: ModelRecord, percent: float, top1_percent: float) -> bool:
+    """Return whether a Top-1, at five significant digits, is below that share of the published one."""
+    return _round_significant(top1_percent) < find_mlperf_threshold(record, percent)
 
 
 def _judge_mlperf(percent: float) -> Judge:
@@ -118,15 +139,42 @@ def _judge_mlperf(percent: float) -> Judge:
     def judge(evidence: Evidence) -> tuple[GateOutcome, str]:
         accuracy, record = evidence.accuracy, evidence.record
         if (missing := _find_missing(evidence)) or accuracy is None or record is None:
-            return "cannot tell", missing
+            return _rule_out(
+                evidence, missing, lambda record, top1, _: misses_mlperf(record, percent, top1[1])
+            )
         first = record.published_accuracy[0]
-        reference = first.top1_percent
-        least = _round_significant(reference * percent / 100)
-        measured = _round_significant(accuracy.top1.percent)
-        reason = f"Top-1 {measured:g}, needed {least:g}: {percent:g} % of {reference:g} ({first.source})"
-        return ("pass" if measured >= least else "fail"), reason
+        measured, least = _round_significant(accuracy.top1.percent), find_mlperf_threshold(record, percent)
+        reason = (
+            f"Top-1 {measured:g}, needed {least:g}: {percent:g} % of {first.top1_percent:g} ({first.source})"
+        )
+        return ("fail" if misses_mlperf(record, percent, accuracy.top1.percent) else "pass"), reason
 
     return judge
+
+
+def _rule_out(
+    evidence: Evidence,
+    missing: str,
+    rules_out: Callable[[ModelRecord, tuple[float, float], tuple[float, float]], bool],
+) -> tuple[GateOutcome, str]:
+    """Return fail where a part of the whole set fails whatever the images say that it lacks, or that failed.
+
+    A part never passes.
+    """
+    accuracy, record = evidence.accuracy, evidence.record
+    if accuracy is None or record is None or not record.published_accuracy or not evidence.is_part:
+        return "cannot tell", missing
+    lacking = IMAGENET_VAL_COUNT - accuracy.scored_count
+    top1, top5 = (
+        (100 * hits / IMAGENET_VAL_COUNT, 100 * (hits + lacking) / IMAGENET_VAL_COUNT)
+        for hits in (accuracy.top1.hits, accuracy.top5.hits)
+    )
+    if not rules_out(record, top1, top5):
+        return "cannot tell", missing
+    return "fail", (
+        f"whatever the {lacking:,} images say that are lacking or failed, Top-1 of the whole set is "
+        f"{top1[0]:.2f} to {top1[1]:.2f}, Top-5 {top5[0]:.2f} to {top5[1]:.2f}"
+    )
 
 
 def _find_missing(evidence: Evidence) -> str:

@@ -35,6 +35,8 @@ OFFLINE_RESERVES = (1.3, 3.0, 10.0)  # the one query is made for a session so mu
 SERVER_SHARES = (0.9, 0.7, 0.5, 0.3, 0.1)  # of the rate of Offline, tried one after the other
 MAX_LOADED = 256  # images of the data set in memory at once, 150 MB
 ACCURACY_LOG = "mlperf_log_accuracy.json"
+SERVER_BACKLOG_S = 5  # Server is ended when queries of so many seconds wait: its bound is long missed by then
+MIN_SERVER_BACKLOG = 64
 _NO_ANSWER = -1
 
 LoadedImages = tuple[Images, Mapping[int, int]]
@@ -143,7 +145,15 @@ def _guess_settings(
         "server_target_latency_ns": int(1e6 * options.server_latency_ms),
         "server_target_latency_percentile": 0.99,
     }
-    return [bound | {"server_target_qps": share * rate} for share in SERVER_SHARES]
+    rates = [share * rate for share in SERVER_SHARES]
+    return [
+        bound
+        | {
+            "server_target_qps": qps,
+            "server_max_async_queries": max(MIN_SERVER_BACKLOG, int(SERVER_BACKLOG_S * qps)),
+        }
+        for qps in rates
+    ]
 
 
 def answer_every_image(
@@ -180,7 +190,12 @@ def answer_every_image(
 
 
 class _Harness:
-    """The system under test: what LoadGen asks for, answered by threads that call the session."""
+    """The system under test: what LoadGen asks for, answered by threads that call the session.
+
+    LoadGen waits for every answer for ever, and an exception that goes through it leaves its logging thread
+    with files that are gone, and later ends the process. So nothing is raised into it: after a failure it is
+    answered with nothing until it comes back, and `run` raises what was the cause.
+    """
 
     def __init__(self, session: Session, options: LoadgenOptions, total: int, load: LoadImages) -> None:
         self.options = options
@@ -194,6 +209,8 @@ class _Harness:
         self._changed = threading.Condition()
         self._error: BaseException | None = None
         self._last_answer = 0.0
+        self._is_over = False
+        self._holds_back = False  # answers, after a failure
 
     def run(
         self,
@@ -204,7 +221,10 @@ class _Harness:
     ) -> dict[str, Any]:
         """Run one test, and return the details that LoadGen logged."""
         folder.mkdir(parents=True, exist_ok=True)
-        self._error = None
+        # LoadGen spreads the queries of Server over the time of the test; it ends early when too many of them
+        # wait. In the other scenarios it asks on when it is answered.
+        self._holds_back = scenario == "Server" and mode == "PerformanceOnly"
+        self._error, self._is_over = None, False
         self._last_answer = time.perf_counter()
         workers = [
             threading.Thread(target=self._answer_samples, daemon=True)
@@ -222,11 +242,13 @@ class _Harness:
             test.join(self.options.silence_s)
             raise
         finally:
-            self._waiting.extend([(_NO_ANSWER, _NO_ANSWER)] * len(workers))
             with self._changed:
+                self._is_over = True
                 self._changed.notify_all()
         if self._error is not None:
             raise self._error
+        for worker in workers:
+            worker.join()
         return read_details(folder / DETAIL_LOG)
 
     def _test(self, scenario: Scenario, folder: Path, mode: str, settings: Mapping[str, float]) -> None:
@@ -242,7 +264,7 @@ class _Harness:
         logs.log_output = output
         logs.enable_trace = False  # 10 MB a second
         block = min(self._total, MAX_LOADED)
-        system = loadgen.ConstructFastSUT(self._issue, _do_nothing)
+        system = loadgen.ConstructFastSUT(self._issue, self._flush)
         library = loadgen.ConstructQSL(self._total, block, self._load_block, self._unload_block)
         try:
             # "" for the audit file: else one in the current folder would override the settings
@@ -254,37 +276,45 @@ class _Harness:
             loadgen.DestroyFastSUT(system)
 
     def _load_block(self, indices: Sequence[int]) -> None:
-        self._loaded = self._load(indices)
+        self._loaded = None
+        if self._error is None:
+            try:
+                self._loaded = self._load(indices)
+            except Exception as error:  # noqa: BLE001 - raised again by `run`
+                self._fail(error)
         self._last_answer = time.perf_counter()
 
     def _unload_block(self, _indices: Sequence[int]) -> None:
         self._loaded = None
 
     def _issue(self, ids: Sequence[int], indices: Sequence[int]) -> None:
-        if self._error is not None:
-            raise self._error  # which ends the test
         with self._changed:
             self._unanswered.update(ids)
-            self._waiting.extend(zip(ids, indices, strict=True))
-            self._changed.notify_all()
+            if self._error is None:
+                self._waiting.extend(zip(ids, indices, strict=True))
+                self._changed.notify_all()
+        self._give_up()
+
+    def _flush(self) -> None:
+        """Hear that no more queries come."""
+        self._holds_back = False
+        self._give_up()
 
     def _answer_samples(self) -> None:
         while samples := self._take_samples():
-            if self._error is None:
-                try:
-                    answers = self._predict([index for _, index in samples])
-                except Exception as error:  # noqa: BLE001 - raised again by `run`
-                    self._fail(error)
-                    continue
+            try:
+                answers = self._predict([index for _, index in samples])
+            except Exception as error:  # noqa: BLE001 - raised again by `run`
+                self._fail(error)
+            else:
                 self._respond([sample_id for sample_id, _ in samples], answers)
 
     def _take_samples(self) -> list[tuple[int, int]]:
         """Return up to a batch of what waits; nothing when the test is over."""
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting)
+            self._changed.wait_for(lambda: self._waiting or self._is_over)
             count = min(len(self._waiting), self.options.batch_size)
-            samples = [self._waiting.popleft() for _ in range(count)]
-        return [sample for sample in samples if sample[0] != _NO_ANSWER]
+            return [self._waiting.popleft() for _ in range(count)]
 
     def _predict(self, indices: Sequence[int]) -> npt.NDArray[np.int32]:
         """Return the likeliest classes of images, int32 (N, 5); -1 where there is no answer."""
@@ -319,13 +349,15 @@ class _Harness:
             self._fail(EngineError(f"the session gave no answer for {silence:.0f} s"))
 
     def _fail(self, error: BaseException) -> None:
-        """Answer everything with nothing, so that LoadGen, which waits for ever, comes back."""
-        self._error = self._error or error
         with self._changed:
+            self._error = self._error or error
             self._waiting.clear()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """After a failure, answer everything with nothing."""
+        if self._error is None or self._holds_back:
+            return
+        with self._changed:
             ids = list(self._unanswered)
         self._respond(ids, np.full((len(ids), TOP_K), _NO_ANSWER, dtype=np.int32))
-
-
-def _do_nothing() -> None:
-    """LoadGen's flush: nothing is held back."""

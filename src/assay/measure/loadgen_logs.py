@@ -43,6 +43,7 @@ class LoadgenRow(msgspec.Struct, frozen=True, kw_only=True):
         percentiles_ms: Latencies of a query; none in Offline, which is one query.
         falls_short_of: What of MLPerf's rules for an image classifier the run does not keep.
         log_folder: LoadGen's own files: their folder in the run folder, or the file that was imported.
+        imported_sha256: Of the file that was imported; empty where LoadGen was run here.
     """
 
     scenario: Scenario
@@ -58,6 +59,7 @@ class LoadgenRow(msgspec.Struct, frozen=True, kw_only=True):
     percentiles_ms: dict[str, float]
     falls_short_of: tuple[str, ...]
     log_folder: str
+    imported_sha256: str = ""
 
 
 def read_details(path: Path) -> dict[str, Any]:

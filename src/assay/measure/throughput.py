@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import math
 import statistics
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
-import numpy as np
 
 from assay.arrays import Images
 from assay.engines.base import Session
+from assay.measure.machine_use import MachineUse, Reading, measure_machine_use
 from assay.measure.percentiles import compute_percentile, compute_percentile_interval
+from assay.measure.repeats import (
+    MIN_REPEATS,
+    BatchTimes,
+    BenchmarkOptions,
+    OnRepeat,
+    Repeat,
+    measure_repeats,
+)
+from assay.measure.validity import Validity, judge_validity
 
-DEFAULT_BATCH_SIZES = (1, 4, 8, 16, 32, 64)
-MIN_REPEATS = 5
 OUTLIER_SHARE = 0.75
 UNSTEADY_SHARE = 0.1
-LONGEST = 3  # a repeat may take so many times as long as planned, when the machine has become slower
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +53,8 @@ class ThroughputRow(msgspec.Struct, frozen=True, kw_only=True):
     `call_ms` holds every call's time on the row's clock, repeat by repeat; `warm_up_ms` those before the
     first repeat.
     `caller_count` threads called the session at once. `card_devices` is how many such devices the user says
-    that one card has; the figures are of one.
+    that one card has; the figures are of one. `validity` is None where it was not judged.
+    With `fresh_processes`, each repeat loaded the model in a process of its own.
     """
 
     engine: str
@@ -63,21 +68,8 @@ class ThroughputRow(msgspec.Struct, frozen=True, kw_only=True):
     warm_up_ms: tuple[float, ...]
     call_ms: tuple[tuple[float, ...], ...]
     card_devices: int = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class BenchmarkOptions:
-    """What is measured, and for how long.
-
-    Args:
-        batch_sizes: Images in one call; each is measured.
-        repeats: How often each batch size is measured, at least 5; the batch sizes take turns.
-        seconds: How long one repeat lasts, about; it holds at least one call of every caller.
-    """
-
-    batch_sizes: tuple[int, ...] = DEFAULT_BATCH_SIZES
-    repeats: int = MIN_REPEATS
-    seconds: float = 1.0
+    validity: Validity | None = None
+    fresh_processes: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +80,7 @@ class SessionName:
     device: str
     precision: str
     card_devices: int = 1
+    fresh_processes: bool = False
 
 
 def measure_throughput(
@@ -95,7 +88,7 @@ def measure_throughput(
     images: Images,
     options: BenchmarkOptions,
     name: SessionName,
-    on_repeat: Callable[[int, float], None] = lambda _batch_size, _images_per_second: None,
+    on_repeat: OnRepeat = lambda _batch_size, _images_per_second: None,
 ) -> list[ThroughputRow]:
     """Return images per second and latency for every batch size.
 
@@ -110,7 +103,7 @@ def measure_throughput(
     Args:
         session: What is measured.
         images: float32 (N, 3, H, W), N at least 1; repeated where a batch needs more.
-        options: Batch sizes, repeats, seconds.
+        options: Batch sizes, repeats, seconds, callers.
         name: Goes into the rows.
         on_repeat: Called after each repeat with its batch size and images per second.
 
@@ -119,110 +112,63 @@ def measure_throughput(
     """
     if options.repeats < MIN_REPEATS or min(options.batch_sizes) < 1:
         raise ValueError(f"expected at least {MIN_REPEATS} repeats and batch sizes from 1, found {options}")
-    batches = {size: _tile_images(images, size) for size in options.batch_sizes}
-    warm_ups = {size: _warm_up(session, batch, options.seconds) for size, batch in batches.items()}
-    call_counts = {size: _count_calls(warm_ups[size], options.seconds) for size in batches}
-    repeats: dict[int, list[_Repeat]] = {size: [] for size in batches}
-    on_device: dict[int, list[_Repeat | None]] = {size: [] for size in batches}
-    for _ in range(options.repeats):
-        for size, batch in batches.items():
-            session.take_device_ms()  # of calls before
-            repeat = _run_repeat(session, batch, call_counts[size], LONGEST * options.seconds)
-            repeats[size].append(repeat)
-            image_count = size * len(repeat.call_ms)
-            on_device[size].append(_time_on_device(image_count, session.take_device_ms()))
-            on_repeat(size, repeat.images_per_second)
+    return make_throughput_rows(name, measure_repeats(session, images, options, on_repeat))
+
+
+def make_throughput_rows(name: SessionName, measured: Mapping[int, BatchTimes]) -> list[ThroughputRow]:
+    """Return the rows of what was measured, on the `call` clock and, where it is told, on the `device` clock.
+
+    Args:
+        name: Goes into the rows.
+        measured: By batch size; at least two repeats of each.
+    """
     rows = []
-    for size in batches:
-        rows.append(_make_row(session, name, size, repeats[size], warm_ups[size]))
-        told = [repeat for repeat in on_device[size] if repeat is not None]
-        if told:
-            row = _make_row(session, name, size, told, ())
-            rows.append(msgspec.structs.replace(row, clock="device"))
+    for size, times in measured.items():
+        machine = measure_machine_use(_list_readings(times))
+        calls = [(repeat.images_per_second, repeat.call_ms) for repeat in times.repeats]
+        rows.append(_make_row(name, size, times, calls, machine))
+        told = [_time_on_device(size, repeat) for repeat in times.repeats if repeat.device_ms]
+        if len(told) > 1:
+            row = _make_row(name, size, times, told, machine)
+            rows.append(msgspec.structs.replace(row, clock="device", warm_up_ms=()))
     return rows
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Repeat:
-    images_per_second: float
-    call_ms: tuple[float, ...]
-
-
-def _time_on_device(image_count: int, device_ms: tuple[float, ...]) -> _Repeat | None:
-    """Return a repeat on the device's clock: its images over the time that the device says it computed."""
-    if not device_ms:
-        return None
-    rate = 1000 * image_count / max(math.fsum(device_ms), 1e-6)
-    return _Repeat(images_per_second=rate, call_ms=device_ms)
-
-
-def _tile_images(images: Images, batch_size: int) -> Images:
-    copies = math.ceil(batch_size / len(images))
-    return np.ascontiguousarray(np.tile(images, (copies, 1, 1, 1))[:batch_size])  # (batch_size, 3, H, W)
-
-
-def _warm_up(session: Session, batch: Images, seconds: float) -> tuple[float, ...]:
-    """Run repeats of ever more calls, the first of one, until `seconds` are over; return the calls' times."""
-    start = time.perf_counter()
-    call_ms: list[float] = []
-    call_count = 1
-    while not call_ms or time.perf_counter() - start < seconds:
-        call_ms += _run_repeat(session, batch, call_count, LONGEST * seconds).call_ms
-        call_count *= 2
-    return tuple(call_ms)
-
-
-def _count_calls(warm_up_ms: tuple[float, ...], seconds: float) -> int:
-    """Return how many calls of one caller take about `seconds`, at least 1."""
-    return max(1, math.ceil(1000 * seconds / max(statistics.median(warm_up_ms), 1e-6)))
-
-
-def _run_repeat(session: Session, batch: Images, call_count: int, longest_s: float = math.inf) -> _Repeat:
-    """Let every caller call `call_count` times, all at once; none begins another after `longest_s`."""
-    call_ms: list[float] = []
-    errors: list[BaseException] = []
-
-    def call_in_turn() -> None:
-        try:
-            for _ in range(call_count):
-                begin = time.perf_counter()
-                session.run(batch)
-                call_ms.append(1000 * (time.perf_counter() - begin))
-                if begin - start > longest_s:
-                    return
-        except Exception as error:  # noqa: BLE001 - raised again in the caller's thread
-            errors.append(error)
-
-    callers = [threading.Thread(target=call_in_turn) for _ in range(session.concurrency)]
-    start = time.perf_counter()
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    elapsed = time.perf_counter() - start
-    if errors:
-        raise errors[0]
-    return _Repeat(images_per_second=len(batch) * len(call_ms) / elapsed, call_ms=tuple(call_ms))
+def _time_on_device(batch_size: int, repeat: Repeat) -> tuple[float, tuple[float, ...]]:
+    """Return a repeat's images over the time that the device says it computed, and its times of calls."""
+    image_count = batch_size * len(repeat.call_ms)
+    return 1000 * image_count / max(math.fsum(repeat.device_ms), 1e-6), repeat.device_ms
 
 
 def _make_row(
-    session: Session, name: SessionName, batch_size: int, repeats: list[_Repeat], warm_up: tuple[float, ...]
+    name: SessionName,
+    batch_size: int,
+    times: BatchTimes,
+    repeats: list[tuple[float, tuple[float, ...]]],
+    machine: MachineUse,
 ) -> ThroughputRow:
-    rates = tuple(repeat.images_per_second for repeat in repeats)
-    all_call_ms = [call_ms for repeat in repeats for call_ms in repeat.call_ms]
+    """Return the row of repeats: the images per second of each, and the times of its calls in ms."""
+    rates = tuple(rate for rate, _ in repeats)
+    measured_s = sum(after.wall_s - before.wall_s for before, after in _list_readings(times))
     return ThroughputRow(
         engine=name.engine,
         device=name.device,
         precision=name.precision,
         batch_size=batch_size,
         clock="call",
-        caller_count=session.concurrency,
+        caller_count=times.caller_count,
         images_per_second=Spread(median=statistics.median(rates), values=rates),
-        latency_ms=measure_latency(all_call_ms),
-        warm_up_ms=warm_up,
-        call_ms=tuple(repeat.call_ms for repeat in repeats),
+        latency_ms=measure_latency([duration for _, call_ms in repeats for duration in call_ms]),
+        warm_up_ms=times.warm_up_ms,
+        call_ms=tuple(call_ms for _, call_ms in repeats),
         card_devices=name.card_devices,
+        validity=judge_validity(rates, times.warm_up_s, measured_s, machine),
+        fresh_processes=name.fresh_processes,
     )
+
+
+def _list_readings(times: BatchTimes) -> list[tuple[Reading, Reading]]:
+    return [repeat.readings for repeat in times.repeats]
 
 
 def measure_latency(call_ms: Sequence[float]) -> Latency:

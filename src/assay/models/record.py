@@ -89,6 +89,15 @@ class PublishedThroughput(_Record, frozen=True, kw_only=True):
     images_per_second: Annotated[dict[Positive, Rate], Meta(min_length=1)]
 
 
+class SpeedTarget(_Record, frozen=True, kw_only=True):
+    """How many times as fast as `over` a device was asked to be, each at its best batch, and by whom."""
+
+    device: str
+    over: str
+    ratio: Rate
+    source: str
+
+
 class ModelRecord(_Record, frozen=True, kw_only=True):
     """All that is known of one set of weights; see `docs/reference/model-record.md`."""
 
@@ -101,6 +110,7 @@ class ModelRecord(_Record, frozen=True, kw_only=True):
     weights: tuple[WeightsFile, ...] = ()
     published_accuracy: tuple[PublishedAccuracy, ...] = ()
     published_throughput: tuple[PublishedThroughput, ...] = ()
+    speed_target: tuple[SpeedTarget, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse facts that contradict one another.
@@ -122,6 +132,9 @@ class ModelRecord(_Record, frozen=True, kw_only=True):
         numbers = (*preprocessing.mean, *preprocessing.std, preprocessing.pixel_scale, *rates)
         if not all(math.isfinite(number) for number in numbers):
             raise ValueError("a number is infinite or not a number")
+        devices = {column.device for column in self.published_throughput}
+        if unknown := {name for one in self.speed_target for name in (one.device, one.over)} - devices:
+            raise ValueError(f"speed_target names {sorted(unknown)[0]!r}, which has no published_throughput")
         if self.output.label_offset >= self.output.class_count:
             raise ValueError("output.label_offset is not below output.class_count")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,6 +16,7 @@ from assay.arrays import Logits
 from assay.errors import BadInputError
 from assay.images.batches import map_ahead
 from assay.modelzoo.result_files import RESULT_HINT, ResultFile
+from assay.processors import count_processors
 
 BLOCK_SIZE = 16  # files that are parsed together: their text fits a processor's cache
 _IMAGENET_COUNTS = (1000, 1001)
@@ -39,7 +39,7 @@ def read_logits(files: Sequence[ResultFile], class_count: int) -> Iterator[Logit
             that is no finite number; the file is named.
     """
     blocks = [files[start : start + BLOCK_SIZE] for start in range(0, len(files), BLOCK_SIZE)]
-    threads = len(os.sched_getaffinity(0))
+    threads = count_processors()
     with ThreadPoolExecutor(threads, "read") as executor:
         yield from map_ahead(executor, partial(_read_block, class_count=class_count), blocks, 2 * threads)
 

@@ -32,19 +32,24 @@ def draw_chart(title: str, unit: str, series: Sequence[Series]) -> str:
     sizes = sorted({x for one in series for x, *_ in one.points})
     ticks = _choose_ticks([y for one in series for _, _, *ends in one.points for y in ends])
     parts = [
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}" class="chart">',
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{escape(title)}" class="chart">',
         *_draw_axes(sizes, ticks, unit),
         *(part for number, one in enumerate(series) for part in _draw_series(one, number, sizes, ticks)),
         "</svg>",
         '<ul class="legend">',
         *(
             f'<li><svg viewBox="0 0 24 8" aria-hidden="true"><path class="s{number % MARKS}" d="M0 4H24" '
-            f'stroke-dasharray="{DASHES[number % MARKS]}"/></svg>{escape(one.name)}</li>'
+            f'stroke-dasharray="{_choose_dash(number)}"/></svg>{escape(one.name)}</li>'
             for number, one in enumerate(series)
         ),
         "</ul>",
     ]
     return "\n".join(parts)
+
+
+def _choose_dash(number: int) -> str:
+    """Return another dash for the second five, so that colour and dash together tell 25 series apart."""
+    return DASHES[(number + number // MARKS) % MARKS]
 
 
 def _choose_ticks(values: Sequence[float]) -> list[float]:
@@ -97,14 +102,17 @@ def _draw_series(one: Series, number: int, sizes: Sequence[int], ticks: Sequence
     style = f"s{number % MARKS}"
     places = [(_place_x(x, sizes), _place_y(y, ticks)) for x, y, *_ in one.points]
     line = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-    yield f'<path class="{style}" d="M{line}" stroke-dasharray="{DASHES[number % MARKS]}"/>'
+    yield f'<path class="{style}" d="M{line}" stroke-dasharray="{_choose_dash(number)}"/>'
     for (size, value, low, high), (x, y) in zip(one.points, places, strict=True):
         if low != high:
             ends = f"{_place_y(low, ticks):.1f}V{_place_y(high, ticks):.1f}"
             yield f'<path class="{style}" d="M{x:.1f} {ends}"/>'
         spread = f" ({_format(low)} to {_format(high)})" if low != high else ""
         label = escape(f"{one.name}, batch {size}: {_format(value)}{spread}")
-        yield f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{label}</title></circle>'
+        yield (
+            f'<circle class="{style} point" tabindex="0" role="img" aria-label="{label}" cx="{x:.1f}" '
+            f'cy="{y:.1f}" r="4.5"><title>{label}</title></circle>'
+        )
 
 
 def _format(value: float) -> str:

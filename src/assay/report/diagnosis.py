@@ -10,6 +10,11 @@ from assay.images.pixel_check import PixelCheck
 from assay.measure.environment import Machine
 
 WIDTH = 80
+_RESAMPLERS = {
+    "avx2": "the C extension, with AVX2",
+    "c": "the C extension, without AVX2",
+    "pillow": "Pillow: assay was built without a C compiler (slower, same pixels)",
+}
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +85,7 @@ def summarise_machine(diagnosis: MachineDiagnosis) -> list[str]:
         f"{machine.memory_bytes / 2**30:.1f} GiB of memory; load {machine.load_average:.1f}",
         *textwrap.wrap(f"Python {machine.python}; {packages}", WIDTH, subsequent_indent="  "),
         f"Pixels: Pillow {pixels.pillow} ({pixels.pillow_jpeg}), simplejpeg {pixels.simplejpeg}",
+        f"Resized by {_RESAMPLERS.get(pixels.resampler, pixels.resampler)}",
     ]
     verdict = "" if diagnosis.findings else "Nothing is wrong: the pixels are the verified ones."
     return [*lines, "", *_list_findings(diagnosis.findings), *([verdict] if verdict else [])]

@@ -37,6 +37,8 @@ def _make_notes(benchmark: Benchmark) -> Iterator[str]:
         yield f"AccuracyOnly: {describe_topk('Top-1', accuracy.top1, accuracy)}"
         yield f"AccuracyOnly: {describe_topk('Top-5', accuracy.top5, accuracy)}"
     for row in benchmark.loadgen:
+        if row.imported_sha256:
+            yield f"{row.scenario}: imported from {row.log_folder}, sha256 {row.imported_sha256}."
         if row.target_rate is not None and row.target_latency_ms is not None:
             yield (
                 f"{row.scenario}: {row.target_rate:.2f} queries/s were asked for; 99 % had to be answered "

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 
-from assay.report.loadgen_tables import make_loadgen_tables
+from assay.report.benchmark_tables import make_benchmark_tables
+from assay.report.contents import Contents
+from assay.report.named_run import Gallery, NamedRun
+from assay.report.reliability import describe_calibration, make_calibration_table
+from assay.report.result_layout import make_layout_accuracy_table, make_layout_throughput_table
 from assay.report.results_file import Benchmark, Manifest, Metrics
+from assay.report.run_tables import (
+    make_class_table,
+    make_confused_table,
+    make_failed_images_table,
+    make_picture_table,
+)
 from assay.report.tables import (
     Table,
     describe_agreement,
@@ -23,15 +34,41 @@ from assay.report.tables import (
 )
 from assay.report.throughput_tables import make_best_batch_table, make_throughput_tables
 
+NO_GALLERY = Gallery()
 
-def render_report(manifest: Manifest, metrics: Metrics | None, benchmark: Benchmark | None) -> str:
+
+def render_report(
+    manifest: Manifest, metrics: Metrics | None, benchmark: Benchmark | None, gallery: Gallery = NO_GALLERY
+) -> str:
     """Return the report of a run as Markdown; parts that were not run are named as not run."""
-    return "\n".join(_render_lines(manifest, metrics, benchmark)) + "\n"
+    run = NamedRun(name="", manifest=manifest, metrics=metrics, benchmark=benchmark, gallery=gallery)
+    return "\n".join(_render_lines(run)) + "\n"
 
 
-def _render_lines(manifest: Manifest, metrics: Metrics | None, benchmark: Benchmark | None) -> Iterator[str]:
+def render_contents(contents: Contents) -> str:
+    """Return a report of several runs as Markdown."""
+    lines = [f"# {contents.title}", "", f"**{_escape(contents.verdict)}**", ""]
+    if contents.remark:
+        lines += [f"> **{_escape(contents.remark)}**", ""]
+    for card in contents.cards:
+        lines.append(f"- {_escape(card.name)}: {card.value} ({_escape('; '.join(card.details))})")
+    lines += [*(f"- {_escape(line)}" for line in contents.lines), ""]
+    for table in contents.tables:
+        lines += render_table(table)
+    for run in contents.runs:
+        pictures = make_picture_table(run.gallery, "" if run is contents.runs[0] else contents.reference)
+        if pictures is not None:
+            lines += render_table(dataclasses.replace(pictures, title=f"{run.name}: {pictures.title}"))
+    return "\n".join(lines) + "\n"
+
+
+def _render_lines(run: NamedRun) -> Iterator[str]:
+    manifest, metrics, benchmark = run.manifest, run.metrics, run.benchmark
     name = manifest.model.name if manifest.model else "unknown model"
-    yield f"# {name} on {manifest.engine} ({manifest.device}, {manifest.precision})"
+    if manifest.model is None and not manifest.engine and benchmark is not None:
+        yield "# Imported results"
+    else:
+        yield f"# {name} on {manifest.engine} ({manifest.device}, {manifest.precision})"
     yield ""
     if manifest.remark:
         yield f"> **{manifest.remark}**"
@@ -39,6 +76,7 @@ def _render_lines(manifest: Manifest, metrics: Metrics | None, benchmark: Benchm
     yield from _render_summary(manifest, metrics)
     if metrics is not None and manifest.model is not None:
         yield from render_table(make_accuracy_table(metrics.accuracy, manifest.model))
+        yield from render_table(make_layout_accuracy_table([run], manifest.model))
         if metrics.accuracy.failures:
             yield from render_table(make_failure_table(metrics.accuracy))
     else:
@@ -47,12 +85,34 @@ def _render_lines(manifest: Manifest, metrics: Metrics | None, benchmark: Benchm
         for table in make_throughput_tables(benchmark.rows, manifest.model):
             yield from render_table(table)
         yield from render_table(make_best_batch_table(benchmark.rows, manifest.model))
-        for table in make_loadgen_tables(benchmark):
-            yield from render_table(table)
-    else:
+        yield from _render_found(make_layout_throughput_table([run], manifest.model))
+    elif benchmark is None:
         yield from ("## Throughput", "", "Not run.", "")
+    if benchmark is not None:
+        for table in make_benchmark_tables(benchmark):
+            yield from render_table(table)
+    yield from _render_details(run)
     yield from render_table(make_machine_table(manifest))
     yield from render_table(make_hash_table(manifest))
+
+
+def _render_details(run: NamedRun) -> Iterator[str]:
+    """Yield the tables on single images and classes."""
+    metrics = run.metrics
+    if metrics is None:
+        return
+    yield from _render_found(make_failed_images_table(run))
+    if metrics.calibration_error is not None and metrics.calibration_error.ece is not None:
+        yield from render_table(make_calibration_table(metrics.calibration_error))
+    reference = metrics.agreement.reference if metrics.agreement else ""
+    yield from _render_found(make_picture_table(run.gallery, reference))
+    yield from _render_found(make_confused_table(run))
+    yield from _render_found(make_class_table([run]))
+
+
+def _render_found(table: Table | None) -> Iterator[str]:
+    if table is not None:
+        yield from render_table(table)
 
 
 def _render_summary(manifest: Manifest, metrics: Metrics | None) -> Iterator[str]:
@@ -65,6 +125,7 @@ def _render_summary(manifest: Manifest, metrics: Metrics | None) -> Iterator[str
         if metrics.agreement is not None:
             yield f"- {describe_agreement(metrics.agreement)}"
             yield from (f"- {line}" for line in describe_paired(metrics.agreement))
+        yield f"- {_escape(describe_calibration(metrics.calibration_error))}"
     if manifest.logit_parity is not None:
         parity = manifest.logit_parity
         yield (

@@ -16,9 +16,14 @@ from assay.images.pixel_check import PixelCheck
 from assay.inference.identity import RunIdentity
 from assay.measure.accuracy import Accuracy, ClassAccuracy, RealAccuracy
 from assay.measure.agreement import Agreement
+from assay.measure.calibration_error import CalibrationError
+from assay.measure.early_gates import EarlyStop
 from assay.measure.environment import Machine
 from assay.measure.gates import GateResult
+from assay.measure.imported_results import ImportedRow
 from assay.measure.loadgen_logs import LoadgenRow
+from assay.measure.loading import LoadCost
+from assay.measure.recommendation import Recommendation
 from assay.measure.throughput import ThroughputRow
 from assay.models.calibration import CalibrationRecord
 from assay.models.record import ModelRecord
@@ -34,7 +39,8 @@ class _Versioned(msgspec.Struct, frozen=True):
 class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     """The images of a run: where, in which form, how many, and a sha256 of their paths, labels and sizes.
 
-    `val_image_count` is how many have the name of an ImageNet validation image. `notes` says what was odd.
+    `val_image_count` is how many have the name of an ImageNet validation image. `limited_from` is how many
+    images there were before `--limit` cut them. `notes` says what was odd.
     """
 
     path: str
@@ -44,6 +50,7 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     ignored_count: int
     unlabelled_count: int
     val_image_count: int = 0
+    limited_from: int | None = None
     sha256: str
     notes: tuple[str, ...] = ()
 
@@ -72,32 +79,49 @@ class Manifest(msgspec.Struct, kw_only=True):
     device: str = ""
     precision: str = ""
     compiled_batch_size: int | None = None
+    evaluated_batch_size: int | None = None
     image_set: ImageSet | None = None
     identity: RunIdentity | None = None
     failed_shards: dict[str, str] = {}
     sessions: dict[str, SessionDescription] = {}
     calibration: CalibrationRecord | None = None
     gates: list[GateResult] = []
+    early_stop: EarlyStop | None = None
     remark: str = ""
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
-    """`metrics.json`: how accurate; `real` by ReaL labels, where they were given."""
+    """`metrics.json`: how accurate; `real` by ReaL labels, where they were given.
+
+    `limited_from` is how many images there were before `--limit` cut them, `stopped_from` how many the run
+    had before `--stop-when-certain` cut it.
+    `calibration_error` is None in the file of an older assay.
+    """
 
     schema_version: int = SCHEMA_VERSION
     accuracy: Accuracy
+    limited_from: int | None = None
+    stopped_from: int | None = None
     real: RealAccuracy | None = None
     agreement: Agreement | None = None
+    calibration_error: CalibrationError | None = None
     per_class: list[ClassAccuracy]
 
 
 class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
-    """`benchmark.json`: how fast; `loadgen` and `loadgen_accuracy` by MLPerf LoadGen, where it was run."""
+    """`benchmark.json`: how fast; `loadgen` and `loadgen_accuracy` by MLPerf LoadGen, where it was run.
+
+    `loading` is what each model cost to load, in every process that loaded it. `imported` is what files of
+    other tools say; imported results of LoadGen stand in `loadgen`.
+    """
 
     schema_version: int = SCHEMA_VERSION
     rows: list[ThroughputRow]
     loadgen: list[LoadgenRow] = []
     loadgen_accuracy: Accuracy | None = None
+    loading: list[LoadCost] = []
+    recommended: list[Recommendation] = []
+    imported: list[ImportedRow] = []
 
 
 ResultFile = TypeVar("ResultFile", Manifest, Metrics, Benchmark)

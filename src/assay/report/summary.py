@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assay.measure.accuracy import FailedImage
-from assay.report.loadgen_tables import make_loadgen_tables
+from assay.measure.gates import GateResult
+from assay.report.benchmark_tables import make_benchmark_tables
 from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import (
     Table,
@@ -49,7 +50,8 @@ def summarise_run(
             items.append(make_failure_table(metrics.accuracy))
     if benchmark is not None and manifest.model is not None:
         items += [*make_throughput_tables(benchmark.rows, manifest.model), ""]
-        items += [*make_loadgen_tables(benchmark)]
+    if benchmark is not None:
+        items += [*make_benchmark_tables(benchmark)]
     items += [
         part
         for line in describe_gates(manifest.gates)
@@ -57,6 +59,22 @@ def summarise_run(
     ]
     items += [f"{file}" for file in sorted(folder.iterdir()) if file.suffix in {".json", ".md", ".html"}]
     return items
+
+
+def list_findings(
+    metrics: Metrics | None, benchmark: Benchmark | None, gates: Sequence[GateResult]
+) -> dict[str, object]:
+    """Return what a run found by name, for the JSON document; None for what was not run."""
+    benchmarked = ("rows", "loadgen", "loading", "recommended", "imported")
+    speed = {name: getattr(benchmark, name) if benchmark else None for name in benchmarked}
+    return {
+        "accuracy": metrics.accuracy if metrics else None,
+        "real": metrics.real if metrics else None,
+        "agreement": metrics.agreement if metrics else None,
+        "benchmark": speed.pop("rows"),
+        **speed,
+        "gates": gates,
+    }
 
 
 def summarise_failures(failures: Sequence[FailedImage]) -> list[str]:

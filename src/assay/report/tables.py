@@ -94,6 +94,11 @@ def describe_real(real: RealAccuracy) -> list[str]:
 def describe_images(image_set: ImageSet) -> list[str]:
     """Return what a reader must know of the images before the figures: a subset, and what was odd."""
     lines = []
+    if image_set.limited_from is not None:
+        lines.append(
+            f"Cut by --limit to {image_set.image_count:,} of {image_set.limited_from:,} images, "
+            "drawn by their names"
+        )
     if image_set.val_image_count == image_set.image_count != IMAGENET_VAL_COUNT:
         lines.append(
             f"A subset: {image_set.image_count:,} of the {IMAGENET_VAL_COUNT:,} ImageNet validation images"

@@ -9,14 +9,24 @@ from assay.models.record import ModelRecord, PublishedThroughput
 from assay.report.tables import Table
 
 BEST = " *"
+INVALID = " !"
+CLOCK_NOTE = (
+    "Clocks: `device` is what ais_bench calls throughput and trtexec calls GPU compute time; `call` is near "
+    "benchmark_app's FPS, trtexec's throughput and MLPerf Offline's samples/s; `pipeline` has no like there."
+)
 
 
 def make_throughput_tables(rows: Iterable[ThroughputRow], record: ModelRecord) -> list[Table]:
     """Return a table for each compiled model: images per second by batch size, measured and published."""
-    by_model: dict[str, list[ThroughputRow]] = {}
+    by_model: dict[str, dict[int, list[ThroughputRow]]] = {}
     for row in rows:
-        by_model.setdefault(_name_rows(row), []).append(row)
-    return [_make_table(name, model_rows, record) for name, model_rows in by_model.items()]
+        by_callers = by_model.setdefault(_name_rows(row), {})
+        by_callers.setdefault(row.caller_count, []).append(row)
+    return [
+        _make_table(name if len(by_callers) == 1 else f"{name}, {count} callers", its_rows, record)
+        for name, by_callers in by_model.items()
+        for count, its_rows in by_callers.items()
+    ]
 
 
 def _name_rows(row: ThroughputRow) -> str:
@@ -57,11 +67,15 @@ def _measured_cells(row: ThroughputRow, *, is_best: bool) -> tuple[str, ...]:
     values = row.images_per_second.values
     return (
         f"{row.batch_size}",
-        f"{format_rate(_get_rate(row))}{BEST if is_best else ''}",
+        f"{format_rate(_get_rate(row))}{_mark_validity(row)}{BEST if is_best else ''}",
         f"{format_rate(min(values))}-{format_rate(max(values))}",
         f"{row.latency_ms.p50:.1f}",
         f"{row.latency_ms.p99:.1f}",
     )
+
+
+def _mark_validity(row: ThroughputRow) -> str:
+    return "" if row.validity is None or row.validity.is_valid else INVALID
 
 
 def _published_cells(row: ThroughputRow, published: Iterable[PublishedThroughput]) -> list[str]:
@@ -80,6 +94,10 @@ def _make_notes(rows: Sequence[ThroughputRow], published: Sequence[PublishedThro
         f"{first.device}, {first.precision}, {first.clock} clock, {first.caller_count} callers at once; "
         "range: lowest to highest repeat. * marks the best batch."
     )
+    yield CLOCK_NOTE
+    yield from _note_validity(rows)
+    if first.fresh_processes:
+        yield "Each repeat loaded the model in a process of its own."
     if first.card_devices > 1:
         best = max(rows, key=_get_rate)
         yield (
@@ -104,6 +122,18 @@ def _make_notes(rows: Sequence[ThroughputRow], published: Sequence[PublishedThro
     for name, rates in named:
         for batch_size in find_outliers(rates):
             yield f"Outlier: {name} at batch {batch_size} lies far below both neighbours; do not rely on it."
+
+
+def _note_validity(rows: Sequence[ThroughputRow]) -> Iterable[str]:
+    """Return which rows are VALID, and why the others are not, with the figures that say so."""
+    judged = [(row.batch_size, row.validity) for row in rows if row.validity is not None]
+    valid = [str(size) for size, validity in judged if validity.is_valid]
+    if valid:
+        yield f"VALID: batch {', '.join(valid)}."
+    reasons = dict.fromkeys(reason for _, validity in judged for reason in validity.reasons)
+    for reason in reasons:
+        sizes = [str(size) for size, validity in judged if reason in validity.reasons]
+        yield f"INVALID (!), {reason}: batch {', '.join(sizes)}."
 
 
 def _count_calls(row: ThroughputRow) -> int:

@@ -3,72 +3,97 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from assay.arrays import Images
-from assay.engines.catalog import load_session
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import UsageError
-from assay.measure.throughput import (
-    DEFAULT_BATCH_SIZES,
-    MIN_REPEATS,
-    BenchmarkOptions,
-    SessionName,
-    ThroughputRow,
-    measure_throughput,
-)
+from assay.measure.loading import LoadCost
+from assay.measure.recommendation import recommend_batch_sizes
+from assay.measure.repeats import DEFAULT_BATCH_SIZES, MIN_REPEATS, BenchmarkOptions
+from assay.measure.throughput import SessionName, ThroughputRow, make_throughput_rows
 from assay.report.results_file import Benchmark, write_result
 from assay.workflows.listener import Progress
+from assay.workflows.measure_repeat import measure_compiled, measure_in_fresh_processes
 from assay.workflows.run_folder import RunFolder
 
 
+@dataclass(frozen=True, kw_only=True)
+class SpeedRequest:
+    """How compiled models are measured.
+
+    Args:
+        batch_sizes: None means the one a model was compiled for, else 1, 4, 8, 16, 32 and 64.
+        repeats: How often each batch size is measured, at least 5.
+        seconds: How long one repeat lasts, about.
+        callers: Threads that call at once, each number measured; None means as many as a session asks for.
+        max_latency_ms: What 99 % of the calls are to keep; None means that no batch size is recommended.
+        fresh_processes: Whether each repeat loads the model in a process of its own.
+    """
+
+    batch_sizes: tuple[int, ...] | None = None
+    repeats: int = MIN_REPEATS
+    seconds: float = 1.0
+    callers: tuple[int, ...] | None = None
+    max_latency_ms: float | None = None
+    fresh_processes: bool = False
+
+
+DEFAULT_REQUEST = SpeedRequest()
+
+
 def benchmark_models(
-    compiled_dirs: Sequence[Path],
-    images: Images,
-    batch_sizes: tuple[int, ...] | None,
-    run: RunFolder,
-    *,
-    repeats: int = MIN_REPEATS,
+    compiled_dirs: Sequence[Path], images: Images, request: SpeedRequest, run: RunFolder
 ) -> Benchmark:
     """Measure each compiled model, write `benchmark.json`, and return what that says.
 
     Args:
         compiled_dirs: The compiled models, measured one after the other.
         images: What they are measured on, float32 (N, 3, H, W).
-        batch_sizes: None means the one a model was compiled for, else 1, 4, 8, 16, 32 and 64.
+        request: Batch sizes, repeats, callers.
         run: The run folder.
-        repeats: How often each batch size is measured, at least 5.
 
     Raises:
         UsageError: Fewer than 5 repeats, or a batch size that a model was not compiled for.
         BadModelError: A compiled model cannot be used.
         EngineError: A runtime failed.
     """
-    if repeats < MIN_REPEATS:
-        raise UsageError(f"--repeats is {repeats}; expected {MIN_REPEATS} or more")
-    benchmark = Benchmark(
-        rows=[
-            row
-            for compiled_dir in compiled_dirs
-            for row in _benchmark_model(compiled_dir, images, batch_sizes, run, repeats)
-        ]
-    )
+    if request.repeats < MIN_REPEATS:
+        raise UsageError(f"--repeats is {request.repeats}; expected {MIN_REPEATS} or more")
+    benchmark = Benchmark(rows=[])
+    for compiled_dir in compiled_dirs:
+        for callers in request.callers or (None,):
+            rows, costs = _benchmark_model(compiled_dir, images, request, callers, run)
+            benchmark.rows.extend(rows)
+            benchmark.loading.extend(costs)
+    if request.max_latency_ms is not None:
+        found = recommend_batch_sizes(benchmark.rows, request.max_latency_ms)
+        benchmark = msgspec.structs.replace(benchmark, recommended=found)
     write_result(run.path, benchmark)
     return benchmark
 
 
 def _benchmark_model(
-    compiled_dir: Path, images: Images, batch_sizes: tuple[int, ...] | None, run: RunFolder, repeats: int
-) -> list[ThroughputRow]:
+    compiled_dir: Path, images: Images, request: SpeedRequest, callers: int | None, run: RunFolder
+) -> tuple[list[ThroughputRow], list[LoadCost]]:
     compiled = read_compiled_json(compiled_dir)
-    options = BenchmarkOptions(batch_sizes=_choose_batch_sizes(compiled, batch_sizes), repeats=repeats)
+    options = BenchmarkOptions(
+        batch_sizes=_choose_batch_sizes(compiled, request.batch_sizes),
+        repeats=request.repeats,
+        seconds=request.seconds,
+        callers=callers,
+    )
     name = SessionName(
         engine=compiled.engine,
         device=compiled.device,
         precision=compiled.precision,
         card_devices=int(compiled.settings.get("card_devices", "1")),
+        fresh_processes=request.fresh_processes,
     )
-    total = len(options.batch_sizes) * repeats
+    total = len(options.batch_sizes) * request.repeats
     done = 0
 
     def report(batch_size: int, images_per_second: float) -> None:
@@ -78,13 +103,15 @@ def _benchmark_model(
         run.advance(Progress(task="Measuring speed", unit="repeats", done=done, total=total, detail=detail))
 
     sizes = ", ".join(map(str, options.batch_sizes))
-    run.announce(f"Measuring {compiled.engine} on {compiled.device} at batch sizes {sizes}")
+    by = "" if callers is None else f" by {callers} callers"
+    run.announce(f"Measuring {compiled.engine} on {compiled.device} at batch sizes {sizes}{by}")
     run.advance(Progress(task="Measuring speed", unit="repeats", done=0, total=total))
-    session = load_session(compiled_dir)
-    try:
-        return measure_throughput(session, images, options, name, report)
-    finally:
-        session.close()
+    if request.fresh_processes:
+        times, costs = measure_in_fresh_processes(compiled_dir, images, options, report)
+    else:
+        result = measure_compiled(compiled_dir, images, options, report)
+        times, costs = result.times, [result.cost]
+    return make_throughput_rows(name, times), costs
 
 
 def _choose_batch_sizes(compiled: CompiledModel, batch_sizes: tuple[int, ...] | None) -> tuple[int, ...]:

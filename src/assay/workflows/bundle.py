@@ -12,11 +12,17 @@ from assay import __version__
 from assay.errors import UsageError
 from assay.files import write_in_place_of
 from assay.report.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json, read_result
-from assay.workflows.run_folder import CALIBRATION_FILE, PREDICTIONS_FOLDER, REFERENCE_FOLDER, REPORT_FILE
+from assay.workflows.run_folder import (
+    CALIBRATION_FILE,
+    PREDICTIONS_FOLDER,
+    REFERENCE_FOLDER,
+    REPORT_FILE,
+    SAMPLE_FOLDER,
+)
 
 BUNDLE_FILE = "bundle.json"
 _FILES = (*(FILE_NAMES[kind] for kind in (Manifest, Metrics, Benchmark)), REPORT_FILE, CALIBRATION_FILE)
-_FOLDERS = (PREDICTIONS_FOLDER, REFERENCE_FOLDER)
+_FOLDERS = (PREDICTIONS_FOLDER, REFERENCE_FOLDER, SAMPLE_FOLDER)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say: one run gives one file, byte for byte
 
 

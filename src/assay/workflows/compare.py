@@ -9,8 +9,6 @@ from pathlib import Path
 
 from assay.errors import BadInputError, UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
-from assay.inference.identity import compute_fingerprint
-from assay.inference.shards import list_shard_files
 from assay.measure.accuracy import TopKAccuracy
 from assay.measure.comparison import (
     Comparison,
@@ -24,8 +22,9 @@ from assay.measure.gates import GateResult, judge_gate
 from assay.measure.throughput import ThroughputRow
 from assay.models.record import PublishedAccuracy, read_model_record
 from assay.report.results_file import Benchmark, Manifest, Metrics, read_result
-from assay.workflows.evaluate import list_missing, read_predictions
+from assay.workflows.evaluate import read_predictions
 from assay.workflows.gates import collect_evidence
+from assay.workflows.matching_runs import compare_manifests, list_parts
 from assay.workflows.run_folder import RunResult
 
 
@@ -66,12 +65,12 @@ def compare_runs(reference: Path, candidate: Path, margin_points: float) -> RunC
     if margin_points <= 0:
         raise UsageError(f"--margin is {margin_points:g}; expected percentage points over 0, such as 0.1")
     its, mine = _read_manifest(reference), _read_manifest(candidate)
-    notes = _find_differences(its, mine)
+    notes = compare_manifests(its, mine)
     offset = mine.model.output.label_offset if mine.model else 0
     try:
         comparison = compare_predictions(
-            read_predictions(reference, _list_parts(reference, its)),
-            read_predictions(candidate, _list_parts(candidate, mine)),
+            read_predictions(reference, list_parts(reference, its)),
+            read_predictions(candidate, list_parts(candidate, mine)),
             offset,
         )
     except ValueError as error:
@@ -101,9 +100,9 @@ def compare_with_published(model: str, run: Path) -> list[PublishedComparison]:
     images = manifest.image_set
     if not record.published_accuracy or metrics is None or images is None:
         raise UsageError(f"{model} publishes no accuracy, or {run} has none")
-    if not images.image_count == images.val_image_count == IMAGENET_VAL_COUNT:
+    if not metrics.accuracy.image_count == images.val_image_count == IMAGENET_VAL_COUNT:
         raise UsageError(
-            f"{run} is over {images.image_count:,} images; the published accuracy is over the "
+            f"{run} is over {metrics.accuracy.image_count:,} images; the published accuracy is over the "
             f"{IMAGENET_VAL_COUNT:,} of ImageNet's validation set",
             hint="run all of them, or compare with a run over the same images",
         )
@@ -152,59 +151,6 @@ def _read_manifest(run: Path) -> Manifest:
             f"{run}: holds no run with predictions", hint="expected a folder of `assay run` or `evaluate`"
         )
     return manifest
-
-
-def _list_parts(run: Path, manifest: Manifest) -> list[str]:
-    if manifest.identity is None or manifest.image_set is None:
-        raise UsageError(f"{run}: holds no run with predictions")
-    names = list_shard_files(manifest.image_set.image_count, manifest.identity.shard_size)
-    missing = list_missing(run, names, compute_fingerprint(manifest.identity))
-    if missing:
-        raise UsageError(
-            f"{run}: {len(missing)} of {len(names)} parts of its predictions are missing: {missing[0]}, …",
-            hint="finish it with --resume",
-        )
-    return names
-
-
-def _find_differences(its: Manifest, mine: Manifest) -> list[str]:
-    """Return what differs besides the model.
-
-    Raises:
-        BadInputError: The classes are not the same ones.
-    """
-    if its.identity is None or mine.identity is None or its.model is None or mine.model is None:
-        return []
-    outputs = [(model.output.class_count, model.output.label_offset) for model in (its.model, mine.model)]
-    if outputs[0] != outputs[1]:
-        raise BadInputError(
-            f"the two models have other classes: {outputs[0][0]} with label offset {outputs[0][1]} against "
-            f"{outputs[1][0]} with {outputs[1][1]}",
-            hint="compare models over the same classes",
-        )
-    notes = []
-    if its.identity.preprocessing != mine.identity.preprocessing:
-        notes.append(f"preprocessed differently: {_describe_preprocessing(its, mine)}")
-    if its.identity.images != mine.identity.images:
-        notes.append("other images, or in another place: compared over those of the same path")
-    if its.model.name != mine.model.name:
-        notes.append(f"another model: {its.model.name} against {mine.model.name}")
-    if its.machine.processor != mine.machine.processor:
-        notes.append(f"another machine: {its.machine.processor} against {mine.machine.processor}")
-    return notes
-
-
-def _describe_preprocessing(its: Manifest, mine: Manifest) -> str:
-    """Return which keys of the preprocessing differ, with both values."""
-    if its.model is None or mine.model is None:
-        return "unknown"
-    one, other = its.model.preprocessing, mine.model.preprocessing
-    changed = [
-        f"{key} {getattr(one, key)} against {getattr(other, key)}"
-        for key in type(one).__struct_fields__
-        if getattr(one, key) != getattr(other, key)
-    ]
-    return "; ".join(changed) or "other versions of what computes it, or other limits"
 
 
 def _compare_benchmarks(reference: Path, candidate: Path) -> list[SpeedComparison]:

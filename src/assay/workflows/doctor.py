@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -20,6 +19,7 @@ from assay.images.listing import ReadOptions
 from assay.images.pixel_check import check_pixels
 from assay.images.sources import ImageIndex, index_images
 from assay.measure.environment import describe_machine
+from assay.processors import count_processors
 from assay.report.diagnosis import Finding, ImageDiagnosis, MachineDiagnosis
 from assay.workflows.listener import Listener, Progress
 
@@ -97,7 +97,7 @@ def _judge(findings: Sequence[Finding], *, is_whole: bool) -> str:
 
 
 def _examine_each(index: ImageIndex, reading: ReadOptions, listener: Listener) -> list[Examination]:
-    threads = len(os.sched_getaffinity(0))
+    threads = count_processors()
     report = partial(Progress, task="Examining", unit="images", total=len(index.images))
     listener.advance(report(done=0))
     examinations = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,10 +23,12 @@ from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import DEFAULT_SHARD_SIZE, Shard, StoredPredictions, cut_shards, has_shard
 from assay.measure.accuracy import measure_accuracy, measure_class_accuracy, measure_real_accuracy
 from assay.measure.agreement import Agreement, measure_agreement
+from assay.measure.calibration_error import measure_calibration_error
 from assay.report.results_file import ImageSet, Manifest, Metrics, write_result
 from assay.workflows.calibration import count_calibrated
+from assay.workflows.early_stop import StopOptions, Workload, predict_until_certain
 from assay.workflows.predict import Predictor, predict_missing_shards
-from assay.workflows.run_folder import PREDICTIONS_FOLDER, RunFolder
+from assay.workflows.run_folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
 from assay.workflows.run_locks import lock_manifest
 
 DEFAULT_BATCH_SIZE = 8
@@ -43,6 +46,8 @@ class EvaluateOptions:
         keep_logits: Whether the predictions hold all logits.
         reading: How images are read.
         real_labels: ReaL labels to score by besides, if there are any.
+        limit: Images at most; None means all.
+        stop: When the run ends before all images are run; None means never.
         compute_shards: What computes the missing shards: this process, or a cluster.
     """
 
@@ -51,6 +56,8 @@ class EvaluateOptions:
     keep_logits: bool = False
     reading: ReadOptions = DEFAULT_READ_OPTIONS
     real_labels: RealLabels | None = None
+    limit: int | None = None
+    stop: StopOptions | None = None
     compute_shards: ComputeShards = predict_missing_shards
 
 
@@ -99,7 +106,22 @@ def evaluate_model(
         keep_logits=options.keep_logits,
         reading=options.reading,
     )
-    options.compute_shards(predictor, shards, fingerprint, pipeline, run)
+    run.manifest.evaluated_batch_size = pipeline.batch_size
+    shutil.rmtree(run.path / SAMPLE_FOLDER, ignore_errors=True)  # of a run that was cut, and goes on
+    if options.stop is None:
+        options.compute_shards(predictor, shards, fingerprint, pipeline, run)
+    else:
+        work = Workload(
+            predictor=predictor,
+            reference=reference,
+            index=index,
+            shards=shards,
+            fingerprint=fingerprint,
+            pipeline=pipeline,
+        )
+        stop = predict_until_certain(work, options.stop, run.manifest.image_set, run)
+        if stop is not None:
+            return write_metrics(run.path, run.manifest, stop.parts, options.real_labels)
     file_names = [shard.file_name for shard in shards]
     if run.share is None:
         _delete_stale(run.path / PREDICTIONS_FOLDER, set(file_names))
@@ -158,21 +180,26 @@ def read_predictions(
     return StoredPredictions(paths=[run_path / folder / name for name in file_names])
 
 
-def list_missing(run_path: Path, file_names: Sequence[str], fingerprint: str) -> list[str]:
+def list_missing(
+    run_path: Path, file_names: Sequence[str], fingerprint: str, folder: str = PREDICTIONS_FOLDER
+) -> list[str]:
     """Return which parts the run folder lacks."""
-    folder = run_path / PREDICTIONS_FOLDER
-    return [name for name in file_names if not has_shard(folder / name, fingerprint)]
+    return [name for name in file_names if not has_shard(run_path / folder / name, fingerprint)]
 
 
 def write_metrics(
     run_path: Path, manifest: Manifest, file_names: Sequence[str], real_labels: RealLabels | None = None
 ) -> Metrics:
     """Write `metrics.json` from the run's parts, which are read one at a time, and return what it says."""
-    predictions = read_predictions(run_path, file_names)
+    stop = manifest.early_stop
+    predictions = read_predictions(run_path, file_names, stop.folder if stop else PREDICTIONS_FOLDER)
     offset = manifest.model.output.label_offset if manifest.model else 0
     metrics = Metrics(
         accuracy=measure_accuracy(predictions, offset),
+        limited_from=manifest.image_set.limited_from if manifest.image_set else None,
+        stopped_from=stop.of_count if stop else None,
         real=measure_real_accuracy(predictions, real_labels, offset) if real_labels else None,
+        calibration_error=measure_calibration_error(predictions, offset),
         per_class=measure_class_accuracy(predictions, offset),
     )
     write_result(run_path, metrics)
@@ -212,6 +239,7 @@ def _describe_images(
         ignored_count=len(index.ignored),
         unlabelled_count=sum(image.label is None for image in index.images),
         val_image_count=sum(find_val_number(image.name) is not None for image in index.images),
+        limited_from=index.limited_from,
         sha256=identity.images,
         notes=tuple(map(escape_name, notes)),
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from assay.images.sources import index_images, require_labels
+from assay.images.subset import limit_images
 from assay.models.record import read_model_record
-from assay.workflows.benchmark import benchmark_models
+from assay.workflows.benchmark import SpeedRequest, benchmark_models
 from assay.workflows.evaluate import EvaluateOptions, evaluate_model
 from assay.workflows.listener import SILENT, Listener
 from assay.workflows.make_models import FullRun, check_request, make_models
@@ -24,15 +25,21 @@ def run_all(request: FullRun, place: RunPlace, listener: Listener = SILENT) -> R
     record = read_model_record(request.model)
     check_request(request, record)
     index = index_images(request.images, record.label_count, request.labels, request.reading)
+    index = limit_images(index, request.limit)
     require_labels(index, request.images, record.label_count)
     with open_run_folder(place, record.name, request.engine, listener) as run:
         run.manifest.remark = request.remark
         models = make_models(request, record, index, run)
         options = EvaluateOptions(
-            shard_size=request.shard_size, keep_logits=request.keep_logits, reading=request.reading
+            shard_size=request.shard_size,
+            keep_logits=request.keep_logits,
+            reading=request.reading,
+            stop=request.stop,
         )
         metrics = evaluate_model(models.evaluated, index, request.images, run, options, models.reference)
         samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT)
-        benchmark = benchmark_models(models.measured, samples, models.batch_sizes, run)
+        benchmark = benchmark_models(
+            models.measured, samples, SpeedRequest(batch_sizes=models.batch_sizes), run
+        )
     write_report(run.path)
     return RunResult(folder=run.path, manifest=run.manifest, metrics=metrics, benchmark=benchmark)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -15,10 +16,11 @@ from assay.images.decode import decode_image
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
 from assay.images.sources import index_images
 from assay.inference.predictions import Prediction
-from assay.inference.shards import list_shard_files
+from assay.inference.shards import StoredPredictions, list_shard_files
+from assay.measure.calibration_error import compute_confidence
 from assay.measure.comparison import compare_predictions
 from assay.measure.mistakes import find_mistakes
-from assay.report.html import Gallery, Picture
+from assay.report.named_run import Gallery, Guess, Picture, name_class
 from assay.report.results_file import Manifest
 from assay.workflows.evaluate import read_predictions
 from assay.workflows.run_folder import REFERENCE_FOLDER
@@ -26,12 +28,22 @@ from assay.workflows.run_folder import REFERENCE_FOLDER
 MOST_PICTURES = 60
 MOST_MISTAKES = 30
 THUMBNAIL_SIDE = 96
+MOST_THUMBNAIL_BYTES = 12_000
+QUALITIES = (75, 60, 45, 30, 15)
 
 
-def collect_gallery(run: Path, manifest: Manifest) -> Gallery:
+def collect_gallery(
+    run: Path, manifest: Manifest, reference: StoredPredictions | None = None, *, with_thumbnails: bool = True
+) -> Gallery:
     """Return the images whose likeliest class changed against the reference, and the most confident mistakes.
 
     At most 60, those that changed first.
+
+    Args:
+        run: The run folder.
+        manifest: What it holds.
+        reference: Another run's predictions, of the same images; the run's own reference if None.
+        with_thumbnails: Whether the images are read.
     """
     if manifest.identity is None or manifest.image_set is None or manifest.model is None:
         return Gallery()
@@ -41,13 +53,15 @@ def collect_gallery(run: Path, manifest: Manifest) -> Gallery:
         return Gallery()
     offset = manifest.model.output.label_offset
     mistakes = find_mistakes(predictions, offset, count=MOST_MISTAKES)
-    chosen = _list_changed(run, names, offset)
+    its_rows = reference or read_predictions(run, names, REFERENCE_FOLDER)
+    chosen = _list_changed(its_rows, predictions, offset)
     changed_paths = {row.relative_path for _, row, _ in chosen}
     chosen += [("mistake", row, None) for row in mistakes.confident if row.relative_path not in changed_paths]
     shown = chosen[:MOST_PICTURES]
-    images, note = _find_images(manifest, {row.relative_path for _, row, _ in shown})
+    wanted = {row.relative_path for _, row, _ in shown} if with_thumbnails else set()
+    images, note = _find_images(manifest, wanted)
     return Gallery(
-        pictures=[_make_picture(kind, row, its, images, offset) for kind, row, its in shown],
+        pictures=[_make_picture(kind, row, its, images, manifest) for kind, row, its in shown],
         hidden_count=len(chosen) - len(shown),
         confused=mistakes.confused,
         note=note,
@@ -55,20 +69,19 @@ def collect_gallery(run: Path, manifest: Manifest) -> Gallery:
 
 
 def _list_changed(
-    run: Path, names: Sequence[str], offset: int
+    its_rows: StoredPredictions, predictions: StoredPredictions, offset: int
 ) -> list[tuple[str, Prediction, Prediction | None]]:
     """Return the images that changed against the reference, where there is one: kind, run's row, its row."""
-    its_rows = read_predictions(run, names, REFERENCE_FOLDER)
-    if not names or not all(path.is_file() for path in its_rows.paths):
+    if not its_rows.paths or not all(path.is_file() for path in its_rows.paths):
         return []
-    found = compare_predictions(its_rows, read_predictions(run, names), offset)
+    found = compare_predictions(its_rows, predictions, offset)
     kinds = {
         flip.relative_path: kind
         for kind, flips in (("lost", found.lost), ("won", found.won), ("changed", found.changed))
         for flip in flips
     }
     its = {row.relative_path: row for row in its_rows if row.relative_path in kinds}
-    rows = [row for row in read_predictions(run, names) if row.relative_path in kinds]
+    rows = [row for row in predictions if row.relative_path in kinds]
     order = ("lost", "won", "changed")
     rows.sort(key=lambda row: (order.index(kinds[row.relative_path]), row.relative_path))
     return [(kinds[row.relative_path], row, its[row.relative_path]) for row in rows]
@@ -86,22 +99,34 @@ def _find_images(manifest: Manifest, wanted: set[str]) -> tuple[dict[str, Labell
 
 
 def _make_picture(
-    kind: str, row: Prediction, its: Prediction | None, images: Mapping[str, LabelledImage], offset: int
+    kind: str,
+    row: Prediction,
+    its: Prediction | None,
+    images: Mapping[str, LabelledImage],
+    manifest: Manifest,
 ) -> Picture:
     image = images.get(row.relative_path)
     return Picture(
         relative_path=row.relative_path,
         kind=kind,
-        label=-1 if row.label is None else row.label,
-        top=_describe_top(row, offset),
-        reference_top=_describe_top(its, offset) if its else "",
+        label="none" if row.label is None else name_class(row.label, manifest),
+        top=_list_guesses(row, manifest),
+        reference_top=_list_guesses(its, manifest) if its else (),
         thumbnail=_make_thumbnail(image) if image else "",
     )
 
 
-def _describe_top(row: Prediction, offset: int) -> str:
-    pairs = zip(row.top_classes, row.top_logits, strict=True)
-    return ", ".join(f"{number - offset} ({logit:.1f})" for number, logit in pairs)
+def _list_guesses(row: Prediction, manifest: Manifest) -> list[Guess]:
+    offset = manifest.model.output.label_offset if manifest.model else 0
+    top_share = None if row.log_sum_exp is None else compute_confidence(row)
+    return [
+        Guess(
+            name=name_class(number - offset, manifest),
+            logit=logit,
+            share=None if top_share is None else top_share * math.exp(logit - row.top_logits[0]),
+        )
+        for number, logit in zip(row.top_classes, row.top_logits, strict=True)
+    ]
 
 
 def _make_thumbnail(image: LabelledImage) -> str:
@@ -114,6 +139,11 @@ def _make_thumbnail(image: LabelledImage) -> str:
         return ""
     picture = Image.fromarray(pixels)
     picture.thumbnail((THUMBNAIL_SIDE * 2, THUMBNAIL_SIDE * 2))
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=70)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+    content = b""
+    for quality in QUALITIES:  # noise and foliage are packed harder: 60 of them stay under 2 MB
+        stream = io.BytesIO()
+        picture.save(stream, "JPEG", quality=quality)
+        content = stream.getvalue()
+        if len(content) <= MOST_THUMBNAIL_BYTES:
+            break
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode('ascii')}"

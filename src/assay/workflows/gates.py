@@ -17,7 +17,10 @@ def judge_run(result: RunResult, gates: Sequence[str]) -> list[GateResult]:
     Raises:
         UsageError: A gate that is none.
     """
-    found = [judge_gate(gate, collect_evidence(result)) for gate in gates]
+    evidence = collect_evidence(result)
+    stop = result.manifest.early_stop
+    certain = {found.gate: found for found in stop.gates} if stop else {}
+    found = [certain.get(gate) or judge_gate(gate, evidence) for gate in gates]
     if found:
         result.manifest.gates = found
         write_result(result.folder, result.manifest)
@@ -30,15 +33,17 @@ def collect_evidence(result: RunResult) -> Evidence:
     manifest, metrics = result.manifest, result.metrics
     rows = result.benchmark.rows if result.benchmark else []
     images = manifest.image_set
+    are_val = images is not None and images.image_count == images.val_image_count <= IMAGENET_VAL_COUNT
     is_whole = (
-        images is not None
+        are_val
         and metrics is not None
-        and images.image_count == images.val_image_count == IMAGENET_VAL_COUNT
+        and metrics.accuracy.image_count == IMAGENET_VAL_COUNT
         and metrics.accuracy.failed_count == 0
     )
     return Evidence(
         accuracy=metrics.accuracy if metrics else None,
         is_whole=is_whole,
+        is_part=are_val and not is_whole,
         record=manifest.model,
         paired=metrics.agreement.paired if metrics and metrics.agreement else None,
         rows=[row for row in rows if row.precision == manifest.precision],

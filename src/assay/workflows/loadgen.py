@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -23,6 +22,7 @@ from assay.inference.predictions import NO_LABEL, NON_FINITE, Prediction
 from assay.measure.accuracy import Accuracy, measure_accuracy
 from assay.measure.loadgen import LoadedImages, LoadgenOptions, answer_every_image, run_scenarios
 from assay.models.record import ModelRecord
+from assay.processors import count_processors
 from assay.report.results_file import Benchmark, write_result
 from assay.workflows.run_folder import RunFolder
 
@@ -92,7 +92,7 @@ def measure_logged_accuracy(
     """
     statuses: dict[int, str] = {}
     preprocess = partial(preprocess_image, record=record, options=ReadOptions())
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0)), "decode") as decoders:
+    with ThreadPoolExecutor(count_processors(), "decode") as decoders:
 
         def load(indices: Sequence[int]) -> LoadedImages:
             found = list(decoders.map(preprocess, [index.images[number] for number in indices]))

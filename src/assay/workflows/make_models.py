@@ -13,10 +13,11 @@ from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.sources import ImageIndex
 from assay.inference.shards import DEFAULT_SHARD_SIZE
-from assay.measure.throughput import DEFAULT_BATCH_SIZES
+from assay.measure.repeats import DEFAULT_BATCH_SIZES
 from assay.models.record import ModelRecord
 from assay.workflows.calibration import DEFAULT_CALIBRATION, CalibrationOptions
 from assay.workflows.compile import compile_model
+from assay.workflows.early_stop import StopOptions
 from assay.workflows.evaluate import make_predictor
 from assay.workflows.predict import Predictor
 from assay.workflows.run_folder import (
@@ -53,6 +54,8 @@ class FullRun:
         shard_size: Images whose predictions share a file.
         keep_logits: Whether the predictions hold all logits.
         compare_with_torch: Whether torch predicts the same images too.
+        limit: Images that are predicted at most; None means all.
+        stop: When the accuracy run ends before all images are run; None means never.
         remark: Stands at the head of the report.
     """
 
@@ -71,6 +74,8 @@ class FullRun:
     shard_size: int = DEFAULT_SHARD_SIZE
     keep_logits: bool = False
     compare_with_torch: bool = False
+    limit: int | None = None
+    stop: StopOptions | None = None
     remark: str = ""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from assay.engines.base import Session
 from assay.errors import AssayError, EngineError
@@ -16,6 +18,9 @@ from assay.workflows.listener import Listener, Progress
 from assay.workflows.run_folder import RunFolder
 
 MAX_FAILED_SHARDS = 3
+Item = TypeVar("Item")
+PartListener = Callable[[Shard, Sequence[Prediction]], bool]
+"""Called with every part that is written; returns whether the rest need not be computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,7 @@ def predict_missing_shards(
     fingerprint: str,
     options: PipelineOptions,
     run: RunFolder,
+    is_enough: PartListener | None = None,
 ) -> None:
     """Compute and write the shards that are missing, or this process's share of them.
 
@@ -66,12 +72,18 @@ def predict_missing_shards(
         session = predictor.open_session()
         run.manifest.sessions[predictor.name] = session.description
         try:
-            for shard, predictions in predict_shards(session, missing, predictor.record, options, on_batch):
-                write_shard(
-                    folder / shard.file_name, predictions, fingerprint, keep_logits=options.keep_logits
-                )
-                missing.remove(shard)
-                failed_in_a_row = 0
+            with close_at_end(
+                predict_shards(session, missing, predictor.record, options, on_batch)
+            ) as stream:
+                for shard, predictions in stream:
+                    write_shard(
+                        folder / shard.file_name, predictions, fingerprint, keep_logits=options.keep_logits
+                    )
+                    missing.remove(shard)
+                    failed_in_a_row = 0
+                    if is_enough is not None and is_enough(shard, predictions):
+                        missing.clear()
+                        break
         except EngineError as error:
             shard = missing.pop(0)
             failed[shard.file_name] = error
@@ -82,6 +94,16 @@ def predict_missing_shards(
     run.manifest.failed_shards |= {name: error.message for name, error in failed.items()}
     if failed:
         raise summarise_failures(failed, len(missing))
+
+
+@contextmanager
+def close_at_end(stream: Iterator[Item]) -> Iterator[Iterator[Item]]:
+    """Give a stream of predictions, and end its threads before its session is closed."""
+    try:
+        yield stream
+    finally:
+        if isinstance(stream, Generator):
+            stream.close()
 
 
 def list_missing_shards(

@@ -24,6 +24,7 @@ from assay.modelzoo.bin_files import (
     plan_bin_files,
     write_bin_file,
 )
+from assay.processors import count_processors
 from assay.workflows.listener import Listener, Progress
 from assay.workflows.run_folder import Mode
 
@@ -143,7 +144,7 @@ def _check_space(folder: Path, needed_bytes: int) -> None:
 def _write_missing(
     folder: Path, missing: Mapping[str, LabelledImage], preprocess: Preprocess, listener: Listener
 ) -> tuple[FailedImage, ...]:
-    threads = len(os.sched_getaffinity(0))
+    threads = count_processors()
     failures = []
     report = partial(Progress, task="Preprocessing", unit="images", total=len(missing))
     listener.advance(report(done=0))

@@ -1,30 +1,127 @@
-"""Run folders to pages."""
+"""Run folders to pages: one run to its own report, several to one report with a column each."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from assay.errors import BadInputError
+from assay.errors import AssayError, BadInputError, UsageError
 from assay.files import write_file
+from assay.measure.agreement import measure_agreement
+from assay.report.contents import Contents, gather_contents
 from assay.report.html import render_page
-from assay.report.markdown import render_report
-from assay.report.results_file import Benchmark, Manifest, Metrics, read_result
+from assay.report.markdown import render_contents, render_report
+from assay.report.named_run import NamedRun
+from assay.report.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json, read_result
+from assay.workflows.evaluate import read_predictions
 from assay.workflows.gallery import collect_gallery
+from assay.workflows.matching_runs import compare_manifests, list_parts
 from assay.workflows.run_folder import PAGE_FILE, REPORT_FILE
 
+CONTENTS_FILE = "report.json"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
-def write_report(run_folder: Path) -> Path:
-    """Write `report.md` and `report.html` from what the run folder holds, and return the second's path.
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenReport:
+    """Where a page is, and what it says."""
+
+    path: Path
+    contents: Contents
+
+
+def write_report(run_folder: Path) -> WrittenReport:
+    """Write `report.md` and `report.html` from what the run folder holds.
 
     Raises:
         BadInputError: The folder holds no run, or one of its files cannot be read.
     """
-    manifest = read_result(run_folder, Manifest)
-    if manifest is None:
-        raise BadInputError(f"{run_folder} holds no run: manifest.json is missing")
-    metrics, benchmark = read_result(run_folder, Metrics), read_result(run_folder, Benchmark)
-    text = render_report(manifest, metrics, benchmark)
+    run = _read_run(run_folder, "")
+    text = render_report(run.manifest, run.metrics, run.benchmark, run.gallery)
     write_file(run_folder / REPORT_FILE, text.encode("utf-8"))
-    page = render_page(manifest, metrics, benchmark, collect_gallery(run_folder, manifest))
+    contents = gather_contents([run])
+    page = render_page(contents)
     write_file(run_folder / PAGE_FILE, page.encode("utf-8", "backslashreplace"))
-    return run_folder / PAGE_FILE
+    return WrittenReport(path=run_folder / PAGE_FILE, contents=contents)
+
+
+def write_joint_report(run_folders: Sequence[Path], folder: Path) -> WrittenReport:
+    """Write one report of several runs, as HTML, Markdown and JSON; the others are compared with the first.
+
+    Raises:
+        UsageError: More runs than letters, or the folder is a run's own.
+        BadInputError: A folder holds no run, or one of its files cannot be read.
+    """
+    if len(run_folders) > len(LETTERS):
+        raise UsageError(f"{len(run_folders)} runs; one report takes at most {len(LETTERS)}")
+    if (folder / FILE_NAMES[Manifest]).exists():
+        raise UsageError(f"{folder} is a run folder, whose own report is there", hint="give another -o DIR")
+    runs = [_read_run(path, letter) for path, letter in zip(run_folders, LETTERS, strict=False)]
+    runs = [runs[0], *(_compare_with_first(run_folders[0], runs[0], run) for run in runs[1:])]
+    contents = gather_contents(runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(folder / CONTENTS_FILE, encode_json(describe_contents(contents)))
+    write_file(folder / REPORT_FILE, render_contents(contents).encode("utf-8", "backslashreplace"))
+    write_file(folder / PAGE_FILE, render_page(contents).encode("utf-8", "backslashreplace"))
+    return WrittenReport(path=folder / PAGE_FILE, contents=contents)
+
+
+def describe_contents(contents: Contents) -> dict[str, Any]:
+    """Return what a report says as a JSON document; thumbnails stay out."""
+    return {
+        "schema_version": 1,
+        "title": contents.title,
+        "remark": contents.remark,
+        "verdict": contents.verdict,
+        "cards": contents.cards,
+        "lines": contents.lines,
+        "tables": contents.tables,
+        "runs": [
+            {
+                "name": run.name,
+                "folder": run.folder,
+                "metrics": run.metrics,
+                "benchmark": run.benchmark,
+                "agreement": run.agreement,
+            }
+            for run in contents.runs
+        ],
+        "pictures": [
+            {"run": name, **dataclasses.asdict(dataclasses.replace(picture, thumbnail=""))}
+            for name, picture in contents.pictures
+        ],
+    }
+
+
+def _read_run(folder: Path, name: str) -> NamedRun:
+    manifest = read_result(folder, Manifest)
+    if manifest is None:
+        raise BadInputError(f"{folder} holds no run: manifest.json is missing")
+    return NamedRun(
+        name=name,
+        folder=str(folder) if name else "",
+        manifest=manifest,
+        metrics=read_result(folder, Metrics),
+        benchmark=read_result(folder, Benchmark),
+        gallery=collect_gallery(folder, manifest),
+    )
+
+
+def _compare_with_first(first_folder: Path, first: NamedRun, run: NamedRun) -> NamedRun:
+    """Return the run with how it agrees with the first, or with a note why that cannot be said."""
+    folder, offset = Path(run.folder), run.manifest.model.output.label_offset if run.manifest.model else 0
+    try:
+        notes = compare_manifests(first.manifest, run.manifest)
+        its = read_predictions(first_folder, list_parts(first_folder, first.manifest))
+        mine = read_predictions(folder, list_parts(folder, run.manifest))
+        agreement = measure_agreement(first.name, its, mine, offset)
+    except (AssayError, ValueError) as error:
+        note = f"Not compared with {first.name}: {error}"
+        return dataclasses.replace(run, gallery=dataclasses.replace(run.gallery, note=note))
+    gallery = collect_gallery(folder, run.manifest, its)
+    notes = [f"Against {first.name}: {note}" for note in notes] + ([gallery.note] if gallery.note else [])
+    gallery = dataclasses.replace(gallery, note="; ".join(notes))
+    return dataclasses.replace(run, agreement=agreement, gallery=gallery)

@@ -6,19 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from assay.engines.compiled_model import read_compiled_json
 from assay.errors import UsageError
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.sources import index_images, require_labels
+from assay.images.subset import limit_images
+from assay.measure.imported_results import ImportedRow, import_result
 from assay.measure.loadgen import LoadgenOptions
-from assay.measure.throughput import MIN_REPEATS
-from assay.workflows.benchmark import benchmark_models
+from assay.measure.loadgen_logs import LoadgenRow
+from assay.report.results_file import Benchmark, write_result
+from assay.workflows.benchmark import DEFAULT_REQUEST, SpeedRequest, benchmark_models
 from assay.workflows.evaluate import EvaluateOptions, evaluate_model
 from assay.workflows.full_run import BENCHMARK_IMAGE_COUNT
 from assay.workflows.listener import Listener
 from assay.workflows.loadgen import add_loadgen
 from assay.workflows.report import write_report
-from assay.workflows.run_folder import RunPlace, RunResult, open_run_folder
+from assay.workflows.run_folder import RunFolder, RunPlace, RunResult, open_run_folder
 from assay.workflows.sample_images import load_sample_images
 
 
@@ -37,6 +42,7 @@ def evaluate_alone(
     """
     compiled = read_compiled_json(compiled_dir)
     index = index_images(images, compiled.model.label_count, labels, options.reading)
+    index = limit_images(index, options.limit)
     require_labels(index, images, compiled.model.label_count)
     with open_run_folder(place, compiled.model.name, compiled.engine, listener) as run:
         metrics = evaluate_model(compiled_dir, index, images, run, options)
@@ -51,16 +57,16 @@ class BenchmarkRequest:
     Args:
         images: What they are measured on; None means drawn images.
         labels: Their label file, if there is one.
-        batch_sizes: None means the one a model was compiled for, else the usual ones.
-        repeats: How often each batch size is measured, at least 5.
+        speed: Batch sizes, repeats, callers.
         loadgen: How MLPerf LoadGen is run besides, if it is.
+        imports: Files of other tools, each with its batch size where that was given.
     """
 
     images: Path | None = None
     labels: LabelOptions = NO_LABEL_FILE
-    batch_sizes: tuple[int, ...] | None = None
-    repeats: int = MIN_REPEATS
+    speed: SpeedRequest = DEFAULT_REQUEST
     loadgen: LoadgenOptions | None = None
+    imports: tuple[tuple[Path, int | None], ...] = ()
 
 
 def benchmark_alone(
@@ -69,14 +75,26 @@ def benchmark_alone(
     place: RunPlace,
     listener: Listener,
 ) -> RunResult:
-    """Measure compiled models of one model record and write the report.
+    """Measure compiled models of one model record, read what is imported, and write the report.
+
+    Args:
+        compiled_dirs: None where results are imported alone.
+        request: What is measured and imported.
+        place: Where the run folder is.
+        listener: Hears what is done.
 
     Raises:
-        UsageError: LoadGen over several compiled models.
-        AssayError: As `index_images` and `benchmark_models`.
+        UsageError: LoadGen over several compiled models, or none.
+        AssayError: As `index_images`, `benchmark_models` and `import_result`.
     """
     if request.loadgen is not None and len(compiled_dirs) != 1:
         raise UsageError("--loadgen takes one compiled model", hint="run it once for each")
+    imported = [import_result(path, batch_size) for path, batch_size in request.imports]
+    if not compiled_dirs:
+        with open_run_folder(place, "imported", "none", listener) as run:
+            benchmark = _add_imported(Benchmark(rows=[]), imported, run)
+        write_report(run.path)
+        return RunResult(folder=run.path, manifest=run.manifest, benchmark=benchmark)
     compiled = read_compiled_json(compiled_dirs[0])
     record = compiled.model
     index = None
@@ -85,10 +103,21 @@ def benchmark_alone(
     samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT)
     with open_run_folder(place, record.name, compiled.engine, listener) as run:
         run.describe_model(compiled)
-        benchmark = benchmark_models(
-            compiled_dirs, samples, request.batch_sizes, run, repeats=request.repeats
-        )
+        benchmark = benchmark_models(compiled_dirs, samples, request.speed, run)
         if request.loadgen is not None:
             benchmark = add_loadgen(compiled_dirs[0], samples, index, request.loadgen, run, benchmark)
+        if imported:
+            benchmark = _add_imported(benchmark, imported, run)
     write_report(run.path)
     return RunResult(folder=run.path, manifest=run.manifest, benchmark=benchmark)
+
+
+def _add_imported(
+    benchmark: Benchmark, imported: Sequence[ImportedRow | LoadgenRow], run: RunFolder
+) -> Benchmark:
+    """Return the benchmark with the imported rows, and write it."""
+    loadgen = [row for row in imported if isinstance(row, LoadgenRow)]
+    rows = [row for row in imported if isinstance(row, ImportedRow)]
+    benchmark = msgspec.structs.replace(benchmark, imported=rows, loadgen=[*benchmark.loadgen, *loadgen])
+    write_result(run.path, benchmark)
+    return benchmark

@@ -16,13 +16,15 @@ from assay.inference.identity import compute_fingerprint
 from assay.inference.shards import StoredPredictions, list_shard_files
 from assay.measure.accuracy import measure_accuracy, measure_class_accuracy
 from assay.measure.agreement import measure_agreement
+from assay.measure.calibration_error import measure_calibration_error
 from assay.measure.throughput import ThroughputRow, measure_latency
 from assay.report.markdown import render_report
 from assay.report.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.report.verification_table import Check
 from assay.workflows.bundle import BUNDLE_FILE, BundleIndex
 from assay.workflows.evaluate import list_missing, read_predictions
-from assay.workflows.run_folder import REFERENCE_FOLDER, REPORT_FILE
+from assay.workflows.gallery import collect_gallery
+from assay.workflows.run_folder import PREDICTIONS_FOLDER, REFERENCE_FOLDER, REPORT_FILE
 
 MAX_BYTES = 8 * 2**30  # unpacked: two million images with all their logits
 OK = "same"
@@ -41,7 +43,7 @@ def verify_bundle(bundle: Path) -> list[Check]:
         manifest, metrics = read_result(run, Manifest), read_result(run, Metrics)
         if manifest is None or manifest.identity is None or manifest.image_set is None or metrics is None:
             raise BadInputError(f"{bundle} lacks manifest.json or metrics.json", hint="make the bundle again")
-        names = list_shard_files(manifest.image_set.image_count, manifest.identity.shard_size)
+        names = list_parts(manifest)
         checks.append(_check_parts(run, names, manifest))
         if checks[-1].found == OK:
             checks += _check_metrics(run, names, manifest, metrics)
@@ -83,21 +85,37 @@ def _check_hashes(index: BundleIndex, run: Path) -> Check:
     return Check(what=f"sha256 of {len(index.files):,} files", found=", ".join(differing[:3]) or OK)
 
 
+def list_parts(manifest: Manifest) -> list[str]:
+    """Return the names of the parts that the metrics are computed from."""
+    if manifest.early_stop is not None:
+        return manifest.early_stop.parts
+    if manifest.identity is None or manifest.image_set is None:
+        return []
+    return list_shard_files(manifest.image_set.image_count, manifest.identity.shard_size)
+
+
+def _choose_folder(manifest: Manifest) -> str:
+    return manifest.early_stop.folder if manifest.early_stop else PREDICTIONS_FOLDER
+
+
 def _check_parts(run: Path, names: list[str], manifest: Manifest) -> Check:
     """Find parts of the predictions that are missing or of another run."""
     fingerprint = compute_fingerprint(manifest.identity) if manifest.identity else ""
-    missing = list_missing(run, names, fingerprint)
+    missing = list_missing(run, names, fingerprint, _choose_folder(manifest))
     found = f"missing or of another run: {', '.join(missing[:3])}" if missing else OK
     return Check(what=f"{len(names):,} parts of the predictions", found=found)
 
 
 def _check_metrics(run: Path, names: list[str], manifest: Manifest, metrics: Metrics) -> Iterator[Check]:
     offset = manifest.model.output.label_offset if manifest.model else 0
-    predictions = read_predictions(run, names)
+    predictions = read_predictions(run, names, _choose_folder(manifest))
     accuracy = measure_accuracy(predictions, offset)
     yield Check(what="accuracy, with its intervals", found=_find_difference(metrics.accuracy, accuracy))
     per_class = measure_class_accuracy(predictions, offset)
     yield Check(what="hits of every class", found=_find_difference(metrics.per_class, per_class))
+    if metrics.calibration_error is not None:
+        calibration = measure_calibration_error(predictions, offset)
+        yield Check(what="calibration error", found=_find_difference(metrics.calibration_error, calibration))
     if metrics.real is not None:
         yield Check(what="accuracy by ReaL labels", found=NOT_HERE)
     if metrics.agreement is not None:
@@ -131,7 +149,8 @@ def _check_report(run: Path, manifest: Manifest, metrics: Metrics, benchmark: Be
     path = run / REPORT_FILE
     if not path.is_file():
         return Check(what="report.md", found="missing")
-    same = path.read_text(encoding="utf-8") == render_report(manifest, metrics, benchmark)
+    gallery = collect_gallery(run, manifest, with_thumbnails=False)
+    same = path.read_text(encoding="utf-8") == render_report(manifest, metrics, benchmark, gallery)
     return Check(what="report.md", found=OK if same else "not what these results give")
 
 

@@ -1,0 +1,111 @@
+"""A folder of JPEGs to metrics: assay against the original way with the same runtime, and the session alone.
+
+The original way: all images to `.bin`, then inference in batches, then text results, then scoring. Once with
+SE_ResNeXt50 in OpenVINO (random weights), once with a stand-in chip: the constant engine, which holds every
+batch as long as an Ascend 310 is published to.
+
+    python benchmarks/end_to_end.py [--images DIR] [--turns 3] [--chip-only]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from original_way import infer_to_texts, score_texts, write_bins
+from turns import measure_session, print_rates, take_turns, time_call
+
+from assay.checkpoint.fitted_network import seed_network
+from assay.convert.export_onnx import export_onnx
+from assay.engines.base import CompileOptions, Session
+from assay.engines.constant_engine import ConstantEngine
+from assay.engines.openvino_engine import OpenVinoEngine
+from assay.images.drawn_images import draw_labelled_images
+from assay.images.sources import ImageIndex, index_images
+from assay.inference.pipeline import PipelineOptions, predict_shards
+from assay.inference.shards import cut_shards, write_shard
+from assay.measure.accuracy import measure_accuracy
+from assay.models.record import ModelRecord, read_model_record
+from assay.workflows.evaluate import read_predictions
+from assay.workflows.sample_images import load_sample_images
+
+BATCH_SIZE = 16
+CHIP = "1113"  # images/s of an Ascend 310 at batch 16, as published by the ModelZoo
+ORIGINAL, ALONE = "the original way", "the session alone, on ready arrays"
+
+
+def main() -> None:
+    """Print images/s of each way with each runtime, and the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--chip-only", action="store_true")
+    arguments = parser.parse_args()
+    record = read_model_record("se_resnext50_32x4d")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        images = arguments.images or folder / "images"
+        if arguments.images is None:
+            draw_labelled_images(images, folder / "labels.txt", image_count=160, seed=0)
+        index = index_images(images, record.label_count)
+        print("stand-in chip")
+        chip = _load(ConstantEngine(), folder, record, {"images_per_second": CHIP})
+        compare(chip, index, images, record, folder, arguments.turns, rounds=5)
+        if not arguments.chip_only:
+            print("SE_ResNeXt50 in OpenVINO")
+            network = _load(OpenVinoEngine(), folder, record, {})
+            compare(network, index, images, record, folder, arguments.turns, rounds=1)
+
+
+def _load(
+    engine: ConstantEngine | OpenVinoEngine, folder: Path, record: ModelRecord, settings: dict[str, str]
+) -> Session:
+    onnx_path, compiled = folder / "model.onnx", folder / engine.name
+    if not onnx_path.exists():
+        export_onnx(seed_network(0).eval(), onnx_path, record, 18)
+    compiled.mkdir()
+    engine.compile(onnx_path, compiled, CompileOptions(record=record, settings=settings))
+    return engine.load(compiled)
+
+
+def compare(  # noqa: PLR0913 - a script's one call
+    session: Session,
+    index: ImageIndex,
+    images: Path,
+    record: ModelRecord,
+    folder: Path,
+    turns: int,
+    *,
+    rounds: int,
+) -> None:
+    """Print images/s of the original way, of assay (over `rounds` times the images), of the session alone."""
+    sources = sorted(images.iterdir())
+    labels = {source.stem: 0 for source in sources}
+    ready = load_sample_images(record, index, BATCH_SIZE)
+    shards = cut_shards(index.images * rounds, 1024)
+
+    def run_original() -> None:
+        bins = write_bins(sources, folder / "bins")
+        infer_to_texts(session, bins, BATCH_SIZE, folder / "texts")
+        score_texts(folder / "texts", labels)
+
+    def run_assay() -> None:
+        options = PipelineOptions(batch_size=BATCH_SIZE)
+        for shard, predictions in predict_shards(session, shards, record, options, lambda _: None):
+            write_shard(folder / "predictions" / shard.file_name, predictions, "0" * 64)
+        measure_accuracy(read_predictions(folder, [shard.file_name for shard in shards]))
+
+    ways = {
+        ORIGINAL: lambda: len(sources) / time_call(run_original),
+        "assay": lambda: rounds * len(index.images) / time_call(run_assay),
+        ALONE: partial(measure_session, session, ready, 3.0),
+    }
+    rates = take_turns(ways, turns)
+    print_rates(rates, ORIGINAL)
+    print_rates({ALONE: rates[ALONE], "assay": rates["assay"]}, ALONE)
+
+
+if __name__ == "__main__":
+    main()

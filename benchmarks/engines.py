@@ -1,0 +1,176 @@
+"""Images/s of SE_ResNeXt50 over batch sizes: ours, plain OpenVINO by its hints, others, and the GEMM limit.
+
+The weights are random: speed does not depend on them. Everything takes turns within one run. The limit is
+what two square matrices multiplied by torch reach in the same run, in images of 8.5 GFLOP.
+
+    python benchmarks/engines.py [--batch-size 1,4,16,32,64] [--turns 5] [--seconds 1] [--int8] [--all]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import openvino
+import torch
+from openvino import properties
+from openvino.properties import hint
+from turns import measure_session, take_turns
+
+from assay.arrays import Images
+from assay.checkpoint.fitted_network import seed_network
+from assay.convert.export_onnx import export_onnx
+from assay.convert.quantize import quantize_onnx, read_onnx
+from assay.engines.base import CompileOptions, Session
+from assay.engines.onnxruntime_engine import OnnxRuntimeEngine
+from assay.engines.openvino_engine import OpenVinoEngine
+from assay.engines.torch_engine import TorchSession
+from assay.models.record import ModelRecord, read_model_record
+from assay.workflows.sample_images import load_sample_images
+
+GFLOP_PER_IMAGE = 8.5
+MATRIX_SIDE = 2048
+OURS, OURS_INT8, LIMIT = "openvino (assay)", "openvino int8 (assay)", "GEMM limit"
+MeasureBatch = Callable[[Images, float], float]
+
+
+def main() -> None:
+    """Make the sessions, and print a table of medians, of the limit in percent, and of ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--batch-size", default="1,4,16,32,64")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--int8", action="store_true", help="also int8")
+    parser.add_argument("--all", action="store_true", help="also torch, eager and compiled")
+    arguments = parser.parse_args()
+    sizes = [int(size) for size in arguments.batch_size.split(",")]
+    record = read_model_record("se_resnext50_32x4d")
+    images = np.tile(load_sample_images(record, None, 16), (4, 1, 1, 1))  # (64, 3, 224, 224)
+    with tempfile.TemporaryDirectory() as folder:
+        engines = make_engines(Path(folder), record, images, with_int8=arguments.int8)
+        if arguments.all:
+            engines |= make_torch(record)
+        ways = {
+            (name, size): partial(measure, np.ascontiguousarray(images[:size]), arguments.seconds)
+            for size in sizes
+            for name, measure in engines.items()
+        }
+        named = {f"{name}@{size}": measure for (name, size), measure in ways.items()}
+        rates = take_turns(named | {LIMIT: partial(multiply, arguments.seconds)}, arguments.turns)
+    print_table({name: statistics.median(values) for name, values in rates.items()}, [*engines], sizes)
+
+
+def make_engines(
+    folder: Path, record: ModelRecord, images: Images, *, with_int8: bool
+) -> dict[str, MeasureBatch]:
+    """Export, compile and load."""
+    onnx_path = folder / "float.onnx"
+    export_onnx(seed_network(0).eval(), onnx_path, record, 18)
+    ours = _load(OpenVinoEngine(), onnx_path, folder / "openvino", CompileOptions(record=record))
+    theirs = _load(OnnxRuntimeEngine(), onnx_path, folder / "onnxruntime", CompileOptions(record=record))
+    throughput, latency = hint.PerformanceMode.THROUGHPUT, hint.PerformanceMode.LATENCY
+    engines: dict[str, MeasureBatch] = {
+        OURS: partial(measure_session, ours),
+        "OpenVINO, throughput hint": partial(measure_requests, load_plainly(onnx_path, throughput)),
+        "OpenVINO, latency hint": partial(measure_requests, load_plainly(onnx_path, latency)),
+        "onnxruntime (assay)": partial(measure_session, theirs),
+    }
+    if with_int8:
+        int8_path = folder / "int8.onnx"
+        quantize_onnx(
+            read_onnx(onnx_path),
+            int8_path,
+            (image[np.newaxis] for image in images[:16]),
+            input_name=record.input.name,
+            preset="mixed",
+            float_layers=[],
+        )
+        options = CompileOptions(record=record, precision="int8")
+        int8 = _load(OpenVinoEngine(), int8_path, folder / "int8", options)
+        engines[OURS_INT8] = partial(measure_session, int8)
+    return engines
+
+
+def _load(
+    engine: OpenVinoEngine | OnnxRuntimeEngine, source: Path, compiled: Path, options: CompileOptions
+) -> Session:
+    compiled.mkdir()
+    tuning = engine.compile(source, compiled, options).tuning
+    if tuning is not None:
+        print(f"{compiled.name}: {tuning.streams} streams, inner batch {tuning.inner_batch}")
+    return engine.load(compiled)
+
+
+def load_plainly(onnx_path: Path, mode: hint.PerformanceMode) -> openvino.CompiledModel:
+    """Load a model as OpenVINO's own hint has it."""
+    options = {hint.performance_mode: mode, hint.inference_precision: openvino.Type.f32}
+    return openvino.Core().compile_model(onnx_path, "CPU", options)
+
+
+def measure_requests(loaded: openvino.CompiledModel, batch: Images, seconds: float) -> float:
+    """Return images/s with as many requests under way as OpenVINO asks for."""
+    count = int(loaded.get_property(properties.optimal_number_of_infer_requests))
+    requests = [loaded.create_infer_request() for _ in range(count)]
+    calls = [0] * count
+    start = time.perf_counter()
+
+    def call(number: int) -> None:
+        while not calls[number] or time.perf_counter() - start < seconds:
+            requests[number].infer([batch], share_inputs=True)
+            calls[number] += 1
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(batch) * sum(calls) / (time.perf_counter() - start)
+
+
+def make_torch(record: ModelRecord) -> dict[str, MeasureBatch]:
+    """The network in torch, eager and compiled."""
+    options = CompileOptions(record=record)
+    eager = seed_network(0).eval()
+    compiled = torch.compile(seed_network(0).eval(), dynamic=False)
+    return {
+        "torch eager (assay)": partial(measure_session, TorchSession(eager, options)),
+        "torch compiled": partial(measure_session, TorchSession(compiled, options)),
+    }
+
+
+def multiply(seconds: float) -> float:
+    """Return images/s of a network whose arithmetic is nothing but one square float32 GEMM after another."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    left, right = torch.randn(MATRIX_SIDE, MATRIX_SIDE), torch.randn(MATRIX_SIDE, MATRIX_SIDE)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        left @ right
+        count += 1
+    return count * 2 * MATRIX_SIDE**3 / (time.perf_counter() - start) / (1e9 * GFLOP_PER_IMAGE)
+
+
+def print_table(medians: dict[str, float], names: list[str], sizes: list[int]) -> None:
+    """Print images/s and percent of the limit for each engine and batch size, and what is promised."""
+    limit = medians[LIMIT]
+    print(f"limit: {limit:.2f} images/s ({limit * GFLOP_PER_IMAGE:.0f} GFLOP/s float GEMM)")
+    print(f"{'images/s (% of the limit)':28}" + "".join(f"{f'batch {size}':>15}" for size in sizes))
+    for name in names:
+        row = [medians[f"{name}@{size}"] for size in sizes]
+        print(f"{name:28}" + "".join(f"{rate:8.2f} ({100 * rate / limit:3.0f}%)" for rate in row))
+    ours = {size: medians[f"{OURS}@{size}"] for size in sizes}
+    for name in names:
+        if name != OURS:
+            ratios = "".join(f"{ours[size] / medians[f'{name}@{size}']:15.2f}" for size in sizes)
+            print(f"{f'ours / {name}':28}{ratios}")
+
+
+if __name__ == "__main__":
+    main()

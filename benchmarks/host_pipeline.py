@@ -1,0 +1,71 @@
+"""JPEG to predictions with the constant engine, against the plain Pillow and numpy steps.
+
+Measured in turn: the original's steps on one thread, which write a `.bin` file for each image; and assay's
+whole pipeline, predictions written. Images are drawn unless a folder of JPEGs is given.
+
+    python benchmarks/host_pipeline.py [--images DIR] [--turns 5]
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from original_way import write_bins
+from turns import print_rates, take_turns, time_call
+
+from assay.engines.base import CompileOptions
+from assay.engines.constant_engine import ConstantEngine
+from assay.images.drawn_images import draw_labelled_images
+from assay.images.sources import index_images
+from assay.inference.pipeline import PipelineOptions, predict_shards
+from assay.inference.shards import cut_shards, write_shard
+from assay.models.record import read_model_record
+
+ROUNDS = 5  # over the images in one turn of the pipeline
+PLAIN = "original steps, one thread, to .bin"
+
+
+def main() -> None:
+    """Print images per second of both, and the ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--images", type=Path)
+    parser.add_argument("--turns", type=int, default=5)
+    arguments = parser.parse_args()
+    record = read_model_record("se_resnext50_32x4d")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        images = arguments.images or folder / "images"
+        if arguments.images is None:
+            draw_labelled_images(images, folder / "labels.txt", image_count=200, seed=0)
+        (folder / "model.onnx").write_bytes(b"the constant engine does not read it")
+        (folder / "compiled").mkdir()
+        engine = ConstantEngine()
+        engine.compile(folder / "model.onnx", folder / "compiled", CompileOptions(record=record))
+        session = engine.load(folder / "compiled")
+        index = index_images(images, record.label_count)
+        shards = cut_shards(index.images * ROUNDS, 1024)
+        sources = sorted(images.iterdir())
+
+        def run_pipeline(batch_size: int) -> float:
+            options = PipelineOptions(batch_size=batch_size)
+            count = ROUNDS * len(index.images)
+
+            def run() -> None:
+                for shard, predictions in predict_shards(session, shards, record, options, lambda _: None):
+                    write_shard(folder / "predictions" / shard.file_name, predictions, "0" * 64)
+
+            return count / time_call(run)
+
+        ways = {
+            PLAIN: lambda: len(sources) / time_call(lambda: write_bins(sources, folder / "bins")),
+            "assay, batch 1": lambda: run_pipeline(1),
+            "assay, batch 16": lambda: run_pipeline(16),
+            "assay, batch 64": lambda: run_pipeline(64),
+        }
+        print_rates(take_turns(ways, arguments.turns), PLAIN)
+
+
+if __name__ == "__main__":
+    main()

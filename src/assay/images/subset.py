@@ -1,0 +1,45 @@
+"""A part of a data set, drawn by the images' names: the same images wherever and however it is held."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterable
+
+from assay.errors import UsageError
+from assay.images.listing import LabelledImage
+from assay.images.sources import ImageIndex
+
+
+def draw_order(images: Iterable[LabelledImage]) -> list[LabelledImage]:
+    """Return the images in a random order that is always the same: by the sha256 of their file names.
+
+    The order has nothing to do with the classes, also where the images lie in class folders, and an image's
+    rank to another does not depend on which others there are. Equal names rank by relative path.
+    """
+    return sorted(images, key=_hash_name)
+
+
+def limit_images(index: ImageIndex, count: int | None) -> ImageIndex:
+    """Return the index cut to so many images, the first in the drawn order; all of them for None.
+
+    They stay in the order of the index. The smaller of two limits is a part of the larger one.
+
+    Raises:
+        UsageError: A limit below 1.
+    """
+    if count is None or count >= len(index.images):
+        return index
+    if count < 1:
+        raise UsageError(f"--limit is {count}; expected 1 or more")
+    chosen = {image.relative_path for image in draw_order(index.images)[:count]}
+    return dataclasses.replace(
+        index,
+        images=tuple(image for image in index.images if image.relative_path in chosen),
+        limited_from=len(index.images),
+    )
+
+
+def _hash_name(image: LabelledImage) -> tuple[bytes, bytes]:
+    return hashlib.sha256(os.fsencode(image.name)).digest(), os.fsencode(image.relative_path)

@@ -1,0 +1,53 @@
+"""The commands about the machine and what lies on it: engines, weights, and what is wrong with either."""
+
+from __future__ import annotations
+
+from assay import options
+from assay.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
+
+EXIT_MACHINE_FAULTY = 4
+
+
+def engines(
+    chosen: options.EnginesOptions = options.EnginesOptions(),  # noqa: ARG001 - main reads its --json
+) -> Outcome:
+    """Say which engines can run here, on which devices, and how to get the others."""
+    from assay.report.engine_tables import make_engine_tables
+    from assay.workflows.list_engines import list_engines
+
+    found = list_engines()
+    return Outcome(lines=make_engine_tables(found), document={"engines": found})
+
+
+def fetch(model: str, /, chosen: options.FetchOptions = options.FetchOptions()) -> Outcome:
+    """Download a model's weights, check their hash, and print where they are.
+
+    Args:
+        model: Name of a model record, or a TOML file.
+    """
+    from assay.terminal import open_listener
+    from assay.workflows.fetch import fetch_weights
+
+    with open_listener(quiet=chosen.quiet) as listener:
+        path = fetch_weights(model, chosen.cache, listener)
+    return Outcome(lines=[str(path)], document={"weights": str(path)})
+
+
+def doctor(chosen: options.DoctorOptions = options.DoctorOptions()) -> Outcome:
+    """Say what is wrong with a copy of a data set, or with this machine; no model is run."""
+    from assay.report.diagnosis import summarise_images, summarise_machine
+    from assay.terminal import open_listener
+    from assay.workflows.doctor import examine_images, examine_machine
+
+    machine = examine_machine()
+    if chosen.images is None:
+        status = EXIT_MACHINE_FAULTY if machine.findings else 0
+        return Outcome(lines=summarise_machine(machine), document={"machine": machine}, exit_status=status)
+    with open_listener(quiet=chosen.quiet) as listener:
+        labels = chosen.choose_labels(chosen.labels)
+        images = examine_images(chosen.images, labels, chosen.choose_reading(), listener)
+    return Outcome(
+        lines=summarise_images(images),
+        document={"images": images, "machine": machine},
+        exit_status=EXIT_SOME_IMAGES_FAILED if images.fault_count else 0,
+    )

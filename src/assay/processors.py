@@ -1,0 +1,59 @@
+"""How many processors this process may use."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+
+def count_processors(root: Path = Path("/")) -> int:
+    """Return how many processors this process may use, at least 1: those it is bound to, within its quota.
+
+    `os.cpu_count` counts the machine's, also where a container may use two of its 64.
+
+    Args:
+        root: The folder that `proc` and `sys` are in.
+    """
+    bound = len(os.sched_getaffinity(0))
+    quota = find_processor_quota(root)
+    return bound if quota is None else max(1, min(bound, math.ceil(quota)))
+
+
+def find_processor_quota(root: Path = Path("/")) -> float | None:
+    """Return how many processors the control groups allow, the least of them; None where there is no limit.
+
+    Of cgroup v2 (`cpu.max`) and v1 (`cpu.cfs_quota_us` over `cpu.cfs_period_us`): of the process's own group
+    and those above it.
+
+    Args:
+        root: The folder that `proc` and `sys` are in.
+    """
+    folders = [root / "sys/fs/cgroup", root / "sys/fs/cgroup/cpu", root / "sys/fs/cgroup/cpu,cpuacct"]
+    for controllers, path in _read_own_groups(root / "proc/self/cgroup"):
+        mount = root / "sys/fs/cgroup" / controllers
+        inner = mount / path.lstrip("/")
+        folders += [folder for folder in (inner, *inner.parents) if mount in folder.parents]
+    return min((quota for quota in map(_read_quota, folders) if quota is not None), default=None)
+
+
+def _read_own_groups(path: Path) -> list[tuple[str, str]]:
+    """Return the controllers and the path of each group that may limit processors."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    groups = [line.split(":", 2)[1:] for line in lines if line.count(":") >= 2]
+    return [(names, place) for names, place in groups if not names or "cpu" in names.split(",")]
+
+
+def _read_quota(folder: Path) -> float | None:
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+            return None if quota == "max" else int(quota) / int(period)
+        quota = (folder / "cpu.cfs_quota_us").read_text(encoding="ascii")
+        period = (folder / "cpu.cfs_period_us").read_text(encoding="ascii")
+    except OSError:
+        return None
+    return None if int(quota) < 0 else int(quota) / int(period)

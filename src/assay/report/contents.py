@@ -1,0 +1,265 @@
+"""What a report says, whatever shows it: of one run, or of several with a column each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from assay.measure.comparison import Verdict, judge_difference
+from assay.models.record import ModelRecord
+from assay.report.benchmark_tables import make_benchmark_tables
+from assay.report.named_run import NamedRun, Picture
+from assay.report.reliability import describe_calibration, make_calibration_table
+from assay.report.result_layout import make_layout_accuracy_table, make_layout_throughput_table
+from assay.report.results_file import Manifest, Metrics
+from assay.report.run_tables import (
+    make_class_table,
+    make_confused_table,
+    make_failed_images_table,
+    make_run_accuracy_table,
+    make_runs_table,
+)
+from assay.report.tables import (
+    Table,
+    describe_gates,
+    describe_images,
+    describe_paired,
+    describe_real,
+    describe_session,
+    make_accuracy_table,
+    make_failure_table,
+    make_hash_table,
+    make_machine_table,
+)
+from assay.report.throughput_tables import format_rate, make_best_batch_table, make_throughput_tables
+
+MARGIN_POINTS = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """A figure of the first screen, and what stands under it."""
+
+    name: str
+    value: str
+    details: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """All of a report but its charts.
+
+    Args:
+        title: Of the page.
+        remark: What must be known before all else; mostly empty.
+        verdict: One sentence.
+        cards: The figures of the first screen.
+        lines: What else is to be said of the run.
+        main_tables: Accuracy and throughput; they stand before the images.
+        detail_tables: All others, in order.
+        runs: What they are of.
+        reference: What images are compared with; empty where nothing is.
+    """
+
+    title: str
+    remark: str
+    verdict: str
+    cards: tuple[Card, ...]
+    lines: tuple[str, ...]
+    main_tables: tuple[Table, ...]
+    detail_tables: tuple[Table, ...]
+    runs: tuple[NamedRun, ...]
+    reference: str
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All tables."""
+        return self.main_tables + self.detail_tables
+
+    @property
+    def pictures(self) -> list[tuple[str, Picture]]:
+        """The images to look at, each with the name of its run."""
+        return [(run.name, picture) for run in self.runs for picture in run.gallery.pictures]
+
+
+def gather_contents(runs: Sequence[NamedRun]) -> Contents:
+    """Return what a report of these runs says; parts that were not run are left out.
+
+    Args:
+        runs: At least one; the first of several is what the others are compared with.
+    """
+    first = runs[0]
+    alone = len(runs) == 1
+    name = first.manifest.model.name if first.manifest.model else "unknown model"
+    own = first.metrics.agreement if first.metrics else None
+    return Contents(
+        title=f"{name} on {_name_engine(first.manifest)}" if alone else f"{name}: {len(runs)} runs",
+        remark="; ".join(dict.fromkeys(run.manifest.remark for run in runs if run.manifest.remark)),
+        verdict=write_verdict(first.manifest, first.metrics) if alone else _write_verdicts(runs),
+        cards=tuple(card for run in runs for card in _list_cards(run)),
+        lines=tuple(line for run in runs for line in _list_lines(run)),
+        main_tables=tuple(_list_main_tables(runs)),
+        detail_tables=tuple(_list_detail_tables(runs)),
+        runs=tuple(runs),
+        reference=(own.reference if own else "") if alone else first.name,
+    )
+
+
+def _name_engine(manifest: Manifest) -> str:
+    return f"{manifest.engine} ({manifest.device}, {manifest.precision})"
+
+
+def write_verdict(manifest: Manifest, metrics: Metrics | None) -> str:
+    """Return the sentence at the head of the page: the gates, else the comparison, else the accuracy."""
+    if manifest.gates:
+        failed = [gate for gate in manifest.gates if gate.outcome != "pass"]
+        if not failed:
+            return f"Passes every gate: {', '.join(gate.gate for gate in manifest.gates)}"
+        return "; ".join(describe_gates(failed))
+    if metrics is None:
+        return "Only speed was measured."
+    if metrics.agreement is not None:
+        verdict = judge_difference(metrics.agreement.paired, MARGIN_POINTS, "This model")
+        return f"Against {metrics.agreement.reference}: {verdict.sentence}"
+    count = metrics.accuracy.image_count
+    return f"Top-1 {metrics.accuracy.top1.percent:.2f} % of {count:,} images; not compared with a reference"
+
+
+def _write_verdicts(runs: Sequence[NamedRun]) -> str:
+    compared = [
+        _name_verdict(run.name, judge_difference(run.agreement.paired, MARGIN_POINTS, run.name))
+        for run in runs[1:]
+        if run.agreement is not None
+    ]
+    sentences = "; ".join(compared)
+    return f"Against {runs[0].name}: {sentences}" if compared else "The runs have no images in common."
+
+
+def _name_verdict(name: str, verdict: Verdict) -> str:
+    return f"{name}: {verdict.sentence}" if verdict.outcome == "cannot tell" else verdict.sentence
+
+
+def _list_cards(run: NamedRun) -> Iterator[Card]:
+    start = f"{run.name}: " if run.name else ""
+    if run.metrics is not None:
+        record = run.manifest.model
+        for name, topk in (("Top-1", run.metrics.accuracy.top1), ("Top-5", run.metrics.accuracy.top5)):
+            low, high = topk.interval_percent
+            yield Card(
+                name=f"{start}{name}",
+                value=f"{topk.percent:.2f} %",
+                details=(
+                    f"{topk.hits:,} of {run.metrics.accuracy.image_count:,}; 95 %: {low:.2f} to {high:.2f}",
+                    *(_describe_reference(run) if name == "Top-1" else ()),
+                    *_describe_published(name, record),
+                ),
+            )
+    if run.benchmark is not None and run.benchmark.rows:
+        best = max(run.benchmark.rows, key=lambda row: row.images_per_second.median)
+        values = best.images_per_second.values
+        yield Card(
+            name=f"{start}Best throughput",
+            value=f"{format_rate(best.images_per_second.median)} images/s",
+            details=(
+                f"batch {best.batch_size}, {best.precision}, {best.clock} clock",
+                f"{format_rate(min(values))} to {format_rate(max(values))} over {len(values)} repeats",
+            ),
+        )
+
+
+def _describe_reference(run: NamedRun) -> Iterator[str]:
+    """Yield what the reference reaches on the images that both scored."""
+    found = run.metrics.agreement if run.metrics else None
+    found = run.agreement or found
+    if found is not None:
+        paired = found.paired
+        right = paired.both_count + paired.lost_count
+        yield f"reference {found.reference}: {100 * right / paired.image_count:.2f} %"
+
+
+def _describe_published(name: str, record: ModelRecord | None) -> Iterator[str]:
+    """Yield the span of the published figures, which are over the 50,000 validation images."""
+    published = record.published_accuracy if record else ()
+    figures = sorted(one.top1_percent if name == "Top-1" else one.top5_percent for one in published)
+    if figures:
+        span = f"{figures[0]:g}" if figures[0] == figures[-1] else f"{figures[0]:g} to {figures[-1]:g}"
+        yield f"published, of 50,000: {span} %"
+
+
+def _list_lines(run: NamedRun) -> Iterator[str]:
+    start = f"{run.name}: " if run.name else ""
+    yield from (f"{start}{line}" for line in _describe_run(run))
+
+
+def _describe_run(run: NamedRun) -> Iterator[str]:
+    manifest, metrics = run.manifest, run.metrics
+    yield from describe_gates(manifest.gates)
+    agreement = run.agreement or (metrics.agreement if metrics else None)
+    if agreement is not None:
+        yield from describe_paired(agreement)
+    if metrics is not None:
+        yield from describe_real(metrics.real) if metrics.real else ()
+        yield describe_calibration(metrics.calibration_error)
+    if manifest.logit_parity is not None:
+        parity = manifest.logit_parity
+        yield (
+            f"ONNX file against torch: largest logit difference {parity.max_difference:.2g} on "
+            f"{parity.image_count} images"
+        )
+    yield from (f"{name}: {describe_session(found)}" for name, found in manifest.sessions.items())
+    if manifest.image_set is not None:
+        images = manifest.image_set
+        yield f"Images: {images.image_count:,} in {images.form}; labels: {images.label_source}"
+        yield from describe_images(images)
+    if manifest.pixel_check.differing:
+        yield "Pillow or libjpeg computes other pixels here than the verified ones."
+    if run.gallery.note:
+        yield run.gallery.note
+    yield f"Status: {manifest.status}; started {manifest.started}; assay {manifest.assay_version}"
+
+
+def _list_main_tables(runs: Sequence[NamedRun]) -> Iterator[Table]:
+    if len(runs) > 1:
+        yield make_runs_table(runs)
+        yield make_run_accuracy_table(runs)
+    record = next((run.manifest.model for run in runs if run.manifest.model is not None), None)
+    if record is not None:
+        if any(run.metrics is not None for run in runs):
+            yield make_layout_accuracy_table(runs, record)
+        layout = make_layout_throughput_table(runs, record)
+        if layout is not None:
+            yield layout
+
+
+def _list_detail_tables(runs: Sequence[NamedRun]) -> Iterator[Table]:
+    for run in runs:
+        yield from (_name_table(run, table) for table in _list_run_tables(run))
+    classes = make_class_table(runs)
+    if classes is not None:
+        yield classes
+    for run in runs:
+        yield _name_table(run, make_machine_table(run.manifest))
+        yield _name_table(run, make_hash_table(run.manifest))
+
+
+def _list_run_tables(run: NamedRun) -> Iterator[Table]:
+    metrics, benchmark, record = run.metrics, run.benchmark, run.manifest.model
+    if metrics is not None and record is not None:
+        yield make_accuracy_table(metrics.accuracy, record)
+        yield from [make_failure_table(metrics.accuracy)] if metrics.accuracy.failures else ()
+        failed = make_failed_images_table(run)
+        yield from [failed] if failed else ()
+    if benchmark is not None and benchmark.rows and record is not None:
+        yield from make_throughput_tables(benchmark.rows, record)
+        yield make_best_batch_table(benchmark.rows, record)
+    if benchmark is not None:
+        yield from make_benchmark_tables(benchmark)
+    confused = make_confused_table(run)
+    yield from [confused] if confused else ()
+    if metrics is not None and metrics.calibration_error and metrics.calibration_error.ece is not None:
+        yield make_calibration_table(metrics.calibration_error)
+
+
+def _name_table(run: NamedRun, table: Table) -> Table:
+    return dataclasses.replace(table, title=f"{run.name}: {table.title}") if run.name else table

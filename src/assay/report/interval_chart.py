@@ -1,0 +1,60 @@
+"""Accuracies under one another, each with its interval: what overlaps and what does not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, LEFT, RIGHT, TOP, ROW, BOTTOM = 640, 16, 16, 8, 46, 44
+STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # between ticks, in points
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A percentage, with its interval where it was measured here."""
+
+    name: str
+    percent: float
+    interval: tuple[float, float] | None
+    is_published: bool = False
+
+
+def draw_intervals(title: str, figures: Sequence[Figure]) -> str:
+    """Return an SVG with a row for each figure, at least one."""
+    ends = [end for figure in figures for end in (figure.percent, *(figure.interval or ()))]
+    step = next((step for step in STEPS if (max(ends) - min(ends)) / step <= 6), STEPS[-1])
+    low, high = (
+        math.floor(min(ends) / step),
+        max(math.ceil(max(ends) / step), math.floor(min(ends) / step) + 1),
+    )
+    ticks = [number * step for number in range(low, high + 1)]
+
+    def place(percent: float) -> float:
+        return LEFT + 8 + (percent - ticks[0]) / (ticks[-1] - ticks[0]) * (WIDTH - LEFT - RIGHT - 16)
+
+    bottom = TOP + ROW * len(figures)
+    parts = [
+        f'<svg viewBox="0 0 {WIDTH} {bottom + BOTTOM}" role="group" class="chart" '
+        f'aria-label="{escape(title)}">'
+    ]
+    for tick in ticks:
+        parts.append(f'<path class="grid" d="M{place(tick):.1f} {TOP}V{bottom}"/>')
+        parts.append(f'<text x="{place(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{tick:.4g}</text>')
+    parts.append(f'<text x="{WIDTH / 2:.0f}" y="{bottom + 38}" text-anchor="middle">Top-1, %</text>')
+    for number, figure in enumerate(figures):
+        y = TOP + ROW * number + 30
+        style = "s1" if figure.is_published else "s0"
+        label = f"{figure.name}: {figure.percent:.2f} %"
+        parts.append(f'<text class="name" x="{LEFT}" y="{y - 13}">{escape(figure.name)}</text>')
+        if figure.interval is not None:
+            one, other = map(place, figure.interval)
+            label += f", 95 %: {figure.interval[0]:.2f} to {figure.interval[1]:.2f}"
+            parts.append(f'<path class="{style}" d="M{one:.1f} {y}H{other:.1f}"/>')
+            parts.append(f'<path class="{style}" d="M{one:.1f} {y - 5}v10M{other:.1f} {y - 5}v10"/>')
+        parts.append(
+            f'<circle class="{style} point" tabindex="0" role="img" aria-label="{escape(label)}" '
+            f'cx="{place(figure.percent):.1f}" cy="{y}" r="5"><title>{escape(label)}</title></circle>'
+        )
+    return "\n".join([*parts, "</svg>"])

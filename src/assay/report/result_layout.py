@@ -1,0 +1,146 @@
+"""Accuracy and throughput in the layout of the original's result: a column per chip or run, ratios, best."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from assay.measure.throughput import ThroughputRow
+from assay.models.record import ModelRecord, SpeedTarget
+from assay.report.named_run import NamedRun, name_run
+from assay.report.tables import Table
+from assay.report.throughput_tables import format_rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Column:
+    """Images per second by batch size, of a chip or run; `digits` as they are shown."""
+
+    name: str
+    clock: str
+    rates: Mapping[int, float]
+    digits: Mapping[int, str]
+
+    @property
+    def best(self) -> tuple[int, float]:
+        """The best batch size, and its images per second."""
+        return max(self.rates.items(), key=lambda item: item[1])
+
+
+def make_layout_accuracy_table(runs: Sequence[NamedRun], record: ModelRecord) -> Table:
+    """Return Top-1 and Top-5 of every engine or chip, at each batch size that they were measured at."""
+    rows = []
+    for run in runs:
+        if run.metrics is None:
+            continue
+        size, accuracy = run.manifest.evaluated_batch_size, run.metrics.accuracy
+        topk = (f"{accuracy.top1.percent:.2f}", f"{accuracy.top5.percent:.2f}")
+        rows.append((name_run(run), "not kept" if size is None else f"{size}", *topk, "measured"))
+    for published in record.published_accuracy:
+        chip, _, batch = published.setting.partition(", ")
+        topk = (f"{published.top1_percent:g}", f"{published.top5_percent:g}")
+        rows.append((chip or "not told", batch.removeprefix("batch ") or "not told", *topk, published.source))
+    notes = ("A run is scored at one batch size; a run at another is a row of its own.",)
+    header = ("Engine or chip", "Batch", "Top-1 %", "Top-5 %", "Source")
+    return Table(title="Accuracy by engine or chip", header=header, rows=tuple(rows), notes=notes)
+
+
+def make_layout_throughput_table(runs: Sequence[NamedRun], record: ModelRecord) -> Table | None:
+    """Return images per second: a row per batch size and one for the best, a column per run or chip, ratios.
+
+    Ratios stand between published devices that a speed target names, and between a run and the first one on
+    the same clock; never between a published and a measured figure. None where no run was measured.
+    """
+    measured = [column for run in runs for column in _list_measured(run)]
+    if not measured:
+        return None
+    published = [
+        _Column(
+            name=column.device,
+            clock=column.clock,
+            rates=column.images_per_second,
+            digits={size: f"{rate}" for size, rate in column.images_per_second.items()},
+        )
+        for column in record.published_throughput
+    ]
+    ratios = [*_pair_runs(measured), *_pair_targets(published, record)]
+    columns = [*measured, *published]
+    sizes = sorted({size for column in columns for size in column.rates})
+    rows = [
+        (
+            f"{size}",
+            *(column.digits.get(size, "") for column in columns),
+            *(_divide(one.rates.get(size), other.rates.get(size)) for one, other in ratios),
+        )
+        for size in sizes
+    ]
+    best = (
+        "best",
+        *(f"{column.digits[column.best[0]]} ({column.best[0]})" for column in columns),
+        *(_divide(one.best[1], other.best[1]) for one, other in ratios),
+    )
+    return Table(
+        title="Throughput by engine or chip",
+        header=("Batch", *(column.name for column in columns), *(f"{a.name} / {b.name}" for a, b in ratios)),
+        rows=(*rows, best),
+        notes=(
+            "Images per second; best: the best batch, in brackets.",
+            *_note_clocks(columns),
+            *_judge_targets(published, record),
+        ),
+    )
+
+
+def _list_measured(run: NamedRun) -> Iterator[_Column]:
+    by_model: dict[tuple[str, str, str, str], list[ThroughputRow]] = {}
+    for row in run.benchmark.rows if run.benchmark else ():
+        by_model.setdefault((row.engine, row.device, row.precision, row.clock), []).append(row)
+    for (engine, device, precision, clock), rows in by_model.items():
+        what = f"{engine} {device} {precision}" + ("" if clock == "call" else f", {clock} clock")
+        rates = {row.batch_size: row.images_per_second.median for row in rows}
+        yield _Column(
+            name=f"{run.name}: {what}" if run.name else what,
+            clock=clock,
+            rates=rates,
+            digits={size: format_rate(rate) for size, rate in rates.items()},
+        )
+
+
+def _pair_runs(measured: Sequence[_Column]) -> list[tuple[_Column, _Column]]:
+    first = measured[0]
+    return [(column, first) for column in measured[1:] if column.clock == first.clock]
+
+
+def _pair_targets(published: Sequence[_Column], record: ModelRecord) -> list[tuple[_Column, _Column]]:
+    return [(one, other) for _, one, other in _find_targets(published, record) if one.clock == other.clock]
+
+
+def _find_targets(
+    published: Sequence[_Column], record: ModelRecord
+) -> list[tuple[SpeedTarget, _Column, _Column]]:
+    by_name = {column.name: column for column in published}
+    return [(target, by_name[target.device], by_name[target.over]) for target in record.speed_target]
+
+
+def _divide(one: float | None, other: float | None) -> str:
+    return "" if one is None or other is None else f"{one / other:.2f}"
+
+
+def _note_clocks(columns: Sequence[_Column]) -> Iterator[str]:
+    clocks: dict[str, list[str]] = {}
+    for column in columns:
+        clocks.setdefault(column.clock, []).append(column.name)
+    for clock, names in clocks.items():
+        yield f"On the {clock} clock: {'; '.join(names)}."
+
+
+def _judge_targets(published: Sequence[_Column], record: ModelRecord) -> Iterator[str]:
+    """Yield the acceptance sentences of the original's result, on the published figures."""
+    for target, one, other in _find_targets(published, record):
+        ratio = one.best[1] / other.best[1]
+        verdict = "accepted" if ratio >= target.ratio else "not accepted"
+        yield (
+            f"Acceptance: {one.name} at its best batch over {other.name} at its best is "
+            f"{one.digits[one.best[0]]} / {other.digits[other.best[0]]} = {ratio:.2f}; at least "
+            f"{target.ratio:g} was asked: {verdict}, as published; not run here. Source: {target.source}."
+        )

@@ -1,0 +1,128 @@
+"""One repeat of each batch size in a process of its own: `python -m assay.workflows.measure_repeat`."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from assay.arrays import Images
+from assay.engines.catalog import load_session
+from assay.engines.compiled_model import CompiledModel, read_compiled_json
+from assay.errors import AssayError, EngineError
+from assay.measure.loading import LoadCost, close_cost, load_timed
+from assay.measure.repeats import (
+    BatchTimes,
+    BenchmarkOptions,
+    OnRepeat,
+    join_times,
+    measure_repeats,
+    tile_images,
+)
+
+
+class RepeatResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process measured: the times by batch size, and what loading cost."""
+
+    times: dict[int, BatchTimes]
+    cost: LoadCost
+
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True):
+    compiled_dir: str
+    images: str
+    batch_sizes: tuple[int, ...]
+    repeats: int
+    seconds: float
+    callers: int | None
+
+
+def measure_compiled(
+    compiled_dir: Path, images: Images, options: BenchmarkOptions, on_repeat: OnRepeat
+) -> RepeatResult:
+    """Load a compiled model in this process, and return its times and what loading cost."""
+    compiled = read_compiled_json(compiled_dir)
+    first = tile_images(images, min(options.batch_sizes))
+    session, cost = load_timed(lambda: load_session(compiled_dir), first, _name(compiled))
+    try:
+        times = measure_repeats(session, images, options, on_repeat)
+    finally:
+        session.close()
+    return RepeatResult(times=times, cost=close_cost(cost))
+
+
+def _name(compiled: CompiledModel) -> tuple[str, str, str]:
+    return compiled.engine, compiled.device, compiled.precision
+
+
+def measure_in_fresh_processes(
+    compiled_dir: Path, images: Images, options: BenchmarkOptions, on_repeat: OnRepeat
+) -> tuple[dict[int, BatchTimes], list[LoadCost]]:
+    """Return the times of repeats that each loaded the model in a process of its own, and what that cost.
+
+    Raises:
+        EngineError: A process failed; what it said is in the message.
+    """
+    results = []
+    with tempfile.TemporaryDirectory(prefix="assay-") as folder:
+        path = Path(folder) / "images.npy"
+        np.save(path, images)
+        request = _Request(
+            compiled_dir=str(compiled_dir),
+            images=str(path),
+            batch_sizes=options.batch_sizes,
+            repeats=1,
+            seconds=options.seconds,
+            callers=options.callers,
+        )
+        for _ in range(options.repeats):
+            result = _run_process(request)
+            results.append(result)
+            for size, times in result.times.items():
+                on_repeat(size, times.repeats[0].images_per_second)
+    return join_times([result.times for result in results]), [result.cost for result in results]
+
+
+def _run_process(request: _Request) -> RepeatResult:
+    done = subprocess.run(
+        [sys.executable, "-m", "assay.workflows.measure_repeat"],
+        input=msgspec.json.encode(request),
+        capture_output=True,
+        check=False,
+    )
+    said = done.stderr.decode("utf-8", "replace").strip()
+    if done.returncode != 0:
+        raise EngineError(
+            f"a repeat in a fresh process ended with status {done.returncode}: {said or 'it said nothing'}"
+        )
+    try:
+        return msgspec.json.decode(done.stdout, type=RepeatResult)
+    except msgspec.DecodeError as error:
+        raise EngineError(f"a repeat in a fresh process gave no result: {error}") from error
+
+
+def main() -> int:
+    """Measure what stdin asks for, write the result to stdout, and return the exit status."""
+    request = msgspec.json.decode(sys.stdin.buffer.read(), type=_Request)
+    options = BenchmarkOptions(
+        batch_sizes=request.batch_sizes,
+        repeats=request.repeats,
+        seconds=request.seconds,
+        callers=request.callers,
+    )
+    try:
+        images = np.load(request.images)
+        result = measure_compiled(Path(request.compiled_dir), images, options, lambda _size, _rate: None)
+    except AssayError as error:
+        sys.stderr.write(str(error))
+        return error.exit_status
+    sys.stdout.buffer.write(msgspec.json.encode(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

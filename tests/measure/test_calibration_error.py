@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import scipy.special
+import scipy.stats
+
+from assay.inference.predictions import Prediction, compute_log_sum_exp, rank_top_classes
+from assay.measure.calibration_error import NO_IMAGES, NO_SUMS, NOT_LOGITS, measure_calibration_error
+
+OFFSET = 1
+
+
+@pytest.fixture(scope="module")
+def logits() -> npt.NDArray[np.float32]:
+    """2,000 images of 12 classes, the first of which is a background class; some overflow a float32 exp."""
+    generator = np.random.default_rng(5)
+    drawn = generator.normal(0, 3, (2000, 12))  # (2000, 12)
+    drawn[::7] += 90
+    return drawn.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def labels() -> npt.NDArray[np.int64]:
+    return np.random.default_rng(6).integers(0, 11, 2000)
+
+
+@pytest.fixture(scope="module")
+def predictions(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> list[Prediction]:
+    tops = rank_top_classes(logits)
+    return [
+        Prediction(
+            name=f"{number}",
+            relative_path=f"{number}",
+            label=int(label),
+            status="ok",
+            top_classes=tuple(top.tolist()),
+            top_logits=tuple(row[top].tolist()),
+            log_sum_exp=compute_log_sum_exp(row),
+        )
+        for number, (row, label, top) in enumerate(zip(logits, labels, tops, strict=True))
+    ]
+
+
+def test_the_error_is_what_scipy_and_numpy_give(
+    predictions: list[Prediction], logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> None:
+    shares = scipy.special.softmax(logits.astype(np.float64), axis=1)
+    confidence = shares.max(axis=1)
+    right = shares.argmax(axis=1) == labels + OFFSET
+    edges = np.linspace(0, 1, 16)
+    counts, means, accuracies = (
+        scipy.stats.binned_statistic(confidence, values, statistic, bins=edges).statistic
+        for values, statistic in ((confidence, "count"), (confidence, "mean"), (right, "mean"))
+    )
+    expected = np.nansum(counts / counts.sum() * np.abs(accuracies - means))
+
+    found = measure_calibration_error(predictions, OFFSET)
+    assert found.ece == pytest.approx(expected, abs=1e-5)
+    assert found.image_count == 2000
+    assert [one.image_count for one in found.bins] == counts.tolist()
+    for one, mean, accuracy in zip(found.bins, means, accuracies, strict=True):
+        if one.image_count:
+            assert one.confidence == pytest.approx(mean, abs=1e-4)
+            assert one.hits / one.image_count == pytest.approx(accuracy)
+        else:
+            assert one.confidence is None
+
+
+def test_a_network_that_is_sure_and_wrong_has_an_error_of_one(predictions: list[Prediction]) -> None:
+    sure = [
+        dataclasses.replace(row, top_classes=(1, 2), top_logits=(50.0, 1.0), log_sum_exp=50.0, label=9)
+        for row in predictions[:10]
+    ]
+    assert measure_calibration_error(sure, OFFSET).ece == 1.0
+
+
+def test_failed_images_are_left_out(predictions: list[Prediction]) -> None:
+    failed = Prediction(name="x", relative_path="x", label=1, status="not decodable")
+    assert measure_calibration_error([*predictions, failed], OFFSET) == measure_calibration_error(
+        predictions, OFFSET
+    )
+
+
+def test_it_says_why_there_is_none(predictions: list[Prediction]) -> None:
+    old = dataclasses.replace(predictions[0], log_sum_exp=None)
+    found = measure_calibration_error([*predictions, old], OFFSET)
+    assert (found.ece, found.missing, found.bins) == (None, NO_SUMS, ())
+    assert measure_calibration_error([]).missing == NO_IMAGES
+    share = dataclasses.replace(predictions[0], top_logits=(0.9, 0.05), log_sum_exp=2.6)
+    assert measure_calibration_error([share]).missing == NOT_LOGITS
+
+
+@pytest.mark.parametrize("shift", [0.0, -1e4, 3.3e38])
+def test_the_log_of_the_sum_is_stable(logits: npt.NDArray[np.float32], shift: float) -> None:
+    row = (logits[1].astype(np.float64) + shift).astype(np.float32)
+    expected = np.float32(scipy.special.logsumexp(row.astype(np.float64)))
+    assert compute_log_sum_exp(row) == pytest.approx(float(expected), rel=1e-6)

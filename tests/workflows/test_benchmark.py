@@ -1,0 +1,80 @@
+"""`assay benchmark` through the command line: fresh processes, callers, a bound on latency, imports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import RunAssay
+
+QUICK = ("--batch-size", "1,2", "--seconds", "0.01")
+
+
+@pytest.fixture
+def compiled(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> Path:
+    assert run_assay("compile", colour_onnx, tmp_path / "c", "--engine", "constant").returncode == 0
+    return tmp_path / "c"
+
+
+def test_each_repeat_in_a_process_of_its_own(run_assay: RunAssay, compiled: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done = run_assay("benchmark", compiled, *QUICK, "--fresh-processes", "-o", run)
+    assert done.returncode == 0, done.stderr
+    stored = json.loads((run / "benchmark.json").read_text())
+    assert len(stored["loading"]) == 5
+    assert all(cost["peak_memory_bytes"] >= cost["memory_loaded_bytes"] > 0 for cost in stored["loading"])
+    assert [(row["batch_size"], len(row["call_ms"])) for row in stored["rows"]] == [(1, 5), (2, 5)]
+    assert all(row["fresh_processes"] for row in stored["rows"])
+    assert "process of its own" in (run / "report.md").read_text()
+
+
+def test_callers_and_a_bound_on_latency(run_assay: RunAssay, compiled: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    options = ("--callers", "1,3", "--max-latency-ms", "60000", "-o", run)
+    done = run_assay("benchmark", compiled, *QUICK, *options)
+    assert done.returncode == 0, done.stderr
+    stored = json.loads((run / "benchmark.json").read_text())
+    assert [(row["caller_count"], row["batch_size"]) for row in stored["rows"]] == [
+        (1, 1),
+        (1, 2),
+        (3, 1),
+        (3, 2),
+    ]
+    fastest = max(stored["rows"], key=lambda row: row["images_per_second"]["median"])
+    (recommended,) = stored["recommended"]
+    assert (recommended["batch_size"], recommended["caller_count"]) == (
+        fastest["batch_size"],
+        fastest["caller_count"],
+    )
+    assert not any(row["validity"]["is_valid"] for row in stored["rows"])  # far too short
+    assert "INVALID (!), measured for less than 10 s: batch 1, 2." in (run / "report.md").read_text()
+
+
+def test_none_is_recommended_where_none_keeps_the_bound(
+    run_assay: RunAssay, compiled: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    done = run_assay("benchmark", compiled, *QUICK, "--max-latency-ms", "0.000001", "-o", run)
+    assert done.returncode == 0, done.stderr
+    (recommended,) = json.loads((run / "benchmark.json").read_text())["recommended"]
+    assert recommended["batch_size"] is None
+    assert "None of the measured batch sizes keeps 1e-06 ms" in (run / "report.md").read_text()
+
+
+def test_results_are_imported_without_a_model(run_assay: RunAssay, golden: Path, tmp_path: Path) -> None:
+    summary = golden / "ais_bench_newest" / "r_summary.json"
+    done = run_assay("benchmark", "--import", f"{summary}@bs4", "-o", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["imported"]
+    assert (row["tool"], row["clock"], row["batch_size"]) == ("ais_bench", "device", 4)
+    assert "ais_bench (imported)" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_a_file_of_no_known_tool_is_refused(run_assay: RunAssay, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text("{}")
+    done = run_assay("benchmark", "--import", tmp_path / "other.json", "-o", tmp_path / "run")
+    assert done.returncode == 5
+    assert "expected trtexec's --exportTimes" in done.stderr
+    assert not (tmp_path / "run").exists()
