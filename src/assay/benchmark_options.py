@@ -34,7 +34,7 @@ class BenchmarkOptions(ShowOptions, GateOptions, FolderOptions, LabelFileOptions
         str | None, make_help("What speed is measured at: 1,4,8,16,32,64 if not given.")
     ] = None
     repeats: Annotated[int, make_help("How often each batch size is measured, at least 5.")] = 5
-    seconds: Annotated[float, make_help("How long a repeat lasts; a VALID row needs 10 s in all.")] = 1.0
+    seconds: Annotated[float, make_help("How long a repeat lasts; a VALID row needs 3 s in all.")] = 1.0
     callers: Annotated[str | None, make_help("Threads that call at once, such as 1,2,4; each measured.")] = (
         None
     )

@@ -161,6 +161,11 @@ def test_a_throughput_passes_when_every_repeat_does(gate: str, outcome: str) -> 
     assert judge_gate(gate, Evidence(rows=[make_row(16, 100, 110, 120)])).outcome == outcome
 
 
+def test_of_several_caller_counts_the_fastest_is_judged() -> None:
+    rows = [make_row(16, 100, 100, 100), make_row(16, 120, 120, 120), make_row(16, 90, 90, 90)]
+    assert judge_gate("throughput>=110@bs16", Evidence(rows=rows)).outcome == "pass"
+
+
 def test_the_original_results_own_acceptance_rule(se_resnext50: ModelRecord) -> None:
     """The best batch of the 310P over that of the 310, 1.62 as published; on the device clock."""
     best = [max(column.images_per_second.values()) for column in se_resnext50.published_throughput]

@@ -49,7 +49,7 @@ def test_callers_and_a_bound_on_latency(run_assay: RunAssay, compiled: Path, tmp
         fastest["caller_count"],
     )
     assert not any(row["validity"]["is_valid"] for row in stored["rows"])  # far too short
-    assert "INVALID (!), measured for less than 10 s: batch 1, 2." in (run / "report.md").read_text()
+    assert "INVALID (!), measured for less than 3 s: batch 1, 2." in (run / "report.md").read_text()
 
 
 def test_none_is_recommended_where_none_keeps_the_bound(

