@@ -27,7 +27,7 @@ LoadModel = Callable[[int, int], openvino.CompiledModel]
 
 
 def choose_tuning(load: LoadModel, stream_counts: Sequence[int], inner_batches: Sequence[int]) -> Tuning:
-    """Return the fastest of the streams and inner batches, and what each was measured at.
+    """Return the fastest of the streams and inner batches, and what each was measured at, unless there is but one.
 
     Every choice is kept busy by one thread a stream, on images of zeros; the choices take turns, so that a
     slow spell of the machine meets all of them, and their medians are compared.
@@ -40,13 +40,15 @@ def choose_tuning(load: LoadModel, stream_counts: Sequence[int], inner_batches: 
     Raises:
         RuntimeError: The runtime cannot load or run the model.
     """
+    if len(stream_counts) == len(inner_batches) == 1:
+        return Tuning(streams=stream_counts[0], inner_batch=inner_batches[0])
     loaded = {
         (streams, size): _Loaded(load(streams, size), size)
         for streams in stream_counts
         for size in inner_batches
     }
     rates: dict[tuple[int, int], list[float]] = collections.defaultdict(list)
-    for _ in range(TURNS if len(loaded) > 1 else 0):
+    for _ in range(TURNS):
         for choice, model in loaded.items():
             rates[choice].append(model.measure_images_per_second())
     medians = {choice: statistics.median(values) for choice, values in rates.items()}

@@ -25,6 +25,7 @@ from assay.inference.shards import DEFAULT_SHARD_SIZE, cut_shards
 from assay.measure.agreement import measure_agreement
 from assay.measure.paired import Trial
 from assay.models.record import ModelRecord
+from assay.processors import count_processors
 from assay.report.results_file import encode_json
 from assay.workflows.evaluate import DEFAULT_BATCH_SIZE
 from assay.workflows.listener import Listener, Progress
@@ -251,7 +252,9 @@ class _Search:
             onnx.save(model, str(path))
             compiled_dir = Path(folder) / "compiled"
             compiled_dir.mkdir()
-            options = CompileOptions(record=self._request.record, precision=precision)
+            # for a hundred images, measuring how to run them would take longer than running them
+            settings = {"streams": str(count_processors()), "inner_batch": "1"}
+            options = CompileOptions(record=self._request.record, precision=precision, settings=settings)
             engine.compile(path, compiled_dir, options)
             session = engine.load(compiled_dir)
             try:
