@@ -27,7 +27,7 @@ LoadModel = Callable[[int, int], openvino.CompiledModel]
 
 
 def choose_tuning(load: LoadModel, stream_counts: Sequence[int], inner_batches: Sequence[int]) -> Tuning:
-    """Return the fastest of the streams and inner batches, and what each was measured at, unless there is but one.
+    """Return the fastest of the streams and inner batches and, of several, what each was measured at.
 
     Every choice is kept busy by one thread a stream, on images of zeros; the choices take turns, so that a
     slow spell of the machine meets all of them, and their medians are compared.
