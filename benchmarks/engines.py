@@ -12,7 +12,6 @@ import argparse
 import os
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +22,7 @@ import openvino
 import torch
 from openvino import properties
 from openvino.properties import hint
-from turns import measure_session, take_turns
+from turns import compute_ratio, count_calls_per_second, measure_session, take_turns
 
 from assay.arrays import Images
 from assay.checkpoint.fitted_network import seed_network
@@ -59,13 +58,12 @@ def main() -> None:
         if arguments.all:
             engines |= make_torch(record)
         ways = {
-            (name, size): partial(measure, np.ascontiguousarray(images[:size]), arguments.seconds)
+            f"{name}@{size}": partial(measure, np.ascontiguousarray(images[:size]), arguments.seconds)
             for size in sizes
-            for name, measure in engines.items()
+            for name, measure in [(LIMIT, multiply), *engines.items()]
         }
-        named = {f"{name}@{size}": measure for (name, size), measure in ways.items()}
-        rates = take_turns(named | {LIMIT: partial(multiply, arguments.seconds)}, arguments.turns)
-    print_table({name: statistics.median(values) for name, values in rates.items()}, [*engines], sizes)
+        rates = take_turns(ways, arguments.turns)
+    print_table(rates, [*engines], sizes)
 
 
 def make_engines(
@@ -119,20 +117,8 @@ def measure_requests(loaded: openvino.CompiledModel, batch: Images, seconds: flo
     """Return images/s with as many requests under way as OpenVINO asks for."""
     count = int(loaded.get_property(properties.optimal_number_of_infer_requests))
     requests = [loaded.create_infer_request() for _ in range(count)]
-    calls = [0] * count
-    start = time.perf_counter()
-
-    def call(number: int) -> None:
-        while not calls[number] or time.perf_counter() - start < seconds:
-            requests[number].infer([batch], share_inputs=True)
-            calls[number] += 1
-
-    threads = [threading.Thread(target=call, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return len(batch) * sum(calls) / (time.perf_counter() - start)
+    calls = [partial(request.infer, [batch], share_inputs=True) for request in requests]
+    return len(batch) * count_calls_per_second(calls, seconds)
 
 
 def make_torch(record: ModelRecord) -> dict[str, MeasureBatch]:
@@ -146,7 +132,7 @@ def make_torch(record: ModelRecord) -> dict[str, MeasureBatch]:
     }
 
 
-def multiply(seconds: float) -> float:
+def multiply(_: Images, seconds: float) -> float:
     """Return images/s of a network whose arithmetic is nothing but one square float32 GEMM after another."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     left, right = torch.randn(MATRIX_SIDE, MATRIX_SIDE), torch.randn(MATRIX_SIDE, MATRIX_SIDE)
@@ -157,19 +143,25 @@ def multiply(seconds: float) -> float:
     return count * 2 * MATRIX_SIDE**3 / (time.perf_counter() - start) / (1e9 * GFLOP_PER_IMAGE)
 
 
-def print_table(medians: dict[str, float], names: list[str], sizes: list[int]) -> None:
-    """Print images/s and percent of the limit for each engine and batch size, and what is promised."""
-    limit = medians[LIMIT]
+def print_table(rates: dict[str, list[float]], names: list[str], sizes: list[int]) -> None:
+    """Print images/s and percent of the limit for each engine and batch size, and what is promised.
+
+    Percentages and ratios are medians of those within each turn, of what was measured one after the other.
+    """
+    limit = statistics.median(rate for size in sizes for rate in rates[f"{LIMIT}@{size}"])
     print(f"limit: {limit:.2f} images/s ({limit * GFLOP_PER_IMAGE:.0f} GFLOP/s float GEMM)")
-    print(f"{'images/s (% of the limit)':28}" + "".join(f"{f'batch {size}':>15}" for size in sizes))
+    print(f"{'images/s (% of the limit)':34}" + "".join(f"{f'batch {size}':>15}" for size in sizes))
     for name in names:
-        row = [medians[f"{name}@{size}"] for size in sizes]
-        print(f"{name:28}" + "".join(f"{rate:8.2f} ({100 * rate / limit:3.0f}%)" for rate in row))
-    ours = {size: medians[f"{OURS}@{size}"] for size in sizes}
+        cells = [
+            f"{statistics.median(own):8.2f} ({100 * compute_ratio(own, rates[f'{LIMIT}@{size}']):3.0f}%)"
+            for size in sizes
+            for own in [rates[f"{name}@{size}"]]
+        ]
+        print(f"{name:34}" + "".join(cells))
     for name in names:
         if name != OURS:
-            ratios = "".join(f"{ours[size] / medians[f'{name}@{size}']:15.2f}" for size in sizes)
-            print(f"{f'ours / {name}':28}{ratios}")
+            ratios = [compute_ratio(rates[f"{OURS}@{size}"], rates[f"{name}@{size}"]) for size in sizes]
+            print(f"{f'ours / {name}':34}" + "".join(f"{ratio:15.2f}" for ratio in ratios))
 
 
 if __name__ == "__main__":

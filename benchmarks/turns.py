@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from assay.arrays import Images
 from assay.engines.base import Session
@@ -27,9 +28,14 @@ def take_turns(ways: Mapping[str, MeasureRate], turns: int) -> dict[str, list[fl
 def print_rates(rates: Mapping[str, list[float]], base: str, unit: str = "images/s") -> None:
     """Print a line for each way: median, range, and the median of its ratios to the base in the same turn."""
     for name, values in rates.items():
-        ratio = statistics.median(own / other for own, other in zip(values, rates[base], strict=True))
+        ratio = compute_ratio(values, rates[base])
         spread = f"({min(values):.1f} to {max(values):.1f})"
         print(f"{name:44} {statistics.median(values):8.1f} {unit} {spread:18} x {ratio:.2f}")
+
+
+def compute_ratio(rates: Sequence[float], base: Sequence[float]) -> float:
+    """Return the median of the ratios within each turn."""
+    return statistics.median(own / other for own, other in zip(rates, base, strict=True))
 
 
 def time_call(call: Callable[[], object]) -> float:
@@ -41,12 +47,18 @@ def time_call(call: Callable[[], object]) -> float:
 
 def measure_session(session: Session, batch: Images, seconds: float) -> float:
     """Return images/s of a session that as many threads call as it says, each at least once."""
-    counts = [0] * session.concurrency
+    call = partial(session.run, batch)
+    return len(batch) * count_calls_per_second([call] * session.concurrency, seconds)
+
+
+def count_calls_per_second(callers: Sequence[Callable[[], object]], seconds: float) -> float:
+    """Return the calls of all callers a second; each has a thread of its own and calls at least once."""
+    counts = [0] * len(callers)
     start = time.perf_counter()
 
     def call(number: int) -> None:
         while not counts[number] or time.perf_counter() - start < seconds:
-            session.run(batch)
+            callers[number]()
             counts[number] += 1
 
     threads = [threading.Thread(target=call, args=(number,)) for number in range(len(counts))]
@@ -54,4 +66,4 @@ def measure_session(session: Session, batch: Images, seconds: float) -> float:
         thread.start()
     for thread in threads:
         thread.join()
-    return len(batch) * sum(counts) / (time.perf_counter() - start)
+    return sum(counts) / (time.perf_counter() - start)
