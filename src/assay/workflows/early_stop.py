@@ -173,6 +173,7 @@ class Workload:
         predictor: The model.
         reference: What it is compared with, if anything.
         index: All images.
+        image_set: What the manifest says of them.
         shards: Their parts.
         fingerprint: Of the run.
         pipeline: How images are streamed.
@@ -181,20 +182,19 @@ class Workload:
     predictor: Predictor
     reference: Predictor | None
     index: ImageIndex
+    image_set: ImageSet
     shards: Sequence[Shard]
     fingerprint: str
     pipeline: PipelineOptions
 
 
-def predict_until_certain(
-    work: Workload, options: StopOptions, images: ImageSet, run: RunFolder
-) -> EarlyStop | None:
+def predict_until_certain(work: Workload, options: StopOptions, run: RunFolder) -> EarlyStop | None:
     """Compute the parts that are missing, and return how the run was cut; None where it was not.
 
     Raises:
         EngineError: As `predict_missing_shards`.
     """
-    watch = GateWatch(options, images, work.predictor, paired=work.reference is not None)
+    watch = GateWatch(options, work.image_set, work.predictor, paired=work.reference is not None)
     if not watch.gates:
         run.announce("Note: no gate on accuracy can be certain before the end")
     finished = _list_finished(work, run)
@@ -215,8 +215,8 @@ def predict_until_certain(
     if stop is not None:
         run.announce(f"Note: {stop.sentence}")
         run.manifest.early_stop = stop
-        notes = (*images.notes, stop.sentence)
-        run.manifest.image_set = msgspec.structs.replace(images, notes=notes)
+        notes = (*work.image_set.notes, stop.sentence)
+        run.manifest.image_set = msgspec.structs.replace(work.image_set, notes=notes)
         run.save_manifest()
     return stop
 

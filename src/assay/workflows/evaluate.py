@@ -89,6 +89,26 @@ def evaluate_model(
         BadModelError: The compiled model cannot be used.
         EngineError: The runtime failed.
     """
+    work = _plan_run(compiled_dir, index, images_path, run, options, reference)
+    shutil.rmtree(run.path / SAMPLE_FOLDER, ignore_errors=True)  # of a run that was cut, and goes on
+    if options.stop is None:
+        options.compute_shards(work.predictor, work.shards, work.fingerprint, work.pipeline, run)
+    else:
+        stop = predict_until_certain(work, options.stop, run)
+        if stop is not None:
+            return write_metrics(run.path, run.manifest, stop.parts, options.real_labels)
+    return _score_run(work, run, options)
+
+
+def _plan_run(
+    compiled_dir: Path,
+    index: ImageIndex,
+    images_path: Path,
+    run: RunFolder,
+    options: EvaluateOptions,
+    reference: Predictor | None,
+) -> Workload:
+    """Return what is to be predicted, after checking it and writing it into the run's manifest."""
     compiled = read_compiled_json(compiled_dir)
     _check_options(options, compiled)
     notes = [*index.notes, *_note_calibration(compiled, index)]
@@ -96,42 +116,35 @@ def evaluate_model(
         run.announce(f"Note: {note}")
     predictor = make_predictor(compiled_dir, compiled, PREDICTIONS_FOLDER)
     identity = _identify(predictor, index, run, options)
-    run.manifest.image_set = _describe_images(index, images_path, identity, notes)
+    image_set = run.manifest.image_set = _describe_images(index, images_path, identity, notes)
     run.claim_identity(identity)
     run.describe_model(compiled)
-    shards = cut_shards(index.images, options.shard_size)
-    fingerprint = compute_fingerprint(identity)
-    pipeline = PipelineOptions(
-        batch_size=options.batch_size or predictor.batch_size,
-        keep_logits=options.keep_logits,
-        reading=options.reading,
+    batch_size = run.manifest.evaluated_batch_size = options.batch_size or predictor.batch_size
+    return Workload(
+        predictor=predictor,
+        reference=reference,
+        index=index,
+        image_set=image_set,
+        shards=cut_shards(index.images, options.shard_size),
+        fingerprint=compute_fingerprint(identity),
+        pipeline=PipelineOptions(
+            batch_size=batch_size, keep_logits=options.keep_logits, reading=options.reading
+        ),
     )
-    run.manifest.evaluated_batch_size = pipeline.batch_size
-    shutil.rmtree(run.path / SAMPLE_FOLDER, ignore_errors=True)  # of a run that was cut, and goes on
-    if options.stop is None:
-        options.compute_shards(predictor, shards, fingerprint, pipeline, run)
-    else:
-        work = Workload(
-            predictor=predictor,
-            reference=reference,
-            index=index,
-            shards=shards,
-            fingerprint=fingerprint,
-            pipeline=pipeline,
-        )
-        stop = predict_until_certain(work, options.stop, run.manifest.image_set, run)
-        if stop is not None:
-            return write_metrics(run.path, run.manifest, stop.parts, options.real_labels)
-    file_names = [shard.file_name for shard in shards]
+
+
+def _score_run(work: Workload, run: RunFolder, options: EvaluateOptions) -> Metrics | None:
+    """Write the metrics of a run whose own parts are computed; None where others compute the rest."""
+    file_names = [shard.file_name for shard in work.shards]
     if run.share is None:
         _delete_stale(run.path / PREDICTIONS_FOLDER, set(file_names))
-    elif missing := list_missing(run.path, file_names, fingerprint):
+    elif missing := list_missing(run.path, file_names, work.fingerprint):
         run.announce(f"{len(missing)} of {len(file_names)} shards are still to be computed by others")
         return None
     agreement = None
-    if reference is not None:
-        run.announce(f"Running the same images by {reference.name}")
-        agreement = _compare_with(reference, index, shards, run, options)
+    if work.reference is not None:
+        run.announce(f"Running the same images by {work.reference.name}")
+        agreement = _compare_with(work.reference, work.index, work.shards, run, options)
     with lock_manifest(run.path, run.share):
         metrics = write_metrics(run.path, run.manifest, file_names, options.real_labels)
         if agreement is not None:

@@ -137,8 +137,13 @@ def report_progress(task: str, total: int, label_offset: int, listener: Listener
         nonlocal done, hits
         done += len(predictions)
         hits += count_topk_hits(predictions, label_offset)[0]
-        low, high = compute_wilson_interval(hits, done)
-        detail = f"Top-1 {100 * hits / done:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
+        detail = describe_running_top1(hits, done)
         listener.advance(Progress(task=task, unit="images", done=done, total=total, detail=detail))
 
     return report
+
+
+def describe_running_top1(hits: int, done: int) -> str:
+    """Return the Top-1 of the images so far with its interval, for a line of progress."""
+    low, high = compute_wilson_interval(hits, done)
+    return f"Top-1 {100 * hits / done:.1f} % ({100 * low:.1f} to {100 * high:.1f})"

@@ -26,10 +26,15 @@ from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import EngineError, MissingRuntimeError, UsageError
 from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import Shard, has_shard
-from assay.measure.accuracy import compute_wilson_interval
 from assay.workflows.listener import Progress
 from assay.workflows.model_cache import hash_compiled, read_files
-from assay.workflows.predict import MAX_FAILED_SHARDS, Predictor, list_missing_shards, summarise_failures
+from assay.workflows.predict import (
+    MAX_FAILED_SHARDS,
+    Predictor,
+    describe_running_top1,
+    list_missing_shards,
+    summarise_failures,
+)
 from assay.workflows.run_folder import RunFolder
 from assay.workflows.shard_runner import ShardReport, ShardRunner, ShardWork, find_versions
 
@@ -266,11 +271,8 @@ def _follow(
         if report.session is not None:
             run.manifest.sessions[predictor.name] = report.session
         done, hits = done + report.image_count, hits + report.hits
-        low, high = compute_wilson_interval(hits, done)
-        detail = (
-            f"{len(missing) - len(names):,} of {len(missing):,} shards, "
-            f"Top-1 {100 * hits / done:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
-        )
+        shards_done = f"{len(missing) - len(names):,} of {len(missing):,} shards"
+        detail = f"{shards_done}, {describe_running_top1(hits, done)}"
         run.advance(Progress(task=predictor.task, unit="images", done=done, total=total, detail=detail))
     run.manifest.failed_shards |= {name: error.message for name, error in failed.items()}
     if failed:
