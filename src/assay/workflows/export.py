@@ -89,7 +89,9 @@ def _compare_with_torch(
     """Run the images in torch and, by the default engine in fp32, from the ONNX file."""
     with tempfile.TemporaryDirectory(prefix="assay-parity-") as folder:
         engine = find_engine(DEFAULT_ENGINE)
-        engine.compile(onnx_path, Path(folder), CompileOptions(record=record))
+        # a batch runs whole, so that the check is of batches too
+        settings = {"streams": "1", "inner_batch": str(PARITY_IMAGE_COUNT)}
+        engine.compile(onnx_path, Path(folder), CompileOptions(record=record, settings=settings))
         session = engine.load(Path(folder))
         try:
             return measure_logit_parity(_run_batches(reference, images), _run_batches(session, images))
