@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,8 @@ from assay.option_groups import (
     GateOptions,
     LabelFileOptions,
     ShowOptions,
+    SpeedOptions,
     make_help,
-    parse_batch_sizes,
     parse_numbers,
 )
 
@@ -27,14 +28,9 @@ if TYPE_CHECKING:
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkOptions(ShowOptions, GateOptions, FolderOptions, LabelFileOptions):
+class BenchmarkOptions(ShowOptions, GateOptions, FolderOptions, LabelFileOptions, SpeedOptions):
     """Options of `assay benchmark`."""
 
-    batch_size: Annotated[
-        str | None, make_help("What speed is measured at: 1,4,8,16,32,64 if not given.")
-    ] = None
-    repeats: Annotated[int, make_help("How often each batch size is measured, at least 5.")] = 5
-    seconds: Annotated[float, make_help("How long a repeat lasts; a VALID row needs 3 s in all.")] = 1.0
     callers: Annotated[str | None, make_help("Threads that call at once, such as 1,2,4; each measured.")] = (
         None
     )
@@ -55,19 +51,15 @@ class BenchmarkOptions(ShowOptions, GateOptions, FolderOptions, LabelFileOptions
     server_latency_ms: Annotated[float, make_help("What 99 % must keep in LoadGen's Server, ms.")] = 15.0
 
     def choose_speed(self) -> SpeedRequest:
-        """Return how models are measured.
+        """See `SpeedOptions.choose_speed`.
 
         Raises:
             UsageError: A time that is not above 0, or lists that are none.
         """
-        from assay.workflows.benchmark import SpeedRequest
-
-        if not self.seconds > 0 or (self.max_latency_ms is not None and not self.max_latency_ms > 0):
-            raise UsageError("--seconds and --max-latency-ms: expected more than 0")
-        return SpeedRequest(
-            batch_sizes=parse_batch_sizes(self.batch_size),
-            repeats=self.repeats,
-            seconds=self.seconds,
+        if self.max_latency_ms is not None and not self.max_latency_ms > 0:
+            raise UsageError("--max-latency-ms: expected more than 0")
+        return dataclasses.replace(
+            super().choose_speed(),
             callers=parse_numbers("--callers", self.callers),
             max_latency_ms=self.max_latency_ms,
             fresh_processes=self.fresh_processes,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from assay import options
 from assay.benchmark_options import BenchmarkOptions
 from assay.errors import UsageError
-from assay.option_groups import FolderOptions, parse_batch_sizes
+from assay.option_groups import FolderOptions
 from assay.outcome import EXIT_GATE_FAILED, EXIT_SOME_IMAGES_FAILED, Outcome
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run(chosen: options.RunOptions) -> Outcome:
         device=chosen.device,
         settings=chosen.choose_settings(),
         calibration=chosen.choose_calibration(chosen.calibration, chosen.choose_reading()),
-        batch_sizes=parse_batch_sizes(chosen.batch_size),
+        speed=chosen.choose_speed(),
         opset=chosen.opset,
         shard_size=chosen.shard_size,
         keep_logits=chosen.keep_logits,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from assay.images import listing as reading
     from assay.images.label_files import LabelOptions
     from assay.workflows import early_stop
+    from assay.workflows.benchmark import SpeedRequest
     from assay.workflows.calibration import CalibrationOptions
 
 
@@ -250,6 +251,34 @@ class StopOptions(GateOptions):
         chosen = StopOptions(gates=self.choose_gates(), error=self.stop_error)
         check_stop(chosen)
         return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeedOptions:
+    """How the speed is measured."""
+
+    batch_size: Annotated[
+        str | None, make_help("What speed is measured at: 1,4,8,16,32,64 if not given.")
+    ] = None
+    repeats: Annotated[int, make_help("How often each batch size is measured, at least 5.")] = 5
+    seconds: Annotated[float, make_help("How long a repeat lasts; a VALID row needs 3 s in all.")] = 1.0
+
+    def choose_speed(self) -> SpeedRequest:
+        """Return how models are measured.
+
+        Raises:
+            UsageError: Seconds that are not above 0, fewer repeats than 5, or batch sizes that are none.
+        """
+        from assay.measure.repeats import MIN_REPEATS
+        from assay.workflows.benchmark import SpeedRequest
+
+        if not self.seconds > 0:
+            raise UsageError(f"--seconds is {self.seconds:g}; expected more than 0")
+        if self.repeats < MIN_REPEATS:
+            raise UsageError(f"--repeats is {self.repeats}; expected {MIN_REPEATS} or more")
+        return SpeedRequest(
+            batch_sizes=parse_batch_sizes(self.batch_size), repeats=self.repeats, seconds=self.seconds
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

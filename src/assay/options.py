@@ -20,6 +20,7 @@ from assay.option_groups import (
     QuantizeSettings,
     ReadOptions,
     ShowOptions,
+    SpeedOptions,
     StopOptions,
     make_help,
 )
@@ -33,14 +34,18 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(
-    ShowOptions, StopOptions, PredictionOptions, FolderOptions, QuantizeSettings, EngineOptions, ImageOptions
+    ShowOptions,
+    StopOptions,
+    PredictionOptions,
+    FolderOptions,
+    QuantizeSettings,
+    SpeedOptions,
+    EngineOptions,
+    ImageOptions,
 ):
     """Options of `assay run`."""
 
     weights: Annotated[Path, make_help("Checkpoint (.pth, .safetensors), or an ONNX file.")]
-    batch_size: Annotated[
-        str | None, make_help("What speed is measured at: 1,4,8,16,32,64 if not given.")
-    ] = None
     opset: Annotated[int, make_help("Opset of the ONNX file, 11 to 18.")] = 18
     compare_with_torch: Annotated[bool, make_help("Let torch predict the same images, and compare.")] = False
     calibration: Annotated[

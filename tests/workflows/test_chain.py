@@ -59,7 +59,8 @@ def full_run(run_assay: RunAssay, tmp_path_factory: pytest.TempPathFactory) -> P
     torch.manual_seed(0)
     torch.save(SEResNeXt50().state_dict(), folder / "weights.pth")
     arguments = ["--weights", folder / "weights.pth", "--images", folder / "val", "--batch-size", "1,2"]
-    done = run_assay("run", *arguments, "-o", folder / "run", "--compare-with-torch")
+    arguments += ["--set", "inner_batch=1", "--compare-with-torch"]
+    done = run_assay("run", *arguments, "-o", folder / "run")
     assert done.returncode == 0, done.stderr
     return folder
 

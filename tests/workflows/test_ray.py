@@ -181,10 +181,12 @@ def test_why_shards_failed_reaches_the_user_and_the_rest_is_not_tried(
 
 
 def test_ctrl_c_keeps_the_finished_shards_and_the_cluster_is_left_clean(
-    run_assay: RunAssay, compiled: Path, many: Path, tmp_path: Path, cluster: Any
+    run_assay: RunAssay, colour_onnx: Path, many: Path, tmp_path: Path, cluster: Any
 ) -> None:
+    slow_chip = ["--engine", "constant", "--set", "images_per_second=10"]  # 4 s for all, with three actors
+    assert run_assay("compile", colour_onnx, tmp_path / "slow", *slow_chip).returncode == 0
     run = tmp_path / "run"
-    command = evaluate(compiled, many, run, "--ray", cluster.address)
+    command = evaluate(tmp_path / "slow", many, run, "--ray", cluster.address)
     command[command.index("--shard-size") + 1] = 2
     process = start(command)
     wait_for_parts(run, process, 2)

@@ -57,12 +57,11 @@ def benchmark_models(
         run: The run folder.
 
     Raises:
-        UsageError: Fewer than 5 repeats, or a batch size that a model was not compiled for.
+        UsageError: A batch size that a model was not compiled for.
+        ValueError: Fewer than 5 repeats.
         BadModelError: A compiled model cannot be used.
         EngineError: A runtime failed.
     """
-    if request.repeats < MIN_REPEATS:
-        raise UsageError(f"--repeats is {request.repeats}; expected {MIN_REPEATS} or more")
     benchmark = Benchmark(rows=[])
     for compiled_dir in compiled_dirs:
         for callers in request.callers or (None,):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from assay.images.sources import index_images, require_labels
 from assay.images.subset import limit_images
 from assay.models.record import read_model_record
-from assay.workflows.benchmark import SpeedRequest, benchmark_models
+from assay.workflows.benchmark import benchmark_models
 from assay.workflows.evaluate import EvaluateOptions, evaluate_model
 from assay.workflows.listener import SILENT, Listener
 from assay.workflows.make_models import FullRun, check_request, make_models
@@ -38,8 +38,6 @@ def run_all(request: FullRun, place: RunPlace, listener: Listener = SILENT) -> R
         )
         metrics = evaluate_model(models.evaluated, index, request.images, run, options, models.reference)
         samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT)
-        benchmark = benchmark_models(
-            models.measured, samples, SpeedRequest(batch_sizes=models.batch_sizes), run
-        )
+        benchmark = benchmark_models(models.measured, samples, models.speed, run)
     write_report(run.path)
     return RunResult(folder=run.path, manifest=run.manifest, metrics=metrics, benchmark=benchmark)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from assay.engines.base import CompileOptions, is_quantised
@@ -15,6 +15,7 @@ from assay.images.sources import ImageIndex
 from assay.inference.shards import DEFAULT_SHARD_SIZE
 from assay.measure.repeats import DEFAULT_BATCH_SIZES
 from assay.models.record import ModelRecord
+from assay.workflows.benchmark import DEFAULT_REQUEST, SpeedRequest
 from assay.workflows.calibration import DEFAULT_CALIBRATION, CalibrationOptions
 from assay.workflows.compile import compile_model
 from assay.workflows.early_stop import StopOptions
@@ -49,7 +50,7 @@ class FullRun:
         device: Device of the engine; empty means its first.
         settings: Of the engine, by name.
         calibration: How an int8 model is calibrated.
-        batch_sizes: What the speed is measured at; None means 1, 4, 8, 16, 32 and 64.
+        speed: How the speed is measured.
         opset: The ai.onnx opset of the export, 11 to 18.
         shard_size: Images whose predictions share a file.
         keep_logits: Whether the predictions hold all logits.
@@ -69,7 +70,7 @@ class FullRun:
     device: str = ""
     settings: Mapping[str, str] = field(default_factory=dict)
     calibration: CalibrationOptions = DEFAULT_CALIBRATION
-    batch_sizes: tuple[int, ...] | None = None
+    speed: SpeedRequest = DEFAULT_REQUEST
     opset: int = 18
     shard_size: int = DEFAULT_SHARD_SIZE
     keep_logits: bool = False
@@ -86,13 +87,13 @@ class RunModels:
     Args:
         evaluated: The compiled model that predicts the images.
         measured: The compiled models whose speed is measured.
-        batch_sizes: What it is measured at; None means what a model was compiled for, else the usual ones.
+        speed: How.
         reference: What the predictions are compared with, if anything.
     """
 
     evaluated: Path
     measured: Sequence[Path]
-    batch_sizes: tuple[int, ...] | None
+    speed: SpeedRequest
     reference: Predictor | None
 
 
@@ -126,7 +127,7 @@ def make_models(request: FullRun, record: ModelRecord, index: ImageIndex, run: R
     return RunModels(
         evaluated=compiled[-1],
         measured=[*compiled, float_dir] if float_dir else compiled,
-        batch_sizes=request.batch_sizes if len(compiled) == 1 else None,
+        speed=request.speed if len(compiled) == 1 else replace(request.speed, batch_sizes=None),
         reference=_find_reference(request, record, float_dir),
     )
 
@@ -173,7 +174,7 @@ def _choose_sizes(request: FullRun) -> Sequence[int | None]:
     """Return the batch sizes to compile for; None for a model that runs any."""
     if find_engine(request.engine).batch_sizes == "any" or "dynamic_batch_size" in request.settings:
         return [None]
-    return sorted(set(request.batch_sizes or DEFAULT_BATCH_SIZES))
+    return sorted(set(request.speed.batch_sizes or DEFAULT_BATCH_SIZES))
 
 
 def _choose_options(
