@@ -4,13 +4,14 @@ The original way: all images to `.bin`, then inference in batches, then text res
 SE_ResNeXt50 in OpenVINO (random weights), once with a stand-in chip: the constant engine, which holds every
 batch as long as an Ascend 310 is published to.
 
-    python benchmarks/end_to_end.py [--images DIR] [--turns 3] [--chip-only]
+    python benchmarks/end_to_end.py [--images DIR] [--turns 3] [--chip-only] [--decode-threads 1,2,4]
 """
 
 from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -42,7 +43,9 @@ def main() -> None:
     parser.add_argument("--images", type=Path)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--chip-only", action="store_true")
+    parser.add_argument("--decode-threads", default="", help="also with so many, such as 1,2,4")
     arguments = parser.parse_args()
+    decoders = [int(count) for count in arguments.decode_threads.split(",") if count]
     record = read_model_record("se_resnext50_32x4d")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -52,11 +55,11 @@ def main() -> None:
         index = index_images(images, record.label_count)
         print("stand-in chip")
         chip = _load(ConstantEngine(), folder, record, {"images_per_second": CHIP})
-        compare(chip, index, images, record, folder, arguments.turns, rounds=5)
+        compare(chip, index, images, record, folder, arguments.turns, rounds=5, decoders=decoders)
         if not arguments.chip_only:
             print("SE_ResNeXt50 in OpenVINO")
             network = _load(OpenVinoEngine(), folder, record, {})
-            compare(network, index, images, record, folder, arguments.turns, rounds=1)
+            compare(network, index, images, record, folder, arguments.turns, rounds=1, decoders=decoders)
 
 
 def _load(
@@ -79,8 +82,12 @@ def compare(  # noqa: PLR0913 - a script's one call
     turns: int,
     *,
     rounds: int,
+    decoders: Sequence[int],
 ) -> None:
-    """Print images/s of the original way, of assay (over `rounds` times the images), of the session alone."""
+    """Print images/s of the original way, of assay (over `rounds` times the images), of the session alone.
+
+    Assay is measured with as many decoders as it chooses by itself, and with those numbers.
+    """
     sources = sorted(images.iterdir())
     labels = {source.stem: 0 for source in sources}
     ready = load_sample_images(record, index, BATCH_SIZE)
@@ -91,8 +98,8 @@ def compare(  # noqa: PLR0913 - a script's one call
         infer_to_texts(session, bins, BATCH_SIZE, folder / "texts")
         score_texts(folder / "texts", labels)
 
-    def run_assay() -> None:
-        options = PipelineOptions(batch_size=BATCH_SIZE)
+    def run_assay(decode_threads: int = 0) -> None:
+        options = PipelineOptions(batch_size=BATCH_SIZE, decode_threads=decode_threads)
         for shard, predictions in predict_shards(session, shards, record, options, lambda _: None):
             write_shard(folder / "predictions" / shard.file_name, predictions, "0" * 64)
         measure_accuracy(read_predictions(folder, [shard.file_name for shard in shards]))
@@ -100,11 +107,17 @@ def compare(  # noqa: PLR0913 - a script's one call
     ways = {
         ORIGINAL: lambda: len(sources) / time_call(run_original),
         "assay": lambda: rounds * len(index.images) / time_call(run_assay),
+        **{
+            f"assay, {count} decoders": lambda count=count: (
+                rounds * len(index.images) / time_call(lambda: run_assay(count))
+            )
+            for count in decoders
+        },
         ALONE: partial(measure_session, session, ready, 3.0),
     }
     rates = take_turns(ways, turns)
     print_rates(rates, ORIGINAL)
-    print_rates({ALONE: rates[ALONE], "assay": rates["assay"]}, ALONE)
+    print_rates({name: rates[name] for name in ways if name != ORIGINAL}, ALONE)
 
 
 if __name__ == "__main__":

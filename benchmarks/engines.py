@@ -3,12 +3,13 @@
 The weights are random: speed does not depend on them. Everything takes turns within one run. The limit is
 what two square matrices multiplied by torch reach in the same run, in images of 8.5 GFLOP.
 
-    python benchmarks/engines.py [--batch-size 1,4,16,32,64] [--turns 5] [--seconds 1] [--int8] [--all]
+    python benchmarks/engines.py [--batch-size 1,4,16,32,64] [--turns 5] [--int8] [--all] [--raw FILE]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import statistics
 import tempfile
@@ -22,7 +23,7 @@ import openvino
 import torch
 from openvino import properties
 from openvino.properties import hint
-from turns import compute_ratio, count_calls_per_second, measure_session, take_turns
+from turns import count_calls_per_second, measure_session, take_turns
 
 from assay.arrays import Images
 from assay.checkpoint.fitted_network import seed_network
@@ -38,6 +39,7 @@ from assay.workflows.sample_images import load_sample_images
 GFLOP_PER_IMAGE = 8.5
 MATRIX_SIDE = 2048
 OURS, OURS_INT8, LIMIT = "openvino (assay)", "openvino int8 (assay)", "GEMM limit"
+Rates = dict[str, list[float]]
 MeasureBatch = Callable[[Images, float], float]
 
 
@@ -48,6 +50,10 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--int8", action="store_true", help="also int8")
+    parser.add_argument(
+        "--only", default="", help="only engines in whose names this stands: openvino, OpenVINO"
+    )
+    parser.add_argument("--raw", type=Path, help="where to write what each turn measured, as JSON")
     parser.add_argument("--all", action="store_true", help="also torch, eager and compiled")
     arguments = parser.parse_args()
     sizes = [int(size) for size in arguments.batch_size.split(",")]
@@ -57,13 +63,19 @@ def main() -> None:
         engines = make_engines(Path(folder), record, images, with_int8=arguments.int8)
         if arguments.all:
             engines |= make_torch(record)
+        engines = {name: measure for name, measure in engines.items() if arguments.only in name}
         ways = {
             f"{name}@{size}": partial(measure, np.ascontiguousarray(images[:size]), arguments.seconds)
             for size in sizes
             for name, measure in [(LIMIT, multiply), *engines.items()]
         }
         rates = take_turns(ways, arguments.turns)
-    print_table(rates, [*engines], sizes)
+    print(f"median of {arguments.turns} turns; on a busy machine the fastest turn tells more of the engines")
+    print_table(rates, [*engines], sizes, statistics.median)
+    print("\nfastest turn")
+    print_table(rates, [*engines], sizes, max)
+    if arguments.raw:
+        arguments.raw.write_text(json.dumps(rates), encoding="utf-8")
 
 
 def make_engines(
@@ -143,24 +155,27 @@ def multiply(_: Images, seconds: float) -> float:
     return count * 2 * MATRIX_SIDE**3 / (time.perf_counter() - start) / (1e9 * GFLOP_PER_IMAGE)
 
 
-def print_table(rates: dict[str, list[float]], names: list[str], sizes: list[int]) -> None:
-    """Print images/s and percent of the limit for each engine and batch size, and what is promised.
+def print_table(
+    rates: Rates, names: list[str], sizes: list[int], pick: Callable[[list[float]], float]
+) -> None:
+    """Print images/s and percent of the limit for each engine and batch size, and our ratio to the others.
 
-    Percentages and ratios are medians of those within each turn, of what was measured one after the other.
+    Args:
+        rates: What each engine, and the limit, measured at each batch size in each turn.
+        names: The engines.
+        sizes: The batch sizes.
+        pick: Makes one figure of the turns.
     """
-    limit = statistics.median(rate for size in sizes for rate in rates[f"{LIMIT}@{size}"])
+    limit = pick([rate for size in sizes for rate in rates[f"{LIMIT}@{size}"]])
     print(f"limit: {limit:.2f} images/s ({limit * GFLOP_PER_IMAGE:.0f} GFLOP/s float GEMM)")
     print(f"{'images/s (% of the limit)':34}" + "".join(f"{f'batch {size}':>15}" for size in sizes))
+    picked = {way: pick(values) for way, values in rates.items()}
     for name in names:
-        cells = [
-            f"{statistics.median(own):8.2f} ({100 * compute_ratio(own, rates[f'{LIMIT}@{size}']):3.0f}%)"
-            for size in sizes
-            for own in [rates[f"{name}@{size}"]]
-        ]
-        print(f"{name:34}" + "".join(cells))
+        row = [(picked[f"{name}@{size}"], picked[f"{LIMIT}@{size}"]) for size in sizes]
+        print(f"{name:34}" + "".join(f"{own:8.2f} ({100 * own / limit:3.0f}%)" for own, limit in row))
     for name in names:
-        if name != OURS:
-            ratios = [compute_ratio(rates[f"{OURS}@{size}"], rates[f"{name}@{size}"]) for size in sizes]
+        if name != OURS and OURS in names:
+            ratios = [picked[f"{OURS}@{size}"] / picked[f"{name}@{size}"] for size in sizes]
             print(f"{f'ours / {name}':34}" + "".join(f"{ratio:15.2f}" for ratio in ratios))
 
 

@@ -1,7 +1,8 @@
 """JPEG to predictions with the constant engine, against the plain Pillow and numpy steps.
 
-Measured in turn: the original's steps on one thread, which write a `.bin` file for each image; and assay's
-whole pipeline, predictions written. Images are drawn unless a folder of JPEGs is given.
+Measured in turn: the original's steps on one thread, which write a `.bin` file for each image; assay's whole
+pipeline, predictions written. And by itself: what follows the session, that is ranking, writing and scoring.
+Images are drawn unless a folder of JPEGs is given.
 
     python benchmarks/host_pipeline.py [--images DIR] [--turns 5]
 """
@@ -9,22 +10,31 @@ whole pipeline, predictions written. Images are drawn unless a folder of JPEGs i
 from __future__ import annotations
 
 import argparse
+import statistics
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from original_way import write_bins
 from turns import print_rates, take_turns, time_call
 
+from assay.arrays import Images
 from assay.engines.base import CompileOptions
 from assay.engines.constant_engine import ConstantEngine
+from assay.images.batches import PreprocessedImage
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.sources import index_images
 from assay.inference.pipeline import PipelineOptions, predict_shards
+from assay.inference.predictions import make_predictions
 from assay.inference.shards import cut_shards, write_shard
+from assay.measure.accuracy import measure_accuracy
 from assay.models.record import read_model_record
+from assay.workflows.evaluate import read_predictions
 
 ROUNDS = 5  # over the images in one turn of the pipeline
 PLAIN = "original steps, one thread, to .bin"
+AFTER = "after the session: rank, write, score"
 
 
 def main() -> None:
@@ -65,6 +75,26 @@ def main() -> None:
             "assay, batch 64": lambda: run_pipeline(64),
         }
         print_rates(take_turns(ways, arguments.turns), PLAIN)
+        blank: Images = np.empty((3, 224, 224), dtype=np.float32)
+        images = [PreprocessedImage(source=source, image=blank) for source in index.images]
+        after = {AFTER: lambda: len(images) / time_call(lambda: follow_session(images, folder / "after"))}
+        (rates,) = take_turns(after, arguments.turns).values()
+        print(f"{AFTER}: {1000 / statistics.median(rates):.3f} ms an image")
+
+
+def follow_session(images: Sequence[PreprocessedImage], folder: Path) -> None:
+    """Rank logits of 1,000 classes in batches of 16, write the predictions, and score them."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(16, 1000)).astype(np.float32)  # (16, classes)
+    predictions = [
+        prediction
+        for start in range(0, len(images), 16)
+        for prediction in make_predictions(
+            images[start : start + 16], logits[: len(images) - start], keep_logits=False
+        )
+    ]
+    write_shard(folder / "predictions" / "part-00000.parquet", predictions, "0" * 64)
+    measure_accuracy(read_predictions(folder, ["part-00000.parquet"]))
 
 
 if __name__ == "__main__":

@@ -28,14 +28,9 @@ def take_turns(ways: Mapping[str, MeasureRate], turns: int) -> dict[str, list[fl
 def print_rates(rates: Mapping[str, list[float]], base: str, unit: str = "images/s") -> None:
     """Print a line for each way: median, range, and the median of its ratios to the base in the same turn."""
     for name, values in rates.items():
-        ratio = compute_ratio(values, rates[base])
+        ratio = statistics.median(own / other for own, other in zip(values, rates[base], strict=True))
         spread = f"({min(values):.1f} to {max(values):.1f})"
         print(f"{name:44} {statistics.median(values):8.1f} {unit} {spread:18} x {ratio:.2f}")
-
-
-def compute_ratio(rates: Sequence[float], base: Sequence[float]) -> float:
-    """Return the median of the ratios within each turn."""
-    return statistics.median(own / other for own, other in zip(rates, base, strict=True))
 
 
 def time_call(call: Callable[[], object]) -> float:

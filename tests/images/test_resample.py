@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from typing import Any
 
 import numpy as np
@@ -173,3 +175,31 @@ def test_the_extension_does_not_write_into_what_is_read_only() -> None:
     out.flags.writeable = False
     with pytest.raises((ValueError, BufferError), match=r"read-only|writable"):
         _resample.resample_crop(*(GOOD | {"out": out}).values())
+
+
+@needs_extension
+def test_other_threads_run_while_a_picture_is_resampled() -> None:
+    pixels = np.zeros((1500, 1500, 3), dtype=np.uint8)
+    crop = Crop(new_width=256, new_height=256, left=16, top=16, size=224, resize_filter="bilinear")
+    begun, other_ran = threading.Event(), threading.Event()
+    resampled: list[bool] = []
+
+    def resample_until_other_ran() -> None:
+        begun.set()
+        for _ in range(500):
+            resample_crop(pixels, crop, "c")
+            resampled.append(other_ran.is_set())
+            if other_ran.is_set():
+                return
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(600)  # Python itself does not take the interpreter from a thread any more
+    try:
+        worker = threading.Thread(target=resample_until_other_ran)
+        worker.start()
+        begun.wait()
+        other_ran.set()
+        worker.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert resampled[-1], "the whole time the interpreter was held"

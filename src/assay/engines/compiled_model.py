@@ -22,7 +22,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         streams: Inferences that run at once.
         inner_batch: Images in one inference; a larger batch of the caller runs as several.
-        images_per_second: What each choice was measured at; empty where the user chose.
+        images_per_second: What each choice reached in its fastest turn; empty where the user chose.
     """
 
     streams: int
