@@ -28,6 +28,7 @@ slow: setup  ## the tests that take longer, the demo among them
 	$(BIN)/pytest -m slow
 
 bench: setup  ## measurements, by hand, on a quiet machine
+	$(BIN)/python benchmarks/resize.py
 	$(BIN)/python benchmarks/host_pipeline.py
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/end_to_end.py

@@ -40,7 +40,7 @@ GFLOP_PER_IMAGE = 8.5
 MATRIX_SIDE = 2048
 OURS, OURS_INT8, LIMIT = "openvino (assay)", "openvino int8 (assay)", "GEMM limit"
 Rates = dict[str, list[float]]
-MeasureBatch = Callable[[Images, float], float]
+MeasureBatch = Callable[[Images, float, int], float]
 
 
 def main() -> None:
@@ -54,8 +54,10 @@ def main() -> None:
         "--only", default="", help="only engines in whose names this stands: openvino, OpenVINO"
     )
     parser.add_argument("--raw", type=Path, help="where to write what each turn measured, as JSON")
+    parser.add_argument("--one-caller", action="store_true", help="one batch at a time, as scripts do")
     parser.add_argument("--all", action="store_true", help="also torch, eager and compiled")
     arguments = parser.parse_args()
+    callers = 1 if arguments.one_caller else 0
     sizes = [int(size) for size in arguments.batch_size.split(",")]
     record = read_model_record("se_resnext50_32x4d")
     images = np.tile(load_sample_images(record, None, 16), (4, 1, 1, 1))  # (64, 3, 224, 224)
@@ -65,7 +67,9 @@ def main() -> None:
             engines |= make_torch(record)
         engines = {name: measure for name, measure in engines.items() if arguments.only in name}
         ways = {
-            f"{name}@{size}": partial(measure, np.ascontiguousarray(images[:size]), arguments.seconds)
+            f"{name}@{size}": partial(
+                measure, np.ascontiguousarray(images[:size]), arguments.seconds, callers
+            )
             for size in sizes
             for name, measure in [(LIMIT, multiply), *engines.items()]
         }
@@ -125,9 +129,9 @@ def load_plainly(onnx_path: Path, mode: hint.PerformanceMode) -> openvino.Compil
     return openvino.Core().compile_model(onnx_path, "CPU", options)
 
 
-def measure_requests(loaded: openvino.CompiledModel, batch: Images, seconds: float) -> float:
-    """Return images/s with as many requests under way as OpenVINO asks for."""
-    count = int(loaded.get_property(properties.optimal_number_of_infer_requests))
+def measure_requests(loaded: openvino.CompiledModel, batch: Images, seconds: float, callers: int) -> float:
+    """Return images/s with so many requests under way, or as many as OpenVINO asks for."""
+    count = callers or int(loaded.get_property(properties.optimal_number_of_infer_requests))
     requests = [loaded.create_infer_request() for _ in range(count)]
     calls = [partial(request.infer, [batch], share_inputs=True) for request in requests]
     return len(batch) * count_calls_per_second(calls, seconds)
@@ -144,7 +148,7 @@ def make_torch(record: ModelRecord) -> dict[str, MeasureBatch]:
     }
 
 
-def multiply(_: Images, seconds: float) -> float:
+def multiply(_: Images, seconds: float, __: int) -> float:
     """Return images/s of a network whose arithmetic is nothing but one square float32 GEMM after another."""
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     left, right = torch.randn(MATRIX_SIDE, MATRIX_SIDE), torch.randn(MATRIX_SIDE, MATRIX_SIDE)

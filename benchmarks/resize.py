@@ -1,15 +1,16 @@
 """From JPEG to the network's input: assay's code against Pillow and numpy, on one thread.
 
 For every image the two take turns, so that both meet the same state of the machine; the medians over the
-rounds are compared. The bits of both results are compared too.
+rounds are compared. The bits of both results are compared too. Images are drawn unless a folder is given.
 
-    python benchmarks/resize.py IMAGES [--rounds 7]
+    python benchmarks/resize.py [--images DIR] [--rounds 7]
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ import numpy as np
 from assay.arrays import Images, Pixels
 from assay.images.batches import preprocess_into
 from assay.images.decode import decode_image
-from assay.images.label_files import LabelOptions
+from assay.images.drawn_images import draw_labelled_images
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
 from assay.images.normalise import fill_image, normalise_pixels
 from assay.images.resample import FASTEST
@@ -33,16 +34,20 @@ Step = Callable[[LabelledImage], object]
 def main() -> None:
     """Measure the four comparisons, and print them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("images", type=Path)
+    parser.add_argument("--images", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     record = read_model_record("se_resnext50_32x4d")
-    sources = index_images(arguments.images, record.label_count, LabelOptions()).images
-    print(f"{len(sources)} images, one thread, {arguments.rounds} rounds, by {FASTEST}; ms per image")
-    print(f"{'what':<28} {'plain':>7} {'assay':>7} {'ratio':>6}")
-    for what, (plain, ours) in make_comparisons(sources, record).items():
-        before, after = measure(sources, plain, ours, arguments.rounds)
-        print(f"{what:<28} {before:>7.3f} {after:>7.3f} {before / after:>6.2f}", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if arguments.images is None:
+            draw_labelled_images(folder / "images", folder / "labels.txt", image_count=100, seed=0)
+        sources = index_images(arguments.images or folder / "images", record.label_count).images
+        print(f"{len(sources)} images, one thread, {arguments.rounds} rounds, by {FASTEST}; ms per image")
+        print(f"{'what':<28} {'plain':>7} {'assay':>7} {'ratio':>6}")
+        for what, (plain, ours) in make_comparisons(sources, record).items():
+            before, after = measure(sources, plain, ours, arguments.rounds)
+            print(f"{what:<28} {before:>7.3f} {after:>7.3f} {before / after:>6.2f}", flush=True)
 
 
 def make_comparisons(sources: tuple[LabelledImage, ...], record: ModelRecord) -> dict[str, tuple[Step, Step]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -100,14 +101,16 @@ def wait_for_parts(run: Path, process: subprocess.Popen[str], count: int) -> Non
         time.sleep(0.01)
 
 
-def list_actors() -> list[int]:
-    """The processes that are computing shards now."""
+def list_actors(cluster: Any) -> list[int]:
+    """The processes that are computing shards on that cluster now; other tests run beside this one."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
                 if b"ray::MapWorker(MapBatches(ShardRunner))" in (folder / "cmdline").read_bytes():
-                    found.append(int(folder.name))
+                    (parent,) = re.findall(r"^PPid:\t(\d+)$", (folder / "status").read_text(), re.MULTILINE)
+                    if cluster.address.encode() in Path("/proc", parent, "cmdline").read_bytes():
+                        found.append(int(folder.name))
             except OSError:  # it has ended
                 continue
     return found
@@ -197,10 +200,10 @@ def test_ctrl_c_keeps_the_finished_shards_and_the_cluster_is_left_clean(
     assert 2 <= len(kept) < 60
     assert '"status": "interrupted"' in (run / "manifest.json").read_text()
     for _ in range(300):
-        if not list_actors():
+        if not list_actors(cluster):
             break
         time.sleep(0.1)
-    assert list_actors() == []
+    assert list_actors(cluster) == []
     done = run_assay(*command, "--resume")
     assert done.returncode == 3, done.stderr
     assert kept.items() <= read_parts(run).items()
@@ -218,7 +221,7 @@ def test_what_is_lost_midway_is_computed_again_and_no_row_twice(
     wait_for_parts(run, process, 2)
     assert process.poll() is None
     if lost == "actor":
-        actors = list_actors()
+        actors = list_actors(mortal_cluster)
         assert actors
         os.kill(actors[0], signal.SIGKILL)
     else:
