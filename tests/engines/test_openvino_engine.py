@@ -11,6 +11,7 @@ import numpy as np
 import openvino
 import pytest
 
+from assay.arrays import Images, Logits
 from assay.engines.base import CompileOptions
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.openvino_engine import OpenVinoEngine
@@ -127,6 +128,30 @@ def test_a_batch_run_in_pieces_keeps_its_order(
     assert logits.shape == (10, 1000)
     assert len({row.tobytes() for row in logits}) == 10
     np.testing.assert_allclose(logits, np.concatenate(alone), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, [1]), (4, [2, 2]), (5, [3, 2]), (9, [4, 4, 1])])
+def test_a_batch_of_one_caller_is_shared_by_the_streams(
+    count: int, expected: list[int], colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    settings = {"streams": "2", "inner_batch": "4"}
+    OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50, settings=settings))
+    session = OpenVinoEngine().load(tmp_path)
+    if session.concurrency != 2:
+        pytest.skip("one processor has one stream")
+    sizes: list[int] = []
+    infer = session._infer
+
+    def infer_and_note(piece: Images) -> Logits:
+        sizes.append(len(piece))
+        return infer(piece)
+
+    session._infer = infer_and_note  # type: ignore[method-assign]
+    try:
+        assert session.run(np.zeros((count, 3, 224, 224), np.float32)).shape == (count, 1000)
+    finally:
+        session.close()
+    assert sorted(sizes, reverse=True) == expected
 
 
 def test_streams_and_inner_batch_are_measured_when_compiling(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 import queue
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -157,7 +158,7 @@ class OpenVinoSession:
         if self._loaded is None:
             raise ValueError("the session is closed")
         check_images(images, self._compiled.model, self._compiled.batch_size)
-        size = self._piece_size or len(images)
+        size = self._choose_piece_size(len(images))
         pieces = [images[start : start + size] for start in range(0, len(images), size)]
         try:
             if len(pieces) == 1:
@@ -168,6 +169,12 @@ class OpenVinoSession:
             raise EngineError(f"OpenVINO failed on a batch of {len(images)}: {error}") from error
         check_logits_shape(logits.shape, len(images), self._compiled.model)
         return logits
+
+    def _choose_piece_size(self, count: int) -> int:
+        """Return how many images one inference takes: no more than leave work for every stream."""
+        if self._fixed_size is not None or self._piece_size is None:
+            return self._piece_size or count
+        return min(self._piece_size, math.ceil(count / self._concurrency))
 
     def _infer(self, piece: Images) -> Logits:
         """Return a copy of the logits of at most as many images as one inference takes."""
