@@ -98,7 +98,7 @@ def compare(  # noqa: PLR0913 - a script's one call
         infer_to_texts(session, bins, BATCH_SIZE, folder / "texts")
         score_texts(folder / "texts", labels)
 
-    def run_assay(decode_threads: int = 0) -> None:
+    def run_assay(decode_threads: int) -> None:
         options = PipelineOptions(batch_size=BATCH_SIZE, decode_threads=decode_threads)
         for shard, predictions in predict_shards(session, shards, record, options, lambda _: None):
             write_shard(folder / "predictions" / shard.file_name, predictions, "0" * 64)
@@ -106,12 +106,11 @@ def compare(  # noqa: PLR0913 - a script's one call
 
     ways = {
         ORIGINAL: lambda: len(sources) / time_call(run_original),
-        "assay": lambda: rounds * len(index.images) / time_call(run_assay),
         **{
-            f"assay, {count} decoders": lambda count=count: (
+            f"assay, {count} decoders" if count else "assay": lambda count=count: (
                 rounds * len(index.images) / time_call(lambda: run_assay(count))
             )
-            for count in decoders
+            for count in (0, *decoders)
         },
         ALONE: partial(measure_session, session, ready, 3.0),
     }

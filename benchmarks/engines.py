@@ -3,7 +3,8 @@
 The weights are random: speed does not depend on them. Everything takes turns within one run. The limit is
 what two square matrices multiplied by torch reach in the same run, in images of 8.5 GFLOP.
 
-    python benchmarks/engines.py [--batch-size 1,4,16,32,64] [--turns 5] [--int8] [--all] [--raw FILE]
+    python benchmarks/engines.py [--batch-size 1,4,16,32,64] [--turns 5] [--seconds 1] [--raw FILE]
+                                 [--int8] [--all] [--only NAME] [--one-caller]
 """
 
 from __future__ import annotations
