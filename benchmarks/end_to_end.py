@@ -20,7 +20,7 @@ from turns import measure_session, print_rates, take_turns, time_call
 
 from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
-from assay.engines.base import CompileOptions, Session
+from assay.engines.base import CompileOptions, Session, suit_session
 from assay.engines.constant_engine import ConstantEngine
 from assay.engines.openvino_engine import OpenVinoEngine
 from assay.images.drawn_images import draw_labelled_images
@@ -64,17 +64,18 @@ def main() -> None:
 
 def _load(
     engine: ConstantEngine | OpenVinoEngine, folder: Path, record: ModelRecord, settings: dict[str, str]
-) -> Session:
+) -> tuple[Session, Session]:
+    """Return a session for images, which the original way has, and one for pictures."""
     onnx_path, compiled = folder / "model.onnx", folder / engine.name
     if not onnx_path.exists():
         export_onnx(seed_network(0).eval(), onnx_path, record, 18)
     compiled.mkdir()
     engine.compile(onnx_path, compiled, CompileOptions(record=record, settings=settings))
-    return engine.load(compiled)
+    return engine.load(compiled), engine.load_for_pixels(compiled)
 
 
 def compare(  # noqa: PLR0913 - a script's one call
-    session: Session,
+    sessions: tuple[Session, Session],
     index: ImageIndex,
     images: Path,
     record: ModelRecord,
@@ -88,14 +89,15 @@ def compare(  # noqa: PLR0913 - a script's one call
 
     Assay is measured with as many decoders as it chooses by itself, and with those numbers.
     """
+    for_files, session = sessions
     sources = sorted(images.iterdir())
     labels = {source.stem: 0 for source in sources}
-    ready = load_sample_images(record, index, BATCH_SIZE)
+    ready = suit_session(load_sample_images(record, index, BATCH_SIZE), session, record)
     shards = cut_shards(index.images * rounds, 1024)
 
     def run_original() -> None:
         bins = write_bins(sources, folder / "bins")
-        infer_to_texts(session, bins, BATCH_SIZE, folder / "texts")
+        infer_to_texts(for_files, bins, BATCH_SIZE, folder / "texts")
         score_texts(folder / "texts", labels)
 
     def run_assay(decode_threads: int) -> None:

@@ -1,8 +1,9 @@
 """JPEG to predictions with the constant engine, against the plain Pillow and numpy steps.
 
 Measured in turn: the original's steps on one thread, which write a `.bin` file for each image; assay's whole
-pipeline, predictions written. And by itself: what follows the session, that is ranking, writing and scoring.
-Images are drawn unless a folder of JPEGs is given.
+pipeline, predictions written. The engine is given pixels, in one row images that a table normalised. And by
+itself: what follows the session, that is ranking, writing and scoring. Images are drawn unless a folder is
+given.
 
     python benchmarks/host_pipeline.py [--images DIR] [--turns 5]
 """
@@ -20,7 +21,7 @@ from original_way import write_bins
 from turns import print_rates, take_turns, time_call
 
 from assay.arrays import Images
-from assay.engines.base import CompileOptions
+from assay.engines.base import CompileOptions, Session
 from assay.engines.constant_engine import ConstantEngine
 from assay.images.batches import PreprocessedImage
 from assay.images.drawn_images import draw_labelled_images
@@ -53,12 +54,13 @@ def main() -> None:
         (folder / "compiled").mkdir()
         engine = ConstantEngine()
         engine.compile(folder / "model.onnx", folder / "compiled", CompileOptions(record=record))
-        session = engine.load(folder / "compiled")
+        by_table = engine.load(folder / "compiled")
+        from_pixels = engine.load_for_pixels(folder / "compiled")
         index = index_images(images, record.label_count)
         shards = cut_shards(index.images * ROUNDS, 1024)
         sources = sorted(images.iterdir())
 
-        def run_pipeline(batch_size: int) -> float:
+        def run_pipeline(batch_size: int, session: Session = from_pixels) -> float:
             options = PipelineOptions(batch_size=batch_size)
             count = ROUNDS * len(index.images)
 
@@ -73,6 +75,7 @@ def main() -> None:
             "assay, batch 1": lambda: run_pipeline(1),
             "assay, batch 16": lambda: run_pipeline(16),
             "assay, batch 64": lambda: run_pipeline(64),
+            "assay, batch 16, by table": lambda: run_pipeline(16, by_table),
         }
         print_rates(take_turns(ways, arguments.turns), PLAIN)
         blank: Images = np.empty((3, 224, 224), dtype=np.float32)

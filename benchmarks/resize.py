@@ -22,10 +22,11 @@ from assay.images.batches import preprocess_into
 from assay.images.decode import decode_image
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
-from assay.images.normalise import fill_image, normalise_pixels
+from assay.images.normalise import fill_image
 from assay.images.resample import FASTEST
 from assay.images.resize import resize_and_crop
 from assay.images.sources import index_images
+from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord, read_model_record
 
 Step = Callable[[LabelledImage], object]

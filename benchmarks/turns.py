@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from assay.arrays import Images
+from assay.arrays import Batch
 from assay.engines.base import Session
 
 MeasureRate = Callable[[], float]
@@ -40,7 +40,7 @@ def time_call(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def measure_session(session: Session, batch: Images, seconds: float, callers: int = 0) -> float:
+def measure_session(session: Session, batch: Batch, seconds: float, callers: int = 0) -> float:
     """Return images/s of a session that so many threads call, or as many as it says; each at least once."""
     call = partial(session.run, batch)
     return len(batch) * count_calls_per_second([call] * (callers or session.concurrency), seconds)

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from assay.arrays import Images
-from assay.engines.base import CompileOptions, Engine, Session
-from assay.engines.catalog import find_engine, list_engine_names
+from assay.arrays import Images, Pixels
+from assay.engines.base import CompileOptions, Engine, PixelEngine, Session
+from assay.engines.catalog import find_engine, list_engine_names, load_for_pictures
+from assay.engines.compiled_model import read_compiled_json
 from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
+from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord
 from colour_classifier import draw_weights
 
@@ -64,6 +66,12 @@ def draw_images(count: int, seed: int = 0) -> Images:
     rng = np.random.default_rng(seed)
     colours = rng.normal(size=(count, 3, 1, 1)).astype(np.float32)
     return np.ascontiguousarray(np.broadcast_to(colours, (count, 3, 224, 224)))
+
+
+def draw_pixels(count: int, seed: int = 0) -> Pixels:
+    """Pictures with a colour each."""
+    colours = np.random.default_rng(seed).integers(0, 256, size=(count, 1, 1, 3), dtype=np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(colours, (count, 224, 224, 3)))
 
 
 def test_logits_are_float32_with_a_row_for_each_image(session: Session) -> None:
@@ -132,6 +140,30 @@ def test_a_partial_batch_gives_the_same_rows(
 def test_wrong_images_are_refused(session: Session, images: Images, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         session.run(images)
+
+
+def test_a_session_for_pictures_says_the_same_of_them(
+    session: Session, compiled_dir: Path, colour_record: ModelRecord
+) -> None:
+    pixels = draw_pixels(3)
+    images = normalise_pixels(pixels, colour_record)
+    for_pictures = load_for_pictures(compiled_dir)
+    logits = for_pictures.run(pixels if for_pictures.description.takes_pixels else images)
+    for_pictures.close()
+    np.testing.assert_allclose(logits, session.run(images), atol=1e-4)
+
+
+def test_a_session_for_pixels_refuses_images(engine: Engine, compiled_dir: Path) -> None:
+    if not read_compiled_json(compiled_dir).takes_pixels or not isinstance(engine, PixelEngine):
+        pytest.skip("takes images only")
+    session = engine.load_for_pixels(compiled_dir)
+    with pytest.raises(ValueError, match="pixels: expected uint8, found float32"):
+        session.run(draw_images(1))
+    with pytest.raises(
+        ValueError, match=r"pixels: expected shape \(N, 224, 224, 3\), found \(1, 3, 224, 224\)"
+    ):
+        session.run(np.zeros((1, 3, 224, 224), dtype=np.uint8))
+    session.close()
 
 
 def test_as_many_threads_as_it_says_may_call_at_once(session: Session) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import openvino
 import pytest
 
-from assay.arrays import Images, Logits
+from assay.arrays import Batch, Logits
 from assay.engines.base import CompileOptions
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.openvino_engine import OpenVinoEngine
@@ -142,7 +142,7 @@ def test_a_batch_of_one_caller_is_shared_by_the_streams(
     sizes: list[int] = []
     infer = session._infer
 
-    def infer_and_note(piece: Images) -> Logits:
+    def infer_and_note(piece: Batch) -> Logits:
         sizes.append(len(piece))
         return infer(piece)
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assay.arrays import Images, Logits
+from assay.arrays import Batch, Logits
+from assay.engines.base import SessionDescription
 from assay.images.listing import LabelledImage
 from assay.models.record import ModelRecord
 from session_double import SessionDouble
@@ -26,19 +27,23 @@ class MeanSession(SessionDouble):
     It counts the calls under way and remembers the size of every batch.
     """
 
-    def __init__(self, concurrency: int = 1) -> None:
+    def __init__(self, concurrency: int = 1, *, takes_pixels: bool = False) -> None:
         self.concurrency = concurrency
+        self.description = SessionDescription(runtime="double", device_name="none", takes_pixels=takes_pixels)
         self.batch_sizes: list[int] = []
         self.most_calls_at_once = 0
         self._calls_at_once = 0
         self._lock = threading.Lock()
 
-    def run(self, images: Images) -> Logits:
+    def run(self, images: Batch) -> Logits:
+        takes_pixels = self.description.takes_pixels
+        assert images.shape[1:] == ((8, 8, 3) if takes_pixels else (3, 8, 8))
+        assert images.dtype == ("uint8" if takes_pixels else "float32")
         with self._lock:
             self.batch_sizes.append(len(images))
             self._calls_at_once += 1
             self.most_calls_at_once = max(self.most_calls_at_once, self._calls_at_once)
-        grey = np.float32(255) * images.mean(axis=(1, 2, 3))
+        grey = np.float32(1 if takes_pixels else 255) * images.mean(axis=(1, 2, 3))
         centres = 16 * np.arange(CLASS_COUNT, dtype=np.float32)
         logits: Logits = -np.abs(grey[:, None] - centres)  # (N, 16)
         with self._lock:

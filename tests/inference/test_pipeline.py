@@ -41,14 +41,20 @@ def make_images(make_source: MakeSource, count: int, bad: Sequence[int] = ()) ->
     count=st.integers(0, 40),
     bad=st.sets(st.integers(0, 39)),
     sizes=st.tuples(st.integers(1, 45), st.integers(1, 12), st.integers(1, 3)),
+    takes_pixels=st.booleans(),
 )
 def test_predictions_do_not_depend_on_batches_shards_and_threads(
-    count: int, bad: set[int], sizes: tuple[int, int, int], model: Model, make_source: MakeSource
+    count: int,
+    bad: set[int],
+    sizes: tuple[int, int, int],
+    takes_pixels: bool,
+    model: Model,
+    make_source: MakeSource,
 ) -> None:
     shard_size, batch_size, concurrency = sizes
     shards = cut_shards(make_images(make_source, count, sorted(bad)), shard_size)
     make_session, small_record = model
-    session = make_session(concurrency)
+    session = make_session(concurrency, takes_pixels=takes_pixels)
     options = PipelineOptions(batch_size=batch_size, decode_threads=2)
     done = list(predict_shards(session, shards, small_record, options, ignore_batch))
     assert [shard for shard, _ in done] == shards

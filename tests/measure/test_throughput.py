@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.arrays import Images, Logits
+from assay.arrays import Batch, Images, Logits
 from assay.measure.percentiles import compute_percentile
 from assay.measure.repeats import BenchmarkOptions
 from assay.measure.throughput import (
@@ -32,12 +32,12 @@ class CountingSession(SessionDouble):
 
     def __init__(self, concurrency: int = 1, fail_at: int | None = None) -> None:
         self.concurrency = concurrency
-        self.batches: list[Images] = []
+        self.batches: list[Batch] = []
         self.calls_at_once = self.most_calls_at_once = 0
         self._fail_at = fail_at
         self._lock = threading.Lock()
 
-    def run(self, images: Images) -> Logits:
+    def run(self, images: Batch) -> Logits:
         with self._lock:
             self.batches.append(images)
             number = len(self.batches)
@@ -115,7 +115,7 @@ def test_the_threads_call_at_the_same_time_and_equally_often(monkeypatch: pytest
     both = threading.Barrier(2)  # breaks, and fails the test, when one calls without the other
     plain_run = session.run
 
-    def run_together(images: Images) -> Logits:
+    def run_together(images: Batch) -> Logits:
         both.wait(timeout=30)
         return plain_run(images)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from assay.arrays import Images, Logits
+from assay.arrays import Batch, Logits
 from assay.engines.base import CompileOptions, Session
-from assay.engines.catalog import load_session
+from assay.engines.catalog import load_for_pictures
 from assay.errors import EngineError
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord
@@ -27,9 +27,10 @@ class DyingSession(SessionDouble):
 
     def __init__(self, session: Session, failing: set[int]) -> None:
         self._session = session
+        self.description = session.description
         self._failing = failing
 
-    def run(self, images: Images) -> Logits:
+    def run(self, images: Batch) -> Logits:
         DyingSession.calls += 1
         if DyingSession.calls in self._failing:
             raise EngineError(f"the device was lost in call {DyingSession.calls}")
@@ -51,7 +52,11 @@ def evaluate(
 ) -> RunFolder:
     """Evaluate twelve images in shards of two, one call each; calls of some numbers fail."""
     DyingSession.calls = 0
-    monkeypatch.setattr(evaluating, "load_session", lambda path: DyingSession(load_session(path), failing))
+
+    def load(path: Path) -> DyingSession:
+        return DyingSession(load_for_pictures(path), failing)
+
+    monkeypatch.setattr(evaluating, "load_for_pictures", load)
     place = RunPlace(path=tmp_path / "run", mode="resume")
     with open_run_folder(place, "m", "constant", SILENT) as run:
         index = index_images(photographs, 1000)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from assay.engines.ascend import aipp
 from assay.engines.ascend.atc import AIPP_NAME, OUTPUT_STEM, AtcOptions, check_chip, run_atc
+from assay.engines.ascend.model_input import ModelInput
 from assay.engines.ascend.process import CALL_SIZE, AisBenchProcess
 from assay.engines.ascend.session import AscendSession
 from assay.engines.ascend.toolkit import choose_soc_version, find_atc, find_cann_version, find_chips
@@ -25,6 +26,7 @@ from assay.engines.base import (
 )
 from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.errors import BadModelError, EngineError, UsageError
+from assay.models.record import ModelRecord
 
 OM_FILE = f"{OUTPUT_STEM}.om"
 RUNNERS = ("python", "process")
@@ -111,16 +113,29 @@ class AscendEngine:
         if atc_options.aipp:
             (compiled_dir / AIPP_NAME).write_text(atc_options.aipp, encoding="ascii")
         call_size = CALL_SIZE if options.settings.get("runner") == "process" else 0
-        return record_compiled(self, source, compiled_dir, options, call_size=call_size)
+        takes_pixels = bool(atc_options.aipp) and _takes_pixels(atc_options.aipp, options.record)
+        return record_compiled(
+            self, source, compiled_dir, options, call_size=call_size, takes_pixels=takes_pixels
+        )
 
     def load(self, compiled_dir: Path) -> Session:
-        """See `Engine.load`."""
+        """See `Engine.load`; of a model with AIPP, the session makes the images pixels again."""
+        return self._open(compiled_dir, takes_pixels=False)
+
+    def load_for_pixels(self, compiled_dir: Path) -> Session:
+        """See `PixelEngine.load_for_pixels`: AIPP normalises them on the chip."""
+        return self._open(compiled_dir, takes_pixels=True)
+
+    def _open(self, compiled_dir: Path, *, takes_pixels: bool) -> Session:
         compiled = read_compiled_for(self.name, compiled_dir)
         check_chip(compiled.settings["soc_version"], find_chips())
-        takes_pixels = _check_aipp_input(compiled_dir, compiled)
-        sizes = _read_gears(compiled.settings) or [compiled.batch_size or 1]
+        model_input = ModelInput(
+            sizes=_read_gears(compiled.settings) or [compiled.batch_size or 1],
+            has_aipp=_check_aipp_input(compiled_dir, compiled),
+            takes_pixels=takes_pixels and compiled.takes_pixels,
+        )
         session = AisBenchProcess if compiled.settings.get("runner") == "process" else AscendSession
-        return session(compiled, compiled_dir / OM_FILE, sizes=sizes, takes_pixels=takes_pixels)
+        return session(compiled, compiled_dir / OM_FILE, model_input)
 
 
 def _read_gears(settings: Mapping[str, str]) -> list[int]:
@@ -169,10 +184,14 @@ def _check_aipp_input(compiled_dir: Path, compiled: CompiledModel) -> bool:
     """
     if AIPP_NAME not in compiled.files:
         return False
-    text = (compiled_dir / AIPP_NAME).read_text(encoding="ascii")
-    if not aipp.check_aipp(text, AIPP_NAME, compiled.model).takes_crop(compiled.model):
+    if not _takes_pixels((compiled_dir / AIPP_NAME).read_text(encoding="ascii"), compiled.model):
         raise EngineError(
             f"{compiled_dir} takes frames that only the chip's own decoder makes",
             hint="compile it with --insert-op-conf rgb to evaluate it",
         )
     return True
+
+
+def _takes_pixels(aipp_text: str, record: ModelRecord) -> bool:
+    """Return whether a model with that AIPP takes the pixels of a preprocessed image."""
+    return aipp.check_aipp(aipp_text, AIPP_NAME, record).takes_crop(record)

@@ -6,16 +6,17 @@ import mmap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
 
-from assay.arrays import Images, Logits
-from assay.engines.compiled_model import CompiledModel, Tuning, write_compiled_json
+from assay.arrays import Batch, Logits
+from assay.engines.compiled_model import CompiledModel, write_compiled_json
 from assay.errors import BadModelError, UsageError
 from assay.files import hash_file
 from assay.models.calibration import read_calibration
+from assay.models.pixel_values import recover_pixels
 from assay.models.record import ModelRecord
 from assay.processors import count_processors
 
@@ -46,6 +47,7 @@ class SessionDescription(msgspec.Struct, frozen=True, kw_only=True):
     """What a session runs on and in, as far as its runtime tells.
 
     `computed_in` counts the network's layers by the arithmetic they run in; empty where that is not told.
+    `takes_pixels` says that `run` takes pixels in place of images, and normalises them itself.
     """
 
     runtime: str
@@ -53,6 +55,7 @@ class SessionDescription(msgspec.Struct, frozen=True, kw_only=True):
     thread_count: int | None = None
     stream_count: int | None = None
     computed_in: dict[str, int] = {}
+    takes_pixels: bool = False
 
 
 class Session(Protocol):
@@ -66,14 +69,15 @@ class Session(Protocol):
     def description(self) -> SessionDescription:
         """What the session runs on and in."""
 
-    def run(self, images: Images) -> Logits:
+    def run(self, images: Batch) -> Logits:
         """Return the logits, float32 (N, classes); row i belongs to images[i].
 
         The result is the caller's own: no later call changes it. Safe to call from `concurrency`
         threads at once. N may be smaller than the batch size the model was compiled for.
 
         Args:
-            images: float32 (N, channels, height, width), C-contiguous, N at least 1.
+            images: float32 (N, channels, height, width), C-contiguous, N at least 1; where the description
+                says that the session takes pixels, those instead: uint8 (N, height, width, channels), RGB.
 
         Raises:
             ValueError: Wrong shape or dtype, or the session is closed.
@@ -135,13 +139,21 @@ class Engine(Protocol):
         """
 
     def load(self, compiled_dir: Path) -> Session:
-        """Load a compiled model on the device and in the precision it was compiled for.
+        """Load a compiled model, for images, on the device and in the precision it was compiled for.
 
         Raises:
             BadModelError: Not a compiled model of this engine, or a file in it has changed.
             MissingRuntimeError: The device is not there.
             EngineError: The runtime cannot load it, or chose another device or precision.
         """
+
+
+@runtime_checkable
+class PixelEngine(Protocol):
+    """An engine with compiled models that can normalise; `takes_pixels` of `compiled.json` says which can."""
+
+    def load_for_pixels(self, compiled_dir: Path) -> Session:
+        """Load a compiled model as `Engine.load` does, but for pixels if it takes them."""
 
 
 def check_options(engine: Engine, options: CompileOptions) -> CompileOptions:
@@ -239,13 +251,13 @@ def record_compiled(
     options: CompileOptions,
     *,
     call_size: int = 0,
-    tuning: Tuning | None = None,
+    takes_pixels: bool = False,
 ) -> CompiledModel:
     """Write `compiled.json` for the files that are in `compiled_dir` now, and return what it says."""
     device_name = engine.find_devices().get(options.device, "")
     compiled = describe_source(engine, device_name, source, options)
     return write_compiled_json(
-        msgspec.structs.replace(compiled, call_size=call_size, tuning=tuning), compiled_dir
+        msgspec.structs.replace(compiled, call_size=call_size, takes_pixels=takes_pixels), compiled_dir
     )
 
 
@@ -292,32 +304,49 @@ def check_quantisation(onnx_path: Path, precision: str) -> None:
     )
 
 
-def check_images(images: Images, record: ModelRecord, batch_size: int | None) -> None:
-    """Refuse images that are not what the compiled model takes; `batch_size` is what it was compiled for.
+def describe_row(record: ModelRecord, *, takes_pixels: bool) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """Return the dtype and the shape of one row of what a session takes."""
+    tensor = record.input
+    if takes_pixels:
+        return np.dtype(np.uint8), (tensor.height, tensor.width, tensor.channels)
+    return np.dtype(np.float32), (tensor.channels, tensor.height, tensor.width)
+
+
+def check_images(
+    images: Batch, record: ModelRecord, batch_size: int | None, *, takes_pixels: bool = False
+) -> None:
+    """Refuse what a session does not take; `batch_size` is what its model was compiled for.
 
     Raises:
-        ValueError: Not a float32, C-contiguous (N, channels, height, width) with 1 <= N <= batch size.
+        ValueError: Not float32 (N, channels, height, width), or, where it takes pixels, not uint8
+            (N, height, width, channels); not C-contiguous; not 1 <= N <= batch size.
     """
-    row_shape = (record.input.channels, record.input.height, record.input.width)
-    if not isinstance(images, np.ndarray) or images.dtype != np.float32:
+    name = "pixels" if takes_pixels else "images"
+    dtype, row_shape = describe_row(record, takes_pixels=takes_pixels)
+    if not isinstance(images, np.ndarray) or images.dtype != dtype:
         found = getattr(images, "dtype", type(images).__name__)
-        raise ValueError(f"images: expected float32, found {found}")
+        raise ValueError(f"{name}: expected {dtype}, found {found}")
     if images.ndim != 4 or images.shape[1:] != row_shape or len(images) == 0:
         expected = ", ".join(map(str, row_shape))
-        raise ValueError(f"images: expected shape (N, {expected}), found {images.shape}")
+        raise ValueError(f"{name}: expected shape (N, {expected}), found {images.shape}")
     if not images.flags.c_contiguous:
-        raise ValueError("images: expected a C-contiguous array")
+        raise ValueError(f"{name}: expected a C-contiguous array")
     if batch_size is not None and len(images) > batch_size:
-        raise ValueError(f"images: compiled for batches of {batch_size}, found {len(images)}")
+        raise ValueError(f"{name}: compiled for batches of {batch_size}, found {len(images)}")
 
 
-def pad_images(images: Images, batch_size: int | None) -> Images:
-    """Return the images with rows of zeros behind them, up to the batch size, if there is one."""
+def pad_images(images: Batch, batch_size: int | None) -> Batch:
+    """Return the images, or pixels, with rows of zeros behind them, up to the batch size, if there is one."""
     if batch_size is None or len(images) == batch_size:
         return images
-    padded = np.zeros((batch_size, *images.shape[1:]), dtype=np.float32)  # (batch_size, 3, H, W)
+    padded = np.zeros((batch_size, *images.shape[1:]), dtype=images.dtype)  # (batch_size, …)
     padded[: len(images)] = images
     return padded
+
+
+def suit_session(images: Batch, session: Session, record: ModelRecord) -> Batch:
+    """Return images, which the record's preprocessing made of pixels, as the session takes them."""
+    return recover_pixels(images, record) if session.description.takes_pixels else images
 
 
 def check_logits_shape(shape: Iterable[int], row_count: int, record: ModelRecord) -> None:

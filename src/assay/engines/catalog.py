@@ -6,7 +6,7 @@ import difflib
 import importlib
 from pathlib import Path
 
-from assay.engines.base import Engine, Session
+from assay.engines.base import Engine, PixelEngine, Session
 from assay.engines.compiled_model import read_compiled_json
 from assay.errors import UsageError, missing_package
 
@@ -60,5 +60,13 @@ def find_engine(name: str) -> Engine:
 
 
 def load_session(compiled_dir: Path) -> Session:
-    """Return a session of the compiled model, by the engine that `compiled.json` names."""
+    """Return a session of the compiled model for images, by the engine that `compiled.json` names."""
     return find_engine(read_compiled_json(compiled_dir).engine).load(compiled_dir)
+
+
+def load_for_pictures(compiled_dir: Path) -> Session:
+    """Return a session for pictures: it takes pixels where the compiled model can, else images."""
+    engine = find_engine(read_compiled_json(compiled_dir).engine)
+    if isinstance(engine, PixelEngine):
+        return engine.load_for_pixels(compiled_dir)
+    return engine.load(compiled_dir)

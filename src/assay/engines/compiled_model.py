@@ -33,7 +33,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
 class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
     """What `compiled.json` says of the folder it is in; hashes are sha256 by file name.
 
-    `call_size` is how many images a call of the session should hold; 0 means the batch size.
+    `call_size` is how many images a call of the session should hold; 0 means the batch size. `takes_pixels`
+    says that the model can also be loaded for pixels, which it normalises itself.
     `calibration` says how an int8 source was made, where that is known. `recipe` is the sha256
     of all that made it: a compiled model is used again where that is the same. `tuning` was measured on the
     machine it was compiled on, and is no part of the recipe.
@@ -48,6 +49,7 @@ class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
     precision: str
     batch_size: int | None
     call_size: int = 0
+    takes_pixels: bool = False
     settings: dict[str, str] = {}
     source_files: dict[str, str]
     files: dict[str, str]

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 
 from assay import __version__
-from assay.arrays import Images, Logits
+from assay.arrays import Batch, Logits
 from assay.engines.base import (
     BatchSizes,
     CompileOptions,
@@ -62,23 +62,31 @@ class ConstantEngine:
         check_onnx_path(source)
         class_count = options.record.output.class_count
         np.save(compiled_dir / LOGITS_FILE, -np.arange(class_count, dtype=np.float32))
-        return record_compiled(self, source, compiled_dir, options)
+        return record_compiled(self, source, compiled_dir, options, takes_pixels=True)
 
     def load(self, compiled_dir: Path) -> ConstantSession:
         """See `Engine.load`."""
+        return self._open(compiled_dir, takes_pixels=False)
+
+    def load_for_pixels(self, compiled_dir: Path) -> ConstantSession:
+        """See `PixelEngine.load_for_pixels`."""
+        return self._open(compiled_dir, takes_pixels=True)
+
+    def _open(self, compiled_dir: Path, *, takes_pixels: bool) -> ConstantSession:
         compiled = read_compiled_for(self.name, compiled_dir)
         try:
             row = np.load(compiled_dir / LOGITS_FILE, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise EngineError(f"{compiled_dir / LOGITS_FILE} cannot be loaded: {error}") from error
-        return ConstantSession(compiled, row)
+        return ConstantSession(compiled, row, takes_pixels=takes_pixels)
 
 
 class ConstantSession:
     """See `Session`."""
 
-    def __init__(self, compiled: CompiledModel, row: Logits) -> None:
+    def __init__(self, compiled: CompiledModel, row: Logits, *, takes_pixels: bool) -> None:
         self._compiled = compiled
+        self._takes_pixels = takes_pixels
         self._row: Logits | None = row
         self._chip = threading.Lock()
         rate = compiled.settings.get("images_per_second")
@@ -92,13 +100,18 @@ class ConstantSession:
     @property
     def description(self) -> SessionDescription:
         """See `Session.description`."""
-        return SessionDescription(runtime=f"assay {__version__}", device_name="nothing is computed")
+        return SessionDescription(
+            runtime=f"assay {__version__}",
+            device_name="nothing is computed",
+            takes_pixels=self._takes_pixels,
+        )
 
-    def run(self, images: Images) -> Logits:
+    def run(self, images: Batch) -> Logits:
         """See `Session.run`."""
         if self._row is None:
             raise ValueError("the session is closed")
-        check_images(images, self._compiled.model, self._compiled.batch_size)
+        compiled = self._compiled
+        check_images(images, compiled.model, compiled.batch_size, takes_pixels=self._takes_pixels)
         if self._seconds_per_image:
             with self._chip:  # a chip computes one batch after the other
                 time.sleep(len(images) * self._seconds_per_image)

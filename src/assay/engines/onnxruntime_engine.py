@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from assay.arrays import Images, Logits
+from assay.arrays import Batch, Logits
 from assay.engines.base import (
     BatchSizes,
     CompileOptions,
@@ -138,7 +138,7 @@ class OnnxRuntimeSession:
             stream_count=1,
         )
 
-    def run(self, images: Images) -> Logits:
+    def run(self, images: Batch) -> Logits:
         """See `Session.run`."""
         loaded = self._loaded
         if loaded is None:

@@ -12,12 +12,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import numpy as np
 import openvino
 from openvino import properties
 from openvino.properties import hint
 
-from assay.arrays import Images, Logits
+from assay.arrays import Batch, Logits
 from assay.engines.base import (
     BatchSizes,
     CompileOptions,
@@ -29,16 +30,20 @@ from assay.engines.base import (
     check_options,
     check_quantisation,
     choose_count,
+    choose_setting,
+    describe_source,
     pad_images,
-    record_compiled,
 )
-from assay.engines.compiled_model import CompiledModel, Tuning, read_compiled_for
+from assay.engines.compiled_model import CompiledModel, Tuning, read_compiled_for, write_compiled_json
+from assay.engines.openvino_pixels import gives_the_same, normalise_in_graph
+from assay.engines.openvino_source import read_onnx, reshape, set_shape
 from assay.engines.openvino_tuning import INNER_BATCHES, choose_tuning, count_hinted_streams
-from assay.errors import BadModelError, EngineError, MissingRuntimeError
+from assay.errors import EngineError, MissingRuntimeError
 from assay.models.record import ModelRecord
 from assay.processors import count_processors
 
 MODEL_FILE = "model.xml"
+NORMALISE = ("in_graph", "on_host")
 # Precision names are ours; the values are OpenVINO's. The hint is always set: left alone, OpenVINO
 # computes in bf16 on processors that have it.
 # An int8 model's float layers run in fp32.
@@ -69,6 +74,7 @@ class OpenVinoEngine:
             "threads": "processors to use on the CPU; all of them if not given",
             "streams": "inferences at once on the CPU; measured when compiling if not given",
             "inner_batch": "images in one inference on the CPU; measured when compiling if not given",
+            "normalise": "in_graph (if not given): of pixels, where that gives the same; or on_host",
         }
     )
 
@@ -87,6 +93,7 @@ class OpenVinoEngine:
         options = check_options(self, options)
         for name in ("threads", "streams", "inner_batch"):
             choose_count(options, name)
+        choose_setting(options, "normalise", NORMALISE)
         _check_device(openvino.Core(), options.device, options.precision)
         return options
 
@@ -95,34 +102,29 @@ class OpenVinoEngine:
         options = self.resolve(options)
         check_onnx_path(source)
         check_quantisation(source, options.precision)
-        model = _read_onnx(source, options.record)
-        _set_shape(model, source, options)
+        model = read_onnx(source, options.record)
+        set_shape(model, source, options)
         try:
             openvino.save_model(model, compiled_dir / MODEL_FILE, compress_to_fp16=False)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot write {source} as its own model: {error}") from error
         tuning = _tune(compiled_dir / MODEL_FILE, options) if options.device == "CPU" else None
-        return record_compiled(self, source, compiled_dir, options, tuning=tuning)
+        compiled = describe_source(self, self.find_devices().get(options.device, ""), source, options)
+        compiled = msgspec.structs.replace(compiled, tuning=tuning)
+        if choose_setting(options, "normalise", NORMALISE) == "in_graph":
+            compiled = msgspec.structs.replace(
+                compiled, takes_pixels=_is_same_from_pixels(compiled_dir, compiled)
+            )
+        return write_compiled_json(compiled, compiled_dir)
 
     def load(self, compiled_dir: Path) -> OpenVinoSession:
         """See `Engine.load`."""
+        return _open(compiled_dir, read_compiled_for(self.name, compiled_dir), takes_pixels=False)
+
+    def load_for_pixels(self, compiled_dir: Path) -> OpenVinoSession:
+        """See `PixelEngine.load_for_pixels`."""
         compiled = read_compiled_for(self.name, compiled_dir)
-        _check_device(openvino.Core(), compiled.device, compiled.precision)
-        settings = _configure(compiled.precision, compiled.settings, compiled.device)
-        try:
-            if compiled.tuning is None:
-                loaded = _load(compiled_dir / MODEL_FILE, compiled.device, settings, None, None)
-            else:
-                streams, size = compiled.tuning.streams, compiled.tuning.inner_batch
-                loaded = _load(compiled_dir / MODEL_FILE, compiled.device, settings, streams, size)
-        except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot load {compiled_dir}: {error}") from error
-        description = _describe(loaded, compiled)
-        _check_loaded(loaded, compiled, description)
-        # The table of types is built at its first use, and two threads that use it first at once wait for
-        # each other for ever: one holds the GIL, the other the table's guard (OpenVINO 2026.4.1, measured).
-        openvino.Type.f32.to_dtype()
-        return OpenVinoSession(compiled, loaded, description)
+        return _open(compiled_dir, compiled, takes_pixels=compiled.takes_pixels)
 
 
 class OpenVinoSession:
@@ -153,11 +155,12 @@ class OpenVinoSession:
         """See `Session.description`."""
         return self._description
 
-    def run(self, images: Images) -> Logits:
+    def run(self, images: Batch) -> Logits:
         """See `Session.run`."""
         if self._loaded is None:
             raise ValueError("the session is closed")
-        check_images(images, self._compiled.model, self._compiled.batch_size)
+        compiled = self._compiled
+        check_images(images, compiled.model, compiled.batch_size, takes_pixels=self._description.takes_pixels)
         size = self._choose_piece_size(len(images))
         pieces = [images[start : start + size] for start in range(0, len(images), size)]
         try:
@@ -176,7 +179,7 @@ class OpenVinoSession:
             return self._piece_size or count
         return min(self._piece_size, math.ceil(count / self._concurrency))
 
-    def _infer(self, piece: Images) -> Logits:
+    def _infer(self, piece: Batch) -> Logits:
         """Return a copy of the logits of at most as many images as one inference takes."""
         request = self._requests.get()
         try:
@@ -196,6 +199,38 @@ class OpenVinoSession:
         self._loaded = None
 
 
+def _open(compiled_dir: Path, compiled: CompiledModel, *, takes_pixels: bool) -> OpenVinoSession:
+    """Return a session of a compiled model, after checking that it runs as it was asked for."""
+    _check_device(openvino.Core(), compiled.device, compiled.precision)
+    settings = _configure(compiled.precision, compiled.settings, compiled.device)
+    load = partial(_load, compiled_dir / MODEL_FILE, compiled.device, settings)
+    record = compiled.model if takes_pixels else None
+    try:
+        if compiled.tuning is None:
+            loaded = load(None, None, record)
+        else:
+            loaded = load(compiled.tuning.streams, compiled.tuning.inner_batch, record)
+    except RuntimeError as error:
+        raise EngineError(f"OpenVINO cannot load {compiled_dir}: {error}") from error
+    description = _describe(loaded, compiled, takes_pixels=takes_pixels)
+    _check_loaded(loaded, compiled, description)
+    # The table of types is built at its first use, and two threads that use it first at once wait for
+    # each other for ever: one holds the GIL, the other the table's guard (OpenVINO 2026.4.1, measured).
+    openvino.Type.f32.to_dtype()
+    return OpenVinoSession(compiled, loaded, description)
+
+
+def _is_same_from_pixels(compiled_dir: Path, compiled: CompiledModel) -> bool:
+    """Return whether the model says the same where it is given pixels, which it normalises itself."""
+    for_images = _open(compiled_dir, compiled, takes_pixels=False)
+    for_pixels = _open(compiled_dir, compiled, takes_pixels=True)
+    try:
+        return gives_the_same(for_images, for_pixels, compiled.model)
+    finally:
+        for_images.close()
+        for_pixels.close()
+
+
 def _check_device(core: openvino.Core, device: str, precision: str) -> None:
     available = [name.split(".")[0] for name in core.available_devices]
     if device not in available:
@@ -209,55 +244,6 @@ def _check_device(core: openvino.Core, device: str, precision: str) -> None:
             f"{device} ({core.get_property(device, properties.device.full_name)}) does not compute in "
             f"{precision}; it can: {', '.join(capabilities)}",
             hint="choose another --precision",
-        )
-
-
-def _read_onnx(onnx_path: Path, record: ModelRecord) -> openvino.Model:
-    try:
-        model = openvino.Core().read_model(onnx_path)
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise BadModelError(
-            f"{onnx_path} cannot be read as an ONNX file: {reason}",
-            hint="expected a file written by `assay export` or another ONNX exporter",
-        ) from error
-    _check_name("input", record.input.name, [port.names for port in model.inputs], onnx_path)
-    _check_name("output", record.output.name, [port.names for port in model.outputs], onnx_path)
-    return model
-
-
-def _check_name(kind: str, name: str, ports: list[set[str]], onnx_path: Path) -> None:
-    if len(ports) != 1 or name not in ports[0]:
-        found = ", ".join(sorted(min(names, default="(unnamed)") for names in ports)) or "none"
-        raise BadModelError(
-            f"{onnx_path}: expected one {kind} named {name!r}, found: {found}",
-            hint=f"set {kind}.name of the model record to what the network has",
-        )
-
-
-def _set_shape(model: openvino.Model, onnx_path: Path, options: CompileOptions) -> None:
-    tensor = options.record.input
-    batch = -1 if options.batch_size is None else options.batch_size
-    shape = openvino.PartialShape([batch, tensor.channels, tensor.height, tensor.width])
-    own = model.inputs[0].get_partial_shape()
-    if own.rank.is_dynamic or own.rank.get_length() != 4 or not own[1:].compatible(shape[1:]):
-        raise BadModelError(
-            f"{onnx_path}: input {tensor.name!r} has shape {own}, the model record says {shape}",
-            hint="set input and preprocessing of the model record to what the network takes",
-        )
-    try:
-        model.reshape({tensor.name: shape})
-    except RuntimeError as error:
-        raise BadModelError(
-            f"{onnx_path}: cannot take batches of {options.batch_size or 'any size'}: {error}",
-            hint="export it with a dynamic batch, or compile with the --batch-size it was exported for",
-        ) from error
-    classes = model.outputs[0].get_partial_shape()
-    expected = openvino.PartialShape([batch, options.record.output.class_count])
-    if not classes.compatible(expected):
-        raise BadModelError(
-            f"{onnx_path}: output {options.record.output.name!r} has shape {classes}, expected {expected}",
-            hint="set output.class_count of the model record to what the network has",
         )
 
 
@@ -284,7 +270,7 @@ def _list_inner_batches(model_path: Path, options: CompileOptions) -> tuple[int,
     classes = options.record.output.class_count
     try:
         for size in smaller:
-            _reshape(model, size)
+            reshape(model, size)
             if list(model.outputs[0].get_partial_shape().to_shape()) != [size, classes]:
                 return (options.batch_size,)
     except RuntimeError:
@@ -293,26 +279,28 @@ def _list_inner_batches(model_path: Path, options: CompileOptions) -> tuple[int,
 
 
 def _load(
-    model_path: Path, device: str, settings: dict[Any, Any], streams: int | None, inner_batch: int | None
+    model_path: Path,
+    device: str,
+    settings: dict[Any, Any],
+    streams: int | None,
+    inner_batch: int | None,
+    pixels_of: ModelRecord | None = None,
 ) -> openvino.CompiledModel:
     """Load a model; by OpenVINO's throughput hint where nothing was measured.
 
     An inner batch of 1 divides every batch, so the model is then loaded for just that shape, which is faster.
+    With a record in `pixels_of` it takes pixels, which it normalises as that says.
     """
     core = openvino.Core()
     model = core.read_model(model_path)
+    if pixels_of is not None:
+        model = normalise_in_graph(model, pixels_of)
     if streams is None:
         throughput = {hint.performance_mode: hint.PerformanceMode.THROUGHPUT}
         return core.compile_model(model, device, settings | throughput)
     if inner_batch == 1 or model.inputs[0].get_partial_shape()[0].is_static:
-        _reshape(model, inner_batch)
+        reshape(model, inner_batch)
     return core.compile_model(model, device, settings | {properties.num_streams: streams})
-
-
-def _reshape(model: openvino.Model, batch_size: int | None) -> None:
-    shape = model.inputs[0].get_partial_shape()
-    shape[0] = -1 if batch_size is None else batch_size
-    model.reshape(shape)
 
 
 def _configure(precision: str, settings: Mapping[str, str], device: str) -> dict[Any, Any]:
@@ -323,7 +311,9 @@ def _configure(precision: str, settings: Mapping[str, str], device: str) -> dict
     return chosen
 
 
-def _describe(loaded: openvino.CompiledModel, compiled: CompiledModel) -> SessionDescription:
+def _describe(
+    loaded: openvino.CompiledModel, compiled: CompiledModel, *, takes_pixels: bool
+) -> SessionDescription:
     """Return what the loaded model runs on, and the arithmetic of its computing layers."""
     layers: collections.Counter[str] = collections.Counter()
     for layer in loaded.get_runtime_model().get_ops():
@@ -337,6 +327,7 @@ def _describe(loaded: openvino.CompiledModel, compiled: CompiledModel) -> Sessio
         thread_count=int(loaded.get_property(properties.inference_num_threads)) if is_on_cpu else None,
         stream_count=int(loaded.get_property(properties.num_streams)),
         computed_in=dict(layers),
+        takes_pixels=takes_pixels,
     )
 
 

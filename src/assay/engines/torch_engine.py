@@ -11,7 +11,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from assay.arrays import Images, Logits
+from assay.arrays import Batch, Logits
 from assay.checkpoint.load import load_checkpoint
 from assay.engines.base import (
     BatchSizes,
@@ -131,7 +131,7 @@ class TorchSession:
             stream_count=1,
         )
 
-    def run(self, images: Images) -> Logits:
+    def run(self, images: Batch) -> Logits:
         """See `Session.run`."""
         if self._network is None:
             raise ValueError("the session is closed")

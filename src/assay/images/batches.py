@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from assay.arrays import Images
+from assay.arrays import Images, Pixels
 from assay.errors import UndecodableImageError
 from assay.images.decode import decode_image
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
@@ -32,13 +32,14 @@ class PreprocessedImage:
 
     Args:
         source: Where it came from.
-        image: float32 (3, height, width), or None where it failed.
+        image: float32 (3, height, width), or pixels that are normalised later, uint8 (height, width, 3);
+            None where it failed.
         status: `ok`, or the reason it failed.
         note: What was odd about it though it did not fail; mostly empty.
     """
 
     source: LabelledImage
-    image: Images | None
+    image: Images | Pixels | None
     status: str = OK
     note: str = ""
 
@@ -52,7 +53,7 @@ def preprocess_image(
 
 
 def preprocess_into(
-    source: LabelledImage, record: ModelRecord, options: ReadOptions, out: Images
+    source: LabelledImage, record: ModelRecord, options: ReadOptions, out: Images | Pixels
 ) -> PreprocessedImage:
     """Make the image in the caller's row of a batch, and return it; where it failed, with the reason.
 
@@ -60,8 +61,8 @@ def preprocess_into(
         source: The encoded image.
         record: How the network takes it.
         options: How it is read.
-        out: float32 (3, height, width), C-contiguous. It is the returned `image`; of an image that failed
-            it holds anything.
+        out: float32 (3, height, width), or uint8 (height, width, 3) for pixels; C-contiguous. It is the
+            returned `image`; of an image that failed it holds anything.
     """
     if source.fault:
         return PreprocessedImage(source=source, image=None, status=source.fault)

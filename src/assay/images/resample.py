@@ -65,10 +65,55 @@ def resample_crop(pixels: Pixels, crop: Crop, resampler: Resampler = FASTEST) ->
         crop: Which part, of what size.
         resampler: What computes it.
     """
+    out = np.empty((crop.size, crop.size, 3), dtype=np.uint8)
+    resample_crop_into(pixels, crop, None, out, bgr=False, resampler=resampler)
+    return out
+
+
+def resample_crop_into(
+    pixels: Pixels,
+    crop: Crop,
+    table: Images | None,
+    out: Images | Pixels,
+    *,
+    bgr: bool,
+    resampler: Resampler = FASTEST,
+) -> None:
+    """Write the crop of the resized picture as the network takes it.
+
+    Args:
+        pixels: uint8 (height, width, 3), RGB.
+        crop: Which part, of what size.
+        table: float32 (3, 256): what each value becomes, by plane of `out`; None leaves pixels as they are.
+        out: float32 (3, size, size); without a table uint8 (size, size, 3), RGB; C-contiguous.
+        bgr: Whether the first plane is blue.
+        resampler: What computes it.
+    """
     if resampler != "pillow":
-        out = np.empty((crop.size, crop.size, 3), dtype=np.uint8)
-        _call_compiled(pixels, crop, out, None, bgr=False, resampler=resampler)
-        return out
+        _compiled.resample_crop(
+            np.ascontiguousarray(pixels),
+            out,
+            table,
+            crop.new_width,
+            crop.new_height,
+            crop.left,
+            crop.top,
+            crop.resize_filter,
+            _goes_down_first(pixels, crop),
+            bgr,
+            resampler == "avx2",
+        )
+        return
+    part = _resample_by_pillow(pixels, crop)  # (size, size, 3)
+    if table is None:
+        out[...] = part
+        return
+    for plane, values, channel in zip(out, table, (2, 1, 0) if bgr else (0, 1, 2), strict=True):
+        np.take(values, part[:, :, channel], out=plane, mode="clip")  # no uint8 is out of 256 values
+
+
+def _resample_by_pillow(pixels: Pixels, crop: Crop) -> Pixels:
+    """Return the crop, uint8 (size, size, 3): of the whole resized picture where that is not too large."""
     if (crop.new_width, crop.new_height) == (pixels.shape[1], pixels.shape[0]):
         resized = pixels
     elif crop.new_width * crop.new_height > MAX_PIXELS:
@@ -78,45 +123,6 @@ def resample_crop(pixels: Pixels, crop: Crop, resampler: Resampler = FASTEST) ->
         picture = picture.resize((crop.new_width, crop.new_height), _FILTERS[crop.resize_filter])
         resized = np.asarray(picture)  # (new_height, new_width, 3)
     return resized[crop.top : crop.top + crop.size, crop.left : crop.left + crop.size]  # (size, size, 3)
-
-
-def resample_crop_into(
-    pixels: Pixels, crop: Crop, table: Images, out: Images, *, bgr: bool, resampler: Resampler = FASTEST
-) -> None:
-    """Write the crop of the resized picture as the network takes it.
-
-    Args:
-        pixels: uint8 (height, width, 3), RGB.
-        crop: Which part, of what size.
-        table: float32 (3, 256): what each value becomes, by plane of `out`.
-        out: float32 (3, size, size), C-contiguous.
-        bgr: Whether the first plane is blue.
-        resampler: What computes it.
-    """
-    if resampler != "pillow":
-        _call_compiled(pixels, crop, out, table, bgr=bgr, resampler=resampler)
-        return
-    part = resample_crop(pixels, crop, resampler)  # (size, size, 3)
-    for plane, values, channel in zip(out, table, (2, 1, 0) if bgr else (0, 1, 2), strict=True):
-        np.take(values, part[:, :, channel], out=plane, mode="clip")  # no uint8 is out of 256 values
-
-
-def _call_compiled(
-    pixels: Pixels, crop: Crop, out: Pixels | Images, table: Images | None, *, bgr: bool, resampler: Resampler
-) -> None:
-    _compiled.resample_crop(
-        np.ascontiguousarray(pixels),
-        out,
-        table,
-        crop.new_width,
-        crop.new_height,
-        crop.left,
-        crop.top,
-        crop.resize_filter,
-        _goes_down_first(pixels, crop),
-        bgr,
-        resampler == "avx2",
-    )
 
 
 def _goes_down_first(pixels: Pixels, crop: Crop) -> bool:

@@ -12,8 +12,8 @@ from functools import partial
 
 import numpy as np
 
-from assay.arrays import Images, Logits
-from assay.engines.base import Session
+from assay.arrays import Batch, Logits
+from assay.engines.base import Session, describe_row
 from assay.images.batches import PreprocessedImage, map_ahead, preprocess_into
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.inference.predictions import Prediction, make_predictions
@@ -54,7 +54,7 @@ class _Batch:
 
     shard: Shard
     decoding: list[Future[PreprocessedImage]]
-    rows: Images
+    rows: Batch
     is_last: bool
 
 
@@ -72,8 +72,7 @@ def predict_shards(
     the batches that are decoded ahead, their rows used again and again, and one shard's predictions, however
     many shards.
     """
-    row_shape = (record.input.channels, record.input.height, record.input.width)
-    spare = _SpareRows((options.batch_size, *row_shape))
+    spare = _SpareRows(session, record, options.batch_size)
     run = partial(_run_batch, session=session, class_count=record.output.class_count, spare=spare)
     with (
         _open_threads(options.count_decode_threads(), "decode") as decoders,
@@ -93,27 +92,29 @@ def predict_shards(
 
 
 class _SpareRows:
-    """Arrays for batches, float32 (batch_size, 3, H, W): taken, given back, and made where none is spare.
+    """Arrays for batches as the session takes them: taken, given back, and made where none is spare.
 
-    Fresh memory costs the kernel about as much as normalising the image that goes into it.
+    They are images, float32 (batch_size, 3, H, W), or pixels, uint8 (batch_size, H, W, 3). Fresh memory costs
+    the kernel about as much as normalising the image that goes into it.
     """
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self._shape = shape
-        self._spare: queue.SimpleQueue[Images] = queue.SimpleQueue()
+    def __init__(self, session: Session, record: ModelRecord, batch_size: int) -> None:
+        self._dtype, row_shape = describe_row(record, takes_pixels=session.description.takes_pixels)
+        self._shape = (batch_size, *row_shape)
+        self._spare: queue.SimpleQueue[Batch] = queue.SimpleQueue()
 
     @property
     def size_bytes(self) -> int:
         """Of one array."""
-        return 4 * math.prod(self._shape)
+        return self._dtype.itemsize * math.prod(self._shape)
 
-    def take(self) -> Images:
+    def take(self) -> Batch:
         try:
             return self._spare.get_nowait()
         except queue.Empty:
-            return np.empty(self._shape, dtype=np.float32)
+            return np.empty(self._shape, dtype=self._dtype)
 
-    def give_back(self, rows: Images) -> None:
+    def give_back(self, rows: Batch) -> None:
         self._spare.put(rows)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from assay.arrays import Images
+from assay.arrays import Batch
 from assay.engines.base import Session
 from assay.errors import EngineError, MissingRuntimeError
 from assay.inference.predictions import TOP_K, rank_top_classes
@@ -39,7 +39,7 @@ SERVER_BACKLOG_S = 5  # Server is ended when queries of so many seconds wait: it
 MIN_SERVER_BACKLOG = 64
 _NO_ANSWER = -1
 
-LoadedImages = tuple[Images, Mapping[int, int]]
+LoadedImages = tuple[Batch, Mapping[int, int]]
 """Images, and the row of each by its index in the data set; those that failed to decode have none."""
 LoadImages = Callable[[Sequence[int]], LoadedImages]
 
@@ -79,7 +79,7 @@ def require_loadgen() -> ModuleType:
 
 def run_scenarios(
     session: Session,
-    images: Images,
+    images: Batch,
     options: LoadgenOptions,
     folder: Path,
     on_scenario: Callable[[str], None] = lambda _line: None,
@@ -92,7 +92,7 @@ def run_scenarios(
 
     Args:
         session: What is measured.
-        images: What the queries draw from, float32 (N, 3, H, W).
+        images: What the queries draw from, as the session takes it.
         options: Time, batch size, latency bound.
         folder: Where the files go.
         on_scenario: Told what is run next.
@@ -132,7 +132,7 @@ def _guess_settings(
     Args:
         scenario: Of MLPerf's four.
         fastest_ns: The shortest latency of one image in the probe.
-        rate: Images/s in the probe.
+        rate: Batch/s in the probe.
         options: The latency bound of Server.
     """
     if scenario == "SingleStream":  # a guess below the truth only makes LoadGen prepare more queries
@@ -165,7 +165,7 @@ def answer_every_image(
 
     Args:
         session: What is asked.
-        image_count: Images of the data set.
+        image_count: Batch of the data set.
         load: Returns the images of a block of indices; called for one block after the other.
         options: Batch size, watchdog.
         folder: Where LoadGen's files go.

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from assay.arrays import Images
-from assay.engines.base import Session
+from assay.arrays import Batch
+from assay.engines.base import Session, suit_session
+from assay.engines.compiled_model import CompiledModel
 
 STATUS_FILE = Path("/proc/self/status")
 CLEAR_FILE = Path("/proc/self/clear_refs")
@@ -37,14 +38,14 @@ class LoadCost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_timed(
-    load: Callable[[], Session], images: Images, name: tuple[str, str, str]
+    load: Callable[[], Session], images: Batch, compiled: CompiledModel
 ) -> tuple[Session, LoadCost]:
     """Return a session, after its first call, and what that cost; the peak of memory is still open.
 
     Args:
         load: Returns the session.
-        images: The first call's.
-        name: Engine, device and precision.
+        images: The first call's, made of pixels by the model's preprocessing.
+        compiled: What is loaded.
     """
     _reset_peak()
     before = read_memory("VmRSS")
@@ -52,18 +53,18 @@ def load_timed(
     session = load()
     loaded = time.perf_counter()
     memory_loaded = read_memory("VmRSS")
+    batch = suit_session(images, session, compiled.model)
     begin = time.perf_counter()
     try:
-        session.run(images)
+        session.run(batch)
     except BaseException:
         session.close()
         raise
     first_call_ms = 1000 * (time.perf_counter() - begin)
-    engine, device, precision = name
     return session, LoadCost(
-        engine=engine,
-        device=device,
-        precision=precision,
+        engine=compiled.engine,
+        device=compiled.device,
+        precision=compiled.precision,
         load_ms=1000 * (loaded - start),
         first_call_ms=first_call_ms,
         first_call_batch_size=len(images),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from assay.arrays import Images
+from assay.arrays import Batch
 from assay.engines.base import Session
 from assay.measure.machine_use import Reading, read_machine
 
@@ -27,7 +27,7 @@ class BenchmarkOptions:
     """What is measured, and for how long.
 
     Args:
-        batch_sizes: Images in one call; each is measured.
+        batch_sizes: Batch in one call; each is measured.
         repeats: How often each batch size is measured, at least 5; the batch sizes take turns.
         seconds: How long one repeat lasts, about; it holds at least one call of every caller.
         callers: Threads that call the session at once; None means as many as it asks for. Those over that
@@ -64,7 +64,7 @@ class BatchTimes(msgspec.Struct, frozen=True, kw_only=True):
 
 def measure_repeats(
     session: Session,
-    images: Images,
+    images: Batch,
     options: BenchmarkOptions,
     on_repeat: OnRepeat = lambda _batch_size, _images_per_second: None,
 ) -> dict[int, BatchTimes]:
@@ -110,13 +110,13 @@ def join_times(parts: Sequence[Mapping[int, BatchTimes]]) -> dict[int, BatchTime
     }
 
 
-def tile_images(images: Images, batch_size: int) -> Images:
+def tile_images(images: Batch, batch_size: int) -> Batch:
     """Return a batch of that size, the images repeated where there are fewer; C-contiguous."""
     copies = math.ceil(batch_size / len(images))
-    return np.ascontiguousarray(np.tile(images, (copies, 1, 1, 1))[:batch_size])  # (batch_size, 3, H, W)
+    return np.ascontiguousarray(np.tile(images, (copies, 1, 1, 1))[:batch_size])  # (batch_size, …)
 
 
-def _warm_up(callers: _Callers, batch: Images, seconds: float) -> tuple[tuple[float, ...], float]:
+def _warm_up(callers: _Callers, batch: Batch, seconds: float) -> tuple[tuple[float, ...], float]:
     """Run repeats of ever more calls, the first of one, until `seconds` are over.
 
     Returns:
@@ -144,7 +144,7 @@ class _Callers:
         self._session = session
         self._places = threading.Semaphore(session.concurrency) if count > session.concurrency else None
 
-    def run_repeat(self, batch: Images, call_count: int, longest_s: float = math.inf) -> Repeat:
+    def run_repeat(self, batch: Batch, call_count: int, longest_s: float = math.inf) -> Repeat:
         """Let every caller call `call_count` times, all at once; none begins another after `longest_s`."""
         call_ms: list[float] = []
         errors: list[BaseException] = []
@@ -176,7 +176,7 @@ class _Callers:
             readings=(before, read_machine()),
         )
 
-    def _call(self, batch: Images) -> None:
+    def _call(self, batch: Batch) -> None:
         if self._places is None:
             self._session.run(batch)
             return

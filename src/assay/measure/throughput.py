@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from assay.arrays import Images
+from assay.arrays import Batch
 from assay.engines.base import Session
 from assay.measure.machine_use import MachineUse, Reading, measure_machine_use
 from assay.measure.percentiles import compute_percentile, compute_percentile_interval
@@ -85,7 +85,7 @@ class SessionName:
 
 def measure_throughput(
     session: Session,
-    images: Images,
+    images: Batch,
     options: BenchmarkOptions,
     name: SessionName,
     on_repeat: OnRepeat = lambda _batch_size, _images_per_second: None,
@@ -102,7 +102,7 @@ def measure_throughput(
 
     Args:
         session: What is measured.
-        images: float32 (N, 3, H, W), N at least 1; repeated where a batch needs more.
+        images: As the session takes them, N at least 1; repeated where a batch needs more.
         options: Batch sizes, repeats, seconds, callers.
         name: Goes into the rows.
         on_repeat: Called after each repeat with its batch size and images per second.

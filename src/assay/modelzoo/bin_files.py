@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from assay.arrays import Images
+from assay.arrays import Images, Pixels
 from assay.errors import BadImagesError
 from assay.files import PART_SUFFIX
 from assay.images.listing import LabelledImage
@@ -56,8 +56,8 @@ def plan_bin_files(images: Iterable[LabelledImage]) -> dict[str, LabelledImage]:
     return planned
 
 
-def write_bin_file(path: Path, image: Images) -> None:
-    """Write one preprocessed image, float32 (3, height, width), whole or not at all."""
+def write_bin_file(path: Path, image: Images | Pixels) -> None:
+    """Write one preprocessed image, float32 (3, height, width), or its pixels, whole or not at all."""
     write_tool_file(path, image.tobytes())
 
 

@@ -70,12 +70,14 @@ def describe_gates(gates: Sequence[GateResult]) -> list[str]:
 
 
 def describe_session(found: SessionDescription) -> str:
-    """Return what a session ran on and in: runtime, device, threads, and the layers by their arithmetic."""
+    """Return what a session ran on and in: runtime, device, threads, its input, its layers' arithmetic."""
     parts = [found.runtime, found.device_name]
     if found.thread_count is not None:
         parts.append(f"{found.thread_count} threads")
     if found.stream_count is not None:
         parts.append(f"{found.stream_count} streams")
+    if found.takes_pixels:
+        parts.append("normalises the pixels itself")
     if found.computed_in:
         layers = ", ".join(f"{count} in {kind}" for kind, count in found.computed_in.items())
         parts.append(f"computing layers: {layers}")

@@ -253,7 +253,7 @@ class _Search:
             compiled_dir = Path(folder) / "compiled"
             compiled_dir.mkdir()
             # for a hundred images, measuring how to run them would take longer than running them
-            settings = {"streams": str(count_processors()), "inner_batch": "1"}
+            settings = {"streams": str(count_processors()), "inner_batch": "1", "normalise": "on_host"}
             options = CompileOptions(record=self._request.record, precision=precision, settings=settings)
             engine.compile(path, compiled_dir, options)
             session = engine.load(compiled_dir)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from assay.engines.catalog import load_session
+from assay.engines.catalog import load_for_pictures
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import UsageError
 from assay.files import escape_name
@@ -163,8 +163,14 @@ def make_predictor(
         name=f"{compiled.engine} {compiled.precision}",
         task=task,
         record=compiled.model,
-        identity=[compiled.engine, compiled.device, compiled.precision, compiled.files],
-        open_session=partial(load_session, compiled_dir),
+        identity=[
+            compiled.engine,
+            compiled.device,
+            compiled.precision,
+            compiled.takes_pixels,
+            compiled.files,
+        ],
+        open_session=partial(load_for_pictures, compiled_dir),
         folder=folder,
         batch_size=compiled.call_size or compiled.batch_size or DEFAULT_BATCH_SIZE,
     )

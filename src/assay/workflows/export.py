@@ -90,7 +90,7 @@ def _compare_with_torch(
     with tempfile.TemporaryDirectory(prefix="assay-parity-") as folder:
         engine = find_engine(DEFAULT_ENGINE)
         # a batch runs whole, so that the check is of batches too
-        settings = {"streams": "1", "inner_batch": str(PARITY_IMAGE_COUNT)}
+        settings = {"streams": "1", "inner_batch": str(PARITY_IMAGE_COUNT), "normalise": "on_host"}
         engine.compile(onnx_path, Path(folder), CompileOptions(record=record, settings=settings))
         session = engine.load(Path(folder))
         try:

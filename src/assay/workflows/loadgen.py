@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from assay.arrays import Images
-from assay.engines.base import Session
-from assay.engines.catalog import load_session
+from assay.engines.base import Session, suit_session
+from assay.engines.catalog import load_for_pictures
 from assay.engines.compiled_model import read_compiled_json
 from assay.files import escape_name
 from assay.images.batches import OK, PreprocessedImage, preprocess_image, stack_images
@@ -60,9 +60,10 @@ def add_loadgen(
         silence_s=options.silence_s,
     )
     folder = run.path / LOADGEN_FOLDER
-    session = load_session(compiled_dir)
+    session = load_for_pictures(compiled_dir)
     try:
-        rows = run_scenarios(session, samples, options, folder, run.announce)
+        batch = suit_session(samples, session, compiled.model)
+        rows = run_scenarios(session, batch, options, folder, run.announce)
         benchmark = msgspec.structs.replace(benchmark, loadgen=rows)
         write_result(run.path, benchmark)
         if labelled is not None and any(image.label is not None for image in labelled.images):
@@ -96,7 +97,8 @@ def measure_logged_accuracy(
 
         def load(indices: Sequence[int]) -> LoadedImages:
             found = list(decoders.map(preprocess, [index.images[number] for number in indices]))
-            return _stack(found, indices, statuses, record)
+            images, rows = _stack(found, indices, statuses, record)
+            return suit_session(images, session, record), rows
 
         answers = answer_every_image(session, len(index.images), load, options, folder / "AccuracyOnly")
     predictions = [
@@ -108,7 +110,7 @@ def measure_logged_accuracy(
 
 def _stack(
     found: Sequence[PreprocessedImage], indices: Sequence[int], statuses: dict[int, str], record: ModelRecord
-) -> LoadedImages:
+) -> tuple[Images, dict[int, int]]:
     statuses |= {number: row.status for number, row in zip(indices, found, strict=True)}
     decoded = [number for number, row in zip(indices, found, strict=True) if row.image is not None]
     if not decoded:

@@ -11,8 +11,9 @@ import msgspec
 import numpy as np
 
 from assay.arrays import Images
-from assay.engines.catalog import load_session
-from assay.engines.compiled_model import CompiledModel, read_compiled_json
+from assay.engines.base import suit_session
+from assay.engines.catalog import load_for_pictures
+from assay.engines.compiled_model import read_compiled_json
 from assay.errors import AssayError, EngineError
 from assay.measure.loading import LoadCost, close_cost, load_timed
 from assay.measure.repeats import (
@@ -47,16 +48,12 @@ def measure_compiled(
     """Load a compiled model in this process, and return its times and what loading cost."""
     compiled = read_compiled_json(compiled_dir)
     first = tile_images(images, min(options.batch_sizes))
-    session, cost = load_timed(lambda: load_session(compiled_dir), first, _name(compiled))
+    session, cost = load_timed(lambda: load_for_pictures(compiled_dir), first, compiled)
     try:
-        times = measure_repeats(session, images, options, on_repeat)
+        times = measure_repeats(session, suit_session(images, session, compiled.model), options, on_repeat)
     finally:
         session.close()
     return RepeatResult(times=times, cost=close_cost(cost))
-
-
-def _name(compiled: CompiledModel) -> tuple[str, str, str]:
-    return compiled.engine, compiled.device, compiled.precision
 
 
 def measure_in_fresh_processes(

@@ -12,7 +12,7 @@ import msgspec
 
 from assay import __version__
 from assay.engines.base import Session, SessionDescription
-from assay.engines.catalog import find_engine, load_session
+from assay.engines.catalog import find_engine, load_for_pictures
 from assay.engines.compiled_model import CompiledModel
 from assay.errors import AssayError, MissingRuntimeError
 from assay.images.pixel_check import PixelCheck, check_pixels
@@ -160,7 +160,7 @@ class ShardRunner:
 
     def _load_session(self) -> Session:
         work = self._work
-        return load_session(keep_compiled(work.compiled_sha256, work.fetch_files))
+        return load_for_pictures(keep_compiled(work.compiled_sha256, work.fetch_files))
 
     def _refuse_other_versions(self) -> None:
         work = self._work

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from assay.arrays import Images, Logits
-from assay.engines.ascend.pixels import recover_pixels
 from assay.engines.ascend_engine import AscendEngine
 from assay.engines.base import CompileOptions, Session
+from assay.engines.catalog import load_for_pictures
 from assay.errors import EngineError, MissingRuntimeError
-from assay.images.normalise import normalise_pixels
+from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord
 from colour_classifier import draw_weights
 
@@ -107,23 +107,20 @@ def test_a_model_in_fp16_is_rounded_to_it(
     session.close()
 
 
-def test_pixels_come_back_exactly_from_their_normalised_values(se_resnext50: ModelRecord) -> None:
-    pixels = np.arange(256, dtype=np.uint8).repeat(3 * 196)[: 224 * 224 * 3].reshape(224, 224, 3)
-    image = normalise_pixels(np.ascontiguousarray(pixels), se_resnext50)
-    np.testing.assert_array_equal(recover_pixels(image[np.newaxis], se_resnext50)[0], pixels)
-
-
 @pytest.mark.parametrize("settings", [FP32, PROCESS], ids=["python", "process"])
 def test_a_model_with_aipp_is_given_pixels(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, settings: dict[str, str]
 ) -> None:
     """The chip's float16 constants cost at most 3e-3 of a normalised value (facts 3.2)."""
     settings = {**settings, "insert_op_conf": "rgb"}
+    pixels = np.random.default_rng(4).integers(0, 256, size=(3, 224, 224, 3), dtype=np.uint8)
+    images = normalise_pixels(pixels, se_resnext50)
     session = open_session(colour_onnx, se_resnext50, tmp_path / "c", settings)
-    rng = np.random.default_rng(4)
-    pixels = rng.integers(0, 256, size=(3, 224, 224, 3), dtype=np.uint8)
-    images = np.stack([normalise_pixels(picture, se_resnext50) for picture in pixels])
     np.testing.assert_allclose(session.run(images), classify(images), atol=0.02)
+    session.close()
+    session = load_for_pictures(tmp_path / "c")
+    assert session.description.takes_pixels
+    np.testing.assert_allclose(session.run(pixels), classify(images), atol=0.02)
     session.close()
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from assay.arrays import Images, Logits
-from assay.engines.ascend.pixels import recover_pixels
+from assay.arrays import Batch, Logits
+from assay.engines.ascend.model_input import ModelInput
 from assay.engines.ascend.staging import make_folder, stage_model, write_file
 from assay.engines.base import SessionDescription, check_images, check_logits_shape
 from assay.engines.compiled_model import CompiledModel
@@ -27,18 +26,14 @@ class AisBenchProcess:
     Args:
         compiled: What was compiled.
         om_path: The model's file.
-        sizes: The batch sizes it can run, in order: one, or the gears of a dynamic batch.
-        takes_pixels: Whether it takes uint8 pixels, channels last.
+        model_input: What it takes.
     """
 
     concurrency = 1
 
-    def __init__(
-        self, compiled: CompiledModel, om_path: Path, *, sizes: Sequence[int], takes_pixels: bool
-    ) -> None:
+    def __init__(self, compiled: CompiledModel, om_path: Path, model_input: ModelInput) -> None:
         self._compiled = compiled
-        self._sizes = sizes
-        self._takes_pixels = takes_pixels
+        self._input = model_input
         self._device_ms: list[float] = []
         self._is_open = True
         self._python = compiled.settings.get("python", "python3")
@@ -53,18 +48,18 @@ class AisBenchProcess:
             runtime=f"{self._compiled.engine_version}, {self._python} -m ais_bench",
             device_name=self._compiled.settings["soc_version"],
             stream_count=1,
+            takes_pixels=self._input.takes_pixels,
         )
 
-    def run(self, images: Images) -> Logits:
+    def run(self, images: Batch) -> Logits:
         """See `Session.run`."""
         if not self._is_open:
             raise ValueError("the session is closed")
-        check_images(images, self._compiled.model, None)
+        check_images(images, self._compiled.model, None, takes_pixels=self._input.takes_pixels)
         with tempfile.TemporaryDirectory(prefix="assay_ais_bench_") as name:
             place = Path(name)
             staged = make_folder(place / "input")
-            rows = recover_pixels(images, self._compiled.model) if self._takes_pixels else images
-            for number, row in enumerate(rows):
+            for number, row in enumerate(self._input.suit_model(images, self._compiled.model)):
                 write_file(staged / f"{number:08d}.bin", row.tobytes())
             self._run_tool(staged, place / "output")
             return self._read_results(place / "output", len(images))
@@ -90,9 +85,9 @@ class AisBenchProcess:
     def _run_tool(self, staged: Path, output: Path) -> None:
         command = [self._python, "-m", "ais_bench", "--model", str(self._om_path), "--input", str(staged)]
         command += ["--output", str(make_folder(output)), "--output_dirname", "results", "--outfmt", "NPY"]
-        largest = str(self._sizes[-1])
+        largest = str(self._input.sizes[-1])
         command += ["--batchsize", largest, "--device", self._compiled.settings.get("device_id", "0")]
-        if len(self._sizes) > 1:
+        if len(self._input.sizes) > 1:
             command += ["--dymBatch", largest]
         done = self._start(command)
         summary = next((path for path in _list_summaries(output) if path.is_file()), None)

@@ -5,18 +5,16 @@ from __future__ import annotations
 import importlib
 import tempfile
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from assay.arrays import Images, Logits
-from assay.engines.ascend.pixels import recover_pixels
+from assay.arrays import Batch, Logits
+from assay.engines.ascend.model_input import ModelInput
 from assay.engines.ascend.staging import stage_model
-from assay.engines.base import SessionDescription, check_images, check_logits_shape
+from assay.engines.base import SessionDescription, check_images, check_logits_shape, pad_images
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.native_output import NativeOutput, capture_native_output
 from assay.errors import EngineError, MissingRuntimeError
@@ -47,28 +45,19 @@ class AscendSession:
     Args:
         compiled: What was compiled.
         om_path: The model's file.
-        sizes: The batch sizes it can run, in order: one, or the gears of a dynamic batch.
-        takes_pixels: Whether it takes uint8 pixels, channels last, which AIPP normalises on the chip.
+        model_input: What it takes.
     """
 
     concurrency = 1
 
-    def __init__(
-        self,
-        compiled: CompiledModel,
-        om_path: Path,
-        *,
-        sizes: Sequence[int],
-        takes_pixels: bool,
-    ) -> None:
+    def __init__(self, compiled: CompiledModel, om_path: Path, model_input: ModelInput) -> None:
         interface = import_interface()
         self._compiled = compiled
-        self._sizes = sizes
-        self._takes_pixels = takes_pixels
+        self._input = model_input
         self._lock = threading.Lock()
         self._tool: Any = _load_model(interface, om_path, int(compiled.settings.get("device_id", "0")))
         self._is_newer = hasattr(self._tool, "summary")  # sumary until 2024
-        if len(sizes) > 1 and not self._is_newer:
+        if len(model_input.sizes) > 1 and not self._is_newer:
             self.close()
             raise EngineError(
                 "this generation of ais_bench cannot set the batch of a model with dynamic_batch_size",
@@ -84,14 +73,16 @@ class AscendSession:
             runtime=f"{self._compiled.engine_version}, {generation}",
             device_name=self._compiled.settings["soc_version"],
             stream_count=1,
+            takes_pixels=self._input.takes_pixels,
         )
 
-    def run(self, images: Images) -> Logits:
+    def run(self, images: Batch) -> Logits:
         """See `Session.run`."""
         if self._tool is None:
             raise ValueError("the session is closed")
-        check_images(images, self._compiled.model, self._compiled.batch_size)
-        largest = self._sizes[-1]
+        compiled = self._compiled
+        check_images(images, compiled.model, compiled.batch_size, takes_pixels=self._input.takes_pixels)
+        largest = self._input.sizes[-1]
         starts = range(0, len(images), largest)
         with self._lock:
             parts = [self._run_part(images[start : start + largest]) for start in starts]
@@ -119,15 +110,11 @@ class AscendSession:
             self._tool.finalize()
         self._tool = None
 
-    def _run_part(self, images: Images) -> Logits:
+    def _run_part(self, images: Batch) -> Logits:
         row_count = len(images)
-        size = next(size for size in self._sizes if size >= row_count)
-        array: npt.NDArray[Any] = images
-        if self._takes_pixels:
-            array = recover_pixels(images, self._compiled.model)  # (N, H, W, 3), uint8
-        padded = np.zeros((size, *array.shape[1:]), dtype=array.dtype)  # (size, …), contiguous
-        padded[:row_count] = array
-        mode = "dymbatch" if len(self._sizes) > 1 else "static"
+        size = next(size for size in self._input.sizes if size >= row_count)
+        padded = pad_images(self._input.suit_model(images, self._compiled.model), size)  # (size, …)
+        mode = "dymbatch" if len(self._input.sizes) > 1 else "static"
         try:
             outputs = self._tool.infer([padded], mode)
         except (RuntimeError, ValueError) as error:
@@ -140,11 +127,11 @@ class AscendSession:
     def _check_input(self) -> None:
         """Refuse a model whose input has another size in bytes than the record says."""
         tensor = self._compiled.model.input
-        value_bytes = 1 if self._takes_pixels else 4
-        expected = self._sizes[-1] * tensor.channels * tensor.height * tensor.width * value_bytes
+        value_bytes = 1 if self._input.has_aipp else 4
+        expected = self._input.sizes[-1] * tensor.channels * tensor.height * tensor.width * value_bytes
         inputs = self._tool.get_inputs()
         found = inputs[0].realsize if inputs else 0
-        if len(inputs) != 1 or (found != expected and len(self._sizes) == 1):
+        if len(inputs) != 1 or (found != expected and len(self._input.sizes) == 1):
             self.close()
             raise EngineError(
                 f"the compiled model takes {len(inputs)} inputs, the first of {found:,} bytes; "

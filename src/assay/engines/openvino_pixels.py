@@ -1,0 +1,55 @@
+"""An OpenVINO model that takes pixels and normalises them itself, and the check that it may."""
+
+from __future__ import annotations
+
+import numpy as np
+import openvino
+from openvino.preprocess import PrePostProcessor
+
+from assay.arrays import Pixels
+from assay.engines.base import Session
+from assay.models.pixel_values import normalise_pixels
+from assay.models.record import ModelRecord
+
+LARGEST_DIFFERENCE = 1e-4  # of any logit
+_GRAINS = (1, 2, 4, 8, 16, 32, 64, 128)  # sides of the squares of one colour, in pixels
+
+
+def normalise_in_graph(model: openvino.Model, record: ModelRecord) -> openvino.Model:
+    """Return the model with the record's normalisation first; it takes uint8 (N, height, width, 3), RGB."""
+    preprocessing = record.preprocessing
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    steps.input().model().set_layout(openvino.Layout("NCHW"))
+    steps.input().preprocess().convert_element_type(openvino.Type.f32)
+    if record.input.colour_order == "BGR":
+        steps.input().preprocess().reverse_channels()
+    steps.input().preprocess().scale(preprocessing.pixel_scale)
+    steps.input().preprocess().mean(list(preprocessing.mean)).scale(list(preprocessing.std))
+    return steps.build()
+
+
+def gives_the_same(for_images: Session, for_pixels: Session, record: ModelRecord) -> bool:
+    """Return whether two sessions of a model have the same Top-1 and, within 1e-4, the same logits.
+
+    They are given pictures of noise, from fine grain to coarse.
+    """
+    for picture in _draw_noise(record):
+        pixels = picture[np.newaxis]  # (1, H, W, 3)
+        by_host, by_graph = for_images.run(normalise_pixels(pixels, record)), for_pixels.run(pixels)
+        differences = np.abs(by_host - by_graph)  # (1, classes)
+        if np.argmax(by_host) != np.argmax(by_graph) or not (differences <= LARGEST_DIFFERENCE).all():
+            return False
+    return True
+
+
+def _draw_noise(record: ModelRecord) -> list[Pixels]:
+    """Return pictures of random squares, uint8 (height, width, 3) each, all values among them."""
+    rng = np.random.default_rng(0)
+    height, width = record.input.height, record.input.width
+    pictures = []
+    for grain in _GRAINS:
+        squares = rng.integers(0, 256, (-(-height // grain), -(-width // grain), 3), dtype=np.uint8)
+        picture = squares.repeat(grain, axis=0).repeat(grain, axis=1)[:height, :width]
+        pictures.append(np.ascontiguousarray(picture))  # (height, width, 3)
+    return pictures

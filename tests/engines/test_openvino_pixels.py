@@ -1,0 +1,76 @@
+"""Normalisation in the graph: only where it gives what the host's gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from assay.engines.base import CompileOptions
+from assay.engines.compiled_model import read_compiled_json
+from assay.engines.openvino_engine import OpenVinoEngine
+from assay.images.batches import preprocess_image, stack_images
+from assay.images.label_files import LabelOptions
+from assay.images.sources import index_images
+from assay.models.pixel_values import normalise_pixels, recover_pixels
+from assay.models.record import ModelRecord
+
+QUICK = {"streams": "1", "inner_batch": "4"}
+
+
+def test_all_golden_images_have_the_same_top1_and_the_same_logits_within_1e_4(
+    golden: Path, lite0_record: ModelRecord, tmp_path: Path
+) -> None:
+    onnx_path = golden / "efficientnet_lite0" / "model.onnx"
+    OpenVinoEngine().compile(onnx_path, tmp_path, CompileOptions(record=lite0_record, settings=QUICK))
+    index = index_images(golden / "images", 1000, LabelOptions(path=golden / "labels.txt"))
+    images = stack_images(preprocess_image(image, lite0_record) for image in index.images)
+    for_images, for_pixels = OpenVinoEngine().load(tmp_path), OpenVinoEngine().load_for_pixels(tmp_path)
+    assert for_pixels.description.takes_pixels
+    by_host = for_images.run(images)
+    by_graph = for_pixels.run(recover_pixels(images, lite0_record))
+    np.testing.assert_array_equal(by_graph.argmax(axis=1), by_host.argmax(axis=1))
+    assert np.abs(by_graph - by_host).max() <= 1e-4
+    for_images.close()
+    for_pixels.close()
+
+
+def test_where_the_logits_would_differ_the_host_normalises(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    """Values up to 100,000 make logits as large, of which float32 holds no four places after the point."""
+    steep = msgspec.structs.replace(se_resnext50.preprocessing, std=(1e-5, 1e-5, 1e-5))
+    record = msgspec.structs.replace(se_resnext50, preprocessing=steep)
+    compiled = OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=record, settings=QUICK))
+    assert not compiled.takes_pixels
+    session = OpenVinoEngine().load_for_pixels(tmp_path)
+    assert not session.description.takes_pixels
+    session.close()
+
+
+@pytest.mark.parametrize(("normalise", "takes_pixels"), [("in_graph", True), ("on_host", False)])
+def test_the_user_can_keep_it_on_the_host(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, normalise: str, takes_pixels: bool
+) -> None:
+    settings = {**QUICK, "normalise": normalise}
+    OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50, settings=settings))
+    assert read_compiled_json(tmp_path).takes_pixels == takes_pixels
+
+
+@pytest.mark.parametrize("batch_size", [None, 2])
+def test_a_bgr_network_is_given_rgb_pixels(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, batch_size: int | None
+) -> None:
+    swapped = msgspec.structs.replace(se_resnext50.input, colour_order="BGR")
+    record = msgspec.structs.replace(se_resnext50, input=swapped)
+    options = CompileOptions(record=record, batch_size=batch_size, settings=QUICK)
+    OpenVinoEngine().compile(colour_onnx, tmp_path, options)
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    for_images, for_pixels = OpenVinoEngine().load(tmp_path), OpenVinoEngine().load_for_pixels(tmp_path)
+    assert for_pixels.description.takes_pixels
+    expected = for_images.run(normalise_pixels(pixels, record))
+    np.testing.assert_allclose(for_pixels.run(pixels), expected, atol=1e-4)
+    for_images.close()
+    for_pixels.close()

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+
+from assay.arrays import Pixels
+from assay.models.pixel_values import normalise_pixels, recover_pixels
+from assay.models.record import ModelRecord
+
+
+@pytest.fixture
+def every_value() -> Pixels:
+    """All 256 values in every channel, each channel in another order."""
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    return np.stack([values, values.T, values[::-1]], axis=2)
+
+
+def normalise_as_the_script_does(pixels: Pixels) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """The numpy operations of the original preprocess script, in its order."""
+    image = np.array(pixels, dtype=np.float32)
+    image = image.transpose(2, 0, 1)
+    image /= 255.0
+    image -= np.array([0.485, 0.456, 0.406], dtype=np.float32)[:, None, None]
+    image /= np.array([0.229, 0.224, 0.225], dtype=np.float32)[:, None, None]
+    return image
+
+
+def test_every_value_has_the_bits_of_the_original_scripts_operations(
+    every_value: Pixels, se_resnext50: ModelRecord
+) -> None:
+    image = normalise_pixels(every_value, se_resnext50)
+    expected = normalise_as_the_script_does(every_value)
+    assert image.dtype == np.float32
+    assert image.flags.c_contiguous
+    assert image.tobytes() == expected.tobytes()
+
+
+def test_every_value_is_within_rounding_of_the_formula(
+    every_value: Pixels, se_resnext50: ModelRecord
+) -> None:
+    exact = every_value.transpose(2, 0, 1).astype(np.float64) / 255
+    exact = (exact - np.reshape((0.485, 0.456, 0.406), (3, 1, 1))) / np.reshape(
+        (0.229, 0.224, 0.225), (3, 1, 1)
+    )
+    np.testing.assert_allclose(normalise_pixels(every_value, se_resnext50), exact, rtol=0, atol=5e-7)
+
+
+def test_a_bgr_network_gets_blue_first_and_the_constants_in_its_own_order(
+    every_value: Pixels, se_resnext50: ModelRecord
+) -> None:
+    bgr_input = msgspec.structs.replace(se_resnext50.input, colour_order="BGR")
+    bgr = msgspec.structs.replace(se_resnext50, input=bgr_input)
+    swapped = np.ascontiguousarray(every_value[:, :, ::-1])
+    assert normalise_pixels(every_value, bgr).tobytes() == normalise_as_the_script_does(swapped).tobytes()
+
+
+def test_the_pixel_scale_divides_before_mean_and_std(every_value: Pixels, se_resnext50: ModelRecord) -> None:
+    raw = msgspec.structs.replace(se_resnext50.preprocessing, pixel_scale=1.0, mean=(1, 2, 3), std=(1, 2, 4))
+    image = normalise_pixels(every_value, msgspec.structs.replace(se_resnext50, preprocessing=raw))
+    expected = (every_value.astype(np.float64) - (1, 2, 3)) / (1, 2, 4)  # exact in float32
+    np.testing.assert_array_equal(image, expected.transpose(2, 0, 1))
+
+
+def test_the_pixels_that_were_given_are_left_as_they_were(
+    every_value: Pixels, se_resnext50: ModelRecord
+) -> None:
+    kept = every_value.copy()
+    normalise_pixels(every_value, se_resnext50)
+    np.testing.assert_array_equal(every_value, kept)
+
+
+@pytest.mark.parametrize("colour_order", ["RGB", "BGR"])
+def test_pixels_come_back_exactly_from_their_normalised_values(
+    every_value: Pixels, colour_order: str, se_resnext50: ModelRecord
+) -> None:
+    changed = msgspec.structs.replace(se_resnext50.input, colour_order=colour_order)
+    record = msgspec.structs.replace(se_resnext50, input=changed)
+    batch = np.stack([every_value, every_value[::-1]])
+    np.testing.assert_array_equal(recover_pixels(normalise_pixels(batch, record), record), batch)
