@@ -6,6 +6,7 @@ import logging
 import os
 import pickle
 import socket
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -40,6 +41,8 @@ from assay.workflows.shard_runner import ShardReport, ShardRunner, ShardWork, fi
 
 _OBJECT_STORE_BYTES = 256 * 2**20
 _KNOCK_S = 10.0
+_READS_AHEAD = "iter_threaded"  # what Ray Data calls the thread
+_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +157,18 @@ def _connect(address: str) -> Iterator[None]:
             hint="--resume computes what is missing",
         ) from error
     finally:
+        _end_reading_ahead()
         ray.shutdown()
+
+
+def _end_reading_ahead() -> None:
+    """Wait for the thread that Ray Data reads ahead in; reports left unread do not end it at once.
+
+    If the thread asks Ray for more after the shutdown, Ray ends the process: status 1, without a word (2.60).
+    """
+    for thread in threading.enumerate():
+        if thread.name == _READS_AHEAD:
+            thread.join(_PATIENCE_S)
 
 
 def _knock(address: str) -> None:
