@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from original_way import infer_to_texts, score_texts, write_bins
-from turns import measure_session, print_rates, take_turns, time_call
+from turns import Load, measure_session, print_rates, take_turns, time_call
 
 from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
@@ -114,7 +114,7 @@ def compare(  # noqa: PLR0913 - a script's one call
             )
             for count in (0, *decoders)
         },
-        ALONE: partial(measure_session, session, ready, 3.0),
+        ALONE: partial(measure_session, session, ready, Load(seconds=3)),
     }
     rates = take_turns(ways, turns)
     print_rates(rates, ORIGINAL)

@@ -4,7 +4,7 @@ The weights are random: speed does not depend on them. Everything takes turns wi
 what square matrices reach in the same run, in images of 8.5 GFLOP, by torch or OpenVINO, the faster.
 
     python benchmarks/engines.py [--batch-size 1,4,16,32,64] [--turns 5] [--seconds 1] [--raw FILE]
-                                 [--int8] [--all] [--only NAME] [--one-caller]
+                                 [--int8] [--all] [--only NAME] [--job N] [--one-caller]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import openvino.opset15 as ops
 import torch
 from openvino import properties
 from openvino.properties import hint
-from turns import count_calls_per_second, measure_session, take_turns
+from turns import Load, measure_calls, measure_session, take_turns
 
 from assay.arrays import Images
 from assay.checkpoint.fitted_network import seed_network
@@ -42,7 +42,7 @@ MATRIX_SIDE = 2048
 OURS, FROM_PIXELS = "openvino (assay)", "openvino from pixels (assay)"
 OURS_INT8, LIMIT = "openvino int8 (assay)", "GEMM limit"
 Rates = dict[str, list[float]]
-MeasureBatch = Callable[[Images, float, int], float]
+MeasureBatch = Callable[[Images, Load], float]
 
 
 def main() -> None:
@@ -56,10 +56,11 @@ def main() -> None:
         "--only", default="", help="only engines in whose names this stands: openvino, OpenVINO"
     )
     parser.add_argument("--raw", type=Path, help="where to write what each turn measured, as JSON")
+    parser.add_argument("--job", type=int, default=0, help="a job of so many images, instead of --seconds")
     parser.add_argument("--one-caller", action="store_true", help="one batch at a time, as scripts do")
     parser.add_argument("--all", action="store_true", help="also torch, eager and compiled")
     arguments = parser.parse_args()
-    callers = 1 if arguments.one_caller else 0
+    load = Load(seconds=arguments.seconds, images=arguments.job, callers=1 if arguments.one_caller else 0)
     sizes = [int(size) for size in arguments.batch_size.split(",")]
     record = read_model_record("se_resnext50_32x4d")
     images = np.tile(load_sample_images(record, None, 16), (4, 1, 1, 1))  # (64, 3, 224, 224)
@@ -69,9 +70,7 @@ def main() -> None:
             engines |= make_torch(record)
         engines = {name: measure for name, measure in engines.items() if arguments.only in name}
         ways = {
-            f"{name}@{size}": partial(
-                measure, np.ascontiguousarray(images[:size]), arguments.seconds, callers
-            )
+            f"{name}@{size}": partial(measure, np.ascontiguousarray(images[:size]), load)
             for size in sizes
             for name, measure in [(LIMIT, Multiplication().measure), *engines.items()]
         }
@@ -133,12 +132,12 @@ def load_plainly(model: Path | openvino.Model, mode: hint.PerformanceMode) -> op
     return openvino.Core().compile_model(model, "CPU", options)
 
 
-def measure_requests(loaded: openvino.CompiledModel, batch: Images, seconds: float, callers: int) -> float:
+def measure_requests(loaded: openvino.CompiledModel, batch: Images, load: Load) -> float:
     """Return images/s with so many requests under way, or as many as OpenVINO asks for."""
-    count = callers or int(loaded.get_property(properties.optimal_number_of_infer_requests))
+    count = load.callers or int(loaded.get_property(properties.optimal_number_of_infer_requests))
     requests = [loaded.create_infer_request() for _ in range(count)]
     calls = [partial(request.infer, [batch], share_inputs=True) for request in requests]
-    return len(batch) * count_calls_per_second(calls, seconds)
+    return measure_calls(calls, len(batch), load)
 
 
 def make_torch(record: ModelRecord) -> dict[str, MeasureBatch]:
@@ -152,11 +151,9 @@ def make_torch(record: ModelRecord) -> dict[str, MeasureBatch]:
     }
 
 
-def measure_pixels(
-    session: Session, record: ModelRecord, batch: Images, seconds: float, callers: int
-) -> float:
+def measure_pixels(session: Session, record: ModelRecord, batch: Images, load: Load) -> float:
     """Return images/s of a session that is given the images' pixels."""
-    return measure_session(session, suit_session(batch, session, record), seconds, callers)
+    return measure_session(session, suit_session(batch, session, record), load)
 
 
 class Multiplication:
@@ -170,19 +167,17 @@ class Multiplication:
         product = openvino.Model([ops.matmul(left, ops.constant(right), False, False)], [left])
         self._loaded = load_plainly(product, hint.PerformanceMode.THROUGHPUT)
 
-    def measure(self, _: Images, seconds: float, __: int) -> float:
+    def measure(self, _: Images, load: Load) -> float:
         """Return images/s by the faster of the two, each measured for half of the time."""
         torch.set_num_threads(len(os.sched_getaffinity(0)))
-        left, right = self._tensors
         count = int(self._loaded.get_property(properties.optimal_number_of_infer_requests))
         requests = [self._loaded.create_infer_request() for _ in range(count)]
-        by_openvino = [
-            partial(request.infer, [self._left], share_inputs=True, share_outputs=True)
-            for request in requests
-        ]
-        by_torch = [partial(torch.matmul, left, right)]
-        rate = max(count_calls_per_second(calls, seconds / 2) for calls in (by_torch, by_openvino))
-        return rate * 2 * MATRIX_SIDE**3 / (1e9 * GFLOP_PER_IMAGE)
+        given = {"share_inputs": True, "share_outputs": True}
+        by_openvino = [partial(request.infer, [self._left], **given) for request in requests]
+        by_torch = [partial(torch.matmul, *self._tensors)]
+        each = Load(seconds=load.seconds / 2)
+        products = max(measure_calls(calls, 1, each) for calls in (by_torch, by_openvino))
+        return products * 2 * MATRIX_SIDE**3 / (1e9 * GFLOP_PER_IMAGE)
 
 
 def print_table(

@@ -6,6 +6,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from assay.arrays import Batch
@@ -40,20 +41,41 @@ def time_call(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def measure_session(session: Session, batch: Batch, seconds: float, callers: int = 0) -> float:
-    """Return images/s of a session that so many threads call, or as many as it says; each at least once."""
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """How an engine is kept busy: for `seconds`, or by a job of so many `images` in all where that is not 0.
+
+    `callers` are the threads that call it at once; 0 means as many as it asks for.
+    """
+
+    seconds: float = 1.0
+    images: int = 0
+    callers: int = 0
+
+
+def measure_session(session: Session, batch: Batch, load: Load) -> float:
+    """Return images/s of a session."""
     call = partial(session.run, batch)
-    return len(batch) * count_calls_per_second([call] * (callers or session.concurrency), seconds)
+    return measure_calls([call] * (load.callers or session.concurrency), len(batch), load)
 
 
-def count_calls_per_second(callers: Sequence[Callable[[], object]], seconds: float) -> float:
-    """Return the calls of all callers a second; each has a thread of its own and calls at least once."""
-    counts = [0] * len(callers)
+def measure_calls(calls: Sequence[Callable[[], object]], batch_size: int, load: Load) -> float:
+    """Return images/s of calls with a batch each, each made again and again by a thread of its own.
+
+    In a job, a thread that is free makes the next call; else each calls, at least once, until time is over.
+    """
+    counts = [0] * len(calls)
+    batches = iter(range(load.images // batch_size))
     start = time.perf_counter()
 
+    def is_on(number: int) -> bool:
+        if load.images:
+            return next(batches, None) is not None
+        return not counts[number] or time.perf_counter() - start < load.seconds
+
     def call(number: int) -> None:
-        while not counts[number] or time.perf_counter() - start < seconds:
-            callers[number]()
+        while is_on(number):
+            calls[number]()
             counts[number] += 1
 
     threads = [threading.Thread(target=call, args=(number,)) for number in range(len(counts))]
@@ -61,4 +83,4 @@ def count_calls_per_second(callers: Sequence[Callable[[], object]], seconds: flo
         thread.start()
     for thread in threads:
         thread.join()
-    return sum(counts) / (time.perf_counter() - start)
+    return batch_size * sum(counts) / (time.perf_counter() - start)
