@@ -22,7 +22,7 @@ check: setup  ## formatting, lint, types, import rules
 	$(BIN)/lint-imports --no-logo
 
 test: check  ## everything that must hold before a change lands
-	$(BIN)/pytest -n 3 -m "not slow"
+	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
 
 slow: setup  ## the tests that take longer, the demo among them
 	$(BIN)/pytest -m slow
