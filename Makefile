@@ -25,7 +25,7 @@ test: check  ## everything that must hold before a change lands
 	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
 
 slow: setup  ## the tests that take longer, the demo among them
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
 bench: setup  ## measurements, by hand, on a quiet machine
 	$(BIN)/python benchmarks/resize.py
