@@ -7,6 +7,7 @@ import math
 import queue
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -222,13 +223,11 @@ def _open(compiled_dir: Path, compiled: CompiledModel, *, takes_pixels: bool) ->
 
 def _is_same_from_pixels(compiled_dir: Path, compiled: CompiledModel) -> bool:
     """Return whether the model says the same where it is given pixels, which it normalises itself."""
-    for_images = _open(compiled_dir, compiled, takes_pixels=False)
-    for_pixels = _open(compiled_dir, compiled, takes_pixels=True)
-    try:
+    with (
+        closing(_open(compiled_dir, compiled, takes_pixels=False)) as for_images,
+        closing(_open(compiled_dir, compiled, takes_pixels=True)) as for_pixels,
+    ):
         return gives_the_same(for_images, for_pixels, compiled.model)
-    finally:
-        for_images.close()
-        for_pixels.close()
 
 
 def _check_device(core: openvino.Core, device: str, precision: str) -> None:
