@@ -69,10 +69,11 @@ def main() -> None:
         if arguments.all:
             engines |= make_torch(record)
         engines = {name: measure for name, measure in engines.items() if arguments.only in name}
+        limit = Multiplication()
         ways = {
             f"{name}@{size}": partial(measure, np.ascontiguousarray(images[:size]), load)
             for size in sizes
-            for name, measure in [(LIMIT, Multiplication().measure), *engines.items()]
+            for name, measure in [(LIMIT, limit.measure), *engines.items()]
         }
         rates = take_turns(ways, arguments.turns)
     print(f"median of {arguments.turns} turns; on a busy machine the fastest turn tells more of the engines")

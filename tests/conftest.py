@@ -47,6 +47,12 @@ def se_resnext50() -> ModelRecord:
     return read_model_record("se_resnext50_32x4d")
 
 
+def give_colour_order(record: ModelRecord, colour_order: str) -> ModelRecord:
+    """The record of a network that takes its planes in that order."""
+    tensor = msgspec.structs.replace(record.input, colour_order=colour_order)
+    return msgspec.structs.replace(record, input=tensor)
+
+
 @pytest.fixture(scope="session")
 def lite0_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's own model record: EfficientNet-Lite0, as described in the golden folder's README."""

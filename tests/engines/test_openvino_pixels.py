@@ -16,6 +16,7 @@ from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
 from assay.models.pixel_values import normalise_pixels, recover_pixels
 from assay.models.record import ModelRecord
+from conftest import give_colour_order
 
 QUICK = {"streams": "1", "inner_batch": "4"}
 
@@ -63,8 +64,7 @@ def test_the_user_can_keep_it_on_the_host(
 def test_a_bgr_network_is_given_rgb_pixels(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, batch_size: int | None
 ) -> None:
-    swapped = msgspec.structs.replace(se_resnext50.input, colour_order="BGR")
-    record = msgspec.structs.replace(se_resnext50, input=swapped)
+    record = give_colour_order(se_resnext50, "BGR")
     options = CompileOptions(record=record, batch_size=batch_size, settings=QUICK)
     OpenVinoEngine().compile(colour_onnx, tmp_path, options)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)

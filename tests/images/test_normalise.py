@@ -4,7 +4,6 @@ import hashlib
 from functools import partial
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
@@ -17,6 +16,7 @@ from assay.images.resize import resize_and_crop
 from assay.images.sources import index_images
 from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord
+from conftest import give_colour_order
 
 
 @pytest.mark.parametrize("resampler", list_resamplers())
@@ -24,8 +24,7 @@ from assay.models.record import ModelRecord
 def test_the_one_step_gives_the_bits_of_the_plain_ones(
     colour_order: str, resampler: Resampler, se_resnext50: ModelRecord
 ) -> None:
-    changed = msgspec.structs.replace(se_resnext50.input, colour_order=colour_order)
-    record = msgspec.structs.replace(se_resnext50, input=changed)
+    record = give_colour_order(se_resnext50, colour_order)
     pixels = np.random.default_rng(5).integers(0, 256, (300, 410, 3), dtype=np.uint8)
     row = np.empty((3, 224, 224), dtype=np.float32)
     fill_image(pixels, record, row, resampler)

@@ -7,6 +7,7 @@ import pytest
 from assay.arrays import Pixels
 from assay.models.pixel_values import normalise_pixels, recover_pixels
 from assay.models.record import ModelRecord
+from conftest import give_colour_order
 
 
 @pytest.fixture
@@ -49,8 +50,7 @@ def test_every_value_is_within_rounding_of_the_formula(
 def test_a_bgr_network_gets_blue_first_and_the_constants_in_its_own_order(
     every_value: Pixels, se_resnext50: ModelRecord
 ) -> None:
-    bgr_input = msgspec.structs.replace(se_resnext50.input, colour_order="BGR")
-    bgr = msgspec.structs.replace(se_resnext50, input=bgr_input)
+    bgr = give_colour_order(se_resnext50, "BGR")
     swapped = np.ascontiguousarray(every_value[:, :, ::-1])
     assert normalise_pixels(every_value, bgr).tobytes() == normalise_as_the_script_does(swapped).tobytes()
 
@@ -74,7 +74,6 @@ def test_the_pixels_that_were_given_are_left_as_they_were(
 def test_pixels_come_back_exactly_from_their_normalised_values(
     every_value: Pixels, colour_order: str, se_resnext50: ModelRecord
 ) -> None:
-    changed = msgspec.structs.replace(se_resnext50.input, colour_order=colour_order)
-    record = msgspec.structs.replace(se_resnext50, input=changed)
+    record = give_colour_order(se_resnext50, colour_order)
     batch = np.stack([every_value, every_value[::-1]])
     np.testing.assert_array_equal(recover_pixels(normalise_pixels(batch, record), record), batch)

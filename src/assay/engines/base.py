@@ -221,14 +221,14 @@ def choose_count(options: CompileOptions, name: str) -> int | None:
     return int(text)
 
 
-def describe_source(engine: Engine, device_name: str, source: Path, options: CompileOptions) -> CompiledModel:
+def describe_source(engine: Engine, source: Path, options: CompileOptions) -> CompiledModel:
     """Return what `compiled.json` will say of a model that is made of `source`, before it is made."""
     source_sha256 = hash_file(source)
     return CompiledModel(
         engine=engine.name,
         engine_version=engine.version,
         device=options.device,
-        device_name=device_name,
+        device_name=engine.find_devices().get(options.device, ""),
         precision=options.precision,
         batch_size=options.batch_size,
         settings=dict(options.settings),
@@ -254,8 +254,7 @@ def record_compiled(
     takes_pixels: bool = False,
 ) -> CompiledModel:
     """Write `compiled.json` for the files that are in `compiled_dir` now, and return what it says."""
-    device_name = engine.find_devices().get(options.device, "")
-    compiled = describe_source(engine, device_name, source, options)
+    compiled = describe_source(engine, source, options)
     return write_compiled_json(
         msgspec.structs.replace(compiled, call_size=call_size, takes_pixels=takes_pixels), compiled_dir
     )

@@ -110,7 +110,7 @@ class OpenVinoEngine:
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot write {source} as its own model: {error}") from error
         tuning = _tune(compiled_dir / MODEL_FILE, options) if options.device == "CPU" else None
-        compiled = describe_source(self, self.find_devices().get(options.device, ""), source, options)
+        compiled = describe_source(self, source, options)
         compiled = msgspec.structs.replace(compiled, tuning=tuning)
         if choose_setting(options, "normalise", NORMALISE) == "in_graph":
             compiled = msgspec.structs.replace(

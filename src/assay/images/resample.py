@@ -65,6 +65,8 @@ def resample_crop(pixels: Pixels, crop: Crop, resampler: Resampler = FASTEST) ->
         crop: Which part, of what size.
         resampler: What computes it.
     """
+    if resampler == "pillow":
+        return _resample_by_pillow(pixels, crop)
     out = np.empty((crop.size, crop.size, 3), dtype=np.uint8)
     resample_crop_into(pixels, crop, None, out, bgr=False, resampler=resampler)
     return out

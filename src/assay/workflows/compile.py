@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from assay.engines.base import CompileOptions, Engine, describe_source
+from assay.engines.base import CompileOptions, describe_source
 from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, compute_recipe, read_compiled_json
 from assay.errors import BadModelError, UsageError
@@ -33,7 +33,11 @@ def compile_model(
     engine = find_engine(engine_name)
     options = engine.resolve(options)
     there = _find_compiled(compiled_dir)
-    if there is not None and source.is_file() and there.recipe == _compute_recipe(engine, source, options):
+    if (
+        there is not None
+        and source.is_file()
+        and there.recipe == compute_recipe(describe_source(engine, source, options))
+    ):
         listener.announce(f"{compiled_dir}: compiled of the same already; used again")
         return there
     if there is not None and not overwrite:
@@ -67,8 +71,3 @@ def _find_compiled(compiled_dir: Path) -> CompiledModel | None:
         return read_compiled_json(compiled_dir)
     except BadModelError:
         return None
-
-
-def _compute_recipe(engine: Engine, source: Path, options: CompileOptions) -> str:
-    device_name = engine.find_devices().get(options.device, "")
-    return compute_recipe(describe_source(engine, device_name, source, options))

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from assay.arrays import Images
-from assay.engines.base import Session, suit_session
+from assay.engines.base import Session, describe_row, suit_session
 from assay.engines.catalog import load_for_pictures
 from assay.engines.compiled_model import read_compiled_json
 from assay.files import escape_name
-from assay.images.batches import OK, PreprocessedImage, preprocess_image, stack_images
-from assay.images.listing import ReadOptions
+from assay.images.batches import OK, preprocess_into
+from assay.images.listing import DEFAULT_READ_OPTIONS
 from assay.images.sources import ImageIndex
 from assay.inference.predictions import NO_LABEL, NON_FINITE, Prediction
 from assay.measure.accuracy import Accuracy, measure_accuracy
@@ -92,13 +91,18 @@ def measure_logged_accuracy(
         EngineError: The session failed, or gave no answer for too long.
     """
     statuses: dict[int, str] = {}
-    preprocess = partial(preprocess_image, record=record, options=ReadOptions())
+    dtype, row_shape = describe_row(record, takes_pixels=session.description.takes_pixels)
     with ThreadPoolExecutor(count_processors(), "decode") as decoders:
 
         def load(indices: Sequence[int]) -> LoadedImages:
-            found = list(decoders.map(preprocess, [index.images[number] for number in indices]))
-            images, rows = _stack(found, indices, statuses, record)
-            return suit_session(images, session, record), rows
+            rows = np.empty((len(indices), *row_shape), dtype=dtype)
+            decoding = [
+                decoders.submit(preprocess_into, index.images[number], record, DEFAULT_READ_OPTIONS, row)
+                for number, row in zip(indices, rows, strict=True)
+            ]
+            found = [image.result() for image in decoding]
+            statuses.update({number: image.status for number, image in zip(indices, found, strict=True)})
+            return rows, {number: row for row, number in enumerate(indices) if statuses[number] == OK}
 
         answers = answer_every_image(session, len(index.images), load, options, folder / "AccuracyOnly")
     predictions = [
@@ -106,17 +110,6 @@ def measure_logged_accuracy(
         for number in range(len(index.images))
     ]
     return measure_accuracy(predictions, record.output.label_offset)
-
-
-def _stack(
-    found: Sequence[PreprocessedImage], indices: Sequence[int], statuses: dict[int, str], record: ModelRecord
-) -> tuple[Images, dict[int, int]]:
-    statuses |= {number: row.status for number, row in zip(indices, found, strict=True)}
-    decoded = [number for number, row in zip(indices, found, strict=True) if row.image is not None]
-    if not decoded:
-        shape = (0, record.input.channels, record.input.height, record.input.width)
-        return np.empty(shape, dtype=np.float32), {}
-    return stack_images(found), {number: row for row, number in enumerate(decoded)}
 
 
 def _make_prediction(

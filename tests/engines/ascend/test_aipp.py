@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-import msgspec
 import pytest
 
 from assay.engines.ascend.aipp import KINDS, check_aipp, write_aipp
 from assay.errors import BadModelError
 from assay.models.record import ModelRecord
+from conftest import give_colour_order
 
 
 def read_entries(text: str) -> dict[str, str]:
@@ -47,8 +47,7 @@ def test_yuv_is_converted_as_jpeg_defines_it(se_resnext50: ModelRecord) -> None:
 
 
 def test_bgr_networks_have_their_channels_swapped(se_resnext50: ModelRecord) -> None:
-    tensor = msgspec.structs.replace(se_resnext50.input, colour_order="BGR")
-    record = msgspec.structs.replace(se_resnext50, input=tensor)
+    record = give_colour_order(se_resnext50, "BGR")
     assert read_entries(write_aipp(record, "rgb"))["rbuv_swap_switch"] == "true"
 
 
