@@ -21,8 +21,8 @@ from original_way import write_bins
 from turns import print_rates, take_turns, time_call
 
 from assay.arrays import Images
-from assay.engines.base import CompileOptions, Session
 from assay.engines.constant_engine import ConstantEngine
+from assay.engines.engine import CompileOptions, Session
 from assay.images.batches import PreprocessedImage
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.sources import index_images

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from assay.arrays import Images
-from assay.engines.base import Session
+from assay.engines.engine import Session
 
 MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32)
 STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)

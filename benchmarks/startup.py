@@ -16,7 +16,7 @@ from turns import take_turns, time_call
 
 from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
-from assay.engines.base import CompileOptions
+from assay.engines.engine import CompileOptions
 from assay.engines.openvino_engine import OpenVinoEngine
 from assay.models.record import read_model_record
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from assay.arrays import Batch
-from assay.engines.base import Session
+from assay.engines.engine import Session
 
 MeasureRate = Callable[[], float]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.engines.base import SessionDescription
+from assay.engines.engine import SessionDescription
 
 
 class SessionDouble:

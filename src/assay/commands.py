@@ -105,7 +105,7 @@ def compile(
         onnx_file: The ONNX file.
         folder: The folder to write.
     """
-    from assay.engines.base import CompileOptions
+    from assay.engines.engine import CompileOptions
     from assay.models.record import read_model_record
     from assay.terminal import open_listener
     from assay.workflows import compile as compiling

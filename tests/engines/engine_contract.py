@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from assay.arrays import Images, Pixels
-from assay.engines.base import CompileOptions, Engine, PixelEngine, Session
 from assay.engines.catalog import find_engine, list_engine_names, load_for_pictures
 from assay.engines.compiled_model import read_compiled_json
+from assay.engines.engine import CompileOptions, Engine, PixelEngine, Session
 from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
 from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord

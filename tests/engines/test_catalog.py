@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.engines.base import CompileOptions
 from assay.engines.catalog import DEFAULT_ENGINE, find_engine, list_engine_names, load_session
+from assay.engines.engine import CompileOptions
 from assay.errors import UsageError
 from assay.models.record import ModelRecord
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from assay.engines.base import CompileOptions
+from assay.engines.engine import CompileOptions
 from assay.engines.onnxruntime_distributions import import_onnxruntime
 from assay.engines.onnxruntime_engine import OnnxRuntimeEngine
 from assay.errors import BadModelError, MissingRuntimeError, UsageError

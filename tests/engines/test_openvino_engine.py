@@ -12,8 +12,8 @@ import openvino
 import pytest
 
 from assay.arrays import Batch, Logits
-from assay.engines.base import CompileOptions
 from assay.engines.compiled_model import read_compiled_json
+from assay.engines.engine import CompileOptions
 from assay.engines.openvino_engine import OpenVinoEngine
 from assay.errors import BadModelError, MissingRuntimeError
 from assay.models.record import ModelRecord

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from assay.engines.base import CompileOptions
+from assay.engines.engine import CompileOptions
 from assay.engines.torch_engine import TorchEngine
 from assay.errors import BadCheckpointError, MissingRuntimeError, UsageError
 from assay.models.record import ModelRecord

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from assay.arrays import Batch, Logits
-from assay.engines.base import SessionDescription
+from assay.engines.engine import SessionDescription
 from assay.images.listing import LabelledImage
 from assay.models.record import ModelRecord
 from session_double import SessionDouble

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from assay.engines.base import CompileOptions
+from assay.engines.engine import CompileOptions
 from assay.engines.openvino_engine import OpenVinoEngine
 from assay.errors import UsageError
 from assay.models.record import ModelRecord

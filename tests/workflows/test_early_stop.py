@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 from scipy.stats import binomtest
 
-from assay.engines.base import CompileOptions
 from assay.engines.compiled_model import read_compiled_json
+from assay.engines.engine import CompileOptions
 from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from assay.engines.base import CompileOptions
 from assay.engines.catalog import load_session
+from assay.engines.engine import CompileOptions
 from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
 from assay.measure.loadgen import LoadgenOptions

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from assay.arrays import Batch, Logits
-from assay.engines.base import CompileOptions, Session
 from assay.engines.catalog import load_for_pictures
+from assay.engines.engine import CompileOptions, Session
 from assay.errors import EngineError
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from assay.engines.base import CompileOptions
 from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import read_compiled_json
+from assay.engines.engine import CompileOptions
 from assay.errors import BadModelError
 from assay.images.sources import index_images
 from assay.inference.pipeline import PipelineOptions

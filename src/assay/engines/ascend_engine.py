@@ -13,7 +13,8 @@ from assay.engines.ascend.model_input import ModelInput
 from assay.engines.ascend.process import CALL_SIZE, AisBenchProcess
 from assay.engines.ascend.session import AscendSession
 from assay.engines.ascend.toolkit import choose_soc_version, find_atc, find_cann_version, find_chips
-from assay.engines.base import (
+from assay.engines.compiled_model import CompiledModel, read_compiled_for
+from assay.engines.engine import (
     BatchSizes,
     CompileOptions,
     Session,
@@ -24,7 +25,6 @@ from assay.engines.base import (
     choose_setting,
     record_compiled,
 )
-from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.errors import BadModelError, EngineError, UsageError
 from assay.models.record import ModelRecord
 

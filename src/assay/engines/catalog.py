@@ -6,8 +6,8 @@ import difflib
 import importlib
 from pathlib import Path
 
-from assay.engines.base import Engine, PixelEngine, Session
 from assay.engines.compiled_model import read_compiled_json
+from assay.engines.engine import Engine, PixelEngine, Session
 from assay.errors import UsageError, missing_package
 
 DEFAULT_ENGINE = "openvino"

@@ -12,7 +12,8 @@ import numpy as np
 
 from assay import __version__
 from assay.arrays import Batch, Logits
-from assay.engines.base import (
+from assay.engines.compiled_model import CompiledModel, read_compiled_for
+from assay.engines.engine import (
     BatchSizes,
     CompileOptions,
     SessionDescription,
@@ -23,7 +24,6 @@ from assay.engines.base import (
     choose_count,
     record_compiled,
 )
-from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.errors import EngineError
 
 LOGITS_FILE = "logits.npy"

@@ -15,7 +15,8 @@ import numpy as np
 import platformdirs
 
 from assay.arrays import Batch, Logits
-from assay.engines.base import (
+from assay.engines.compiled_model import CompiledModel, read_compiled_for
+from assay.engines.engine import (
     BatchSizes,
     CompileOptions,
     SessionDescription,
@@ -29,7 +30,6 @@ from assay.engines.base import (
     pad_images,
     record_compiled,
 )
-from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.engines.native_output import capture_native_output
 from assay.engines.onnxruntime_distributions import find_distribution, import_onnxruntime
 from assay.engines.processor import describe_processor

@@ -20,7 +20,8 @@ from openvino import properties
 from openvino.properties import hint
 
 from assay.arrays import Batch, Logits
-from assay.engines.base import (
+from assay.engines.compiled_model import CompiledModel, Tuning, read_compiled_for, write_compiled_json
+from assay.engines.engine import (
     BatchSizes,
     CompileOptions,
     SessionDescription,
@@ -35,7 +36,6 @@ from assay.engines.base import (
     describe_source,
     pad_images,
 )
-from assay.engines.compiled_model import CompiledModel, Tuning, read_compiled_for, write_compiled_json
 from assay.engines.openvino_pixels import gives_the_same, normalise_in_graph
 from assay.engines.openvino_source import read_onnx, reshape, set_shape
 from assay.engines.openvino_tuning import INNER_BATCHES, choose_tuning, count_hinted_streams

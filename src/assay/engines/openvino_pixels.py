@@ -7,7 +7,7 @@ import openvino
 from openvino.preprocess import PrePostProcessor
 
 from assay.arrays import Pixels
-from assay.engines.base import Session
+from assay.engines.engine import Session
 from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import openvino
 
-from assay.engines.base import CompileOptions
+from assay.engines.engine import CompileOptions
 from assay.errors import BadModelError
 from assay.models.record import ModelRecord
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from assay.arrays import Batch, Logits
 from assay.checkpoint.load import load_checkpoint
-from assay.engines.base import (
+from assay.engines.compiled_model import CompiledModel, read_compiled_for
+from assay.engines.engine import (
     BatchSizes,
     CompileOptions,
     SessionDescription,
@@ -25,7 +26,6 @@ from assay.engines.base import (
     choose_thread_count,
     record_compiled,
 )
-from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.engines.processor import describe_processor
 from assay.errors import BadCheckpointError, EngineError, MissingRuntimeError
 

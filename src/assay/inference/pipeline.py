@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from assay.arrays import Batch, Logits
-from assay.engines.base import Session, describe_row
+from assay.engines.engine import Session, describe_row
 from assay.images.batches import PreprocessedImage, map_ahead, preprocess_into
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.inference.predictions import Prediction, make_predictions

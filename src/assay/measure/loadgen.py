@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.arrays import Batch
-from assay.engines.base import Session
+from assay.engines.engine import Session
 from assay.errors import EngineError, MissingRuntimeError
 from assay.inference.predictions import TOP_K, rank_top_classes
 from assay.measure.loadgen_logs import (

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from assay.arrays import Batch
-from assay.engines.base import Session
+from assay.engines.engine import Session
 from assay.measure.machine_use import Reading, read_machine
 
 DEFAULT_BATCH_SIZES = (1, 4, 8, 16, 32, 64)

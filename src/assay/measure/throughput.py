@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from assay.arrays import Batch
-from assay.engines.base import Session
+from assay.engines.engine import Session
 from assay.measure.machine_use import MachineUse, Reading, measure_machine_use
 from assay.measure.percentiles import compute_percentile, compute_percentile_interval
 from assay.measure.repeats import (

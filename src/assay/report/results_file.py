@@ -9,7 +9,7 @@ import msgspec
 
 from assay import __version__
 from assay.convert.parity import LogitParity
-from assay.engines.base import SessionDescription
+from assay.engines.engine import SessionDescription
 from assay.errors import BadInputError
 from assay.files import escape_name, write_file
 from assay.images.pixel_check import PixelCheck

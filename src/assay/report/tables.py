@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.engines.base import SessionDescription
+from assay.engines.engine import SessionDescription
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy import Accuracy, RealAccuracy, TopKAccuracy
 from assay.measure.agreement import Agreement

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 
 from assay.convert.quantize import list_layers, read_onnx, return_to_float
-from assay.engines.base import CompileOptions, Session
 from assay.engines.catalog import DEFAULT_ENGINE, find_engine
+from assay.engines.engine import CompileOptions, Session
 from assay.errors import BadInputError, UsageError
 from assay.files import hash_file, write_file, write_in_place_of
 from assay.images.sources import ImageIndex

@@ -13,8 +13,8 @@ from assay.checkpoint.load import load_checkpoint
 from assay.convert.check_onnx import check_onnx_file
 from assay.convert.export_onnx import export_onnx
 from assay.convert.parity import LogitParity, measure_logit_parity, require_logit_parity
-from assay.engines.base import CompileOptions, Session
 from assay.engines.catalog import DEFAULT_ENGINE, find_engine
+from assay.engines.engine import CompileOptions, Session
 from assay.engines.torch_engine import TorchSession
 from assay.files import hash_file, write_in_place_of
 from assay.models.record import ModelRecord

@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 
 from assay.arrays import Images, Logits
-from assay.engines.base import Session
 from assay.engines.catalog import load_session
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
+from assay.engines.engine import Session
 from assay.errors import UsageError
 from assay.images.batches import map_ahead
 from assay.models.record import ModelRecord

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 
 from assay.arrays import Images
-from assay.engines.base import Session, describe_row, suit_session
 from assay.engines.catalog import load_for_pictures
 from assay.engines.compiled_model import read_compiled_json
+from assay.engines.engine import Session, describe_row, suit_session
 from assay.files import escape_name
 from assay.images.batches import OK, preprocess_into
 from assay.images.listing import DEFAULT_READ_OPTIONS

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from assay.engines.base import CompileOptions, is_quantised
 from assay.engines.catalog import DEFAULT_ENGINE, find_engine
 from assay.engines.compiled_model import read_compiled_json
+from assay.engines.engine import CompileOptions, is_quantised
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.sources import ImageIndex

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from assay.engines.base import Session
+from assay.engines.engine import Session
 from assay.errors import AssayError, EngineError
 from assay.inference.pipeline import BatchListener, PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction

@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 
 from assay import __version__
-from assay.engines.base import Session, SessionDescription
 from assay.engines.catalog import find_engine, load_for_pictures
 from assay.engines.compiled_model import CompiledModel
+from assay.engines.engine import Session, SessionDescription
 from assay.errors import AssayError, MissingRuntimeError
 from assay.images.pixel_check import PixelCheck, check_pixels
 from assay.inference.pipeline import PipelineOptions, predict_shards

@@ -9,7 +9,7 @@ import pytest
 
 from assay.engines.ascend.atc import ADVICE, AtcOptions, build_command, explain_failure
 from assay.engines.ascend_engine import AscendEngine
-from assay.engines.base import CompileOptions
+from assay.engines.engine import CompileOptions
 from assay.errors import BadModelError, EngineError, UsageError
 from assay.models.record import ModelRecord
 from colour_classifier import make_colour_classifier

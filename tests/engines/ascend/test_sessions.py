@@ -10,8 +10,8 @@ import pytest
 
 from assay.arrays import Images, Logits
 from assay.engines.ascend_engine import AscendEngine
-from assay.engines.base import CompileOptions, Session
 from assay.engines.catalog import load_for_pictures
+from assay.engines.engine import CompileOptions, Session
 from assay.errors import EngineError, MissingRuntimeError
 from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord
