@@ -22,7 +22,7 @@ from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
 from assay.engines.constant_engine import ConstantEngine
 from assay.engines.engine import CompileOptions, Session, suit_session
-from assay.engines.openvino_engine import OpenVinoEngine
+from assay.engines.openvino.engine import OpenVinoEngine
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.sources import ImageIndex, index_images
 from assay.inference.pipeline import PipelineOptions, predict_shards

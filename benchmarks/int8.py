@@ -23,7 +23,7 @@ from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
 from assay.convert.quantize import quantize_onnx, read_onnx
 from assay.engines.engine import CompileOptions, Session
-from assay.engines.openvino_engine import OpenVinoEngine
+from assay.engines.openvino.engine import OpenVinoEngine
 from assay.models.record import ModelRecord, read_model_record
 from assay.workflows.sample_images import load_sample_images
 

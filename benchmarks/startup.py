@@ -17,13 +17,13 @@ from turns import take_turns, time_call
 from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
 from assay.engines.engine import CompileOptions
-from assay.engines.openvino_engine import OpenVinoEngine
+from assay.engines.openvino.engine import OpenVinoEngine
 from assay.models.record import read_model_record
 
 LOAD = """
 import sys
 from pathlib import Path
-from assay.engines.openvino_engine import OpenVinoEngine
+from assay.engines.openvino.engine import OpenVinoEngine
 session = OpenVinoEngine().load(Path(sys.argv[1]))
 """
 FIRST_CALL = """

@@ -14,7 +14,7 @@ import pytest
 from assay.arrays import Batch, Logits
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import CompileOptions
-from assay.engines.openvino_engine import OpenVinoEngine
+from assay.engines.openvino.engine import OpenVinoEngine
 from assay.errors import BadModelError, MissingRuntimeError
 from assay.models.record import ModelRecord
 from colour_classifier import make_colour_classifier
@@ -89,7 +89,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.openvino_engine import OpenVinoEngine
+from assay.engines.openvino.engine import OpenVinoEngine
 
 sys.setswitchinterval(1e-6)
 session = OpenVinoEngine().load(Path({str(tmp_path)!r}))

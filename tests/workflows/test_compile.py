@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from assay.engines.engine import CompileOptions
-from assay.engines.openvino_engine import OpenVinoEngine
+from assay.engines.openvino.engine import OpenVinoEngine
 from assay.errors import UsageError
 from assay.models.record import ModelRecord
 from assay.workflows.compile import compile_model

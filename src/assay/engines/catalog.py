@@ -13,7 +13,7 @@ from assay.errors import UsageError, missing_package
 DEFAULT_ENGINE = "openvino"
 
 _CLASSES = {
-    "openvino": "assay.engines.openvino_engine:OpenVinoEngine",
+    "openvino": "assay.engines.openvino.engine:OpenVinoEngine",
     "onnxruntime": "assay.engines.onnxruntime_engine:OnnxRuntimeEngine",
     "torch": "assay.engines.torch_engine:TorchEngine",
     "ascend": "assay.engines.ascend_engine:AscendEngine",

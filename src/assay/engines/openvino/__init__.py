@@ -1,0 +1,1 @@
+"""OpenVINO, the engine for CPUs: ONNX file to compiled model to session."""
