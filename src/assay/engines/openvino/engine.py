@@ -38,7 +38,7 @@ from assay.engines.engine import (
 )
 from assay.engines.openvino.pixels import gives_the_same, normalise_in_graph
 from assay.engines.openvino.source import read_onnx, reshape, set_shape
-from assay.engines.openvino_tuning import INNER_BATCHES, choose_tuning, count_hinted_streams
+from assay.engines.openvino.tuning import INNER_BATCHES, choose_tuning, count_hinted_streams
 from assay.errors import EngineError, MissingRuntimeError
 from assay.models.record import ModelRecord
 from assay.processors import count_processors
