@@ -31,7 +31,7 @@ from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
 from assay.convert.quantize import quantize_onnx, read_onnx
 from assay.engines.engine import CompileOptions, Session, suit_session
-from assay.engines.onnxruntime_engine import OnnxRuntimeEngine
+from assay.engines.onnxruntime.engine import OnnxRuntimeEngine
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.engines.torch_engine import TorchSession
 from assay.models.record import ModelRecord, read_model_record

@@ -14,7 +14,7 @@ DEFAULT_ENGINE = "openvino"
 
 _CLASSES = {
     "openvino": "assay.engines.openvino.engine:OpenVinoEngine",
-    "onnxruntime": "assay.engines.onnxruntime_engine:OnnxRuntimeEngine",
+    "onnxruntime": "assay.engines.onnxruntime.engine:OnnxRuntimeEngine",
     "torch": "assay.engines.torch_engine:TorchEngine",
     "ascend": "assay.engines.ascend_engine:AscendEngine",
     "constant": "assay.engines.constant_engine:ConstantEngine",

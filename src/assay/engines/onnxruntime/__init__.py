@@ -1,0 +1,1 @@
+"""ONNX Runtime, with the execution providers of the wheel that is installed."""
