@@ -8,8 +8,8 @@ import onnxruntime
 import pytest
 
 from assay.engines.engine import CompileOptions
+from assay.engines.onnxruntime.distributions import import_onnxruntime
 from assay.engines.onnxruntime.engine import OnnxRuntimeEngine
-from assay.engines.onnxruntime_distributions import import_onnxruntime
 from assay.errors import BadModelError, MissingRuntimeError, UsageError
 from assay.models.record import ModelRecord
 from colour_classifier import make_colour_classifier

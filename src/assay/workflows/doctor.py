@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from assay.engines.onnxruntime_distributions import list_distributions, write_repair_commands
+from assay.engines.onnxruntime.distributions import list_distributions, write_repair_commands
 from assay.files import escape_name, hash_file
 from assay.images.batches import OK, map_ahead
 from assay.images.examine import Examination, examine_image

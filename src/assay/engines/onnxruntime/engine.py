@@ -31,7 +31,7 @@ from assay.engines.engine import (
     record_compiled,
 )
 from assay.engines.native_output import capture_native_output
-from assay.engines.onnxruntime_distributions import find_distribution, import_onnxruntime
+from assay.engines.onnxruntime.distributions import find_distribution, import_onnxruntime
 from assay.engines.processor import describe_processor
 from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
 from assay.models.record import ModelRecord
