@@ -16,7 +16,7 @@ _CLASSES = {
     "openvino": "assay.engines.openvino.engine:OpenVinoEngine",
     "onnxruntime": "assay.engines.onnxruntime.engine:OnnxRuntimeEngine",
     "torch": "assay.engines.torch_engine:TorchEngine",
-    "ascend": "assay.engines.ascend_engine:AscendEngine",
+    "ascend": "assay.engines.ascend.engine:AscendEngine",
     "constant": "assay.engines.constant_engine:ConstantEngine",
 }
 _EXTRAS = {"onnxruntime": "onnxruntime", "torch": "export"}

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from assay.engines.ascend.atc import ADVICE, AtcOptions, build_command, explain_failure
-from assay.engines.ascend_engine import AscendEngine
+from assay.engines.ascend.engine import AscendEngine
 from assay.engines.engine import CompileOptions
 from assay.errors import BadModelError, EngineError, UsageError
 from assay.models.record import ModelRecord

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from assay.arrays import Images, Logits
-from assay.engines.ascend_engine import AscendEngine
+from assay.engines.ascend.engine import AscendEngine
 from assay.engines.catalog import load_for_pictures
 from assay.engines.engine import CompileOptions, Session
 from assay.errors import EngineError, MissingRuntimeError
