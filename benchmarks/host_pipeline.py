@@ -23,8 +23,8 @@ from turns import print_rates, take_turns, time_call
 from assay.arrays import Images
 from assay.engines.constant_engine import ConstantEngine
 from assay.engines.engine import CompileOptions, Session
-from assay.images.batches import PreprocessedImage
 from assay.images.drawn_images import draw_labelled_images
+from assay.images.prepare import PreprocessedImage
 from assay.images.sources import index_images
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import make_predictions

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from assay.errors import BadImagesError
-from assay.images.batches import preprocess_image
 from assay.images.listing import ReadOptions
+from assay.images.prepare import preprocess_image
 from assay.images.sources import ImageIndex, index_images
 from assay.models.record import ModelRecord
 from data_set_forms import write_tar_members

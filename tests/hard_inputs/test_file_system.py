@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from assay.errors import AssayError, BadImagesError
-from assay.images.batches import preprocess_image
 from assay.images.label_files import LabelOptions
 from assay.images.listing import LabelledImage, ReadOptions
+from assay.images.prepare import preprocess_image
 from assay.images.sources import ImageIndex, index_images
 from assay.models.record import ModelRecord
 from assay.modelzoo.bin_files import plan_bin_files
@@ -368,7 +368,7 @@ def test_case_53_an_image_of_another_size_is_another_run(
 def test_case_54_reading_ahead_is_bounded() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from assay.images.batches import map_ahead
+    from assay.images.prepare import map_ahead
 
     begun: list[int] = []
     read: Callable[[int], None] = begun.append

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from assay.errors import UndecodableImageError
-from assay.images.batches import PreprocessedImage, preprocess_image
 from assay.images.decode import decode_image
 from assay.images.listing import LabelledImage, ReadOptions
+from assay.images.prepare import PreprocessedImage, preprocess_image
 from assay.models.record import ModelRecord
 
 RNG = np.random.default_rng(7)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay.images.batches import OK, map_ahead, preprocess_image, preprocess_into, stack_images
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
+from assay.images.prepare import OK, map_ahead, preprocess_image, preprocess_into, stack_images
 from assay.models.record import ModelRecord
 
 

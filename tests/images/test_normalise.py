@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assay.images import batches
-from assay.images.batches import OK, preprocess_image
+from assay.images import prepare as batches
 from assay.images.label_files import LabelOptions
 from assay.images.normalise import fill_image
+from assay.images.prepare import OK, preprocess_image
 from assay.images.resample import Resampler, list_resamplers
 from assay.images.resize import resize_and_crop
 from assay.images.sources import index_images

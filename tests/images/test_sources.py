@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from assay.errors import BadImagesError
-from assay.images.batches import preprocess_image
 from assay.images.label_files import LabelOptions
+from assay.images.prepare import preprocess_image
 from assay.images.sources import index_images, require_labels
 from assay.models.record import ModelRecord
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.images.batches import OK, PreprocessedImage
 from assay.images.listing import LabelledImage
+from assay.images.prepare import OK, PreprocessedImage
 from assay.inference.predictions import NO_LABEL, NON_FINITE, make_predictions, rank_top_classes
 
 MakeSource = Callable[..., LabelledImage]

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from assay.checkpoint.fitted_network import fit_network, save_checkpoint
-from assay.images.batches import preprocess_image, stack_images
 from assay.images.label_files import LabelOptions
+from assay.images.prepare import preprocess_image, stack_images
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord
 from conftest import RunAssay

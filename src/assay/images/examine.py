@@ -6,10 +6,10 @@ import hashlib
 from dataclasses import dataclass
 
 from assay.errors import UndecodableImageError
-from assay.images.batches import OK, read_image
 from assay.images.decode import decode_image
 from assay.images.jpeg_header import JPEG_MAGIC, find_frame, find_orientation
 from assay.images.listing import LabelledImage, ReadOptions
+from assay.images.prepare import OK, read_image
 
 _KINDS = {
     JPEG_MAGIC: frozenset({"jpg", "jpeg"}),

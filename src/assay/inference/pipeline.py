@@ -14,8 +14,8 @@ import numpy as np
 
 from assay.arrays import Batch, Logits
 from assay.engines.engine import Session, describe_row
-from assay.images.batches import PreprocessedImage, map_ahead, preprocess_into
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
+from assay.images.prepare import PreprocessedImage, map_ahead, preprocess_into
 from assay.inference.predictions import Prediction, make_predictions
 from assay.inference.shards import Shard
 from assay.models.record import ModelRecord

@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 import msgspec
 
-from assay.images.batches import OK
+from assay.images.prepare import OK
 from assay.images.real_labels import RealLabels
 from assay.inference.predictions import TOP_K, Prediction
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from assay.images.batches import OK
+from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy import compute_wilson_interval, find_label_rank
 from assay.measure.paired import PairedAccuracy, measure_paired_accuracy

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from assay.images.batches import OK
+from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy import compute_wilson_interval, count_topk_hits
 from assay.measure.gates import PUBLISHED_TOLERANCE, SMOKE_IMAGE_COUNT, GateResult, misses_mlperf

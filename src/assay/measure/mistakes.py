@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from assay.images.batches import OK
+from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy import find_label_rank
 

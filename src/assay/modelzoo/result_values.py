@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from assay.arrays import Logits
 from assay.errors import BadInputError
-from assay.images.batches import map_ahead
+from assay.images.prepare import map_ahead
 from assay.modelzoo.result_files import RESULT_HINT, ResultFile
 from assay.processors import count_processors
 

@@ -12,9 +12,9 @@ import numpy as np
 from assay.checkpoint.fitted_network import fit_network, save_checkpoint
 from assay.errors import UsageError
 from assay.files import write_in_place_of
-from assay.images.batches import preprocess_image, stack_images
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.label_files import LabelOptions
+from assay.images.prepare import preprocess_image, stack_images
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord, read_model_record
 from assay.workflows.full_run import run_all

@@ -11,9 +11,9 @@ from pathlib import Path
 from PIL import Image
 
 from assay.errors import AssayError
-from assay.images.batches import read_image
 from assay.images.decode import decode_image
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
+from assay.images.prepare import read_image
 from assay.images.sources import index_images
 from assay.inference.predictions import Prediction
 from assay.inference.shards import StoredPredictions, list_shard_files

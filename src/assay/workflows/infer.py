@@ -17,7 +17,7 @@ from assay.engines.catalog import load_session
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.engines.engine import Session
 from assay.errors import UsageError
-from assay.images.batches import map_ahead
+from assay.images.prepare import map_ahead
 from assay.models.record import ModelRecord
 from assay.modelzoo.input_files import (
     InputBatch,

@@ -14,8 +14,8 @@ from assay.engines.catalog import load_for_pictures
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import Session, describe_row, suit_session
 from assay.files import escape_name
-from assay.images.batches import OK, preprocess_into
 from assay.images.listing import DEFAULT_READ_OPTIONS
+from assay.images.prepare import OK, preprocess_into
 from assay.images.sources import ImageIndex
 from assay.inference.predictions import NO_LABEL, NON_FINITE, Prediction
 from assay.measure.accuracy import Accuracy, measure_accuracy

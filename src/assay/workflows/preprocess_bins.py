@@ -12,8 +12,8 @@ from pathlib import Path
 
 from assay.errors import UsageError
 from assay.files import escape_name, is_unfinished
-from assay.images.batches import PreprocessedImage, map_ahead, preprocess_image
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
+from assay.images.prepare import PreprocessedImage, map_ahead, preprocess_image
 from assay.images.sources import index_images
 from assay.measure.accuracy import FailedImage
 from assay.models.record import ModelRecord

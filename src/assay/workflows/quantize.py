@@ -13,8 +13,8 @@ from assay.convert.quantize import TOOL, match_layers, quantize_onnx, read_onnx
 from assay.engines.engine import check_onnx_path, check_quantisation
 from assay.errors import BadImagesError, UsageError
 from assay.files import hash_file, write_in_place_of
-from assay.images.batches import preprocess_image
 from assay.images.listing import LabelledImage, ReadOptions
+from assay.images.prepare import preprocess_image
 from assay.images.sources import index_images, require_labels
 from assay.models.calibration import CalibrationRecord, name_calibration_file, read_calibration
 from assay.models.record import ModelRecord

@@ -8,8 +8,8 @@ import numpy as np
 
 from assay.arrays import Images
 from assay.errors import BadImagesError
-from assay.images.batches import preprocess_image
 from assay.images.drawn_images import DRAWN_CLASSES, draw_picture
+from assay.images.prepare import preprocess_image
 from assay.images.resize import resize_and_crop
 from assay.images.sources import ImageIndex
 from assay.models.pixel_values import normalise_pixels

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from assay.errors import UsageError
 from assay.files import write_file
-from assay.images.batches import OK
 from assay.images.label_files import NO_LABEL_FILE, LabelFile, LabelOptions, read_label_file
+from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy import measure_accuracy, measure_class_accuracy
 from assay.modelzoo.result_files import ResultFile, find_result_files

@@ -11,8 +11,8 @@ import pytest
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import CompileOptions
 from assay.engines.openvino.engine import OpenVinoEngine
-from assay.images.batches import preprocess_image, stack_images
 from assay.images.label_files import LabelOptions
+from assay.images.prepare import preprocess_image, stack_images
 from assay.images.sources import index_images
 from assay.models.pixel_values import normalise_pixels, recover_pixels
 from assay.models.record import ModelRecord
