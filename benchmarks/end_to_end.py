@@ -24,13 +24,13 @@ from assay.engines.constant_engine import ConstantEngine
 from assay.engines.engine import CompileOptions, Session, suit_session
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.images.drawn_images import draw_labelled_images
+from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex, index_images
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.shards import cut_shards, write_shard
 from assay.measure.accuracy import measure_accuracy
 from assay.models.record import ModelRecord, read_model_record
 from assay.workflows.evaluate import read_predictions
-from assay.workflows.sample_images import load_sample_images
 
 BATCH_SIZE = 16
 CHIP = "1113"  # images/s of an Ascend 310 at batch 16, as published by the ModelZoo

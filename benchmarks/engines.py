@@ -34,8 +34,8 @@ from assay.engines.engine import CompileOptions, Session, suit_session
 from assay.engines.onnxruntime.engine import OnnxRuntimeEngine
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.engines.torch_engine import TorchSession
+from assay.images.sample_images import load_sample_images
 from assay.models.record import ModelRecord, read_model_record
-from assay.workflows.sample_images import load_sample_images
 
 GFLOP_PER_IMAGE = 8.5
 MATRIX_SIDE = 2048

@@ -24,8 +24,8 @@ from assay.convert.export_onnx import export_onnx
 from assay.convert.quantize import quantize_onnx, read_onnx
 from assay.engines.engine import CompileOptions, Session
 from assay.engines.openvino.engine import OpenVinoEngine
+from assay.images.sample_images import load_sample_images
 from assay.models.record import ModelRecord, read_model_record
-from assay.workflows.sample_images import load_sample_images
 
 BATCH_SIZES = (1, 4, 8, 16, 32, 64)
 CALIBRATION_COUNT = 16

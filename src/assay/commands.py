@@ -76,11 +76,11 @@ def export(
         weights: Checkpoint: .pth or .safetensors.
         onnx_file: The ONNX file to write.
     """
+    from assay.images.sample_images import load_sample_images
     from assay.images.sources import index_images
     from assay.models.record import read_model_record
     from assay.terminal import open_listener
     from assay.workflows.export import PARITY_IMAGE_COUNT, export_checkpoint
-    from assay.workflows.sample_images import load_sample_images
 
     record = read_model_record(chosen.model)
     index = index_images(chosen.images, record.label_count) if chosen.images else None

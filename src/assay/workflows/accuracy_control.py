@@ -17,6 +17,7 @@ from assay.engines.catalog import DEFAULT_ENGINE, find_engine
 from assay.engines.engine import CompileOptions, Session
 from assay.errors import BadInputError, UsageError
 from assay.files import hash_file, write_file, write_in_place_of
+from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
 from assay.inference.identity import compute_fingerprint, identify_run
 from assay.inference.pipeline import PipelineOptions, predict_shards
@@ -29,7 +30,6 @@ from assay.processors import count_processors
 from assay.report.results_file import encode_json
 from assay.workflows.evaluate import DEFAULT_BATCH_SIZE
 from assay.workflows.listener import Listener, Progress
-from assay.workflows.sample_images import load_sample_images
 
 RANKING_IMAGE_COUNT = 32
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from assay.images.sample_images import load_sample_images
 from assay.images.sources import index_images, require_labels
 from assay.images.subset import limit_images
 from assay.models.record import read_model_record
@@ -11,7 +12,6 @@ from assay.workflows.listener import SILENT, Listener
 from assay.workflows.make_models import FullRun, check_request, make_models
 from assay.workflows.report import write_report
 from assay.workflows.run_folder import RunPlace, RunResult, open_run_folder
-from assay.workflows.sample_images import load_sample_images
 
 BENCHMARK_IMAGE_COUNT = 16
 

@@ -11,6 +11,7 @@ from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import CompileOptions, is_quantised
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
+from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
 from assay.inference.shards import DEFAULT_SHARD_SIZE
 from assay.measure.repeats import DEFAULT_BATCH_SIZES
@@ -29,7 +30,6 @@ from assay.workflows.run_folder import (
     REFERENCE_FOLDER,
     RunFolder,
 )
-from assay.workflows.sample_images import load_sample_images
 
 PARITY_IMAGE_COUNT = 4
 REFERENCE_BATCH_SIZE = 4  # torch's fastest on two processors, by half against 16

@@ -11,6 +11,7 @@ import msgspec
 from assay.engines.compiled_model import read_compiled_json
 from assay.errors import UsageError
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
+from assay.images.sample_images import load_sample_images
 from assay.images.sources import index_images, require_labels
 from assay.images.subset import limit_images
 from assay.measure.imported_results import ImportedRow, import_result
@@ -24,7 +25,6 @@ from assay.workflows.listener import Listener
 from assay.workflows.loadgen import add_loadgen
 from assay.workflows.report import write_report
 from assay.workflows.run_folder import RunFolder, RunPlace, RunResult, open_run_folder
-from assay.workflows.sample_images import load_sample_images
 
 
 def evaluate_alone(
