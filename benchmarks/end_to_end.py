@@ -28,7 +28,7 @@ from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex, index_images
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.shards import cut_shards, write_shard
-from assay.measure.accuracy import measure_accuracy
+from assay.measure.accuracy.accuracy import measure_accuracy
 from assay.models.record import ModelRecord, read_model_record
 from assay.workflows.evaluate import read_predictions
 

@@ -29,7 +29,7 @@ from assay.images.sources import index_images
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import make_predictions
 from assay.inference.shards import cut_shards, write_shard
-from assay.measure.accuracy import measure_accuracy
+from assay.measure.accuracy.accuracy import measure_accuracy
 from assay.models.record import read_model_record
 from assay.workflows.evaluate import read_predictions
 

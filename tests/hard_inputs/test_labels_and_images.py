@@ -16,7 +16,7 @@ from assay.images.prepare import PreprocessedImage
 from assay.images.real_labels import read_real_labels
 from assay.images.sources import index_images
 from assay.inference.predictions import Prediction, make_predictions
-from assay.measure.accuracy import measure_accuracy, measure_real_accuracy
+from assay.measure.accuracy.accuracy import measure_accuracy, measure_real_accuracy
 from conftest import RunAssay
 
 MakeSource = Callable[..., LabelledImage]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.inference.predictions import Prediction
-from assay.measure.accuracy import (
+from assay.measure.accuracy.accuracy import (
     LISTED_FAILURES,
     compute_wilson_interval,
     count_topk_hits,

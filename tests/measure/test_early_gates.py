@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.inference.predictions import Prediction
-from assay.measure.accuracy import Accuracy, compute_wilson_interval, measure_accuracy
+from assay.measure.accuracy.accuracy import Accuracy, compute_wilson_interval, measure_accuracy
 from assay.measure.early_gates import PassRange, Seen, find_pass_ranges
 from assay.measure.gates import Evidence, judge_gate
 from assay.models.record import ModelRecord

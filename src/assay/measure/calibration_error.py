@@ -10,7 +10,7 @@ import msgspec
 
 from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
-from assay.measure.accuracy import find_label_rank
+from assay.measure.accuracy.accuracy import find_label_rank
 
 BIN_COUNT = 15  # as Guo et al. have it
 DIGITS = 9  # of what is stored: another machine's exp() may differ in the last bit

@@ -12,7 +12,7 @@ import msgspec
 
 from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
-from assay.measure.accuracy import compute_wilson_interval, find_label_rank
+from assay.measure.accuracy.accuracy import compute_wilson_interval, find_label_rank
 from assay.measure.paired import PairedAccuracy, measure_paired_accuracy
 
 DEFAULT_MARGIN = 0.1

@@ -12,7 +12,7 @@ import msgspec
 
 from assay.errors import UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
-from assay.measure.accuracy import Accuracy
+from assay.measure.accuracy.accuracy import Accuracy
 from assay.measure.comparison import judge_difference
 from assay.measure.paired import PairedAccuracy
 from assay.measure.throughput import ThroughputRow

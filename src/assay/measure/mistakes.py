@@ -10,7 +10,7 @@ import msgspec
 
 from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
-from assay.measure.accuracy import find_label_rank
+from assay.measure.accuracy.accuracy import find_label_rank
 
 
 class ConfusedPair(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from assay.measure.accuracy import compute_wilson_interval
+from assay.measure.accuracy.accuracy import compute_wilson_interval
 
 
 class PairedAccuracy(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from assay.arrays import Logits
 from assay.errors import BadInputError, GateFailedError
 from assay.images.label_files import get_base_name, get_stem, normalise_name
 from assay.inference.predictions import TOP_K
-from assay.measure.accuracy import Accuracy, ClassAccuracy
+from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy
 from assay.modelzoo.result_files import ResultFile
 
 BACKGROUND_CLASS_COUNT = 1001  # the original raises the labels by one for such networks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from assay.measure.accuracy import compute_wilson_interval
+from assay.measure.accuracy.accuracy import compute_wilson_interval
 from assay.report.charts import Series, draw_chart
 from assay.report.contents import Contents
 from assay.report.interval_chart import Figure, draw_intervals

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 from collections.abc import Callable, Sequence
 
-from assay.measure.accuracy import ClassAccuracy, TopKAccuracy
+from assay.measure.accuracy.accuracy import ClassAccuracy, TopKAccuracy
 from assay.report.named_run import Gallery, Guess, NamedRun, name_class
 from assay.report.results_file import Metrics
 from assay.report.tables import Table

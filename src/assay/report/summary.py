@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from assay.measure.accuracy import FailedImage
+from assay.measure.accuracy.accuracy import FailedImage
 from assay.measure.gates import GateResult
 from assay.report.benchmark_tables import make_benchmark_tables
 from assay.report.results_file import Benchmark, Manifest, Metrics

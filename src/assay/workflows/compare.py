@@ -9,7 +9,7 @@ from pathlib import Path
 
 from assay.errors import BadInputError, UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
-from assay.measure.accuracy import TopKAccuracy
+from assay.measure.accuracy.accuracy import TopKAccuracy
 from assay.measure.comparison import (
     Comparison,
     SpeedComparison,

@@ -20,7 +20,7 @@ from assay.images.subset import draw_order
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
 from assay.inference.shards import Shard, cut_shards, has_shard, name_shard_file, read_shard, write_shard
-from assay.measure.accuracy import find_label_rank
+from assay.measure.accuracy.accuracy import find_label_rank
 from assay.measure.early_gates import EarlyStop, PassRange, Seen, find_pass_ranges
 from assay.measure.gates import GateResult
 from assay.measure.sequential import rules_out_small_loss

@@ -21,7 +21,7 @@ from assay.images.sources import ImageIndex
 from assay.inference.identity import RunIdentity, compute_fingerprint, identify_run
 from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import DEFAULT_SHARD_SIZE, Shard, StoredPredictions, cut_shards, has_shard
-from assay.measure.accuracy import measure_accuracy, measure_class_accuracy, measure_real_accuracy
+from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy, measure_real_accuracy
 from assay.measure.agreement import Agreement, measure_agreement
 from assay.measure.calibration_error import measure_calibration_error
 from assay.report.results_file import ImageSet, Manifest, Metrics, write_result

@@ -12,7 +12,7 @@ from assay.errors import AssayError, EngineError
 from assay.inference.pipeline import BatchListener, PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
 from assay.inference.shards import Shard, has_shard, write_shard
-from assay.measure.accuracy import compute_wilson_interval, count_topk_hits
+from assay.measure.accuracy.accuracy import compute_wilson_interval, count_topk_hits
 from assay.models.record import ModelRecord
 from assay.workflows.listener import Listener, Progress
 from assay.workflows.run_folder import RunFolder

@@ -15,7 +15,7 @@ from assay.files import escape_name, is_unfinished
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
 from assay.images.prepare import PreprocessedImage, map_ahead, preprocess_image
 from assay.images.sources import index_images
-from assay.measure.accuracy import FailedImage
+from assay.measure.accuracy.accuracy import FailedImage
 from assay.models.record import ModelRecord
 from assay.modelzoo.bin_files import (
     FOLDER_MODE,

@@ -11,7 +11,7 @@ from assay.files import write_file
 from assay.images.label_files import NO_LABEL_FILE, LabelFile, LabelOptions, read_label_file
 from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
-from assay.measure.accuracy import measure_accuracy, measure_class_accuracy
+from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy
 from assay.modelzoo.result_files import ResultFile, find_result_files
 from assay.modelzoo.result_values import count_classes, read_logits
 from assay.modelzoo.scoring import (

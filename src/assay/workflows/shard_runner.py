@@ -19,7 +19,7 @@ from assay.images.pixel_check import PixelCheck, check_pixels
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
 from assay.inference.shards import Shard, has_shard, read_shard, write_shard
-from assay.measure.accuracy import count_topk_hits
+from assay.measure.accuracy.accuracy import count_topk_hits
 from assay.workflows.model_cache import keep_compiled
 
 

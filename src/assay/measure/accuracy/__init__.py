@@ -1,0 +1,1 @@
+"""From predictions to accuracy, and to what two sets of predictions prove of each other."""
