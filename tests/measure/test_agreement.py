@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from assay.inference.predictions import Prediction
-from assay.measure.agreement import LISTED_DIFFERENCES, measure_agreement
+from assay.measure.accuracy.agreement import LISTED_DIFFERENCES, measure_agreement
 
 
 def predict(path: str, top_class: int = 0, top_logit: float = 0.0, status: str = "ok") -> Prediction:

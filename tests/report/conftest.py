@@ -10,7 +10,7 @@ from assay.convert.parity import LogitParity
 from assay.images.pixel_check import PixelCheck
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy
-from assay.measure.agreement import Agreement
+from assay.measure.accuracy.agreement import Agreement
 from assay.measure.environment import Machine
 from assay.measure.paired import measure_paired_accuracy
 from assay.measure.throughput import Latency, Spread, ThroughputRow

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from assay.measure.agreement import Agreement
+from assay.measure.accuracy.agreement import Agreement
 from assay.measure.paired import measure_paired_accuracy
 from assay.measure.throughput import ThroughputRow
 from assay.models.record import ModelRecord

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.images.labels import read_class_names, read_synsets
-from assay.measure.agreement import Agreement
+from assay.measure.accuracy.agreement import Agreement
 from assay.measure.mistakes import ConfusedPair
 from assay.report.results_file import Benchmark, Manifest, Metrics
 

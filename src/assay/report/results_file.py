@@ -15,7 +15,7 @@ from assay.files import escape_name, write_file
 from assay.images.pixel_check import PixelCheck
 from assay.inference.identity import RunIdentity
 from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy, RealAccuracy
-from assay.measure.agreement import Agreement
+from assay.measure.accuracy.agreement import Agreement
 from assay.measure.calibration_error import CalibrationError
 from assay.measure.early_gates import EarlyStop
 from assay.measure.environment import Machine

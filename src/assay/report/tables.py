@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from assay.engines.engine import SessionDescription
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.accuracy import Accuracy, RealAccuracy, TopKAccuracy
-from assay.measure.agreement import Agreement
+from assay.measure.accuracy.agreement import Agreement
 from assay.measure.gates import GateResult
 from assay.models.record import ModelRecord
 from assay.report.results_file import ImageSet, Manifest

@@ -23,7 +23,7 @@ from assay.inference.identity import compute_fingerprint, identify_run
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
 from assay.inference.shards import DEFAULT_SHARD_SIZE, cut_shards
-from assay.measure.agreement import measure_agreement
+from assay.measure.accuracy.agreement import measure_agreement
 from assay.measure.paired import Trial
 from assay.models.record import ModelRecord
 from assay.processors import count_processors

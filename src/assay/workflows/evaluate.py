@@ -22,7 +22,7 @@ from assay.inference.identity import RunIdentity, compute_fingerprint, identify_
 from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import DEFAULT_SHARD_SIZE, Shard, StoredPredictions, cut_shards, has_shard
 from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy, measure_real_accuracy
-from assay.measure.agreement import Agreement, measure_agreement
+from assay.measure.accuracy.agreement import Agreement, measure_agreement
 from assay.measure.calibration_error import measure_calibration_error
 from assay.report.results_file import ImageSet, Manifest, Metrics, write_result
 from assay.workflows.calibration import count_calibrated

@@ -10,7 +10,7 @@ from typing import Any
 
 from assay.errors import AssayError, BadInputError, UsageError
 from assay.files import write_file
-from assay.measure.agreement import measure_agreement
+from assay.measure.accuracy.agreement import measure_agreement
 from assay.report.contents import Contents, gather_contents
 from assay.report.html import render_page
 from assay.report.markdown import render_contents, render_report
