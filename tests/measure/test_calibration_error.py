@@ -9,7 +9,7 @@ import scipy.special
 import scipy.stats
 
 from assay.inference.predictions import Prediction, compute_log_sum_exp, rank_top_classes
-from assay.measure.calibration_error import NO_IMAGES, NO_SUMS, NOT_LOGITS, measure_calibration_error
+from assay.measure.accuracy.calibration_error import NO_IMAGES, NO_SUMS, NOT_LOGITS, measure_calibration_error
 
 OFFSET = 1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
-from assay.measure.calibration_error import BIN_COUNT, CalibrationBin, CalibrationError
+from assay.measure.accuracy.calibration_error import BIN_COUNT, CalibrationBin, CalibrationError
 from assay.report.tables import Table
 
 SIDE, LEFT, TOP, BOTTOM = 280, 56, 12, 44  # of the diagram, its margins

@@ -16,7 +16,7 @@ from assay.images.pixel_check import PixelCheck
 from assay.inference.identity import RunIdentity
 from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy, RealAccuracy
 from assay.measure.accuracy.agreement import Agreement
-from assay.measure.calibration_error import CalibrationError
+from assay.measure.accuracy.calibration_error import CalibrationError
 from assay.measure.early_gates import EarlyStop
 from assay.measure.environment import Machine
 from assay.measure.gates import GateResult

@@ -16,7 +16,7 @@ from assay.inference.identity import compute_fingerprint
 from assay.inference.shards import StoredPredictions, list_shard_files
 from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy
 from assay.measure.accuracy.agreement import measure_agreement
-from assay.measure.calibration_error import measure_calibration_error
+from assay.measure.accuracy.calibration_error import measure_calibration_error
 from assay.measure.throughput import ThroughputRow, measure_latency
 from assay.report.markdown import render_report
 from assay.report.results_file import Benchmark, Manifest, Metrics, read_result
