@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from assay.inference.predictions import Prediction
-from assay.measure.comparison import (
+from assay.measure.accuracy.comparison import (
     compare_predictions,
     compare_speeds,
     compute_rank_sum_p,

@@ -13,7 +13,7 @@ import msgspec
 from assay.errors import UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.accuracy import Accuracy
-from assay.measure.comparison import judge_difference
+from assay.measure.accuracy.comparison import judge_difference
 from assay.measure.paired import PairedAccuracy
 from assay.measure.throughput import ThroughputRow
 from assay.models.record import ModelRecord

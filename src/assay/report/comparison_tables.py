@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from assay.measure.accuracy.accuracy import TopKAccuracy
-from assay.measure.comparison import Comparison, Flip, SpeedComparison
+from assay.measure.accuracy.comparison import Comparison, Flip, SpeedComparison
 from assay.models.record import PublishedAccuracy
 from assay.report.tables import Table
 from assay.report.throughput_tables import format_rate

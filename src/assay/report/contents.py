@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from assay.measure.comparison import Verdict, judge_difference
+from assay.measure.accuracy.comparison import Verdict, judge_difference
 from assay.models.record import ModelRecord
 from assay.report.benchmark_tables import make_benchmark_tables
 from assay.report.named_run import NamedRun, Picture

@@ -10,7 +10,7 @@ from pathlib import Path
 from assay.errors import BadInputError, UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.accuracy import TopKAccuracy
-from assay.measure.comparison import (
+from assay.measure.accuracy.comparison import (
     Comparison,
     SpeedComparison,
     Verdict,

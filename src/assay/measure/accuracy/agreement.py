@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from assay.inference.predictions import Prediction
-from assay.measure.comparison import compare_predictions
+from assay.measure.accuracy.comparison import compare_predictions
 from assay.measure.paired import PairedAccuracy
 
 LISTED_DIFFERENCES = 20
