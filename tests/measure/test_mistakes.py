@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.inference.predictions import Prediction
-from assay.measure.mistakes import ConfusedPair, find_mistakes
+from assay.measure.accuracy.mistakes import ConfusedPair, find_mistakes
 
 
 def predict(path: str, label: int, classes: tuple[int, ...], margin: float = 1.0) -> Prediction:
