@@ -15,7 +15,7 @@ from assay.measure.accuracy.comparison import (
     count_needed_images,
     judge_difference,
 )
-from assay.measure.paired import measure_paired_accuracy
+from assay.measure.accuracy.paired import measure_paired_accuracy
 
 
 def predict(path: str, label: int, classes: tuple[int, ...], logit: float = 5.0) -> Prediction:

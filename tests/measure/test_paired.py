@@ -9,7 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from assay.measure.paired import compute_difference_interval, compute_mcnemar_p, measure_paired_accuracy
+from assay.measure.accuracy.paired import (
+    compute_difference_interval,
+    compute_mcnemar_p,
+    measure_paired_accuracy,
+)
 
 COUNTS = st.integers(0, 400)
 

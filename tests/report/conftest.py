@@ -11,8 +11,8 @@ from assay.images.pixel_check import PixelCheck
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy
 from assay.measure.accuracy.agreement import Agreement
+from assay.measure.accuracy.paired import measure_paired_accuracy
 from assay.measure.environment import Machine
-from assay.measure.paired import measure_paired_accuracy
 from assay.measure.throughput import Latency, Spread, ThroughputRow
 from assay.models.record import ModelRecord
 from assay.report.results_file import Benchmark, ImageSet, Manifest, Metrics

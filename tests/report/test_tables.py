@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from assay.measure.accuracy.agreement import Agreement
-from assay.measure.paired import measure_paired_accuracy
+from assay.measure.accuracy.paired import measure_paired_accuracy
 from assay.measure.throughput import ThroughputRow
 from assay.models.record import ModelRecord
 from assay.report.results_file import Benchmark, Manifest, Metrics

@@ -14,7 +14,7 @@ from assay.errors import UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.accuracy import Accuracy
 from assay.measure.accuracy.comparison import judge_difference
-from assay.measure.paired import PairedAccuracy
+from assay.measure.accuracy.paired import PairedAccuracy
 from assay.measure.throughput import ThroughputRow
 from assay.models.record import ModelRecord
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from assay.measure.paired import Trial
+from assay.measure.accuracy.paired import Trial
 from assay.models.calibration import CalibrationRecord
 from assay.report.tables import Table
 

@@ -24,7 +24,7 @@ from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
 from assay.inference.shards import DEFAULT_SHARD_SIZE, cut_shards
 from assay.measure.accuracy.agreement import measure_agreement
-from assay.measure.paired import Trial
+from assay.measure.accuracy.paired import Trial
 from assay.models.record import ModelRecord
 from assay.processors import count_processors
 from assay.report.results_file import encode_json

@@ -8,7 +8,7 @@ import msgspec
 
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.comparison import compare_predictions
-from assay.measure.paired import PairedAccuracy
+from assay.measure.accuracy.paired import PairedAccuracy
 
 LISTED_DIFFERENCES = 20
 

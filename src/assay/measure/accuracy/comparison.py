@@ -13,7 +13,7 @@ import msgspec
 from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import compute_wilson_interval, find_label_rank
-from assay.measure.paired import PairedAccuracy, measure_paired_accuracy
+from assay.measure.accuracy.paired import PairedAccuracy, measure_paired_accuracy
 
 DEFAULT_MARGIN = 0.1
 ALPHA, POWER = 0.05, 0.9  # of the number of images that a margin needs, one-sided
