@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.stats import hypergeom, multivariate_hypergeom
 
-from assay.measure.sequential import rules_out_at_least, rules_out_at_most, rules_out_small_loss
+from assay.measure.accuracy.sequential import rules_out_at_least, rules_out_at_most, rules_out_small_loss
 
 
 @settings(max_examples=150, deadline=None)

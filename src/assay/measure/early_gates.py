@@ -13,8 +13,8 @@ import msgspec
 from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import compute_wilson_interval, count_topk_hits
+from assay.measure.accuracy.sequential import rules_out_at_least, rules_out_at_most
 from assay.measure.gates import PUBLISHED_TOLERANCE, SMOKE_IMAGE_COUNT, GateResult, misses_mlperf
-from assay.measure.sequential import rules_out_at_least, rules_out_at_most
 from assay.models.record import ModelRecord
 
 _LIMIT = PUBLISHED_TOLERANCE + 1e-9

@@ -21,9 +21,9 @@ from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
 from assay.inference.shards import Shard, cut_shards, has_shard, name_shard_file, read_shard, write_shard
 from assay.measure.accuracy.accuracy import find_label_rank
+from assay.measure.accuracy.sequential import rules_out_small_loss
 from assay.measure.early_gates import EarlyStop, PassRange, Seen, find_pass_ranges
 from assay.measure.gates import GateResult
-from assay.measure.sequential import rules_out_small_loss
 from assay.report.results_file import ImageSet
 from assay.workflows.predict import Predictor, close_at_end, predict_missing_shards, report_progress
 from assay.workflows.run_folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
