@@ -269,7 +269,7 @@ class SpeedOptions:
         Raises:
             UsageError: Seconds that are not above 0, fewer repeats than 5, or batch sizes that are none.
         """
-        from assay.measure.repeats import MIN_REPEATS
+        from assay.measure.speed.repeats import MIN_REPEATS
         from assay.workflows.benchmark import SpeedRequest
 
         if not self.seconds > 0:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from assay.arrays import Batch, Images, Logits
 from assay.measure.percentiles import compute_percentile
-from assay.measure.repeats import BenchmarkOptions
+from assay.measure.speed.repeats import BenchmarkOptions
 from assay.measure.throughput import (
     SessionName,
     find_outliers,
@@ -99,7 +99,7 @@ def test_images_per_second_count_the_images_of_every_call() -> None:
 def test_the_session_is_called_by_as_many_threads_as_it_asks_for(
     concurrency: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("assay.measure.repeats.LONGEST", math.inf)  # however slow this machine is
+    monkeypatch.setattr("assay.measure.speed.repeats.LONGEST", math.inf)  # however slow this machine is
     session = CountingSession(concurrency)
     options = BenchmarkOptions(batch_sizes=(1, 2), seconds=0.002)
     rows = measure_throughput(session, IMAGES, options, NAME)
@@ -110,7 +110,7 @@ def test_the_session_is_called_by_as_many_threads_as_it_asks_for(
 
 
 def test_the_threads_call_at_the_same_time_and_equally_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assay.measure.repeats.LONGEST", math.inf)  # however slow this machine is
+    monkeypatch.setattr("assay.measure.speed.repeats.LONGEST", math.inf)  # however slow this machine is
     session = CountingSession(concurrency=2)
     both = threading.Barrier(2)  # breaks, and fails the test, when one calls without the other
     plain_run = session.run

@@ -13,7 +13,7 @@ from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import UsageError
 from assay.measure.loading import LoadCost
 from assay.measure.recommendation import recommend_batch_sizes
-from assay.measure.repeats import DEFAULT_BATCH_SIZES, MIN_REPEATS, BenchmarkOptions
+from assay.measure.speed.repeats import DEFAULT_BATCH_SIZES, MIN_REPEATS, BenchmarkOptions
 from assay.measure.throughput import SessionName, ThroughputRow, make_throughput_rows
 from assay.report.results_file import Benchmark, write_result
 from assay.workflows.listener import Progress

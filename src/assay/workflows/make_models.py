@@ -14,7 +14,7 @@ from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
 from assay.inference.shards import DEFAULT_SHARD_SIZE
-from assay.measure.repeats import DEFAULT_BATCH_SIZES
+from assay.measure.speed.repeats import DEFAULT_BATCH_SIZES
 from assay.models.record import ModelRecord
 from assay.workflows.benchmark import DEFAULT_REQUEST, SpeedRequest
 from assay.workflows.calibration import DEFAULT_CALIBRATION, CalibrationOptions
