@@ -13,7 +13,7 @@ from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import measure_accuracy
 from assay.measure.accuracy.paired import measure_paired_accuracy
 from assay.measure.gates import Evidence, find_mlperf_threshold, judge_gate, parse_gate
-from assay.measure.throughput import Latency, Spread, ThroughputRow
+from assay.measure.speed.throughput import Latency, Spread, ThroughputRow
 from assay.models.record import ModelRecord
 
 MakeEvidence = Callable[..., Evidence]

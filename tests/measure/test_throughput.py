@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from assay.arrays import Batch, Images, Logits
 from assay.measure.percentiles import compute_percentile
 from assay.measure.speed.repeats import BenchmarkOptions
-from assay.measure.throughput import (
+from assay.measure.speed.throughput import (
     SessionName,
     find_outliers,
     is_unsteady,

@@ -13,7 +13,7 @@ from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accu
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.paired import measure_paired_accuracy
 from assay.measure.environment import Machine
-from assay.measure.throughput import Latency, Spread, ThroughputRow
+from assay.measure.speed.throughput import Latency, Spread, ThroughputRow
 from assay.models.record import ModelRecord
 from assay.report.results_file import Benchmark, ImageSet, Manifest, Metrics
 

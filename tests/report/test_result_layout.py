@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from assay.measure.throughput import ThroughputRow
+from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord
 from assay.report.named_run import NamedRun
 from assay.report.result_layout import make_layout_accuracy_table, make_layout_throughput_table

@@ -8,7 +8,7 @@ import pytest
 
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.paired import measure_paired_accuracy
-from assay.measure.throughput import ThroughputRow
+from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord
 from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import (

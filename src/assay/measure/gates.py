@@ -15,7 +15,7 @@ from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.accuracy import Accuracy
 from assay.measure.accuracy.comparison import judge_difference
 from assay.measure.accuracy.paired import PairedAccuracy
-from assay.measure.throughput import ThroughputRow
+from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord
 
 GateOutcome = Literal["pass", "fail", "cannot tell"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from assay.measure.throughput import ThroughputRow
+from assay.measure.speed.throughput import ThroughputRow
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):

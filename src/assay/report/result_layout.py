@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from assay.measure.throughput import ThroughputRow
+from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord, SpeedTarget
 from assay.report.named_run import NamedRun, name_run
 from assay.report.tables import Table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from assay.measure.throughput import ThroughputRow, find_outliers, is_unsteady
+from assay.measure.speed.throughput import ThroughputRow, find_outliers, is_unsteady
 from assay.models.record import ModelRecord, PublishedThroughput
 from assay.report.tables import Table
 

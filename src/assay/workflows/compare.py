@@ -19,7 +19,7 @@ from assay.measure.accuracy.comparison import (
     judge_difference,
 )
 from assay.measure.gates import GateResult, judge_gate
-from assay.measure.throughput import ThroughputRow
+from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import PublishedAccuracy, read_model_record
 from assay.report.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.workflows.evaluate import read_predictions

@@ -17,7 +17,7 @@ from assay.inference.shards import StoredPredictions, list_shard_files
 from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy
 from assay.measure.accuracy.agreement import measure_agreement
 from assay.measure.accuracy.calibration_error import measure_calibration_error
-from assay.measure.throughput import ThroughputRow, measure_latency
+from assay.measure.speed.throughput import ThroughputRow, measure_latency
 from assay.report.markdown import render_report
 from assay.report.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.report.verification_table import Check
