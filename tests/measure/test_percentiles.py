@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from assay.measure.percentiles import (
+from assay.measure.speed.percentiles import (
     compute_percentile,
     compute_percentile_interval,
     estimate_early_stopping,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.arrays import Batch, Images, Logits
-from assay.measure.percentiles import compute_percentile
+from assay.measure.speed.percentiles import compute_percentile
 from assay.measure.speed.repeats import BenchmarkOptions
 from assay.measure.speed.throughput import (
     SessionName,
