@@ -22,7 +22,7 @@ from assay.measure.speed.repeats import (
     Repeat,
     measure_repeats,
 )
-from assay.measure.validity import Validity, judge_validity
+from assay.measure.speed.validity import Validity, judge_validity
 
 OUTLIER_SHARE = 0.75
 UNSTEADY_SHARE = 0.1
