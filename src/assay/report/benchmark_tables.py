@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from assay.measure.loading import LoadCost
-from assay.measure.recommendation import Recommendation
+from assay.measure.speed.recommendation import Recommendation
 from assay.report.loadgen_tables import make_loadgen_tables
 from assay.report.results_file import Benchmark
 from assay.report.tables import Table

@@ -12,7 +12,7 @@ from assay.arrays import Images
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import UsageError
 from assay.measure.loading import LoadCost
-from assay.measure.recommendation import recommend_batch_sizes
+from assay.measure.speed.recommendation import recommend_batch_sizes
 from assay.measure.speed.repeats import DEFAULT_BATCH_SIZES, MIN_REPEATS, BenchmarkOptions
 from assay.measure.speed.throughput import SessionName, ThroughputRow, make_throughput_rows
 from assay.report.results_file import Benchmark, write_result
