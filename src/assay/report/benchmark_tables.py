@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
-from assay.measure.loading import LoadCost
+from assay.measure.speed.loading import LoadCost
 from assay.measure.speed.recommendation import Recommendation
 from assay.report.loadgen_tables import make_loadgen_tables
 from assay.report.results_file import Benchmark

@@ -11,7 +11,7 @@ import msgspec
 from assay.arrays import Images
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import UsageError
-from assay.measure.loading import LoadCost
+from assay.measure.speed.loading import LoadCost
 from assay.measure.speed.recommendation import recommend_batch_sizes
 from assay.measure.speed.repeats import DEFAULT_BATCH_SIZES, MIN_REPEATS, BenchmarkOptions
 from assay.measure.speed.throughput import SessionName, ThroughputRow, make_throughput_rows

@@ -15,7 +15,7 @@ from assay.engines.catalog import load_for_pictures
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import suit_session
 from assay.errors import AssayError, EngineError
-from assay.measure.loading import LoadCost, close_cost, load_timed
+from assay.measure.speed.loading import LoadCost, close_cost, load_timed
 from assay.measure.speed.repeats import (
     BatchTimes,
     BenchmarkOptions,
