@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.measure.machine_use import MachineUse, Reading, measure_machine_use, read_machine
+from assay.measure.speed.machine_use import MachineUse, Reading, measure_machine_use, read_machine
 from assay.processors import find_processor_quota
 
 

@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 
-from assay.measure.machine_use import MachineUse
+from assay.measure.speed.machine_use import MachineUse
 from assay.measure.speed.validity import judge_validity
 
 QUIET = MachineUse(processors=2, processor_quota=2.0, others_percent=1.0, throttle_count=0)

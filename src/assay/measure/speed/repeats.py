@@ -14,7 +14,7 @@ import numpy as np
 
 from assay.arrays import Batch
 from assay.engines.engine import Session
-from assay.measure.machine_use import Reading, read_machine
+from assay.measure.speed.machine_use import Reading, read_machine
 
 DEFAULT_BATCH_SIZES = (1, 4, 8, 16, 32, 64)
 MIN_REPEATS = 5

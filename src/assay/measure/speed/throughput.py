@@ -12,7 +12,7 @@ import msgspec
 
 from assay.arrays import Batch
 from assay.engines.engine import Session
-from assay.measure.machine_use import MachineUse, Reading, measure_machine_use
+from assay.measure.speed.machine_use import MachineUse, Reading, measure_machine_use
 from assay.measure.speed.percentiles import compute_percentile, compute_percentile_interval
 from assay.measure.speed.repeats import (
     MIN_REPEATS,

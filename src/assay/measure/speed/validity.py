@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from assay.measure.machine_use import MachineUse
+from assay.measure.speed.machine_use import MachineUse
 
 MIN_WARM_UP_S = 0.2  # as trtexec's default
 MIN_MEASURED_S = 3.0  # over all repeats; trtexec's default, too
