@@ -22,7 +22,7 @@ from assay.option_groups import (
 )
 
 if TYPE_CHECKING:
-    from assay.measure.loadgen import LoadgenOptions
+    from assay.measure.speed.loadgen import LoadgenOptions
     from assay.workflows.benchmark import SpeedRequest
 
 
@@ -78,7 +78,7 @@ class BenchmarkOptions(ShowOptions, GateOptions, FolderOptions, LabelFileOptions
         """
         if not self.loadgen:
             return None
-        from assay.measure.loadgen import LoadgenOptions, require_loadgen
+        from assay.measure.speed.loadgen import LoadgenOptions, require_loadgen
 
         if not (self.loadgen_seconds > 0 and self.server_latency_ms > 0):
             raise UsageError("--loadgen-seconds and --server-latency-ms: expected more than 0")

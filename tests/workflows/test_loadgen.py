@@ -11,7 +11,7 @@ from assay.engines.catalog import load_session
 from assay.engines.engine import CompileOptions
 from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
-from assay.measure.loadgen import LoadgenOptions
+from assay.measure.speed.loadgen import LoadgenOptions
 from assay.models.record import ModelRecord
 from assay.workflows.compile import compile_model
 from assay.workflows.listener import SILENT

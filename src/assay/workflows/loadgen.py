@@ -19,7 +19,7 @@ from assay.images.prepare import OK, preprocess_into
 from assay.images.sources import ImageIndex
 from assay.inference.predictions import NO_LABEL, NON_FINITE, Prediction
 from assay.measure.accuracy.accuracy import Accuracy, measure_accuracy
-from assay.measure.loadgen import LoadedImages, LoadgenOptions, answer_every_image, run_scenarios
+from assay.measure.speed.loadgen import LoadedImages, LoadgenOptions, answer_every_image, run_scenarios
 from assay.models.record import ModelRecord
 from assay.processors import count_processors
 from assay.report.results_file import Benchmark, write_result
