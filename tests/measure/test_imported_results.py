@@ -10,7 +10,7 @@ import pytest
 
 from assay.errors import BadInputError
 from assay.measure.imported_results import ImportedRow, import_result
-from assay.measure.loadgen_logs import LoadgenRow
+from assay.measure.speed.loadgen_logs import LoadgenRow
 
 # What benchmark_app of OpenVINO 2026.4.1 wrote for -b 2 -t 2 -report_type no_counters -json_stats.
 BENCHMARK_APP = {

@@ -12,9 +12,9 @@ import pytest
 
 from assay.arrays import Batch, Images, Logits
 from assay.errors import BadInputError, EngineError
-from assay.measure.loadgen_logs import SCENARIOS, Scenario, make_loadgen_row, read_details
 from assay.measure.speed import loadgen
 from assay.measure.speed.loadgen import LoadgenOptions, answer_every_image, run_scenarios
+from assay.measure.speed.loadgen_logs import SCENARIOS, Scenario, make_loadgen_row, read_details
 from session_double import SessionDouble
 
 pytest.importorskip("mlperf_loadgen")

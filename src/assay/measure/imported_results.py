@@ -20,7 +20,7 @@ import msgspec
 
 from assay.errors import BadInputError
 from assay.files import hash_file
-from assay.measure.loadgen_logs import LoadgenRow, make_loadgen_row, read_details
+from assay.measure.speed.loadgen_logs import LoadgenRow, make_loadgen_row, read_details
 from assay.measure.speed.percentiles import compute_percentile
 
 MAX_FILE_BYTES = 1 << 30

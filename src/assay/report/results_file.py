@@ -21,7 +21,7 @@ from assay.measure.early_gates import EarlyStop
 from assay.measure.environment import Machine
 from assay.measure.gates import GateResult
 from assay.measure.imported_results import ImportedRow
-from assay.measure.loadgen_logs import LoadgenRow
+from assay.measure.speed.loadgen_logs import LoadgenRow
 from assay.measure.speed.loading import LoadCost
 from assay.measure.speed.recommendation import Recommendation
 from assay.measure.speed.throughput import ThroughputRow

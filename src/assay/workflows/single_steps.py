@@ -15,8 +15,8 @@ from assay.images.sample_images import load_sample_images
 from assay.images.sources import index_images, require_labels
 from assay.images.subset import limit_images
 from assay.measure.imported_results import ImportedRow, import_result
-from assay.measure.loadgen_logs import LoadgenRow
 from assay.measure.speed.loadgen import LoadgenOptions
+from assay.measure.speed.loadgen_logs import LoadgenRow
 from assay.report.results_file import Benchmark, write_result
 from assay.workflows.benchmark import DEFAULT_REQUEST, SpeedRequest, benchmark_models
 from assay.workflows.evaluate import EvaluateOptions, evaluate_model

@@ -19,7 +19,7 @@ from assay.arrays import Batch
 from assay.engines.engine import Session
 from assay.errors import EngineError, MissingRuntimeError
 from assay.inference.predictions import TOP_K, rank_top_classes
-from assay.measure.loadgen_logs import (
+from assay.measure.speed.loadgen_logs import (
     DETAIL_LOG,
     SCENARIOS,
     LoadgenRow,
