@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from assay.errors import BadInputError
-from assay.measure.imported_results import ImportedRow, import_result
+from assay.measure.speed.imported_results import ImportedRow, import_result
 from assay.measure.speed.loadgen_logs import LoadgenRow
 
 # What benchmark_app of OpenVINO 2026.4.1 wrote for -b 2 -t 2 -report_type no_counters -json_stats.

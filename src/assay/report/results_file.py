@@ -20,7 +20,7 @@ from assay.measure.accuracy.calibration_error import CalibrationError
 from assay.measure.early_gates import EarlyStop
 from assay.measure.environment import Machine
 from assay.measure.gates import GateResult
-from assay.measure.imported_results import ImportedRow
+from assay.measure.speed.imported_results import ImportedRow
 from assay.measure.speed.loadgen_logs import LoadgenRow
 from assay.measure.speed.loading import LoadCost
 from assay.measure.speed.recommendation import Recommendation

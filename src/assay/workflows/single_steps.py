@@ -14,7 +14,7 @@ from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import index_images, require_labels
 from assay.images.subset import limit_images
-from assay.measure.imported_results import ImportedRow, import_result
+from assay.measure.speed.imported_results import ImportedRow, import_result
 from assay.measure.speed.loadgen import LoadgenOptions
 from assay.measure.speed.loadgen_logs import LoadgenRow
 from assay.report.results_file import Benchmark, write_result
