@@ -24,8 +24,8 @@ from rich.progress import Progress as Bars
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from assay.report.results_file import SCHEMA_VERSION, encode_json
 from assay.report.tables import Table
+from assay.runs.results_file import SCHEMA_VERSION, encode_json
 from assay.workflows.listener import Listener, Progress
 
 LINES_PER_TASK = 10  # where stderr is no terminal

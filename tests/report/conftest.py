@@ -15,7 +15,7 @@ from assay.measure.accuracy.paired import measure_paired_accuracy
 from assay.measure.environment import Machine
 from assay.measure.speed.throughput import Latency, Spread, ThroughputRow
 from assay.models.record import ModelRecord
-from assay.report.results_file import Benchmark, ImageSet, Manifest, Metrics
+from assay.runs.results_file import Benchmark, ImageSet, Manifest, Metrics
 
 MakeRow = Callable[..., ThroughputRow]
 

@@ -5,8 +5,8 @@ import re
 import msgspec
 
 from assay.report.markdown import render_report, render_table
-from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import Table
+from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 
 def find_section(report: str, title: str) -> str:

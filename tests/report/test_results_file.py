@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from assay.errors import BadInputError
-from assay.report.results_file import (
+from assay.runs.results_file import (
     FILE_NAMES,
     SCHEMA_VERSION,
     Benchmark,

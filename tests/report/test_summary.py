@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.summary import summarise_run
 from assay.report.tables import Table
+from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 
 def test_a_summary_holds_accuracy_agreement_failures_and_speed(

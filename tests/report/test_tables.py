@@ -10,7 +10,6 @@ from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.paired import measure_paired_accuracy
 from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord
-from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import (
     Table,
     describe_agreement,
@@ -22,6 +21,7 @@ from assay.report.tables import (
     make_machine_table,
 )
 from assay.report.throughput_tables import make_best_batch_table, make_throughput_tables
+from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 MakeRow = Callable[..., ThroughputRow]
 

@@ -18,7 +18,7 @@ from assay.arrays import Logits
 from assay.errors import UsageError
 from assay.files import escape_name
 from assay.modelzoo.bin_files import FOLDER_MODE, write_tool_file
-from assay.report.results_file import encode_json
+from assay.runs.results_file import encode_json
 
 OutputFormat = Literal["TXT", "BIN", "NPY"]
 STAMP_FORMAT = "%Y_%m_%d-%H_%M_%S"

@@ -12,7 +12,6 @@ from assay.report.benchmark_tables import make_benchmark_tables
 from assay.report.named_run import NamedRun, Picture
 from assay.report.reliability import describe_calibration, make_calibration_table
 from assay.report.result_layout import make_layout_accuracy_table, make_layout_throughput_table
-from assay.report.results_file import Manifest, Metrics
 from assay.report.run_tables import (
     make_class_table,
     make_confused_table,
@@ -33,6 +32,7 @@ from assay.report.tables import (
     make_machine_table,
 )
 from assay.report.throughput_tables import format_rate, make_best_batch_table, make_throughput_tables
+from assay.runs.results_file import Manifest, Metrics
 
 MARGIN_POINTS = 0.1
 

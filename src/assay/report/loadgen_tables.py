@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from assay.report.results_file import Benchmark
 from assay.report.tables import Table, describe_topk
+from assay.runs.results_file import Benchmark
 
 
 def make_loadgen_tables(benchmark: Benchmark) -> Iterator[Table]:

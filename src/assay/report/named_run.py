@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from assay.images.labels import read_class_names, read_synsets
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.mistakes import ConfusedPair
-from assay.report.results_file import Benchmark, Manifest, Metrics
+from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,6 @@ from pathlib import Path
 from assay.measure.accuracy.accuracy import FailedImage
 from assay.measure.gates import GateResult
 from assay.report.benchmark_tables import make_benchmark_tables
-from assay.report.results_file import Benchmark, Manifest, Metrics
 from assay.report.tables import (
     Table,
     describe_agreement,
@@ -21,6 +20,7 @@ from assay.report.tables import (
     make_failure_table,
 )
 from assay.report.throughput_tables import make_throughput_tables
+from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 WIDTH = 80
 LISTED_FAILURES = 20

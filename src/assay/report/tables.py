@@ -11,7 +11,7 @@ from assay.measure.accuracy.accuracy import Accuracy, RealAccuracy, TopKAccuracy
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.gates import GateResult
 from assay.models.record import ModelRecord
-from assay.report.results_file import ImageSet, Manifest
+from assay.runs.results_file import ImageSet, Manifest
 
 
 @dataclass(frozen=True, kw_only=True)

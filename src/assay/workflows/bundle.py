@@ -11,7 +11,7 @@ import msgspec
 from assay import __version__
 from assay.errors import UsageError
 from assay.files import write_in_place_of
-from assay.report.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json, read_result
+from assay.runs.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json, read_result
 from assay.workflows.run_folder import (
     CALIBRATION_FILE,
     PREDICTIONS_FOLDER,

@@ -21,7 +21,7 @@ from assay.measure.accuracy.comparison import (
 from assay.measure.gates import GateResult, judge_gate
 from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import PublishedAccuracy, read_model_record
-from assay.report.results_file import Benchmark, Manifest, Metrics, read_result
+from assay.runs.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.workflows.evaluate import read_predictions
 from assay.workflows.gates import collect_evidence
 from assay.workflows.matching_runs import compare_manifests, list_parts

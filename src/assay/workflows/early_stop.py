@@ -24,7 +24,7 @@ from assay.measure.accuracy.accuracy import find_label_rank
 from assay.measure.accuracy.sequential import rules_out_small_loss
 from assay.measure.early_gates import EarlyStop, PassRange, Seen, find_pass_ranges
 from assay.measure.gates import GateResult
-from assay.report.results_file import ImageSet
+from assay.runs.results_file import ImageSet
 from assay.workflows.predict import Predictor, close_at_end, predict_missing_shards, report_progress
 from assay.workflows.run_folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
 

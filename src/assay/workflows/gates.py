@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.gates import Evidence, GateResult, judge_gate
-from assay.report.results_file import write_result
+from assay.runs.results_file import write_result
 from assay.workflows.report import write_report
 from assay.workflows.run_folder import RunResult
 

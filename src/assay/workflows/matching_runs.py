@@ -7,7 +7,7 @@ from pathlib import Path
 from assay.errors import BadInputError, UsageError
 from assay.inference.identity import compute_fingerprint
 from assay.inference.shards import list_shard_files
-from assay.report.results_file import Manifest
+from assay.runs.results_file import Manifest
 from assay.workflows.evaluate import list_missing
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from assay.errors import UsageError
 from assay.inference.identity import compute_fingerprint
 from assay.inference.shards import list_shard_files
-from assay.report.results_file import Manifest, read_result
+from assay.runs.results_file import Manifest, read_result
 from assay.workflows.evaluate import list_missing, write_metrics
 from assay.workflows.listener import SILENT
 from assay.workflows.report import write_report

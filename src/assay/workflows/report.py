@@ -15,7 +15,7 @@ from assay.report.contents import Contents, gather_contents
 from assay.report.html import render_page
 from assay.report.markdown import render_contents, render_report
 from assay.report.named_run import NamedRun
-from assay.report.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json, read_result
+from assay.runs.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json, read_result
 from assay.workflows.evaluate import read_predictions
 from assay.workflows.gallery import collect_gallery
 from assay.workflows.matching_runs import compare_manifests, list_parts

@@ -25,7 +25,7 @@ from assay.modelzoo.scoring import (
     rank_top_finite,
     require_coverage,
 )
-from assay.report.results_file import encode_json
+from assay.runs.results_file import encode_json
 from assay.workflows.listener import Listener, Progress
 
 METRICS_FILE = "metrics.json"

@@ -17,7 +17,7 @@ from assay.images.subset import limit_images
 from assay.measure.speed.imported_results import ImportedRow, import_result
 from assay.measure.speed.loadgen import LoadgenOptions
 from assay.measure.speed.loadgen_logs import LoadgenRow
-from assay.report.results_file import Benchmark, write_result
+from assay.runs.results_file import Benchmark, write_result
 from assay.workflows.benchmark import DEFAULT_REQUEST, SpeedRequest, benchmark_models
 from assay.workflows.evaluate import EvaluateOptions, evaluate_model
 from assay.workflows.full_run import BENCHMARK_IMAGE_COUNT

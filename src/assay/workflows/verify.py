@@ -19,8 +19,8 @@ from assay.measure.accuracy.agreement import measure_agreement
 from assay.measure.accuracy.calibration_error import measure_calibration_error
 from assay.measure.speed.throughput import ThroughputRow, measure_latency
 from assay.report.markdown import render_report
-from assay.report.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.report.verification_table import Check
+from assay.runs.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.workflows.bundle import BUNDLE_FILE, BundleIndex
 from assay.workflows.evaluate import list_missing, read_predictions
 from assay.workflows.gallery import collect_gallery

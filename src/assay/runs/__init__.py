@@ -1,0 +1,1 @@
+"""The run folder: its files, its locks, and how a finished run is read."""
