@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from assay.measure.gates import GateResult
     from assay.report.tables import Table
-    from assay.workflows.run_folder import RunPlace, RunResult
+    from assay.runs.folder import RunPlace, RunResult
 
 
 def run(chosen: options.RunOptions) -> Outcome:
@@ -332,7 +332,7 @@ def quantize(onnx_file: Path, out_file: Path, /, chosen: options.QuantizeOptions
 
 
 def _choose_place(chosen: FolderOptions) -> RunPlace:
-    from assay.workflows.run_folder import RunPlace
+    from assay.runs.folder import RunPlace
 
     return RunPlace(path=chosen.output, mode=chosen.choose_mode(), arguments=tuple(sys.argv[1:]))
 

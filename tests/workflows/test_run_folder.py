@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from assay.errors import BadImagesError, UsageError
+from assay.runs.folder import Mode, RunPlace, open_run_folder
 from assay.workflows.listener import SILENT
-from assay.workflows.run_folder import Mode, RunPlace, open_run_folder
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

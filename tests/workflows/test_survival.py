@@ -285,7 +285,7 @@ import ctypes, signal
 from pathlib import Path
 from assay.interrupts import end_on_signals
 from assay.workflows.listener import SILENT
-from assay.workflows.run_folder import RunPlace, open_run_folder
+from assay.runs.folder import RunPlace, open_run_folder
 
 with end_on_signals(), open_run_folder(RunPlace(path=Path({str(tmp_path / "run")!r})), "m", "e", SILENT):
     signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})  # another thread takes it

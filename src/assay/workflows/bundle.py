@@ -11,14 +11,14 @@ import msgspec
 from assay import __version__
 from assay.errors import UsageError
 from assay.files import write_in_place_of
-from assay.runs.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json, read_result
-from assay.workflows.run_folder import (
+from assay.runs.folder import (
     CALIBRATION_FILE,
     PREDICTIONS_FOLDER,
     REFERENCE_FOLDER,
     REPORT_FILE,
     SAMPLE_FOLDER,
 )
+from assay.runs.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json, read_result
 
 BUNDLE_FILE = "bundle.json"
 _FILES = (*(FILE_NAMES[kind] for kind in (Manifest, Metrics, Benchmark)), REPORT_FILE, CALIBRATION_FILE)

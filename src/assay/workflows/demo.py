@@ -17,10 +17,10 @@ from assay.images.label_files import LabelOptions
 from assay.images.prepare import preprocess_image, stack_images
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord, read_model_record
+from assay.runs.folder import RunPlace, RunResult
 from assay.workflows.full_run import run_all
 from assay.workflows.listener import SILENT, Listener
 from assay.workflows.make_models import FullRun
-from assay.workflows.run_folder import RunPlace, RunResult
 
 MODEL = "se_resnext50_32x4d"
 SEED = 2026

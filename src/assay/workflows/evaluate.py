@@ -24,11 +24,11 @@ from assay.inference.shards import DEFAULT_SHARD_SIZE, Shard, StoredPredictions,
 from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy, measure_real_accuracy
 from assay.measure.accuracy.agreement import Agreement, measure_agreement
 from assay.measure.accuracy.calibration_error import measure_calibration_error
+from assay.runs.folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
 from assay.runs.results_file import ImageSet, Manifest, Metrics, write_result
 from assay.workflows.calibration import count_calibrated
 from assay.workflows.early_stop import StopOptions, Workload, predict_until_certain
 from assay.workflows.predict import Predictor, predict_missing_shards
-from assay.workflows.run_folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
 from assay.workflows.run_locks import lock_manifest
 
 DEFAULT_BATCH_SIZE = 8

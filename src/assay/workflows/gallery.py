@@ -21,9 +21,9 @@ from assay.measure.accuracy.calibration_error import compute_confidence
 from assay.measure.accuracy.comparison import compare_predictions
 from assay.measure.accuracy.mistakes import find_mistakes
 from assay.report.named_run import Gallery, Guess, Picture, name_class
+from assay.runs.folder import REFERENCE_FOLDER
 from assay.runs.results_file import Manifest
 from assay.workflows.evaluate import read_predictions
-from assay.workflows.run_folder import REFERENCE_FOLDER
 
 MOST_PICTURES = 60
 MOST_MISTAKES = 30

@@ -22,8 +22,8 @@ from assay.measure.accuracy.accuracy import Accuracy, measure_accuracy
 from assay.measure.speed.loadgen import LoadedImages, LoadgenOptions, answer_every_image, run_scenarios
 from assay.models.record import ModelRecord
 from assay.processors import count_processors
+from assay.runs.folder import RunFolder
 from assay.runs.results_file import Benchmark, write_result
-from assay.workflows.run_folder import RunFolder
 
 LOADGEN_FOLDER = "loadgen"
 

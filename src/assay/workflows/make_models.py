@@ -16,13 +16,7 @@ from assay.images.sources import ImageIndex
 from assay.inference.shards import DEFAULT_SHARD_SIZE
 from assay.measure.speed.repeats import DEFAULT_BATCH_SIZES
 from assay.models.record import ModelRecord
-from assay.workflows.benchmark import DEFAULT_REQUEST, SpeedRequest
-from assay.workflows.calibration import DEFAULT_CALIBRATION, CalibrationOptions
-from assay.workflows.compile import compile_model
-from assay.workflows.early_stop import StopOptions
-from assay.workflows.evaluate import make_predictor
-from assay.workflows.predict import Predictor
-from assay.workflows.run_folder import (
+from assay.runs.folder import (
     COMPILED_FOLDER,
     FLOAT_FOLDER,
     INT8_FILE,
@@ -30,6 +24,12 @@ from assay.workflows.run_folder import (
     REFERENCE_FOLDER,
     RunFolder,
 )
+from assay.workflows.benchmark import DEFAULT_REQUEST, SpeedRequest
+from assay.workflows.calibration import DEFAULT_CALIBRATION, CalibrationOptions
+from assay.workflows.compile import compile_model
+from assay.workflows.early_stop import StopOptions
+from assay.workflows.evaluate import make_predictor
+from assay.workflows.predict import Predictor
 
 PARITY_IMAGE_COUNT = 4
 REFERENCE_BATCH_SIZE = 4  # torch's fastest on two processors, by half against 16

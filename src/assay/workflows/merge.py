@@ -7,11 +7,11 @@ from pathlib import Path
 from assay.errors import UsageError
 from assay.inference.identity import compute_fingerprint
 from assay.inference.shards import list_shard_files
+from assay.runs.folder import RunFolder, RunResult
 from assay.runs.results_file import Manifest, read_result
 from assay.workflows.evaluate import list_missing, write_metrics
 from assay.workflows.listener import SILENT
 from assay.workflows.report import write_report
-from assay.workflows.run_folder import RunFolder, RunResult
 from assay.workflows.run_locks import lock_run
 
 _LISTED = 5

@@ -25,8 +25,8 @@ from assay.modelzoo.bin_files import (
     write_bin_file,
 )
 from assay.processors import count_processors
+from assay.runs.folder import Mode
 from assay.workflows.listener import Listener, Progress
-from assay.workflows.run_folder import Mode
 
 AHEAD_PER_THREAD = 4
 Preprocess = Callable[[LabelledImage], PreprocessedImage]

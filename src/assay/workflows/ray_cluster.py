@@ -27,6 +27,7 @@ from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import EngineError, MissingRuntimeError, UsageError
 from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import Shard, has_shard
+from assay.runs.folder import RunFolder
 from assay.workflows.listener import Progress
 from assay.workflows.model_cache import hash_compiled, read_files
 from assay.workflows.predict import (
@@ -36,7 +37,6 @@ from assay.workflows.predict import (
     list_missing_shards,
     summarise_failures,
 )
-from assay.workflows.run_folder import RunFolder
 from assay.workflows.shard_runner import ShardReport, ShardRunner, ShardWork, find_versions
 
 _OBJECT_STORE_BYTES = 256 * 2**20

@@ -20,11 +20,11 @@ from assay.measure.accuracy.calibration_error import measure_calibration_error
 from assay.measure.speed.throughput import ThroughputRow, measure_latency
 from assay.report.markdown import render_report
 from assay.report.verification_table import Check
+from assay.runs.folder import PREDICTIONS_FOLDER, REFERENCE_FOLDER, REPORT_FILE
 from assay.runs.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.workflows.bundle import BUNDLE_FILE, BundleIndex
 from assay.workflows.evaluate import list_missing, read_predictions
 from assay.workflows.gallery import collect_gallery
-from assay.workflows.run_folder import PREDICTIONS_FOLDER, REFERENCE_FOLDER, REPORT_FILE
 
 MAX_BYTES = 8 * 2**30  # unpacked: two million images with all their logits
 OK = "same"
