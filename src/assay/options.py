@@ -26,9 +26,9 @@ from assay.option_groups import (
 )
 
 if TYPE_CHECKING:
+    from assay.runs.locks import Share
     from assay.workflows.calibration import AccuracyControl
     from assay.workflows.ray_cluster import RayCluster
-    from assay.workflows.run_locks import Share
 
 
 @Parameter(name="*")
@@ -157,7 +157,7 @@ class EvaluateOptions(ShowOptions, StopOptions, PredictionOptions, FolderOptions
         Raises:
             UsageError: Not I/N with I from 1 to N; or without a folder; or with --overwrite.
         """
-        from assay.workflows.run_locks import Share
+        from assay.runs.locks import Share
 
         if self.shard is None:
             return None

@@ -25,11 +25,11 @@ from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accu
 from assay.measure.accuracy.agreement import Agreement, measure_agreement
 from assay.measure.accuracy.calibration_error import measure_calibration_error
 from assay.runs.folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
+from assay.runs.locks import lock_manifest
 from assay.runs.results_file import ImageSet, Manifest, Metrics, write_result
 from assay.workflows.calibration import count_calibrated
 from assay.workflows.early_stop import StopOptions, Workload, predict_until_certain
 from assay.workflows.predict import Predictor, predict_missing_shards
-from assay.workflows.run_locks import lock_manifest
 
 DEFAULT_BATCH_SIZE = 8
 ComputeShards = Callable[[Predictor, Sequence[Shard], str, PipelineOptions, RunFolder], None]

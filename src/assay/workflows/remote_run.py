@@ -18,8 +18,8 @@ from assay.errors import UsageError
 from assay.files import is_unfinished, write_file
 from assay.images.forms.object_store import find_url, open_url
 from assay.runs.folder import RunPlace
+from assay.runs.locks import is_lock
 from assay.runs.results_file import FILE_NAMES, Manifest
-from assay.workflows.run_locks import is_lock
 
 Stamps = dict[str, tuple[int, int]]
 """Size and time of change by relative path."""
