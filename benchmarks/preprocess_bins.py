@@ -24,7 +24,7 @@ from PIL import Image
 
 from assay.images.drawn_images import draw_labelled_images
 from assay.models.record import read_model_record
-from assay.workflows.listener import SILENT
+from assay.runs.listener import SILENT
 from assay.workflows.preprocess_bins import preprocess_to_bins
 
 IMAGE_COUNT = 300

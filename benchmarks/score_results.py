@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from assay.images.labels import read_canonical_labels
-from assay.workflows.listener import SILENT
+from assay.runs.listener import SILENT
 from assay.workflows.score import score_results
 
 FILE_COUNT = 10_000

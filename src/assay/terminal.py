@@ -25,8 +25,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from assay.report.tables import Table
+from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import SCHEMA_VERSION, encode_json
-from assay.workflows.listener import Listener, Progress
 
 LINES_PER_TASK = 10  # where stderr is no terminal
 

@@ -11,8 +11,8 @@ from assay.engines.engine import CompileOptions
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.errors import UsageError
 from assay.models.record import ModelRecord
+from assay.runs.listener import Listener
 from assay.workflows.compile import compile_model
-from assay.workflows.listener import Listener
 from colour_classifier import make_colour_classifier
 
 

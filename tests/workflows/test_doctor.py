@@ -16,9 +16,9 @@ from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.labels import find_canonical_label
 from assay.images.listing import DEFAULT_READ_OPTIONS
 from assay.report.diagnosis import ImageDiagnosis
+from assay.runs.listener import SILENT
 from assay.workflows import doctor
 from assay.workflows.doctor import examine_images, examine_machine
-from assay.workflows.listener import SILENT
 from conftest import RunAssay
 from data_set_forms import write_tar_members
 

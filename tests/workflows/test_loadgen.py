@@ -13,8 +13,8 @@ from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
 from assay.measure.speed.loadgen import LoadgenOptions
 from assay.models.record import ModelRecord
+from assay.runs.listener import SILENT
 from assay.workflows.compile import compile_model
-from assay.workflows.listener import SILENT
 from assay.workflows.loadgen import measure_logged_accuracy
 from conftest import RunAssay
 

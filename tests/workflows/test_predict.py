@@ -13,10 +13,10 @@ from assay.errors import EngineError
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder, RunPlace, open_run_folder
+from assay.runs.listener import SILENT
 from assay.workflows import evaluate as evaluating
 from assay.workflows.compile import compile_model
 from assay.workflows.evaluate import EvaluateOptions, evaluate_model
-from assay.workflows.listener import SILENT
 from session_double import SessionDouble
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from assay.errors import BadImagesError, UsageError
 from assay.models.record import ModelRecord
-from assay.workflows.listener import SILENT
+from assay.runs.listener import SILENT
 from assay.workflows.preprocess_bins import preprocess_to_bins
 from conftest import RunAssay
 

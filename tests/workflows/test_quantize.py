@@ -18,9 +18,9 @@ from assay.convert.export_onnx import export_onnx
 from assay.errors import UsageError
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord
+from assay.runs.listener import SILENT, Listener
 from assay.workflows.accuracy_control import ControlRequest, control_accuracy, find_fewest
 from assay.workflows.calibration import CalibrationOptions, choose_images
-from assay.workflows.listener import SILENT, Listener
 from assay.workflows.quantize import quantize_file
 from conftest import RunAssay
 

@@ -10,7 +10,7 @@ import pytest
 
 from assay.errors import BadImagesError, UsageError
 from assay.runs.folder import Mode, RunPlace, open_run_folder
-from assay.workflows.listener import SILENT
+from assay.runs.listener import SILENT
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from assay.errors import AssayError, BadInputError, GateFailedError, UsageError
-from assay.workflows.listener import SILENT
+from assay.runs.listener import SILENT
 from assay.workflows.score import Score, score_results
 from conftest import RunAssay
 

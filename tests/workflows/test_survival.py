@@ -284,7 +284,7 @@ def test_a_run_that_is_ended_inside_a_runtime_says_that_it_was_interrupted(tmp_p
 import ctypes, signal
 from pathlib import Path
 from assay.interrupts import end_on_signals
-from assay.workflows.listener import SILENT
+from assay.runs.listener import SILENT
 from assay.runs.folder import RunPlace, open_run_folder
 
 with end_on_signals(), open_run_folder(RunPlace(path=Path({str(tmp_path / "run")!r})), "m", "e", SILENT):

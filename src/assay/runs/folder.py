@@ -22,9 +22,9 @@ from assay.images.pixel_check import check_pixels
 from assay.inference.identity import RunIdentity, name_changes
 from assay.interrupts import say_before_end
 from assay.measure.environment import describe_machine
+from assay.runs.listener import Listener, Progress
 from assay.runs.locks import Share, is_lock, lock_manifest, lock_run
 from assay.runs.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, read_result, write_result
-from assay.workflows.listener import Listener, Progress
 
 Mode = Literal["new", "resume", "overwrite"]
 LOG_FILE = "log.jsonl"

@@ -27,9 +27,9 @@ from assay.measure.accuracy.agreement import measure_agreement
 from assay.measure.accuracy.paired import Trial
 from assay.models.record import ModelRecord
 from assay.processors import count_processors
+from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import encode_json
 from assay.workflows.evaluate import DEFAULT_BATCH_SIZE
-from assay.workflows.listener import Listener, Progress
 
 RANKING_IMAGE_COUNT = 32
 

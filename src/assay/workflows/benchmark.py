@@ -16,8 +16,8 @@ from assay.measure.speed.recommendation import recommend_batch_sizes
 from assay.measure.speed.repeats import DEFAULT_BATCH_SIZES, MIN_REPEATS, BenchmarkOptions
 from assay.measure.speed.throughput import SessionName, ThroughputRow, make_throughput_rows
 from assay.runs.folder import RunFolder
+from assay.runs.listener import Progress
 from assay.runs.results_file import Benchmark, write_result
-from assay.workflows.listener import Progress
 from assay.workflows.measure_repeat import measure_compiled, measure_in_fresh_processes
 
 

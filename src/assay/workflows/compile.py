@@ -9,7 +9,7 @@ from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, compute_r
 from assay.engines.engine import CompileOptions, describe_source
 from assay.errors import BadModelError, UsageError
 from assay.files import write_folder_in_place_of
-from assay.workflows.listener import Listener
+from assay.runs.listener import Listener
 
 
 def compile_model(

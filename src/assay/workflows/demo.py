@@ -18,8 +18,8 @@ from assay.images.prepare import preprocess_image, stack_images
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord, read_model_record
 from assay.runs.folder import RunPlace, RunResult
+from assay.runs.listener import SILENT, Listener
 from assay.workflows.full_run import run_all
-from assay.workflows.listener import SILENT, Listener
 from assay.workflows.make_models import FullRun
 
 MODEL = "se_resnext50_32x4d"

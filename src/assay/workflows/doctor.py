@@ -21,7 +21,7 @@ from assay.images.sources import ImageIndex, index_images
 from assay.measure.environment import describe_machine
 from assay.processors import count_processors
 from assay.report.diagnosis import Finding, ImageDiagnosis, MachineDiagnosis
-from assay.workflows.listener import Listener, Progress
+from assay.runs.listener import Listener, Progress
 
 LISTED_EXAMPLES = 5
 AHEAD_PER_THREAD = 4

@@ -18,7 +18,7 @@ from assay.engines.engine import CompileOptions, Session
 from assay.engines.torch_engine import TorchSession
 from assay.files import hash_file, write_in_place_of
 from assay.models.record import ModelRecord
-from assay.workflows.listener import Listener
+from assay.runs.listener import Listener
 
 PARITY_BATCH_SIZES = (1, 3)
 PARITY_IMAGE_COUNT = sum(PARITY_BATCH_SIZES)

@@ -8,7 +8,7 @@ import platformdirs
 
 from assay.checkpoint.download import download_weights
 from assay.models.record import read_model_record
-from assay.workflows.listener import Listener, Progress
+from assay.runs.listener import Listener, Progress
 
 
 def fetch_weights(model: str, cache: Path | None, listener: Listener) -> Path:

@@ -39,7 +39,7 @@ from assay.modelzoo.result_folders import (
     write_result,
     write_summary,
 )
-from assay.workflows.listener import Listener, Progress
+from assay.runs.listener import Listener, Progress
 
 AHEAD = 2  # batches that are read while one is computed
 PureData = Literal["zero", "random"]

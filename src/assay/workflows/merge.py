@@ -8,10 +8,10 @@ from assay.errors import UsageError
 from assay.inference.identity import compute_fingerprint
 from assay.inference.shards import list_shard_files
 from assay.runs.folder import RunFolder, RunResult
+from assay.runs.listener import SILENT
 from assay.runs.locks import lock_run
 from assay.runs.results_file import Manifest, read_result
 from assay.workflows.evaluate import list_missing, write_metrics
-from assay.workflows.listener import SILENT
 from assay.workflows.report import write_report
 
 _LISTED = 5

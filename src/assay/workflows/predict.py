@@ -15,7 +15,7 @@ from assay.inference.shards import Shard, has_shard, write_shard
 from assay.measure.accuracy.accuracy import compute_wilson_interval, count_topk_hits
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder
-from assay.workflows.listener import Listener, Progress
+from assay.runs.listener import Listener, Progress
 
 MAX_FAILED_SHARDS = 3
 Item = TypeVar("Item")

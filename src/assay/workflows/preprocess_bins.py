@@ -26,7 +26,7 @@ from assay.modelzoo.bin_files import (
 )
 from assay.processors import count_processors
 from assay.runs.folder import Mode
-from assay.workflows.listener import Listener, Progress
+from assay.runs.listener import Listener, Progress
 
 AHEAD_PER_THREAD = 4
 Preprocess = Callable[[LabelledImage], PreprocessedImage]

@@ -18,10 +18,10 @@ from assay.images.prepare import preprocess_image
 from assay.images.sources import index_images, require_labels
 from assay.models.calibration import CalibrationRecord, name_calibration_file, read_calibration
 from assay.models.record import ModelRecord
+from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import encode_json
 from assay.workflows.accuracy_control import ControlledModel, ControlRequest, control_accuracy
 from assay.workflows.calibration import AccuracyControl, CalibrationOptions, choose_images, describe_image
-from assay.workflows.listener import Listener, Progress
 
 
 def quantize_file(

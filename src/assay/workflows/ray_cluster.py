@@ -28,7 +28,7 @@ from assay.errors import EngineError, MissingRuntimeError, UsageError
 from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import Shard, has_shard
 from assay.runs.folder import RunFolder
-from assay.workflows.listener import Progress
+from assay.runs.listener import Progress
 from assay.workflows.model_cache import hash_compiled, read_files
 from assay.workflows.predict import (
     MAX_FAILED_SHARDS,

@@ -25,8 +25,8 @@ from assay.modelzoo.scoring import (
     rank_top_finite,
     require_coverage,
 )
+from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import encode_json
-from assay.workflows.listener import Listener, Progress
 
 METRICS_FILE = "metrics.json"
 
