@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from assay.measure.gates import GateResult
-    from assay.report.tables import Table
+    from assay.report.sentences import Table
     from assay.runs.folder import RunPlace, RunResult
 
 
@@ -212,7 +212,7 @@ def compare(a: str, b: Path, /, chosen: options.CompareOptions = options.Compare
         b: The run folder that is compared with it.
     """
     from assay.report.comparison_tables import describe_comparison, make_flip_table, make_speed_table
-    from assay.report.tables import describe_gates
+    from assay.report.sentences import describe_gates
     from assay.workflows.compare import compare_runs, judge_comparison
 
     if not Path(a).is_dir():

@@ -107,7 +107,7 @@ def score(
         folder: Where the result goes.
         name: The result's file name.
     """
-    from assay.report.tables import describe_topk
+    from assay.report.sentences import describe_topk
     from assay.terminal import open_listener
     from assay.workflows.score import score_results
 

@@ -11,7 +11,7 @@ from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord
 from assay.report.named_run import NamedRun
 from assay.report.result_layout import make_layout_accuracy_table, make_layout_throughput_table
-from assay.report.tables import Table
+from assay.report.sentences import Table
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 MakeRow = Callable[..., ThroughputRow]

@@ -10,7 +10,7 @@ from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.paired import measure_paired_accuracy
 from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord
-from assay.report.tables import (
+from assay.report.sentences import (
     Table,
     describe_agreement,
     describe_paired,

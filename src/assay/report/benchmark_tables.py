@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from assay.measure.speed.loading import LoadCost
 from assay.measure.speed.recommendation import Recommendation
 from assay.report.loadgen_tables import make_loadgen_tables
-from assay.report.tables import Table
+from assay.report.sentences import Table
 from assay.report.throughput_tables import format_rate
 from assay.runs.results_file import Benchmark
 

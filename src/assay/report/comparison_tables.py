@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from assay.measure.accuracy.accuracy import TopKAccuracy
 from assay.measure.accuracy.comparison import Comparison, Flip, SpeedComparison
 from assay.models.record import PublishedAccuracy
-from assay.report.tables import Table
+from assay.report.sentences import Table
 from assay.report.throughput_tables import format_rate
 
 LISTED_FLIPS = 20

@@ -19,7 +19,7 @@ from assay.report.run_tables import (
     make_run_accuracy_table,
     make_runs_table,
 )
-from assay.report.tables import (
+from assay.report.sentences import (
     Table,
     describe_gates,
     describe_images,

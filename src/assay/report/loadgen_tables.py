@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from assay.report.tables import Table, describe_topk
+from assay.report.sentences import Table, describe_topk
 from assay.runs.results_file import Benchmark
 
 

@@ -17,7 +17,7 @@ from assay.report.run_tables import (
     make_failed_images_table,
     make_picture_table,
 )
-from assay.report.tables import (
+from assay.report.sentences import (
     Table,
     describe_agreement,
     describe_gates,

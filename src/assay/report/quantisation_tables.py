@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from assay.measure.accuracy.paired import Trial
 from assay.models.calibration import CalibrationRecord
-from assay.report.tables import Table
+from assay.report.sentences import Table
 
 
 def describe_quantised(path: str, made: CalibrationRecord) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 
 from assay.measure.accuracy.calibration_error import BIN_COUNT, CalibrationBin, CalibrationError
-from assay.report.tables import Table
+from assay.report.sentences import Table
 
 SIDE, LEFT, TOP, BOTTOM = 280, 56, 12, 44  # of the diagram, its margins
 

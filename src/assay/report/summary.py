@@ -9,7 +9,7 @@ from pathlib import Path
 from assay.measure.accuracy.accuracy import FailedImage
 from assay.measure.gates import GateResult
 from assay.report.benchmark_tables import make_benchmark_tables
-from assay.report.tables import (
+from assay.report.sentences import (
     Table,
     describe_agreement,
     describe_gates,
