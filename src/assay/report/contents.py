@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from assay.measure.accuracy.comparison import Verdict, judge_difference
 from assay.models.record import ModelRecord
-from assay.report.benchmark_tables import make_benchmark_tables
 from assay.report.named_run import NamedRun, Picture
 from assay.report.reliability import describe_calibration, make_calibration_table
 from assay.report.result_layout import make_layout_accuracy_table, make_layout_throughput_table
@@ -31,6 +30,7 @@ from assay.report.sentences import (
     make_hash_table,
     make_machine_table,
 )
+from assay.report.tables.benchmark import make_benchmark_tables
 from assay.report.throughput_tables import format_rate, make_best_batch_table, make_throughput_tables
 from assay.runs.results_file import Manifest, Metrics
 

@@ -6,7 +6,6 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
-from assay.report.benchmark_tables import make_benchmark_tables
 from assay.report.contents import Contents
 from assay.report.named_run import Gallery, NamedRun
 from assay.report.reliability import describe_calibration, make_calibration_table
@@ -31,6 +30,7 @@ from assay.report.sentences import (
     make_hash_table,
     make_machine_table,
 )
+from assay.report.tables.benchmark import make_benchmark_tables
 from assay.report.throughput_tables import make_best_batch_table, make_throughput_tables
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from assay.measure.accuracy.accuracy import FailedImage
 from assay.measure.gates import GateResult
-from assay.report.benchmark_tables import make_benchmark_tables
 from assay.report.sentences import (
     Table,
     describe_agreement,
@@ -19,6 +18,7 @@ from assay.report.sentences import (
     describe_topk,
     make_failure_table,
 )
+from assay.report.tables.benchmark import make_benchmark_tables
 from assay.report.throughput_tables import make_throughput_tables
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 
