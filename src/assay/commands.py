@@ -211,8 +211,8 @@ def compare(a: str, b: Path, /, chosen: options.CompareOptions = options.Compare
         a: The reference: a run folder, or the name or TOML file of a model record.
         b: The run folder that is compared with it.
     """
-    from assay.report.comparison_tables import describe_comparison, make_flip_table, make_speed_table
     from assay.report.sentences import describe_gates
+    from assay.report.tables.comparison import describe_comparison, make_flip_table, make_speed_table
     from assay.workflows.compare import compare_runs, judge_comparison
 
     if not Path(a).is_dir():
@@ -236,7 +236,7 @@ def compare(a: str, b: Path, /, chosen: options.CompareOptions = options.Compare
 
 
 def _compare_with_published(model: str, run: Path) -> Outcome:
-    from assay.report.comparison_tables import make_published_table
+    from assay.report.tables.comparison import make_published_table
     from assay.workflows.compare import compare_with_published
 
     found = compare_with_published(model, run)
