@@ -12,7 +12,7 @@ def engines(
     chosen: options.EnginesOptions = options.EnginesOptions(),  # noqa: ARG001 - main reads its --json
 ) -> Outcome:
     """Say which engines can run here, on which devices, and how to get the others."""
-    from assay.report.engine_tables import make_engine_tables
+    from assay.report.tables.engines import make_engine_tables
     from assay.workflows.list_engines import list_engines
 
     found = list_engines()

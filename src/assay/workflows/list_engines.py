@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from assay.engines.catalog import HOW_TO_GET, find_engine, list_engine_names
 from assay.errors import MissingRuntimeError
-from assay.report.engine_tables import EngineStatus
+from assay.report.tables.engines import EngineStatus
 
 
 def list_engines() -> list[EngineStatus]:
