@@ -310,7 +310,7 @@ def quantize(onnx_file: Path, out_file: Path, /, chosen: options.QuantizeOptions
         out_file: The int8 ONNX file to write.
     """
     from assay.models.record import read_model_record
-    from assay.report.quantisation_tables import describe_quantised, make_trial_table
+    from assay.report.tables.quantisation import describe_quantised, make_trial_table
     from assay.terminal import open_listener
     from assay.workflows.quantize import quantize_file, quantize_within
 
