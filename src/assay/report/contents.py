@@ -11,13 +11,6 @@ from assay.models.record import ModelRecord
 from assay.report.named_run import NamedRun, Picture
 from assay.report.reliability import describe_calibration, make_calibration_table
 from assay.report.result_layout import make_layout_accuracy_table, make_layout_throughput_table
-from assay.report.run_tables import (
-    make_class_table,
-    make_confused_table,
-    make_failed_images_table,
-    make_run_accuracy_table,
-    make_runs_table,
-)
 from assay.report.sentences import (
     Table,
     describe_gates,
@@ -31,6 +24,13 @@ from assay.report.sentences import (
     make_machine_table,
 )
 from assay.report.tables.benchmark import make_benchmark_tables
+from assay.report.tables.runs import (
+    make_class_table,
+    make_confused_table,
+    make_failed_images_table,
+    make_run_accuracy_table,
+    make_runs_table,
+)
 from assay.report.throughput_tables import format_rate, make_best_batch_table, make_throughput_tables
 from assay.runs.results_file import Manifest, Metrics
 

@@ -11,8 +11,8 @@ from assay.report.contents import Contents
 from assay.report.interval_chart import Figure, draw_intervals
 from assay.report.named_run import NamedRun, name_run
 from assay.report.reliability import describe_calibration, draw_reliability
-from assay.report.run_tables import show_guess
 from assay.report.sentences import Table
+from assay.report.tables.runs import show_guess
 
 
 def render_page(contents: Contents) -> str:

@@ -10,12 +10,6 @@ from assay.report.contents import Contents
 from assay.report.named_run import Gallery, NamedRun
 from assay.report.reliability import describe_calibration, make_calibration_table
 from assay.report.result_layout import make_layout_accuracy_table, make_layout_throughput_table
-from assay.report.run_tables import (
-    make_class_table,
-    make_confused_table,
-    make_failed_images_table,
-    make_picture_table,
-)
 from assay.report.sentences import (
     Table,
     describe_agreement,
@@ -31,6 +25,12 @@ from assay.report.sentences import (
     make_machine_table,
 )
 from assay.report.tables.benchmark import make_benchmark_tables
+from assay.report.tables.runs import (
+    make_class_table,
+    make_confused_table,
+    make_failed_images_table,
+    make_picture_table,
+)
 from assay.report.throughput_tables import make_best_batch_table, make_throughput_tables
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 
