@@ -20,7 +20,7 @@ from assay.report.sentences import (
     make_hash_table,
     make_machine_table,
 )
-from assay.report.throughput_tables import make_best_batch_table, make_throughput_tables
+from assay.report.tables.throughput import make_best_batch_table, make_throughput_tables
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 MakeRow = Callable[..., ThroughputRow]

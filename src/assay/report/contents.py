@@ -31,7 +31,7 @@ from assay.report.tables.runs import (
     make_run_accuracy_table,
     make_runs_table,
 )
-from assay.report.throughput_tables import format_rate, make_best_batch_table, make_throughput_tables
+from assay.report.tables.throughput import format_rate, make_best_batch_table, make_throughput_tables
 from assay.runs.results_file import Manifest, Metrics
 
 MARGIN_POINTS = 0.1

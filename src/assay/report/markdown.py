@@ -31,7 +31,7 @@ from assay.report.tables.runs import (
     make_failed_images_table,
     make_picture_table,
 )
-from assay.report.throughput_tables import make_best_batch_table, make_throughput_tables
+from assay.report.tables.throughput import make_best_batch_table, make_throughput_tables
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 NO_GALLERY = Gallery()

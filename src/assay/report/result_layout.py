@@ -9,7 +9,7 @@ from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord, SpeedTarget
 from assay.report.named_run import NamedRun, name_run
 from assay.report.sentences import Table
-from assay.report.throughput_tables import format_rate
+from assay.report.tables.throughput import format_rate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from assay.report.sentences import (
     make_failure_table,
 )
 from assay.report.tables.benchmark import make_benchmark_tables
-from assay.report.throughput_tables import make_throughput_tables
+from assay.report.tables.throughput import make_throughput_tables
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 WIDTH = 80

@@ -8,7 +8,7 @@ from assay.measure.accuracy.accuracy import TopKAccuracy
 from assay.measure.accuracy.comparison import Comparison, Flip, SpeedComparison
 from assay.models.record import PublishedAccuracy
 from assay.report.sentences import Table
-from assay.report.throughput_tables import format_rate
+from assay.report.tables.throughput import format_rate
 
 LISTED_FLIPS = 20
 
