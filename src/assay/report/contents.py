@@ -10,7 +10,6 @@ from assay.measure.accuracy.comparison import Verdict, judge_difference
 from assay.models.record import ModelRecord
 from assay.report.named_run import NamedRun, Picture
 from assay.report.reliability import describe_calibration, make_calibration_table
-from assay.report.result_layout import make_layout_accuracy_table, make_layout_throughput_table
 from assay.report.sentences import (
     Table,
     describe_gates,
@@ -24,6 +23,7 @@ from assay.report.sentences import (
     make_machine_table,
 )
 from assay.report.tables.benchmark import make_benchmark_tables
+from assay.report.tables.original_layout import make_layout_accuracy_table, make_layout_throughput_table
 from assay.report.tables.runs import (
     make_class_table,
     make_confused_table,

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from assay.report.contents import Contents
 from assay.report.named_run import Gallery, NamedRun
 from assay.report.reliability import describe_calibration, make_calibration_table
-from assay.report.result_layout import make_layout_accuracy_table, make_layout_throughput_table
 from assay.report.sentences import (
     Table,
     describe_agreement,
@@ -25,6 +24,7 @@ from assay.report.sentences import (
     make_machine_table,
 )
 from assay.report.tables.benchmark import make_benchmark_tables
+from assay.report.tables.original_layout import make_layout_accuracy_table, make_layout_throughput_table
 from assay.report.tables.runs import (
     make_class_table,
     make_confused_table,
