@@ -274,7 +274,7 @@ def verify(
     Args:
         file: A file of `assay bundle`.
     """
-    from assay.report.verification_table import make_check_table
+    from assay.report.tables.verification import make_check_table
     from assay.workflows.verify import NOT_HERE, OK, verify_bundle
 
     checks = verify_bundle(file)

@@ -19,7 +19,7 @@ from assay.measure.accuracy.agreement import measure_agreement
 from assay.measure.accuracy.calibration_error import measure_calibration_error
 from assay.measure.speed.throughput import ThroughputRow, measure_latency
 from assay.report.markdown import render_report
-from assay.report.verification_table import Check
+from assay.report.tables.verification import Check
 from assay.runs.folder import PREDICTIONS_FOLDER, REFERENCE_FOLDER, REPORT_FILE
 from assay.runs.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.workflows.bundle import BUNDLE_FILE, BundleIndex
