@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from assay.measure.accuracy.comparison import Verdict, judge_difference
 from assay.models.record import ModelRecord
+from assay.report.charts.reliability import describe_calibration, make_calibration_table
 from assay.report.named_run import NamedRun, Picture
-from assay.report.reliability import describe_calibration, make_calibration_table
 from assay.report.sentences import (
     Table,
     describe_gates,

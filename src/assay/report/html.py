@@ -8,9 +8,9 @@ from typing import Any
 from assay.measure.accuracy.accuracy import compute_wilson_interval
 from assay.report.charts.interval_chart import Figure, draw_intervals
 from assay.report.charts.line_chart import Series, draw_chart
+from assay.report.charts.reliability import describe_calibration, draw_reliability
 from assay.report.contents import Contents
 from assay.report.named_run import NamedRun, name_run
-from assay.report.reliability import describe_calibration, draw_reliability
 from assay.report.sentences import Table
 from assay.report.tables.runs import show_guess
 

@@ -6,9 +6,9 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
+from assay.report.charts.reliability import describe_calibration, make_calibration_table
 from assay.report.contents import Contents
 from assay.report.named_run import Gallery, NamedRun
-from assay.report.reliability import describe_calibration, make_calibration_table
 from assay.report.sentences import (
     Table,
     describe_agreement,
