@@ -80,7 +80,7 @@ def export(
     from assay.images.sources import index_images
     from assay.models.record import read_model_record
     from assay.terminal import open_listener
-    from assay.workflows.export import PARITY_IMAGE_COUNT, export_checkpoint
+    from assay.workflows.models.export import PARITY_IMAGE_COUNT, export_checkpoint
 
     record = read_model_record(chosen.model)
     index = index_images(chosen.images, record.label_count) if chosen.images else None

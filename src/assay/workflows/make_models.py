@@ -136,7 +136,7 @@ def _export(request: FullRun, record: ModelRecord, index: ImageIndex, run: RunFo
     """Return the path of the ONNX file: the one that was given, or one made of the checkpoint."""
     if request.weights.suffix.lower() == ".onnx":
         return request.weights
-    from assay.workflows.export import export_checkpoint
+    from assay.workflows.models.export import export_checkpoint
 
     samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
     exported = export_checkpoint(request.weights, run.path / ONNX_FILE, record, request.opset, samples, run)
