@@ -108,7 +108,7 @@ def compile(
     from assay.engines.engine import CompileOptions
     from assay.models.record import read_model_record
     from assay.terminal import open_listener
-    from assay.workflows import compile as compiling
+    from assay.workflows.models import compile as compiling
 
     wanted = CompileOptions(
         record=read_model_record(chosen.model),

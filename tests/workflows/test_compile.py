@@ -12,7 +12,7 @@ from assay.engines.openvino.engine import OpenVinoEngine
 from assay.errors import UsageError
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener
-from assay.workflows.compile import compile_model
+from assay.workflows.models.compile import compile_model
 from colour_classifier import make_colour_classifier
 
 

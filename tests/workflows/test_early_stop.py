@@ -20,9 +20,9 @@ from assay.images.sources import index_images
 from assay.models.record import ModelRecord
 from assay.runs.folder import REFERENCE_FOLDER, RunPlace, open_run_folder
 from assay.runs.listener import SILENT
-from assay.workflows.compile import compile_model
 from assay.workflows.early_stop import StopOptions
 from assay.workflows.evaluate import EvaluateOptions, evaluate_model, make_predictor
+from assay.workflows.models.compile import compile_model
 from conftest import RunAssay
 
 COUNT = 600

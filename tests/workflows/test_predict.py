@@ -15,8 +15,8 @@ from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder, RunPlace, open_run_folder
 from assay.runs.listener import SILENT
 from assay.workflows import evaluate as evaluating
-from assay.workflows.compile import compile_model
 from assay.workflows.evaluate import EvaluateOptions, evaluate_model
+from assay.workflows.models.compile import compile_model
 from session_double import SessionDouble
 
 
