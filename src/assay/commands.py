@@ -312,7 +312,7 @@ def quantize(onnx_file: Path, out_file: Path, /, chosen: options.QuantizeOptions
     from assay.models.record import read_model_record
     from assay.report.tables.quantisation import describe_quantised, make_trial_table
     from assay.terminal import open_listener
-    from assay.workflows.quantize import quantize_file, quantize_within
+    from assay.workflows.models.quantize import quantize_file, quantize_within
 
     record = read_model_record(chosen.model)
     calibration = chosen.choose_calibration(chosen.calibration, chosen.choose_reading())

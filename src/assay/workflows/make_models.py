@@ -148,7 +148,7 @@ def _export(request: FullRun, record: ModelRecord, index: ImageIndex, run: RunFo
 
 def _quantise(request: FullRun, record: ModelRecord, onnx_path: Path, run: RunFolder) -> Path:
     """Return the path of the quantised ONNX file; one of the same file and images is used again."""
-    from assay.workflows.quantize import quantize_file
+    from assay.workflows.models.quantize import quantize_file
 
     made = quantize_file(
         onnx_path, run.path / INT8_FILE, record, request.calibration, run, default_images=request.images
