@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from assay.images.label_files import LabelOptions
     from assay.workflows import early_stop
     from assay.workflows.benchmark import SpeedRequest
-    from assay.workflows.calibration import CalibrationOptions
+    from assay.workflows.models.calibration import CalibrationOptions
 
 
 def make_help(text: str, alias: str | None = None) -> Parameter:
@@ -125,7 +125,7 @@ class QuantizeSettings:
 
     def choose_calibration(self, images: Path | None, reading: reading.ReadOptions) -> CalibrationOptions:
         """Return how a model is quantised."""
-        from assay.workflows.calibration import CalibrationOptions
+        from assay.workflows.models.calibration import CalibrationOptions
 
         return CalibrationOptions(
             images=images,

@@ -27,7 +27,7 @@ from assay.option_groups import (
 
 if TYPE_CHECKING:
     from assay.runs.locks import Share
-    from assay.workflows.calibration import AccuracyControl
+    from assay.workflows.models.calibration import AccuracyControl
     from assay.workflows.ray_cluster import RayCluster
 
 
@@ -87,7 +87,7 @@ class QuantizeOptions(ShowOptions, ModelOptions, QuantizeSettings, LabelFileOpti
         Raises:
             UsageError: Only one of --max-drop and --images.
         """
-        from assay.workflows.calibration import AccuracyControl
+        from assay.workflows.models.calibration import AccuracyControl
 
         if (self.max_drop is None) != (self.images is None):
             raise UsageError("--max-drop and --images go together", hint="give both, or neither")

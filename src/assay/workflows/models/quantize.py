@@ -21,7 +21,12 @@ from assay.models.record import ModelRecord
 from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import encode_json
 from assay.workflows.accuracy_control import ControlledModel, ControlRequest, control_accuracy
-from assay.workflows.calibration import AccuracyControl, CalibrationOptions, choose_images, describe_image
+from assay.workflows.models.calibration import (
+    AccuracyControl,
+    CalibrationOptions,
+    choose_images,
+    describe_image,
+)
 
 
 def quantize_file(
