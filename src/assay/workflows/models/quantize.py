@@ -20,7 +20,7 @@ from assay.models.calibration import CalibrationRecord, name_calibration_file, r
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import encode_json
-from assay.workflows.accuracy_control import ControlledModel, ControlRequest, control_accuracy
+from assay.workflows.models.accuracy_control import ControlledModel, ControlRequest, control_accuracy
 from assay.workflows.models.calibration import (
     AccuracyControl,
     CalibrationOptions,
