@@ -26,7 +26,7 @@ def fetch(model: str, /, chosen: options.FetchOptions = options.FetchOptions()) 
         model: Name of a model record, or a TOML file.
     """
     from assay.terminal import open_listener
-    from assay.workflows.fetch import fetch_weights
+    from assay.workflows.models.fetch import fetch_weights
 
     with open_listener(quiet=chosen.quiet) as listener:
         path = fetch_weights(model, chosen.cache, listener)
