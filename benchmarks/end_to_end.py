@@ -30,7 +30,7 @@ from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.shards import cut_shards, write_shard
 from assay.measure.accuracy.accuracy import measure_accuracy
 from assay.models.record import ModelRecord, read_model_record
-from assay.workflows.evaluate import read_predictions
+from assay.workflows.evaluate.evaluate import read_predictions
 
 BATCH_SIZE = 16
 CHIP = "1113"  # images/s of an Ascend 310 at batch 16, as published by the ModelZoo

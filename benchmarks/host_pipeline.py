@@ -31,7 +31,7 @@ from assay.inference.predictions import make_predictions
 from assay.inference.shards import cut_shards, write_shard
 from assay.measure.accuracy.accuracy import measure_accuracy
 from assay.models.record import read_model_record
-from assay.workflows.evaluate import read_predictions
+from assay.workflows.evaluate.evaluate import read_predictions
 
 ROUNDS = 5  # over the images in one turn of the pipeline
 PLAIN = "original steps, one thread, to .bin"

@@ -135,7 +135,7 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
     from assay.images.real_labels import read_real_labels
     from assay.runs.remote import stage_run
     from assay.terminal import open_listener
-    from assay.workflows.evaluate import EvaluateOptions
+    from assay.workflows.evaluate.evaluate import EvaluateOptions
     from assay.workflows.single_steps import evaluate_alone
 
     gates = chosen.choose_gates()

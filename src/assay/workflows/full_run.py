@@ -9,7 +9,7 @@ from assay.models.record import read_model_record
 from assay.runs.folder import RunPlace, RunResult, open_run_folder
 from assay.runs.listener import SILENT, Listener
 from assay.workflows.benchmark import benchmark_models
-from assay.workflows.evaluate import EvaluateOptions, evaluate_model
+from assay.workflows.evaluate.evaluate import EvaluateOptions, evaluate_model
 from assay.workflows.make_models import FullRun, check_request, make_models
 from assay.workflows.report import write_report
 

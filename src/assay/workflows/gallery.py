@@ -23,7 +23,7 @@ from assay.measure.accuracy.mistakes import find_mistakes
 from assay.report.named_run import Gallery, Guess, Picture, name_class
 from assay.runs.folder import REFERENCE_FOLDER
 from assay.runs.results_file import Manifest
-from assay.workflows.evaluate import read_predictions
+from assay.workflows.evaluate.evaluate import read_predictions
 
 MOST_PICTURES = 60
 MOST_MISTAKES = 30

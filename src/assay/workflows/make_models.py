@@ -26,7 +26,7 @@ from assay.runs.folder import (
 )
 from assay.workflows.benchmark import DEFAULT_REQUEST, SpeedRequest
 from assay.workflows.early_stop import StopOptions
-from assay.workflows.evaluate import make_predictor
+from assay.workflows.evaluate.evaluate import make_predictor
 from assay.workflows.models.calibration import DEFAULT_CALIBRATION, CalibrationOptions
 from assay.workflows.models.compile import compile_model
 from assay.workflows.predict import Predictor

@@ -8,7 +8,7 @@ from assay.errors import BadInputError, UsageError
 from assay.inference.identity import compute_fingerprint
 from assay.inference.shards import list_shard_files
 from assay.runs.results_file import Manifest
-from assay.workflows.evaluate import list_missing
+from assay.workflows.evaluate.evaluate import list_missing
 
 
 def list_parts(run: Path, manifest: Manifest) -> list[str]:

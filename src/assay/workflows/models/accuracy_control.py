@@ -29,7 +29,7 @@ from assay.models.record import ModelRecord
 from assay.processors import count_processors
 from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import encode_json
-from assay.workflows.evaluate import DEFAULT_BATCH_SIZE
+from assay.workflows.evaluate.evaluate import DEFAULT_BATCH_SIZE
 
 RANKING_IMAGE_COUNT = 32
 

@@ -1,0 +1,1 @@
+"""Compiled model and images to predictions and accuracy."""
