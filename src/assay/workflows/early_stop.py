@@ -26,7 +26,7 @@ from assay.measure.early_gates import EarlyStop, PassRange, Seen, find_pass_rang
 from assay.measure.gates import GateResult
 from assay.runs.folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
 from assay.runs.results_file import ImageSet
-from assay.workflows.predict import Predictor, close_at_end, predict_missing_shards, report_progress
+from assay.workflows.evaluate.predict import Predictor, close_at_end, predict_missing_shards, report_progress
 
 MOST_SAMPLED = 2048
 SAMPLED_SHARE = 10  # at most one in so many, since the sample's images are run again in their parts

@@ -29,14 +29,14 @@ from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import Shard, has_shard
 from assay.runs.folder import RunFolder
 from assay.runs.listener import Progress
-from assay.workflows.model_cache import hash_compiled, read_files
-from assay.workflows.predict import (
+from assay.workflows.evaluate.predict import (
     MAX_FAILED_SHARDS,
     Predictor,
     describe_running_top1,
     list_missing_shards,
     summarise_failures,
 )
+from assay.workflows.model_cache import hash_compiled, read_files
 from assay.workflows.shard_runner import ShardReport, ShardRunner, ShardWork, find_versions
 
 _OBJECT_STORE_BYTES = 256 * 2**20

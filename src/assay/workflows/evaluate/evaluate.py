@@ -28,8 +28,8 @@ from assay.runs.folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
 from assay.runs.locks import lock_manifest
 from assay.runs.results_file import ImageSet, Manifest, Metrics, write_result
 from assay.workflows.early_stop import StopOptions, Workload, predict_until_certain
+from assay.workflows.evaluate.predict import Predictor, predict_missing_shards
 from assay.workflows.models.calibration import count_calibrated
-from assay.workflows.predict import Predictor, predict_missing_shards
 
 DEFAULT_BATCH_SIZE = 8
 ComputeShards = Callable[[Predictor, Sequence[Shard], str, PipelineOptions, RunFolder], None]
