@@ -13,8 +13,8 @@ from assay.errors import UsageError
 if TYPE_CHECKING:
     from assay.images import listing as reading
     from assay.images.label_files import LabelOptions
-    from assay.workflows import early_stop
     from assay.workflows.benchmark import SpeedRequest
+    from assay.workflows.evaluate import early_stop
     from assay.workflows.models.calibration import CalibrationOptions
 
 
@@ -246,7 +246,7 @@ class StopOptions(GateOptions):
         """
         if not self.stop_when_certain:
             return None
-        from assay.workflows.early_stop import StopOptions, check_stop
+        from assay.workflows.evaluate.early_stop import StopOptions, check_stop
 
         chosen = StopOptions(gates=self.choose_gates(), error=self.stop_error)
         check_stop(chosen)

@@ -20,7 +20,7 @@ from assay.images.sources import index_images
 from assay.models.record import ModelRecord
 from assay.runs.folder import REFERENCE_FOLDER, RunPlace, open_run_folder
 from assay.runs.listener import SILENT
-from assay.workflows.early_stop import StopOptions
+from assay.workflows.evaluate.early_stop import StopOptions
 from assay.workflows.evaluate.evaluate import EvaluateOptions, evaluate_model, make_predictor
 from assay.workflows.models.compile import compile_model
 from conftest import RunAssay

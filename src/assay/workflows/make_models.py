@@ -25,7 +25,7 @@ from assay.runs.folder import (
     RunFolder,
 )
 from assay.workflows.benchmark import DEFAULT_REQUEST, SpeedRequest
-from assay.workflows.early_stop import StopOptions
+from assay.workflows.evaluate.early_stop import StopOptions
 from assay.workflows.evaluate.evaluate import make_predictor
 from assay.workflows.evaluate.predict import Predictor
 from assay.workflows.models.calibration import DEFAULT_CALIBRATION, CalibrationOptions

@@ -27,7 +27,7 @@ from assay.measure.accuracy.calibration_error import measure_calibration_error
 from assay.runs.folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
 from assay.runs.locks import lock_manifest
 from assay.runs.results_file import ImageSet, Manifest, Metrics, write_result
-from assay.workflows.early_stop import StopOptions, Workload, predict_until_certain
+from assay.workflows.evaluate.early_stop import StopOptions, Workload, predict_until_certain
 from assay.workflows.evaluate.predict import Predictor, predict_missing_shards
 from assay.workflows.models.calibration import count_calibrated
 
