@@ -27,8 +27,8 @@ from assay.option_groups import (
 
 if TYPE_CHECKING:
     from assay.runs.locks import Share
+    from assay.workflows.cluster.ray_cluster import RayCluster
     from assay.workflows.models.calibration import AccuracyControl
-    from assay.workflows.ray_cluster import RayCluster
 
 
 @Parameter(name="*")
@@ -145,7 +145,7 @@ class EvaluateOptions(ShowOptions, StopOptions, PredictionOptions, FolderOptions
             raise UsageError("--ray and --shard exclude each other", hint="leave the sharing to Ray")
         if self.stop_when_certain:
             raise UsageError("--ray and --stop-when-certain exclude each other")
-        from assay.workflows.ray_cluster import RayCluster
+        from assay.workflows.cluster.ray_cluster import RayCluster
 
         return RayCluster(
             compiled_dir=compiled_dir, address=self.ray[0] if self.ray else "", gpu_count=self.num_gpus
