@@ -16,8 +16,8 @@ from assay.images.sources import index_images
 from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import cut_shards, read_shard
 from assay.models.record import ModelRecord
+from assay.workflows.cluster.model_cache import hash_compiled, keep_compiled, read_files
 from assay.workflows.cluster.shard_runner import ShardReport, ShardRunner, ShardWork, find_versions
-from assay.workflows.model_cache import hash_compiled, keep_compiled, read_files
 
 
 @pytest.fixture

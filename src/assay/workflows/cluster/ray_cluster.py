@@ -29,6 +29,7 @@ from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import Shard, has_shard
 from assay.runs.folder import RunFolder
 from assay.runs.listener import Progress
+from assay.workflows.cluster.model_cache import hash_compiled, read_files
 from assay.workflows.cluster.shard_runner import ShardReport, ShardRunner, ShardWork, find_versions
 from assay.workflows.evaluate.predict import (
     MAX_FAILED_SHARDS,
@@ -37,7 +38,6 @@ from assay.workflows.evaluate.predict import (
     list_missing_shards,
     summarise_failures,
 )
-from assay.workflows.model_cache import hash_compiled, read_files
 
 _OBJECT_STORE_BYTES = 256 * 2**20
 _KNOCK_S = 10.0

@@ -20,7 +20,7 @@ from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
 from assay.inference.shards import Shard, has_shard, read_shard, write_shard
 from assay.measure.accuracy.accuracy import count_topk_hits
-from assay.workflows.model_cache import keep_compiled
+from assay.workflows.cluster.model_cache import keep_compiled
 
 
 class NodeVersions(msgspec.Struct, frozen=True, kw_only=True):
