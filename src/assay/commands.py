@@ -297,7 +297,7 @@ def merge(
     Args:
         folder: The run folder.
     """
-    from assay.workflows.merge import merge_run
+    from assay.workflows.cluster.merge import merge_run
 
     return _describe_run(merge_run(folder))
 
