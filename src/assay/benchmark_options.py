@@ -23,7 +23,7 @@ from assay.option_groups import (
 
 if TYPE_CHECKING:
     from assay.measure.speed.loadgen import LoadgenOptions
-    from assay.workflows.benchmark import SpeedRequest
+    from assay.workflows.speed.benchmark import SpeedRequest
 
 
 @Parameter(name="*")

@@ -13,9 +13,9 @@ from assay.errors import UsageError
 if TYPE_CHECKING:
     from assay.images import listing as reading
     from assay.images.label_files import LabelOptions
-    from assay.workflows.benchmark import SpeedRequest
     from assay.workflows.evaluate import early_stop
     from assay.workflows.models.calibration import CalibrationOptions
+    from assay.workflows.speed.benchmark import SpeedRequest
 
 
 def make_help(text: str, alias: str | None = None) -> Parameter:
@@ -270,7 +270,7 @@ class SpeedOptions:
             UsageError: Seconds that are not above 0, fewer repeats than 5, or batch sizes that are none.
         """
         from assay.measure.speed.repeats import MIN_REPEATS
-        from assay.workflows.benchmark import SpeedRequest
+        from assay.workflows.speed.benchmark import SpeedRequest
 
         if not self.seconds > 0:
             raise UsageError(f"--seconds is {self.seconds:g}; expected more than 0")

@@ -8,10 +8,10 @@ from assay.images.subset import limit_images
 from assay.models.record import read_model_record
 from assay.runs.folder import RunPlace, RunResult, open_run_folder
 from assay.runs.listener import SILENT, Listener
-from assay.workflows.benchmark import benchmark_models
 from assay.workflows.evaluate.evaluate import EvaluateOptions, evaluate_model
 from assay.workflows.make_models import FullRun, check_request, make_models
 from assay.workflows.report import write_report
+from assay.workflows.speed.benchmark import benchmark_models
 
 BENCHMARK_IMAGE_COUNT = 16
 

@@ -24,12 +24,12 @@ from assay.runs.folder import (
     REFERENCE_FOLDER,
     RunFolder,
 )
-from assay.workflows.benchmark import DEFAULT_REQUEST, SpeedRequest
 from assay.workflows.evaluate.early_stop import StopOptions
 from assay.workflows.evaluate.evaluate import make_predictor
 from assay.workflows.evaluate.predict import Predictor
 from assay.workflows.models.calibration import DEFAULT_CALIBRATION, CalibrationOptions
 from assay.workflows.models.compile import compile_model
+from assay.workflows.speed.benchmark import DEFAULT_REQUEST, SpeedRequest
 
 PARITY_IMAGE_COUNT = 4
 REFERENCE_BATCH_SIZE = 4  # torch's fastest on two processors, by half against 16

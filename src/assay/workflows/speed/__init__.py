@@ -1,0 +1,1 @@
+"""Compiled models to images per second and latency."""
