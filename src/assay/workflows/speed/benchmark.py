@@ -18,7 +18,7 @@ from assay.measure.speed.throughput import SessionName, ThroughputRow, make_thro
 from assay.runs.folder import RunFolder
 from assay.runs.listener import Progress
 from assay.runs.results_file import Benchmark, write_result
-from assay.workflows.measure_repeat import measure_compiled, measure_in_fresh_processes
+from assay.workflows.speed.measure_repeat import measure_compiled, measure_in_fresh_processes
 
 
 @dataclass(frozen=True, kw_only=True)

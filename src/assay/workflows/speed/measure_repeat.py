@@ -1,4 +1,4 @@
-"""One repeat of each batch size in a process of its own: `python -m assay.workflows.measure_repeat`."""
+"""One repeat of each batch size in a process of its own: `python -m assay.workflows.speed.measure_repeat`."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def measure_in_fresh_processes(
 
 def _run_process(request: _Request) -> RepeatResult:
     done = subprocess.run(
-        [sys.executable, "-m", "assay.workflows.measure_repeat"],
+        [sys.executable, "-m", "assay.workflows.speed.measure_repeat"],
         input=msgspec.json.encode(request),
         capture_output=True,
         check=False,
