@@ -14,8 +14,8 @@ from assay.images.sources import index_images
 from assay.measure.speed.loadgen import LoadgenOptions
 from assay.models.record import ModelRecord
 from assay.runs.listener import SILENT
-from assay.workflows.loadgen import measure_logged_accuracy
 from assay.workflows.models.compile import compile_model
+from assay.workflows.speed.loadgen import measure_logged_accuracy
 from conftest import RunAssay
 
 pytest.importorskip("mlperf_loadgen")
