@@ -192,7 +192,7 @@ def report(
     Args:
         folders: The run folders; the others are compared with the first.
     """
-    from assay.workflows.report import describe_contents, write_joint_report, write_report
+    from assay.workflows.results.report import describe_contents, write_joint_report, write_report
 
     if not folders:
         raise UsageError("assay report: no run folder given")

@@ -171,7 +171,7 @@ def test_5_when_an_input_is_not_there(
 def test_70_when_assay_has_a_bug_with_the_traceback(run_assay: RunAssay, tmp_path: Path) -> None:
     # python imports sitecustomize by itself: here it breaks a function behind the real command line
     (tmp_path / "sitecustomize.py").write_text(
-        "import assay.workflows.report as module\n"
+        "import assay.workflows.results.report as module\n"
         "def broken(folder):\n"
         "    return 1 / 0\n"
         "module.write_report = broken\n"

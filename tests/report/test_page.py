@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from assay.images.drawn_images import draw_labelled_images
-from assay.workflows.report import write_report
+from assay.workflows.results.report import write_report
 from conftest import RunAssay
 
 MEGABYTE = 1_000_000

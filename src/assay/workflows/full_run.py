@@ -10,7 +10,7 @@ from assay.runs.folder import RunPlace, RunResult, open_run_folder
 from assay.runs.listener import SILENT, Listener
 from assay.workflows.evaluate.evaluate import EvaluateOptions, evaluate_model
 from assay.workflows.make_models import FullRun, check_request, make_models
-from assay.workflows.report import write_report
+from assay.workflows.results.report import write_report
 from assay.workflows.speed.benchmark import benchmark_models
 
 BENCHMARK_IMAGE_COUNT = 16

@@ -8,7 +8,7 @@ from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.gates import Evidence, GateResult, judge_gate
 from assay.runs.folder import RunResult
 from assay.runs.results_file import write_result
-from assay.workflows.report import write_report
+from assay.workflows.results.report import write_report
 
 
 def judge_run(result: RunResult, gates: Sequence[str]) -> list[GateResult]:

@@ -22,7 +22,7 @@ from assay.runs.listener import Listener
 from assay.runs.results_file import Benchmark, write_result
 from assay.workflows.evaluate.evaluate import EvaluateOptions, evaluate_model
 from assay.workflows.full_run import BENCHMARK_IMAGE_COUNT
-from assay.workflows.report import write_report
+from assay.workflows.results.report import write_report
 from assay.workflows.speed.benchmark import DEFAULT_REQUEST, SpeedRequest, benchmark_models
 from assay.workflows.speed.loadgen import add_loadgen
 

@@ -12,7 +12,7 @@ from assay.runs.listener import SILENT
 from assay.runs.locks import lock_run
 from assay.runs.results_file import Manifest, read_result
 from assay.workflows.evaluate.evaluate import list_missing, write_metrics
-from assay.workflows.report import write_report
+from assay.workflows.results.report import write_report
 
 _LISTED = 5
 

@@ -1,0 +1,1 @@
+"""What is done with finished runs: report, compare, judge, bundle, verify."""
