@@ -213,7 +213,7 @@ def compare(a: str, b: Path, /, chosen: options.CompareOptions = options.Compare
     """
     from assay.report.sentences import describe_gates
     from assay.report.tables.comparison import describe_comparison, make_flip_table, make_speed_table
-    from assay.workflows.compare import compare_runs, judge_comparison
+    from assay.workflows.results.compare import compare_runs, judge_comparison
 
     if not Path(a).is_dir():
         return _compare_with_published(a, b)
@@ -237,7 +237,7 @@ def compare(a: str, b: Path, /, chosen: options.CompareOptions = options.Compare
 
 def _compare_with_published(model: str, run: Path) -> Outcome:
     from assay.report.tables.comparison import make_published_table
-    from assay.workflows.compare import compare_with_published
+    from assay.workflows.results.compare import compare_with_published
 
     found = compare_with_published(model, run)
     rows = [(each.published, each.is_within) for each in found]
