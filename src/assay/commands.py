@@ -344,7 +344,7 @@ def _choose_status(judged: Sequence[GateResult]) -> int:
 
 def _describe_run(result: RunResult, gates: Sequence[str] = ()) -> Outcome:
     from assay.report.summary import list_findings, summarise_run
-    from assay.workflows.gates import judge_run
+    from assay.workflows.results.gates import judge_run
 
     judged = judge_run(result, gates)
     failed_count = result.metrics.accuracy.failed_count if result.metrics else 0

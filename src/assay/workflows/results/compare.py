@@ -24,7 +24,7 @@ from assay.models.record import PublishedAccuracy, read_model_record
 from assay.runs.folder import RunResult
 from assay.runs.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.workflows.evaluate.evaluate import read_predictions
-from assay.workflows.gates import collect_evidence
+from assay.workflows.results.gates import collect_evidence
 from assay.workflows.results.matching_runs import compare_manifests, list_parts
 
 
