@@ -24,7 +24,7 @@ from assay.runs.folder import PREDICTIONS_FOLDER, REFERENCE_FOLDER, REPORT_FILE
 from assay.runs.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.workflows.bundle import BUNDLE_FILE, BundleIndex
 from assay.workflows.evaluate.evaluate import list_missing, read_predictions
-from assay.workflows.gallery import collect_gallery
+from assay.workflows.results.gallery import collect_gallery
 
 MAX_BYTES = 8 * 2**30  # unpacked: two million images with all their logits
 OK = "same"

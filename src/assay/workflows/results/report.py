@@ -18,7 +18,7 @@ from assay.report.named_run import NamedRun
 from assay.runs.folder import PAGE_FILE, REPORT_FILE
 from assay.runs.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json, read_result
 from assay.workflows.evaluate.evaluate import read_predictions
-from assay.workflows.gallery import collect_gallery
+from assay.workflows.results.gallery import collect_gallery
 from assay.workflows.results.matching_runs import compare_manifests, list_parts
 
 CONTENTS_FILE = "report.json"
