@@ -254,7 +254,7 @@ def bundle(
         run: The run folder.
         file: The zip file to write; the folder's name with .zip if none is given.
     """
-    from assay.workflows.bundle import write_bundle
+    from assay.workflows.results.bundle import write_bundle
 
     path = file or run.with_name(f"{run.name}.zip")
     if path.exists() and not chosen.overwrite:

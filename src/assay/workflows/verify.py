@@ -22,8 +22,8 @@ from assay.report.markdown import render_report
 from assay.report.tables.verification import Check
 from assay.runs.folder import PREDICTIONS_FOLDER, REFERENCE_FOLDER, REPORT_FILE
 from assay.runs.results_file import Benchmark, Manifest, Metrics, read_result
-from assay.workflows.bundle import BUNDLE_FILE, BundleIndex
 from assay.workflows.evaluate.evaluate import list_missing, read_predictions
+from assay.workflows.results.bundle import BUNDLE_FILE, BundleIndex
 from assay.workflows.results.gallery import collect_gallery
 
 MAX_BYTES = 8 * 2**30  # unpacked: two million images with all their logits
