@@ -275,7 +275,7 @@ def verify(
         file: A file of `assay bundle`.
     """
     from assay.report.tables.verification import make_check_table
-    from assay.workflows.verify import NOT_HERE, OK, verify_bundle
+    from assay.workflows.results.verify import NOT_HERE, OK, verify_bundle
 
     checks = verify_bundle(file)
     differing = [check for check in checks if check.found not in (OK, NOT_HERE)]
