@@ -25,7 +25,7 @@ from PIL import Image
 from assay.images.drawn_images import draw_labelled_images
 from assay.models.record import read_model_record
 from assay.runs.listener import SILENT
-from assay.workflows.preprocess_bins import preprocess_to_bins
+from assay.workflows.modelzoo.preprocess_bins import preprocess_to_bins
 
 IMAGE_COUNT = 300
 REPEATS = 5

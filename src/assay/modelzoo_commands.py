@@ -24,7 +24,7 @@ def preprocess(
     from assay.models.record import read_model_record
     from assay.report.summary import summarise_failures
     from assay.terminal import open_listener
-    from assay.workflows.preprocess_bins import preprocess_to_bins
+    from assay.workflows.modelzoo.preprocess_bins import preprocess_to_bins
 
     mode = choose_mode(resume=chosen.resume, overwrite=chosen.overwrite)
     with open_listener(quiet=chosen.quiet) as listener:

@@ -18,7 +18,7 @@ from PIL import Image
 from assay.errors import BadImagesError, UsageError
 from assay.models.record import ModelRecord
 from assay.runs.listener import SILENT
-from assay.workflows.preprocess_bins import preprocess_to_bins
+from assay.workflows.modelzoo.preprocess_bins import preprocess_to_bins
 from conftest import RunAssay
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "modelzoo"

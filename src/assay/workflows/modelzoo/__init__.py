@@ -1,0 +1,1 @@
+"""The steps of the original scripts, with their file formats."""
