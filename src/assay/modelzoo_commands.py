@@ -73,7 +73,7 @@ def infer(compiled: Path, /, chosen: options.InferOptions = options.InferOptions
         compiled: The compiled model's folder.
     """
     from assay.terminal import open_listener
-    from assay.workflows.infer import InferOptions, infer_files
+    from assay.workflows.modelzoo.infer import InferOptions, infer_files
 
     wanted = InferOptions(
         source=chosen.input,
