@@ -17,7 +17,7 @@ import numpy as np
 
 from assay.images.labels import read_canonical_labels
 from assay.runs.listener import SILENT
-from assay.workflows.score import score_results
+from assay.workflows.modelzoo.score import score_results
 
 FILE_COUNT = 10_000
 REPEATS = 3

@@ -109,7 +109,7 @@ def score(
     """
     from assay.report.sentences import describe_topk
     from assay.terminal import open_listener
-    from assay.workflows.score import score_results
+    from assay.workflows.modelzoo.score import score_results
 
     with open_listener(quiet=chosen.quiet) as listener:
         done = score_results(

@@ -12,7 +12,7 @@ import pytest
 
 from assay.errors import AssayError, BadInputError, GateFailedError, UsageError
 from assay.runs.listener import SILENT
-from assay.workflows.score import Score, score_results
+from assay.workflows.modelzoo.score import Score, score_results
 from conftest import RunAssay
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "modelzoo" / "vision_metric_ImageNet.py"
