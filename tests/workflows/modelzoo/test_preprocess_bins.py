@@ -21,7 +21,7 @@ from assay.runs.listener import SILENT
 from assay.workflows.modelzoo.preprocess_bins import preprocess_to_bins
 from conftest import RunAssay
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "modelzoo"
+SCRIPTS = Path(__file__).resolve().parents[3] / "scripts" / "modelzoo"
 
 
 def hash_folder(folder: Path) -> dict[str, str]:
