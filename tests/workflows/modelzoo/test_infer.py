@@ -14,7 +14,7 @@ import pytest
 from assay.modelzoo.result_folders import encode_result
 from conftest import RunAssay
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "modelzoo" / "ais_infer.py"
+SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "modelzoo" / "ais_infer.py"
 # What the newest tool prints, as facts 1.8 gives it; one expression for all its generations.
 THROUGHPUT = re.compile(r"throughput .*:\s*([0-9.eE+-]+)\s*$", re.MULTILINE)
 IMAGE = (3, 224, 224)
