@@ -15,7 +15,7 @@ from assay.runs.listener import SILENT
 from assay.workflows.modelzoo.score import Score, score_results
 from conftest import RunAssay
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "modelzoo" / "vision_metric_ImageNet.py"
+SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "modelzoo" / "vision_metric_ImageNet.py"
 
 
 @pytest.fixture
