@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.cli import app
+from assay.command_line.app import app
 from assay.models.record import read_model_record
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -2,7 +2,7 @@
 
 import sys
 
-from assay.cli import main
+from assay.command_line.app import main
 from assay.modelzoo.tool_arguments import translate_arguments
 
 sys.exit(main(["infer", *translate_arguments(sys.argv[1:])]))

@@ -2,6 +2,6 @@
 
 import sys
 
-from assay.cli import main
+from assay.command_line.app import main
 
 sys.exit(main(["preprocess", *sys.argv[1:]]))

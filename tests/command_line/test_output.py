@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assay import __version__, commands
-from assay.cli import COMMANDS
+from assay.command_line.app import COMMANDS
 from conftest import RunAssay
 
 HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "pyarrow", "numpy", "scipy", "PIL"}
@@ -20,7 +20,7 @@ HEAVY = {"torch", "onnx", "onnxruntime", "openvino", "pyarrow", "numpy", "scipy"
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     script = (
         "import sys\n"
-        "from assay.cli import main\n"
+        "from assay.command_line.app import main\n"
         f"status = main({arguments!r})\n"
         f"print(sorted({HEAVY!r} & set(sys.modules)), status, file=sys.stderr)\n"
     )

@@ -342,7 +342,7 @@ def test_case_52_a_write_that_fails_leaves_nothing_half_written(photographs: Pat
     program = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
-        "from assay.cli import main; sys.exit(main(sys.argv[1:]))"
+        "from assay.command_line.app import main; sys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", program, "preprocess", str(photographs), str(bins)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

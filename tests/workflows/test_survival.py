@@ -260,7 +260,7 @@ def test_a_full_disk_is_a_clear_error_and_what_is_done_is_kept(
     command = ["evaluate", compiled, "--images", many, "-o", run, "--shard-size", 200, "--keep-logits"]
     limit = "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000));"
-    limit += "from assay.cli import main; sys.exit(main(sys.argv[1:]))"
+    limit += "from assay.command_line.app import main; sys.exit(main(sys.argv[1:]))"
     done = subprocess.run(
         [sys.executable, "-c", limit, *map(str, command)], capture_output=True, text=True, check=False
     )
