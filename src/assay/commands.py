@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def run(chosen: options.RunOptions) -> Outcome:
     """Do everything: export, compile, evaluate, benchmark, report."""
-    from assay.terminal import open_listener
+    from assay.command_line.terminal import open_listener
     from assay.workflows.full_run import run_all
     from assay.workflows.make_models import FullRun
 
@@ -57,7 +57,7 @@ def run(chosen: options.RunOptions) -> Outcome:
 
 def demo(chosen: options.DemoOptions = options.DemoOptions()) -> Outcome:
     """Do the same on labelled images and weights made on the spot: nothing is downloaded."""
-    from assay.terminal import open_listener
+    from assay.command_line.terminal import open_listener
     from assay.workflows.demo import run_demo
 
     with open_listener(quiet=chosen.quiet) as listener:
@@ -76,10 +76,10 @@ def export(
         weights: Checkpoint: .pth or .safetensors.
         onnx_file: The ONNX file to write.
     """
+    from assay.command_line.terminal import open_listener
     from assay.images.sample_images import load_sample_images
     from assay.images.sources import index_images
     from assay.models.record import read_model_record
-    from assay.terminal import open_listener
     from assay.workflows.models.export import PARITY_IMAGE_COUNT, export_checkpoint
 
     record = read_model_record(chosen.model)
@@ -105,9 +105,9 @@ def compile(
         onnx_file: The ONNX file.
         folder: The folder to write.
     """
+    from assay.command_line.terminal import open_listener
     from assay.engines.engine import CompileOptions
     from assay.models.record import read_model_record
-    from assay.terminal import open_listener
     from assay.workflows.models import compile as compiling
 
     wanted = CompileOptions(
@@ -131,10 +131,10 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
     Args:
         folder: The compiled model's folder.
     """
+    from assay.command_line.terminal import open_listener
     from assay.images.forms.object_store import find_url
     from assay.images.real_labels import read_real_labels
     from assay.runs.remote import stage_run
-    from assay.terminal import open_listener
     from assay.workflows.evaluate.evaluate import EvaluateOptions
     from assay.workflows.single_steps import evaluate_alone
 
@@ -165,7 +165,7 @@ def benchmark(*folders: Path, chosen: BenchmarkOptions = BenchmarkOptions()) -> 
     Args:
         folders: The compiled models' folders.
     """
-    from assay.terminal import open_listener
+    from assay.command_line.terminal import open_listener
     from assay.workflows.single_steps import BenchmarkRequest, benchmark_alone
 
     if not folders and not chosen.imports:
@@ -309,9 +309,9 @@ def quantize(onnx_file: Path, out_file: Path, /, chosen: options.QuantizeOptions
         onnx_file: The float ONNX file.
         out_file: The int8 ONNX file to write.
     """
+    from assay.command_line.terminal import open_listener
     from assay.models.record import read_model_record
     from assay.report.tables.quantisation import describe_quantised, make_trial_table
-    from assay.terminal import open_listener
     from assay.workflows.models.quantize import quantize_file, quantize_within
 
     record = read_model_record(chosen.model)

@@ -25,7 +25,7 @@ def fetch(model: str, /, chosen: options.FetchOptions = options.FetchOptions()) 
     Args:
         model: Name of a model record, or a TOML file.
     """
-    from assay.terminal import open_listener
+    from assay.command_line.terminal import open_listener
     from assay.workflows.models.fetch import fetch_weights
 
     with open_listener(quiet=chosen.quiet) as listener:
@@ -35,8 +35,8 @@ def fetch(model: str, /, chosen: options.FetchOptions = options.FetchOptions()) 
 
 def doctor(chosen: options.DoctorOptions = options.DoctorOptions()) -> Outcome:
     """Say what is wrong with a copy of a data set, or with this machine; no model is run."""
+    from assay.command_line.terminal import open_listener
     from assay.report.diagnosis import summarise_images, summarise_machine
-    from assay.terminal import open_listener
     from assay.workflows.doctor import examine_images, examine_machine
 
     machine = examine_machine()

@@ -21,9 +21,9 @@ def preprocess(
         images: Folder of images, or of class folders.
         folder: The folder for the .bin files.
     """
+    from assay.command_line.terminal import open_listener
     from assay.models.record import read_model_record
     from assay.report.summary import summarise_failures
-    from assay.terminal import open_listener
     from assay.workflows.modelzoo.preprocess_bins import preprocess_to_bins
 
     mode = choose_mode(resume=chosen.resume, overwrite=chosen.overwrite)
@@ -72,7 +72,7 @@ def infer(compiled: Path, /, chosen: options.InferOptions = options.InferOptions
     Args:
         compiled: The compiled model's folder.
     """
-    from assay.terminal import open_listener
+    from assay.command_line.terminal import open_listener
     from assay.workflows.modelzoo.infer import InferOptions, infer_files
 
     wanted = InferOptions(
@@ -107,8 +107,8 @@ def score(
         folder: Where the result goes.
         name: The result's file name.
     """
+    from assay.command_line.terminal import open_listener
     from assay.report.sentences import describe_topk
-    from assay.terminal import open_listener
     from assay.workflows.modelzoo.score import score_results
 
     with open_listener(quiet=chosen.quiet) as listener:

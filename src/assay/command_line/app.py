@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_command(command: Callable[..., Outcome], bound: BoundArguments, *, as_json: bool) -> int:
-    from assay.terminal import keep_stdout_for_result, write_document, write_lines
+    from assay.command_line.terminal import keep_stdout_for_result, write_document, write_lines
 
     with keep_stdout_for_result() as stdout:
         outcome = command(*bound.args, **bound.kwargs)
@@ -139,7 +139,7 @@ def _show_error(error: AssayError, *, as_json: bool, exit_status: int | None = N
     status = error.exit_status if exit_status is None else exit_status
     sys.stderr.write(f"assay: {error}\n")
     if as_json:
-        from assay.terminal import write_document
+        from assay.command_line.terminal import write_document
 
         problem = {"exit_status": status, "message": error.message, "hint": error.hint}
         write_document({"error": problem}, sys.stdout)
