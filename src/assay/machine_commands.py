@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay import options
-from assay.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
+from assay.command_line.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
 
 EXIT_MACHINE_FAULTY = 4
 

@@ -17,7 +17,7 @@ from assay.errors import AssayError, UsageError, missing_package
 from assay.interrupts import EXIT_INTERRUPTED, end_on_signals
 
 if TYPE_CHECKING:
-    from assay.outcome import Outcome
+    from assay.command_line.outcome import Outcome
 
 EXIT_BUG = 70
 _EPILOGUE = (
