@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - the groups'
 
 from cyclopts import Parameter
 
-from assay.errors import UsageError
-from assay.option_groups import (
+from assay.command_line.flags import (
     FolderOptions,
     GateOptions,
     LabelFileOptions,
@@ -20,6 +19,7 @@ from assay.option_groups import (
     make_help,
     parse_numbers,
 )
+from assay.errors import UsageError
 
 if TYPE_CHECKING:
     from assay.measure.speed.loadgen import LoadgenOptions

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from assay import options
 from assay.benchmark_options import BenchmarkOptions
+from assay.command_line.flags import FolderOptions
 from assay.command_line.outcome import EXIT_GATE_FAILED, EXIT_SOME_IMAGES_FAILED, Outcome
 from assay.errors import UsageError
-from assay.option_groups import FolderOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

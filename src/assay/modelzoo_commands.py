@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from assay import modelzoo_options as options
+from assay.command_line.flags import choose_mode
 from assay.command_line.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
 from assay.errors import UsageError
-from assay.option_groups import choose_mode
 
 
 def preprocess(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from assay.option_groups import LabelFileOptions, ModelOptions, ReadOptions, ShowOptions, make_help
+from assay.command_line.flags import LabelFileOptions, ModelOptions, ReadOptions, ShowOptions, make_help
 
 
 @Parameter(name="*")

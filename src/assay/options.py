@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - the groups'
 
 from cyclopts import Parameter
 
-from assay.errors import UsageError
-from assay.option_groups import (
+from assay.command_line.flags import (
     EngineOptions,
     FolderOptions,
     GateOptions,
@@ -24,6 +23,7 @@ from assay.option_groups import (
     StopOptions,
     make_help,
 )
+from assay.errors import UsageError
 
 if TYPE_CHECKING:
     from assay.runs.locks import Share
