@@ -44,7 +44,7 @@ app = App(
     config=(Env("ASSAY_"), Toml("assay.toml")),
     default_parameter=Parameter(negative=(), show_env_var=False),
 )
-# Functions of assay.commands, assay.machine_commands and assay.modelzoo_commands, imported when they are
+# Functions of assay.command_line.commands, assay.machine_commands and assay.modelzoo_commands, imported when they are
 # called: what they say of themselves stands here too, so that `assay --help` need not import them.
 COMMANDS = {
     "run": "Do everything: export, compile, evaluate, benchmark, report.",
@@ -72,7 +72,7 @@ MODELZOO_COMMANDS = {
     "score": "Score a result folder of the inference tool, as the original scoring script does.",
 }
 for _module, _commands in (
-    ("commands", COMMANDS),
+    ("command_line.commands", COMMANDS),
     ("machine_commands", MACHINE_COMMANDS),
     ("modelzoo_commands", MODELZOO_COMMANDS),
 ):
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = "--json" in tokens  # for usage errors; when the command is parsed, it says itself
     try:
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
-        if not command.__module__.endswith("commands"):  # --help and --version print for themselves
+        if not command.__module__.startswith("assay."):  # --help and --version print for themselves
             command(*bound.args, **bound.kwargs)
             return 0
         as_json = any(getattr(value, "json", False) for value in bound.arguments.values())
