@@ -44,7 +44,7 @@ app = App(
     config=(Env("ASSAY_"), Toml("assay.toml")),
     default_parameter=Parameter(negative=(), show_env_var=False),
 )
-# Functions of assay.command_line.commands, assay.machine_commands and assay.modelzoo_commands, imported when they are
+# Functions of assay.command_line.commands, assay.command_line.machine and assay.modelzoo_commands, imported when they are
 # called: what they say of themselves stands here too, so that `assay --help` need not import them.
 COMMANDS = {
     "run": "Do everything: export, compile, evaluate, benchmark, report.",
@@ -73,7 +73,7 @@ MODELZOO_COMMANDS = {
 }
 for _module, _commands in (
     ("command_line.commands", COMMANDS),
-    ("machine_commands", MACHINE_COMMANDS),
+    ("command_line.machine", MACHINE_COMMANDS),
     ("modelzoo_commands", MODELZOO_COMMANDS),
 ):
     for _name, _help in _commands.items():
