@@ -44,7 +44,7 @@ app = App(
     config=(Env("ASSAY_"), Toml("assay.toml")),
     default_parameter=Parameter(negative=(), show_env_var=False),
 )
-# Functions of assay.command_line.commands, assay.command_line.machine and assay.modelzoo_commands, imported when they are
+# Functions of assay.command_line.commands, assay.command_line.machine and assay.command_line.modelzoo, imported when they are
 # called: what they say of themselves stands here too, so that `assay --help` need not import them.
 COMMANDS = {
     "run": "Do everything: export, compile, evaluate, benchmark, report.",
@@ -74,7 +74,7 @@ MODELZOO_COMMANDS = {
 for _module, _commands in (
     ("command_line.commands", COMMANDS),
     ("command_line.machine", MACHINE_COMMANDS),
-    ("modelzoo_commands", MODELZOO_COMMANDS),
+    ("command_line.modelzoo", MODELZOO_COMMANDS),
 ):
     for _name, _help in _commands.items():
         app.command(f"assay.{_module}:{_name}", name=_name, help=_help)
