@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from assay import modelzoo_options as options
+from assay.command_line import modelzoo_options as options
 from assay.command_line.flags import choose_mode
 from assay.command_line.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
 from assay.errors import UsageError
