@@ -12,9 +12,9 @@ from assay.errors import UsageError
 
 if TYPE_CHECKING:
     from assay.images import listing as reading
+    from assay.images.calibration import CalibrationOptions
     from assay.images.label_files import LabelOptions
     from assay.workflows.evaluate import early_stop
-    from assay.workflows.models.calibration import CalibrationOptions
     from assay.workflows.speed.benchmark import SpeedRequest
 
 
@@ -125,7 +125,7 @@ class QuantizeSettings:
 
     def choose_calibration(self, images: Path | None, reading: reading.ReadOptions) -> CalibrationOptions:
         """Return how a model is quantised."""
-        from assay.workflows.models.calibration import CalibrationOptions
+        from assay.images.calibration import CalibrationOptions
 
         return CalibrationOptions(
             images=images,

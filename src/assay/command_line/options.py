@@ -26,9 +26,9 @@ from assay.command_line.flags import (
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
+    from assay.images.calibration import AccuracyControl
     from assay.runs.locks import Share
     from assay.workflows.cluster.ray_cluster import RayCluster
-    from assay.workflows.models.calibration import AccuracyControl
 
 
 @Parameter(name="*")
@@ -87,7 +87,7 @@ class QuantizeOptions(ShowOptions, ModelOptions, QuantizeSettings, LabelFileOpti
         Raises:
             UsageError: Only one of --max-drop and --images.
         """
-        from assay.workflows.models.calibration import AccuracyControl
+        from assay.images.calibration import AccuracyControl
 
         if (self.max_drop is None) != (self.images is None):
             raise UsageError("--max-drop and --images go together", hint="give both, or neither")

@@ -9,6 +9,7 @@ from pathlib import Path
 from assay.engines.catalog import DEFAULT_ENGINE, find_engine
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import CompileOptions, is_quantised
+from assay.images.calibration import DEFAULT_CALIBRATION, CalibrationOptions
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.sample_images import load_sample_images
@@ -27,7 +28,6 @@ from assay.runs.folder import (
 from assay.workflows.evaluate.early_stop import StopOptions
 from assay.workflows.evaluate.evaluate import make_predictor
 from assay.workflows.evaluate.predict import Predictor
-from assay.workflows.models.calibration import DEFAULT_CALIBRATION, CalibrationOptions
 from assay.workflows.models.compile import compile_model
 from assay.workflows.speed.benchmark import DEFAULT_REQUEST, SpeedRequest
 

@@ -16,11 +16,11 @@ from torch import nn
 
 from assay.convert.export_onnx import export_onnx
 from assay.errors import UsageError
+from assay.images.calibration import CalibrationOptions, choose_images
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord
 from assay.runs.listener import SILENT, Listener
 from assay.workflows.models.accuracy_control import ControlRequest, control_accuracy, find_fewest
-from assay.workflows.models.calibration import CalibrationOptions, choose_images
 from assay.workflows.models.quantize import quantize_file
 from conftest import RunAssay
 

@@ -14,6 +14,7 @@ from assay.engines.catalog import load_for_pictures
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import UsageError
 from assay.files import escape_name
+from assay.images.calibration import count_calibrated
 from assay.images.labels import find_val_number
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.real_labels import RealLabels
@@ -29,7 +30,6 @@ from assay.runs.locks import lock_manifest
 from assay.runs.results_file import ImageSet, Manifest, Metrics, write_result
 from assay.workflows.evaluate.early_stop import StopOptions, Workload, predict_until_certain
 from assay.workflows.evaluate.predict import Predictor, predict_missing_shards
-from assay.workflows.models.calibration import count_calibrated
 
 DEFAULT_BATCH_SIZE = 8
 ComputeShards = Callable[[Predictor, Sequence[Shard], str, PipelineOptions, RunFolder], None]

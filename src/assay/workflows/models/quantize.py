@@ -13,6 +13,12 @@ from assay.convert.quantize import TOOL, match_layers, quantize_onnx, read_onnx
 from assay.engines.engine import check_onnx_path, check_quantisation
 from assay.errors import BadImagesError, UsageError
 from assay.files import hash_file, write_in_place_of
+from assay.images.calibration import (
+    AccuracyControl,
+    CalibrationOptions,
+    choose_images,
+    describe_image,
+)
 from assay.images.listing import LabelledImage, ReadOptions
 from assay.images.prepare import preprocess_image
 from assay.images.sources import index_images, require_labels
@@ -21,12 +27,6 @@ from assay.models.record import ModelRecord
 from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import encode_json
 from assay.workflows.models.accuracy_control import ControlledModel, ControlRequest, control_accuracy
-from assay.workflows.models.calibration import (
-    AccuracyControl,
-    CalibrationOptions,
-    choose_images,
-    describe_image,
-)
 
 
 def quantize_file(
