@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from assay import __version__, commands
+from assay import __version__
+from assay.command_line import commands
 from assay.command_line.app import COMMANDS
 from conftest import RunAssay
 

@@ -44,8 +44,8 @@ app = App(
     config=(Env("ASSAY_"), Toml("assay.toml")),
     default_parameter=Parameter(negative=(), show_env_var=False),
 )
-# Functions of assay.command_line.commands, assay.command_line.machine and assay.command_line.modelzoo, imported when they are
-# called: what they say of themselves stands here too, so that `assay --help` need not import them.
+# Functions of the modules of this folder, imported when they are called: what they say of themselves stands
+# here too, so that `assay --help` need not import them.
 COMMANDS = {
     "run": "Do everything: export, compile, evaluate, benchmark, report.",
     "demo": "Do the same on labelled images and weights made on the spot: nothing is downloaded.",

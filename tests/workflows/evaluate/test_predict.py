@@ -14,8 +14,8 @@ from assay.images.sources import index_images
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder, RunPlace, open_run_folder
 from assay.runs.listener import SILENT
+from assay.workflows.evaluate import evaluate as evaluating
 from assay.workflows.evaluate.evaluate import EvaluateOptions, evaluate_model
-from assay.workflows.evaluate.evaluate import evaluate as evaluating
 from assay.workflows.models.compile import compile_model
 from session_double import SessionDouble
 
