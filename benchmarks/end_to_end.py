@@ -20,8 +20,9 @@ from turns import Load, measure_session, print_rates, take_turns, time_call
 
 from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
+from assay.engines.arrays import suit_session
 from assay.engines.constant_engine import ConstantEngine
-from assay.engines.engine import CompileOptions, Session, suit_session
+from assay.engines.engine import CompileOptions, Session
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.sample_images import load_sample_images

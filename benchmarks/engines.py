@@ -30,7 +30,8 @@ from assay.arrays import Images
 from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
 from assay.convert.quantize import quantize_onnx, read_onnx
-from assay.engines.engine import CompileOptions, Session, suit_session
+from assay.engines.arrays import suit_session
+from assay.engines.engine import CompileOptions, Session
 from assay.engines.onnxruntime.engine import OnnxRuntimeEngine
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.engines.torch_engine import TorchSession

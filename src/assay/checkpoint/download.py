@@ -185,7 +185,7 @@ def _open_url(url: str, offset: int, timeout_s: float) -> Iterator[HTTPResponse 
     for handler in HANDLERS:
         opener.add_handler(handler())
     try:
-        response = cast(HTTPResponse, opener.open(request.Request(url, headers=headers), timeout=timeout_s))
+        response = cast("HTTPResponse", opener.open(request.Request(url, headers=headers), timeout=timeout_s))
     except HTTPError as error:
         error.close()
         if not (error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset):

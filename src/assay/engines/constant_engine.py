@@ -12,18 +12,11 @@ import numpy as np
 
 from assay import __version__
 from assay.arrays import Batch, Logits
+from assay.engines.arrays import check_images
 from assay.engines.compiled_model import CompiledModel, read_compiled_for
-from assay.engines.engine import (
-    BatchSizes,
-    CompileOptions,
-    SessionDescription,
-    SourceKind,
-    check_images,
-    check_onnx_path,
-    check_options,
-    choose_count,
-    record_compiled,
-)
+from assay.engines.engine import BatchSizes, CompileOptions, SessionDescription, SourceKind
+from assay.engines.options import check_options, choose_count
+from assay.engines.sources import check_onnx_path, record_compiled
 from assay.errors import EngineError
 
 LOGITS_FILE = "logits.npy"

@@ -13,7 +13,8 @@ from functools import partial
 import numpy as np
 
 from assay.arrays import Batch, Logits
-from assay.engines.engine import Session, describe_row
+from assay.engines.arrays import describe_row
+from assay.engines.engine import Session
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.prepare import PreprocessedImage, map_ahead, preprocess_into
 from assay.inference.predictions import Prediction, make_predictions

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from assay.engines.catalog import DEFAULT_ENGINE, find_engine
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import CompileOptions, is_quantised
+from assay.engines.engine import CompileOptions
+from assay.engines.sources import is_quantised
 from assay.images.calibration import DEFAULT_CALIBRATION, CalibrationOptions
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions

@@ -14,17 +14,9 @@ from assay.engines.ascend.process import CALL_SIZE, AisBenchProcess
 from assay.engines.ascend.session import AscendSession
 from assay.engines.ascend.toolkit import choose_soc_version, find_atc, find_cann_version, find_chips
 from assay.engines.compiled_model import CompiledModel, read_compiled_for
-from assay.engines.engine import (
-    BatchSizes,
-    CompileOptions,
-    Session,
-    SourceKind,
-    check_onnx_path,
-    check_options,
-    check_quantisation,
-    choose_setting,
-    record_compiled,
-)
+from assay.engines.engine import BatchSizes, CompileOptions, Session, SourceKind
+from assay.engines.options import check_options, choose_setting
+from assay.engines.sources import check_onnx_path, check_quantisation, record_compiled
 from assay.errors import BadModelError, EngineError, UsageError
 from assay.models.record import ModelRecord
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from assay.arrays import Batch, Logits
+from assay.engines.arrays import check_images, check_logits_shape
 from assay.engines.ascend.model_input import ModelInput
 from assay.engines.ascend.staging import make_folder, stage_model, write_file
 from assay.engines.compiled_model import CompiledModel
-from assay.engines.engine import SessionDescription, check_images, check_logits_shape
+from assay.engines.engine import SessionDescription
 from assay.errors import EngineError, MissingRuntimeError
 
 CALL_SIZE = 1024  # images that are staged for one run of the tool, which loads the model each time

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from assay.arrays import Batch, Logits
+from assay.engines.arrays import check_images, check_logits_shape, pad_images
 from assay.engines.ascend.model_input import ModelInput
 from assay.engines.ascend.staging import stage_model
 from assay.engines.compiled_model import CompiledModel
-from assay.engines.engine import SessionDescription, check_images, check_logits_shape, pad_images
+from assay.engines.engine import SessionDescription
 from assay.engines.native_output import NativeOutput, capture_native_output
 from assay.errors import EngineError, MissingRuntimeError
 

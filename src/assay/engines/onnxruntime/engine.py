@@ -15,24 +15,14 @@ import numpy as np
 import platformdirs
 
 from assay.arrays import Batch, Logits
+from assay.engines.arrays import check_images, check_logits_shape, pad_images
 from assay.engines.compiled_model import CompiledModel, read_compiled_for
-from assay.engines.engine import (
-    BatchSizes,
-    CompileOptions,
-    SessionDescription,
-    SourceKind,
-    check_images,
-    check_logits_shape,
-    check_onnx_path,
-    check_options,
-    check_quantisation,
-    choose_thread_count,
-    pad_images,
-    record_compiled,
-)
+from assay.engines.engine import BatchSizes, CompileOptions, SessionDescription, SourceKind
 from assay.engines.native_output import capture_native_output
 from assay.engines.onnxruntime.distributions import find_distribution, import_onnxruntime
+from assay.engines.options import check_options, choose_thread_count
 from assay.engines.processor import describe_processor
+from assay.engines.sources import check_onnx_path, check_quantisation, record_compiled
 from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
 from assay.models.record import ModelRecord
 

@@ -20,25 +20,14 @@ from openvino import properties
 from openvino.properties import hint
 
 from assay.arrays import Batch, Logits
+from assay.engines.arrays import check_images, check_logits_shape, pad_images
 from assay.engines.compiled_model import CompiledModel, Tuning, read_compiled_for, write_compiled_json
-from assay.engines.engine import (
-    BatchSizes,
-    CompileOptions,
-    SessionDescription,
-    SourceKind,
-    check_images,
-    check_logits_shape,
-    check_onnx_path,
-    check_options,
-    check_quantisation,
-    choose_count,
-    choose_setting,
-    describe_source,
-    pad_images,
-)
+from assay.engines.engine import BatchSizes, CompileOptions, SessionDescription, SourceKind
 from assay.engines.openvino.pixels import gives_the_same, normalise_in_graph
 from assay.engines.openvino.source import read_onnx, reshape, set_shape
 from assay.engines.openvino.tuning import INNER_BATCHES, choose_tuning, count_hinted_streams
+from assay.engines.options import check_options, choose_count, choose_setting
+from assay.engines.sources import check_onnx_path, check_quantisation, describe_source
 from assay.errors import EngineError, MissingRuntimeError
 from assay.models.record import ModelRecord
 from assay.processors import count_processors

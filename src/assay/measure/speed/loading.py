@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 
 from assay.arrays import Batch
+from assay.engines.arrays import suit_session
 from assay.engines.compiled_model import CompiledModel
-from assay.engines.engine import Session, suit_session
+from assay.engines.engine import Session
 
 STATUS_FILE = Path("/proc/self/status")
 CLEAR_FILE = Path("/proc/self/clear_refs")

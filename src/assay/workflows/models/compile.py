@@ -6,7 +6,8 @@ from pathlib import Path
 
 from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, compute_recipe, read_compiled_json
-from assay.engines.engine import CompileOptions, describe_source
+from assay.engines.engine import CompileOptions
+from assay.engines.sources import describe_source
 from assay.errors import BadModelError, UsageError
 from assay.files import write_folder_in_place_of
 from assay.runs.listener import Listener

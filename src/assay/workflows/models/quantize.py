@@ -10,7 +10,7 @@ import numpy as np
 
 from assay.arrays import Images
 from assay.convert.quantize import TOOL, match_layers, quantize_onnx, read_onnx
-from assay.engines.engine import check_onnx_path, check_quantisation
+from assay.engines.sources import check_onnx_path, check_quantisation
 from assay.errors import BadImagesError, UsageError
 from assay.files import hash_file, write_in_place_of
 from assay.images.calibration import (

@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 
 from assay.arrays import Images
+from assay.engines.arrays import describe_row, suit_session
 from assay.engines.catalog import load_for_pictures
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import Session, describe_row, suit_session
+from assay.engines.engine import Session
 from assay.files import escape_name
 from assay.images.listing import DEFAULT_READ_OPTIONS
 from assay.images.prepare import OK, preprocess_into

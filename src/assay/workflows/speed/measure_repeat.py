@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 
 from assay.arrays import Images
+from assay.engines.arrays import suit_session
 from assay.engines.catalog import load_for_pictures
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import suit_session
 from assay.errors import AssayError, EngineError
 from assay.measure.speed.loading import LoadCost, close_cost, load_timed
 from assay.measure.speed.repeats import (

@@ -1,0 +1,74 @@
+"""The checks on options that engines share: what an engine declares is honoured, the rest is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from assay.engines.engine import CompileOptions, Engine
+from assay.errors import UsageError
+from assay.processors import count_processors
+
+
+def check_options(engine: Engine, options: CompileOptions) -> CompileOptions:
+    """Return the options with precision and device filled in, after checking that the engine declares them.
+
+    Raises:
+        UsageError: A precision, device, batch size or setting that the engine does not declare.
+    """
+    precision = options.precision or engine.precisions[0]
+    if precision not in engine.precisions:
+        raise UsageError(
+            f"engine {engine.name} does not compute in {precision!r}",
+            hint=f"--precision can be: {', '.join(engine.precisions)}",
+        )
+    devices = {name.casefold(): name for name in engine.devices}
+    device = devices.get((options.device or engine.devices[0]).casefold())
+    if device is None:
+        raise UsageError(
+            f"engine {engine.name} does not run on {options.device!r}",
+            hint=f"--device can be: {', '.join(engine.devices)}",
+        )
+    if options.batch_size is not None and options.batch_size < 1:
+        raise UsageError(f"--batch-size is {options.batch_size}; expected 1 or more")
+    unknown = sorted(set(options.settings) - set(engine.settings))
+    if unknown:
+        raise UsageError(
+            f"engine {engine.name} has no setting {unknown[0]!r}",
+            hint=f"it has: {', '.join(engine.settings) or 'none'}; see `assay engines`",
+        )
+    return replace(options, precision=precision, device=device)
+
+
+def choose_setting(options: CompileOptions, name: str, choices: tuple[str, ...]) -> str:
+    """Return the setting of that name, one of `choices`; the first where it was not given.
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    value = options.settings.get(name, choices[0])
+    if value not in choices:
+        raise UsageError(f"{name}={value}: expected one of {', '.join(choices)}")
+    return value
+
+
+def choose_thread_count(options: CompileOptions) -> int:
+    """Return the setting `threads`; where it was not given, the processors this process may use.
+
+    Raises:
+        UsageError: Not a whole number from 1.
+    """
+    return choose_count(options, "threads") or count_processors()
+
+
+def choose_count(options: CompileOptions, name: str) -> int | None:
+    """Return the setting of that name, a whole number from 1; None where it was not given.
+
+    Raises:
+        UsageError: It is anything else.
+    """
+    text = options.settings.get(name, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise UsageError(f"{name}={text}: expected a whole number from 1")
+    return int(text)
