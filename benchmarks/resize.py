@@ -21,8 +21,7 @@ from assay.arrays import Images, Pixels
 from assay.images.decode import decode_image
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
-from assay.images.normalise import fill_image
-from assay.images.prepare import preprocess_into
+from assay.images.prepare import fill_image, preprocess_into
 from assay.images.resample import FASTEST
 from assay.images.resize import resize_and_crop
 from assay.images.sources import index_images

@@ -1,9 +1,11 @@
-"""How many processors this process may use."""
+"""The processors of this machine: how many this process may use, and what they are called."""
 
 from __future__ import annotations
 
 import math
 import os
+import platform
+import re
 from pathlib import Path
 
 
@@ -57,3 +59,11 @@ def _read_quota(folder: Path) -> float | None:
     except OSError:
         return None
     return None if int(quota) < 0 else int(quota) / int(period)
+
+
+def describe_processor() -> str:
+    """Return the processor's own name, such as `AMD EPYC 7B13`."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match.group(1).strip() if match else platform.processor() or "unknown"

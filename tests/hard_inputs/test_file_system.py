@@ -368,7 +368,7 @@ def test_case_53_an_image_of_another_size_is_another_run(
 def test_case_54_reading_ahead_is_bounded() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    from assay.images.prepare import map_ahead
+    from assay.ahead import map_ahead
 
     begun: list[int] = []
     read: Callable[[int], None] = begun.append

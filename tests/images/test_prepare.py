@@ -1,18 +1,24 @@
 from __future__ import annotations
 
+import hashlib
 import io
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
+from assay.images import prepare
+from assay.images.label_files import LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
-from assay.images.prepare import OK, map_ahead, preprocess_image, preprocess_into, stack_images
+from assay.images.prepare import OK, fill_image, preprocess_image, preprocess_into, stack_images
+from assay.images.resample import Resampler, list_resamplers
+from assay.images.resize import resize_and_crop
+from assay.images.sources import index_images
+from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord
+from conftest import give_colour_order
 
 
 def encode(colour: str) -> bytes:
@@ -97,73 +103,34 @@ def test_a_bad_image_does_not_change_its_neighbours(se_resnext50: ModelRecord) -
     np.testing.assert_array_equal(stack_images([good[0], bad, good[1]]), stack_images(good))
 
 
-class Ledger:
-    """Counts the items that have been taken and not yet been received."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.taken = self.received = self.most_under_way = 0
-
-    def take(self, item: int) -> int:
-        with self.lock:
-            self.taken += 1
-            self.most_under_way = max(self.most_under_way, self.taken - self.received)
-        return item
-
-    def receive(self) -> None:
-        with self.lock:
-            self.received += 1
+@pytest.mark.parametrize("resampler", list_resamplers())
+@pytest.mark.parametrize("colour_order", ["RGB", "BGR"])
+def test_the_one_step_gives_the_bits_of_the_plain_ones(
+    colour_order: str, resampler: Resampler, se_resnext50: ModelRecord
+) -> None:
+    record = give_colour_order(se_resnext50, colour_order)
+    pixels = np.random.default_rng(5).integers(0, 256, (300, 410, 3), dtype=np.uint8)
+    row = np.empty((3, 224, 224), dtype=np.float32)
+    fill_image(pixels, record, row, resampler)
+    cropped = resize_and_crop(pixels, record.preprocessing, "pillow")
+    assert row.tobytes() == normalise_pixels(cropped, record).tobytes()
+    row_of_pixels = np.empty((224, 224, 3), dtype=np.uint8)
+    fill_image(pixels, record, row_of_pixels, resampler)
+    np.testing.assert_array_equal(row_of_pixels, cropped)  # RGB: who normalises puts blue first
 
 
-@settings(deadline=None, max_examples=40)
-@given(count=st.integers(0, 30), ahead=st.integers(1, 8), threads=st.integers(1, 4))
-def test_results_come_in_order_with_a_bounded_number_under_way(count: int, ahead: int, threads: int) -> None:
-    ledger = Ledger()
-    results = []
-    with ThreadPoolExecutor(threads) as executor:
-        for result in map_ahead(executor, lambda item: item * item, map(ledger.take, range(count)), ahead):
-            ledger.receive()
-            results.append(result)
-    assert results == [item * item for item in range(count)]
-    # the one that is being handed over is no longer ahead
-    assert ledger.most_under_way <= ahead + 1
-
-
-def test_items_are_computed_while_the_caller_is_busy() -> None:
-    both_begun = threading.Barrier(2)  # breaks, and fails the test, unless two run at once
-    with ThreadPoolExecutor(2) as executor:
-        assert (
-            list(map_ahead(executor, lambda _item: both_begun.wait(timeout=30) < 2, range(4), 2))
-            == [True] * 4
-        )
-
-
-def test_an_error_reaches_the_caller_at_its_place() -> None:
-    received = []
-    with ThreadPoolExecutor(2) as executor, pytest.raises(ZeroDivisionError):
-        for result in map_ahead(executor, lambda item: 6 // item, (3, 2, 0, 1), 3):
-            received.append(result)  # noqa: PERF402 - what came before the error counts
-    assert received == [2, 3]
-
-
-def test_an_error_of_the_items_reaches_the_caller() -> None:
-    with ThreadPoolExecutor(1) as executor, pytest.raises(ZeroDivisionError):
-        list(map_ahead(executor, str, (6 // item for item in (1, 2, 0)), 2))
-
-
-def test_what_has_not_begun_is_cancelled_when_the_caller_stops() -> None:
-    begun: list[int] = []
-    release = threading.Event()
-
-    def compute(item: int) -> int:
-        begun.append(item)
-        if item:
-            release.wait(timeout=30)
-        return item
-
-    with ThreadPoolExecutor(1) as executor:
-        results = map_ahead(executor, compute, range(100), 10)
-        assert next(results) == 0
-        results.close()  # type: ignore[attr-defined]  # the iterator is a generator
-        release.set()
-    assert len(begun) <= 2  # item 1 may have been under way
+@pytest.mark.parametrize("resampler", list_resamplers())
+def test_real_photographs_become_the_original_scripts_files(
+    golden: Path, se_resnext50: ModelRecord, resampler: Resampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepare, "fill_image", partial(fill_image, resampler=resampler))
+    lines = (golden / "prep_bin.sha256").read_text(encoding="ascii").splitlines()
+    expected = {name.removesuffix(".bin"): sha256 for sha256, name in map(str.split, lines)}
+    found = {}
+    for source in index_images(golden / "images", 1000, LabelOptions(path=golden / "labels.txt")).images:
+        preprocessed = preprocess_image(source, se_resnext50)
+        assert preprocessed.status == OK
+        assert preprocessed.image is not None
+        found[source.name.removesuffix(".JPEG")] = hashlib.sha256(preprocessed.image.tobytes()).hexdigest()
+    assert len(expected) == 100
+    assert found == expected

@@ -17,9 +17,9 @@ from assay.engines.arrays import check_images, check_logits_shape
 from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.engines.engine import BatchSizes, CompileOptions, SessionDescription, SourceKind
 from assay.engines.options import check_options, choose_setting, choose_thread_count
-from assay.engines.processor import describe_processor
 from assay.engines.sources import record_compiled
 from assay.errors import BadCheckpointError, EngineError, MissingRuntimeError
+from assay.processors import describe_processor
 
 WEIGHTS_STEM = "weights"
 MODES = ("eager", "compiled")

@@ -1,14 +1,10 @@
-"""Preprocesses images ahead of their use, in threads, in order and with bounded memory."""
+"""Makes a row of the batch from an encoded image: read, decoded, resized, cropped, normalised."""
 
 from __future__ import annotations
 
-import collections
 import errno
-import itertools
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
@@ -16,14 +12,12 @@ from assay.arrays import Images, Pixels
 from assay.errors import UndecodableImageError
 from assay.images.decode import decode_image
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
-from assay.images.normalise import fill_image
+from assay.images.resample import FASTEST, Resampler, resample_crop_into
+from assay.images.resize import plan_crop
+from assay.models.pixel_values import make_table
 from assay.models.record import ModelRecord
 
 OK = "ok"
-
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,23 +98,31 @@ def stack_images(batch: Iterable[PreprocessedImage]) -> Images:
     return np.stack([row.image for row in batch if row.image is not None])  # (N, 3, H, W)
 
 
-def map_ahead(
-    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
-) -> Iterator[Result]:
-    """Yield function(item) for every item, in order, computed in the executor.
+def fill_image(
+    pixels: Pixels, record: ModelRecord, out: Images | Pixels, resampler: Resampler = FASTEST
+) -> None:
+    """Resize, crop and normalise a decoded picture into one row of a batch, in one step.
 
-    At most `ahead` items are under way or waiting at once, so memory stays flat whatever their number.
-    When the caller stops early, what has not begun is cancelled.
+    The bits are those of `resize_and_crop` and then `normalise_pixels`; where the row is of pixels, which
+    are normalised later, those of `resize_and_crop`.
+
+    Args:
+        pixels: uint8 (height, width, 3), RGB.
+        record: How to.
+        out: float32 (3, crop_size, crop_size), or uint8 (crop_size, crop_size, 3); C-contiguous. Every value
+            is written.
+        resampler: What computes it; all give the same.
     """
-    items = iter(items)
-    pending: collections.deque[Future[Result]] = collections.deque(
-        executor.submit(function, item) for item in itertools.islice(items, ahead)
+    preprocessing = record.preprocessing
+    height, width = pixels.shape[:2]
+    table = None
+    if out.dtype == np.float32:
+        table = make_table(preprocessing.pixel_scale, preprocessing.mean, preprocessing.std)
+    resample_crop_into(
+        pixels,
+        plan_crop(width, height, preprocessing),
+        table,
+        out,
+        bgr=record.input.colour_order == "BGR",
+        resampler=resampler,
     )
-    try:
-        while pending:
-            result = pending.popleft().result()
-            pending.extend(executor.submit(function, item) for item in itertools.islice(items, 1))
-            yield result
-    finally:
-        for future in pending:
-            future.cancel()

@@ -12,11 +12,12 @@ from functools import partial
 
 import numpy as np
 
+from assay.ahead import map_ahead
 from assay.arrays import Batch, Logits
 from assay.engines.arrays import describe_row
 from assay.engines.engine import Session
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
-from assay.images.prepare import PreprocessedImage, map_ahead, preprocess_into
+from assay.images.prepare import PreprocessedImage, preprocess_into
 from assay.inference.predictions import Prediction, make_predictions
 from assay.inference.shards import Shard
 from assay.models.record import ModelRecord

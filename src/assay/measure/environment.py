@@ -8,8 +8,7 @@ import platform
 
 import msgspec
 
-from assay.engines.processor import describe_processor
-from assay.processors import find_processor_quota
+from assay.processors import describe_processor, find_processor_quota
 
 PACKAGES = (
     "numpy",

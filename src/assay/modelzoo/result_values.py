@@ -12,9 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from assay.ahead import map_ahead
 from assay.arrays import Logits
 from assay.errors import BadInputError
-from assay.images.prepare import map_ahead
 from assay.modelzoo.result_files import RESULT_HINT, ResultFile
 from assay.processors import count_processors
 

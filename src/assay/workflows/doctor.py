@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from assay.ahead import map_ahead
 from assay.engines.onnxruntime.distributions import list_distributions, write_repair_commands
 from assay.files import escape_name, hash_file
 from assay.images.examine import Examination, examine_image
@@ -16,7 +17,7 @@ from assay.images.label_files import LabelOptions
 from assay.images.labels import IMAGENET_VAL_COUNT, find_canonical_label, find_val_number, read_synsets
 from assay.images.listing import ReadOptions
 from assay.images.pixel_check import check_pixels
-from assay.images.prepare import OK, map_ahead
+from assay.images.prepare import OK
 from assay.images.sources import ImageIndex, index_images
 from assay.measure.environment import describe_machine
 from assay.processors import count_processors

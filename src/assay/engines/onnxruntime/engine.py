@@ -21,10 +21,10 @@ from assay.engines.engine import BatchSizes, CompileOptions, SessionDescription,
 from assay.engines.native_output import capture_native_output
 from assay.engines.onnxruntime.distributions import find_distribution, import_onnxruntime
 from assay.engines.options import check_options, choose_thread_count
-from assay.engines.processor import describe_processor
 from assay.engines.sources import check_onnx_path, check_quantisation, record_compiled
 from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
 from assay.models.record import ModelRecord
+from assay.processors import describe_processor
 
 onnxruntime = import_onnxruntime()
 

@@ -12,12 +12,12 @@ from typing import Literal
 
 import numpy as np
 
+from assay.ahead import map_ahead
 from assay.arrays import Images, Logits
 from assay.engines.catalog import load_session
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.engines.engine import Session
 from assay.errors import UsageError
-from assay.images.prepare import map_ahead
 from assay.models.record import ModelRecord
 from assay.modelzoo.input_files import (
     InputBatch,

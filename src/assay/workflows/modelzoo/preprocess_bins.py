@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from assay.ahead import map_ahead
 from assay.errors import UsageError
 from assay.files import escape_name, is_unfinished
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
-from assay.images.prepare import PreprocessedImage, map_ahead, preprocess_image
+from assay.images.prepare import PreprocessedImage, preprocess_image
 from assay.images.sources import index_images
 from assay.measure.accuracy.accuracy import FailedImage
 from assay.models.record import ModelRecord
