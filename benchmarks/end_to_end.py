@@ -20,7 +20,7 @@ from turns import Load, measure_session, print_rates, take_turns, time_call
 
 from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
-from assay.engines.arrays import suit_session
+from assay.engines.arrays import as_session_input
 from assay.engines.constant_engine import ConstantEngine
 from assay.engines.engine import CompileOptions, Session
 from assay.engines.openvino.engine import OpenVinoEngine
@@ -93,7 +93,7 @@ def compare(  # noqa: PLR0913 - a script's one call
     for_files, session = sessions
     sources = sorted(images.iterdir())
     labels = {source.stem: 0 for source in sources}
-    ready = suit_session(load_sample_images(record, index, BATCH_SIZE), session, record)
+    ready = as_session_input(load_sample_images(record, index, BATCH_SIZE), session, record)
     shards = cut_shards(index.images * rounds, 1024)
 
     def run_original() -> None:

@@ -30,7 +30,7 @@ from assay.arrays import Images
 from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
 from assay.convert.quantize import quantize_onnx, read_onnx
-from assay.engines.arrays import suit_session
+from assay.engines.arrays import as_session_input
 from assay.engines.engine import CompileOptions, Session
 from assay.engines.onnxruntime.engine import OnnxRuntimeEngine
 from assay.engines.openvino.engine import OpenVinoEngine
@@ -155,7 +155,7 @@ def make_torch(record: ModelRecord) -> dict[str, MeasureBatch]:
 
 def measure_pixels(session: Session, record: ModelRecord, batch: Images, load: Load) -> float:
     """Return images/s of a session that is given the images' pixels."""
-    return measure_session(session, suit_session(batch, session, record), load)
+    return measure_session(session, as_session_input(batch, session, record), load)
 
 
 class Multiplication:

@@ -21,7 +21,7 @@ from assay.arrays import Images, Pixels
 from assay.images.decode import decode_image
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
-from assay.images.prepare import fill_image, preprocess_into
+from assay.images.prepare import prepare_into, preprocess_into
 from assay.images.resample import FASTEST
 from assay.images.resize import resize_and_crop
 from assay.images.sources import index_images
@@ -78,11 +78,11 @@ def make_comparisons(sources: tuple[LabelledImage, ...], record: ModelRecord) ->
         ),
         "normalise": (
             lambda source: make_plainly(crops[source.name]),
-            lambda source: fill_image(crops[source.name], record, row),
+            lambda source: prepare_into(crops[source.name], record, row),
         ),
         "resize, crop and normalise": (
             lambda source: make_plainly(pixels[source.name]),
-            lambda source: fill_image(pixels[source.name], record, row),
+            lambda source: prepare_into(pixels[source.name], record, row),
         ),
         "file to row of the batch": (read_plainly, read_into_row),
     }

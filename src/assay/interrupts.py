@@ -13,7 +13,7 @@ from types import FrameType
 
 EXIT_INTERRUPTED = 130
 PATIENCE_S = 1.5
-_last_words: list[Callable[[], None]] = []
+_exit_callbacks: list[Callable[[], None]] = []
 
 
 @contextmanager
@@ -43,13 +43,13 @@ def end_on_signals() -> Iterator[None]:
 
 
 @contextmanager
-def say_before_end(last_word: Callable[[], None]) -> Iterator[None]:
-    """Call `last_word`, from another thread, should the process be ended inside the block without waiting."""
-    _last_words.append(last_word)
+def on_forced_exit(callback: Callable[[], None]) -> Iterator[None]:
+    """Call `callback`, from another thread, should the process be ended inside the block without waiting."""
+    _exit_callbacks.append(callback)
     try:
         yield
     finally:
-        _last_words.remove(last_word)
+        _exit_callbacks.remove(callback)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -62,9 +62,9 @@ def _end_when_signalled(reading: int, ended: threading.Event) -> None:
         if received[0] in (signal.SIGINT, signal.SIGTERM):
             time.sleep(PATIENCE_S)
             if not ended.is_set():
-                for last_word in tuple(_last_words):
+                for callback in tuple(_exit_callbacks):
                     with suppress(OSError):  # a full disk, say: the process ends all the same
-                        last_word()
+                        callback()
                 sys.stderr.write("assay: interrupted; what was done is kept\n  go on with --resume\n")
                 sys.stderr.flush()
             os._exit(EXIT_INTERRUPTED)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from assay.arrays import Images, Pixels
-from assay.engines.catalog import find_engine, list_engine_names, load_for_pictures
+from assay.engines.catalog import find_engine, list_engine_names, load_for_evaluation
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import CompileOptions, Engine, PixelEngine, Session
 from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
@@ -147,7 +147,7 @@ def test_a_session_for_pictures_says_the_same_of_them(
 ) -> None:
     pixels = draw_pixels(3)
     images = normalise_pixels(pixels, colour_record)
-    for_pictures = load_for_pictures(compiled_dir)
+    for_pictures = load_for_evaluation(compiled_dir)
     logits = for_pictures.run(pixels if for_pictures.description.takes_pixels else images)
     for_pictures.close()
     np.testing.assert_allclose(logits, session.run(images), atol=1e-4)

@@ -12,7 +12,7 @@ from PIL import Image
 from assay.images import prepare
 from assay.images.label_files import LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
-from assay.images.prepare import OK, fill_image, preprocess_image, preprocess_into, stack_images
+from assay.images.prepare import OK, prepare_into, preprocess_image, preprocess_into, stack_images
 from assay.images.resample import Resampler, list_resamplers
 from assay.images.resize import resize_and_crop
 from assay.images.sources import index_images
@@ -111,11 +111,11 @@ def test_the_one_step_gives_the_bits_of_the_plain_ones(
     record = give_colour_order(se_resnext50, colour_order)
     pixels = np.random.default_rng(5).integers(0, 256, (300, 410, 3), dtype=np.uint8)
     row = np.empty((3, 224, 224), dtype=np.float32)
-    fill_image(pixels, record, row, resampler)
+    prepare_into(pixels, record, row, resampler)
     cropped = resize_and_crop(pixels, record.preprocessing, "pillow")
     assert row.tobytes() == normalise_pixels(cropped, record).tobytes()
     row_of_pixels = np.empty((224, 224, 3), dtype=np.uint8)
-    fill_image(pixels, record, row_of_pixels, resampler)
+    prepare_into(pixels, record, row_of_pixels, resampler)
     np.testing.assert_array_equal(row_of_pixels, cropped)  # RGB: who normalises puts blue first
 
 
@@ -123,7 +123,7 @@ def test_the_one_step_gives_the_bits_of_the_plain_ones(
 def test_real_photographs_become_the_original_scripts_files(
     golden: Path, se_resnext50: ModelRecord, resampler: Resampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "fill_image", partial(fill_image, resampler=resampler))
+    monkeypatch.setattr(prepare, "prepare_into", partial(prepare_into, resampler=resampler))
     lines = (golden / "prep_bin.sha256").read_text(encoding="ascii").splitlines()
     expected = {name.removesuffix(".bin"): sha256 for sha256, name in map(str.split, lines)}
     found = {}

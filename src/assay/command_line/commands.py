@@ -35,13 +35,13 @@ def run(chosen: options.RunOptions) -> Outcome:
         weights=chosen.weights,
         images=chosen.images,
         labels=chosen.choose_labels(chosen.labels),
-        reading=chosen.choose_reading(),
+        reading=chosen.to_read_options(),
         model=chosen.model,
         engine=chosen.engine,
         precision=chosen.precision,
         device=chosen.device,
         settings=chosen.choose_settings(),
-        calibration=chosen.choose_calibration(chosen.calibration, chosen.choose_reading()),
+        calibration=chosen.choose_calibration(chosen.calibration, chosen.to_read_options()),
         speed=chosen.choose_speed(),
         opset=chosen.opset,
         shard_size=chosen.shard_size,
@@ -136,14 +136,14 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
     from assay.images.real_labels import read_real_labels
     from assay.runs.remote import stage_run
     from assay.workflows.evaluate.evaluate import EvaluateOptions
-    from assay.workflows.single_steps import evaluate_alone
+    from assay.workflows.single_steps import run_evaluation
 
     gates = chosen.choose_gates()
     wanted = EvaluateOptions(
         batch_size=chosen.batch_size,
         shard_size=chosen.shard_size,
         keep_logits=chosen.keep_logits,
-        reading=chosen.choose_reading(),
+        reading=chosen.to_read_options(),
         real_labels=read_real_labels(chosen.real_labels) if chosen.real_labels else None,
         limit=chosen.limit,
         stop=chosen.choose_stop(),
@@ -155,7 +155,7 @@ def evaluate(folder: Path, /, chosen: options.EvaluateOptions) -> Outcome:
     place = dataclasses.replace(_choose_place(chosen), share=chosen.choose_share())
     with stage_run(place) as place, open_listener(quiet=chosen.quiet) as listener:
         labels = chosen.choose_labels(chosen.labels)
-        result = evaluate_alone(folder, images, labels, wanted, place, listener)
+        result = run_evaluation(folder, images, labels, wanted, place, listener)
     return _describe_run(result, gates)
 
 
@@ -166,7 +166,7 @@ def benchmark(*folders: Path, chosen: BenchmarkOptions = BenchmarkOptions()) -> 
         folders: The compiled models' folders.
     """
     from assay.command_line.terminal import open_listener
-    from assay.workflows.single_steps import BenchmarkRequest, benchmark_alone
+    from assay.workflows.single_steps import BenchmarkRequest, run_benchmark
 
     if not folders and not chosen.imports:
         raise UsageError("assay benchmark: no compiled model given, and no file to --import")
@@ -179,7 +179,7 @@ def benchmark(*folders: Path, chosen: BenchmarkOptions = BenchmarkOptions()) -> 
     )
     gates = chosen.choose_gates()
     with open_listener(quiet=chosen.quiet) as listener:
-        result = benchmark_alone(folders, request, _choose_place(chosen), listener)
+        result = run_benchmark(folders, request, _choose_place(chosen), listener)
     return _describe_run(result, gates)
 
 
@@ -315,7 +315,7 @@ def quantize(onnx_file: Path, out_file: Path, /, chosen: options.QuantizeOptions
     from assay.workflows.models.quantize import quantize_file, quantize_within
 
     record = read_model_record(chosen.model)
-    calibration = chosen.choose_calibration(chosen.calibration, chosen.choose_reading())
+    calibration = chosen.choose_calibration(chosen.calibration, chosen.to_read_options())
     control = chosen.choose_control()
     with open_listener(quiet=chosen.quiet) as listener:
         if control is None:

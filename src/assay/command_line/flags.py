@@ -172,7 +172,7 @@ class ReadOptions:
     max_pixels: Annotated[int, make_help("An image with more pixels is a failed one.")] = 100_000_000
     max_image_mib: Annotated[int, make_help("A larger image file is a failed one, MiB.")] = 64
 
-    def choose_reading(self) -> reading.ReadOptions:
+    def to_read_options(self) -> reading.ReadOptions:
         """Return how images are read.
 
         Raises:

@@ -45,7 +45,7 @@ def doctor(chosen: options.DoctorOptions = options.DoctorOptions()) -> Outcome:
         return Outcome(lines=summarise_machine(machine), document={"machine": machine}, exit_status=status)
     with open_listener(quiet=chosen.quiet) as listener:
         labels = chosen.choose_labels(chosen.labels)
-        images = examine_images(chosen.images, labels, chosen.choose_reading(), listener)
+        images = examine_images(chosen.images, labels, chosen.to_read_options(), listener)
     return Outcome(
         lines=summarise_images(images),
         document={"images": images, "machine": machine},

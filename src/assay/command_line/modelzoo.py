@@ -29,7 +29,7 @@ def preprocess(
     mode = choose_mode(resume=chosen.resume, overwrite=chosen.overwrite)
     with open_listener(quiet=chosen.quiet) as listener:
         done = preprocess_to_bins(
-            images, folder, read_model_record(chosen.model), mode, listener, chosen.choose_reading()
+            images, folder, read_model_record(chosen.model), mode, listener, chosen.to_read_options()
         )
     lines = [
         f"{folder}: {done.written_count:,} written, {done.kept_count:,} were there, "

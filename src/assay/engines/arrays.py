@@ -54,7 +54,7 @@ def pad_images(images: Batch, batch_size: int | None) -> Batch:
     return padded
 
 
-def suit_session(images: Batch, session: Session, record: ModelRecord) -> Batch:
+def as_session_input(images: Batch, session: Session, record: ModelRecord) -> Batch:
     """Return images, which the record's preprocessing made of pixels, as the session takes them."""
     return recover_pixels(images, record) if session.description.takes_pixels else images
 

@@ -64,7 +64,7 @@ def load_session(compiled_dir: Path) -> Session:
     return find_engine(read_compiled_json(compiled_dir).engine).load(compiled_dir)
 
 
-def load_for_pictures(compiled_dir: Path) -> Session:
+def load_for_evaluation(compiled_dir: Path) -> Session:
     """Return a session for pictures: it takes pixels where the compiled model can, else images."""
     engine = find_engine(read_compiled_json(compiled_dir).engine)
     if isinstance(engine, PixelEngine):

@@ -62,7 +62,7 @@ def preprocess_into(
         return PreprocessedImage(source=source, image=None, status=source.fault)
     try:
         decoded = decode_image(read_image(source, options), max_pixels=options.max_pixels)
-        fill_image(decoded.pixels, record, out)
+        prepare_into(decoded.pixels, record, out)
     except OSError as error:
         return PreprocessedImage(source=source, image=None, status=f"unreadable: {error.strerror or error}")
     except UndecodableImageError as error:
@@ -98,7 +98,7 @@ def stack_images(batch: Iterable[PreprocessedImage]) -> Images:
     return np.stack([row.image for row in batch if row.image is not None])  # (N, 3, H, W)
 
 
-def fill_image(
+def prepare_into(
     pixels: Pixels, record: ModelRecord, out: Images | Pixels, resampler: Resampler = FASTEST
 ) -> None:
     """Resize, crop and normalise a decoded picture into one row of a batch, in one step.

@@ -20,7 +20,7 @@ from assay.files import escape_name, is_unfinished
 from assay.images.forms.object_store import find_url
 from assay.images.pixel_check import check_pixels
 from assay.inference.identity import RunIdentity, name_changes
-from assay.interrupts import say_before_end
+from assay.interrupts import on_forced_exit
 from assay.measure.environment import describe_machine
 from assay.runs.listener import Listener, Progress
 from assay.runs.locks import Share, is_lock, lock_manifest, lock_run
@@ -176,7 +176,7 @@ def open_run_folder(
             run.save_manifest()
         if differing := run.manifest.pixel_check.differing:
             run.announce(f"Warning: other pixels than verified: {', '.join(differing)}")
-        with say_before_end(partial(run.finish, "interrupted")), _record_end(run):
+        with on_forced_exit(partial(run.finish, "interrupted")), _record_end(run):
             yield run
 
 

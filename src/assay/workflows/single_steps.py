@@ -27,7 +27,7 @@ from assay.workflows.speed.benchmark import DEFAULT_REQUEST, SpeedRequest, bench
 from assay.workflows.speed.loadgen import add_loadgen
 
 
-def evaluate_alone(
+def run_evaluation(
     compiled_dir: Path,
     images: Path,
     labels: LabelOptions,
@@ -69,7 +69,7 @@ class BenchmarkRequest:
     imports: tuple[tuple[Path, int | None], ...] = ()
 
 
-def benchmark_alone(
+def run_benchmark(
     compiled_dirs: Sequence[Path],
     request: BenchmarkRequest,
     place: RunPlace,

@@ -10,7 +10,7 @@ import pytest
 
 from assay.arrays import Images, Logits
 from assay.engines.ascend.engine import AscendEngine
-from assay.engines.catalog import load_for_pictures
+from assay.engines.catalog import load_for_evaluation
 from assay.engines.engine import CompileOptions, Session
 from assay.errors import EngineError, MissingRuntimeError
 from assay.models.pixel_values import normalise_pixels
@@ -118,7 +118,7 @@ def test_a_model_with_aipp_is_given_pixels(
     session = open_session(colour_onnx, se_resnext50, tmp_path / "c", settings)
     np.testing.assert_allclose(session.run(images), classify(images), atol=0.02)
     session.close()
-    session = load_for_pictures(tmp_path / "c")
+    session = load_for_evaluation(tmp_path / "c")
     assert session.description.takes_pixels
     np.testing.assert_allclose(session.run(pixels), classify(images), atol=0.02)
     session.close()

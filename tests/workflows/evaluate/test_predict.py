@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assay.arrays import Batch, Logits
-from assay.engines.catalog import load_for_pictures
+from assay.engines.catalog import load_for_evaluation
 from assay.engines.engine import CompileOptions, Session
 from assay.errors import EngineError
 from assay.images.sources import index_images
@@ -54,9 +54,9 @@ def evaluate(
     DyingSession.calls = 0
 
     def load(path: Path) -> DyingSession:
-        return DyingSession(load_for_pictures(path), failing)
+        return DyingSession(load_for_evaluation(path), failing)
 
-    monkeypatch.setattr(evaluating, "load_for_pictures", load)
+    monkeypatch.setattr(evaluating, "load_for_evaluation", load)
     place = RunPlace(path=tmp_path / "run", mode="resume")
     with open_run_folder(place, "m", "constant", SILENT) as run:
         index = index_images(photographs, 1000)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from assay.arrays import Batch
-from assay.engines.arrays import suit_session
+from assay.engines.arrays import as_session_input
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import Session
 
@@ -54,7 +54,7 @@ def load_timed(
     session = load()
     loaded = time.perf_counter()
     memory_loaded = read_memory("VmRSS")
-    batch = suit_session(images, session, compiled.model)
+    batch = as_session_input(images, session, compiled.model)
     begin = time.perf_counter()
     try:
         session.run(batch)

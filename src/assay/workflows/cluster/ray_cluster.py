@@ -40,7 +40,7 @@ from assay.workflows.evaluate.predict import (
 )
 
 _OBJECT_STORE_BYTES = 256 * 2**20
-_KNOCK_S = 10.0
+_REACHABLE_WITHIN_S = 10.0
 _READS_AHEAD = "iter_threaded"  # what Ray Data calls the thread
 _PATIENCE_S = 10.0
 
@@ -135,7 +135,7 @@ def _pickle_shards(shards: Sequence[Shard]) -> list[bytes]:
 @contextmanager
 def _connect(address: str) -> Iterator[None]:
     chosen = address or os.environ.get("RAY_ADDRESS", "local")
-    _knock(chosen)
+    _check_reachable(chosen)
     own_bytes = _OBJECT_STORE_BYTES if chosen == "local" else None
     try:
         ray.init(
@@ -171,13 +171,13 @@ def _end_reading_ahead() -> None:
             thread.join(_PATIENCE_S)
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Refuse an address where nobody answers; Ray would try for minutes."""
     host, _, port = address.rpartition(":")
     if not (host and port.isdigit()):
         return
     try:
-        socket.create_connection((host, int(port)), timeout=_KNOCK_S).close()
+        socket.create_connection((host, int(port)), timeout=_REACHABLE_WITHIN_S).close()
     except OSError as error:
         raise _no_cluster(address, error) from error
 

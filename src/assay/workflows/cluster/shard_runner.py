@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from assay import __version__
-from assay.engines.catalog import find_engine, load_for_pictures
+from assay.engines.catalog import find_engine, load_for_evaluation
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import Session, SessionDescription
 from assay.errors import AssayError, MissingRuntimeError
@@ -160,7 +160,7 @@ class ShardRunner:
 
     def _load_session(self) -> Session:
         work = self._work
-        return load_for_pictures(keep_compiled(work.compiled_sha256, work.fetch_files))
+        return load_for_evaluation(keep_compiled(work.compiled_sha256, work.fetch_files))
 
     def _refuse_other_versions(self) -> None:
         work = self._work

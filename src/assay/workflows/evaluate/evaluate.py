@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from assay.engines.catalog import load_for_pictures
+from assay.engines.catalog import load_for_evaluation
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import UsageError
 from assay.files import escape_name
@@ -170,7 +170,7 @@ def make_predictor(
             compiled.takes_pixels,
             compiled.files,
         ],
-        open_session=partial(load_for_pictures, compiled_dir),
+        open_session=partial(load_for_evaluation, compiled_dir),
         folder=folder,
         batch_size=compiled.call_size or compiled.batch_size or DEFAULT_BATCH_SIZE,
     )

@@ -10,8 +10,8 @@ import msgspec
 import numpy as np
 
 from assay.arrays import Images
-from assay.engines.arrays import describe_row, suit_session
-from assay.engines.catalog import load_for_pictures
+from assay.engines.arrays import as_session_input, describe_row
+from assay.engines.catalog import load_for_evaluation
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import Session
 from assay.files import escape_name
@@ -60,9 +60,9 @@ def add_loadgen(
         silence_s=options.silence_s,
     )
     folder = run.path / LOADGEN_FOLDER
-    session = load_for_pictures(compiled_dir)
+    session = load_for_evaluation(compiled_dir)
     try:
-        batch = suit_session(samples, session, compiled.model)
+        batch = as_session_input(samples, session, compiled.model)
         rows = run_scenarios(session, batch, options, folder, run.announce)
         benchmark = msgspec.structs.replace(benchmark, loadgen=rows)
         write_result(run.path, benchmark)

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from assay.arrays import Images
-from assay.engines.arrays import suit_session
-from assay.engines.catalog import load_for_pictures
+from assay.engines.arrays import as_session_input
+from assay.engines.catalog import load_for_evaluation
 from assay.engines.compiled_model import read_compiled_json
 from assay.errors import AssayError, EngineError
 from assay.measure.speed.loading import LoadCost, close_cost, load_timed
@@ -48,9 +48,11 @@ def measure_compiled(
     """Load a compiled model in this process, and return its times and what loading cost."""
     compiled = read_compiled_json(compiled_dir)
     first = tile_images(images, min(options.batch_sizes))
-    session, cost = load_timed(lambda: load_for_pictures(compiled_dir), first, compiled)
+    session, cost = load_timed(lambda: load_for_evaluation(compiled_dir), first, compiled)
     try:
-        times = measure_repeats(session, suit_session(images, session, compiled.model), options, on_repeat)
+        times = measure_repeats(
+            session, as_session_input(images, session, compiled.model), options, on_repeat
+        )
     finally:
         session.close()
     return RepeatResult(times=times, cost=close_cost(cost))
