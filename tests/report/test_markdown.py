@@ -5,7 +5,7 @@ import re
 import msgspec
 
 from assay.report.markdown import render_report, render_table
-from assay.report.sentences import Table
+from assay.report.tables.table import Table
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 

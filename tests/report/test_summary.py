@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from assay.report.sentences import Table
 from assay.report.summary import summarise_run
+from assay.report.tables.table import Table
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 

@@ -10,16 +10,10 @@ from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.paired import measure_paired_accuracy
 from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord
-from assay.report.sentences import (
-    Table,
-    describe_agreement,
-    describe_paired,
-    describe_topk,
-    make_accuracy_table,
-    make_failure_table,
-    make_hash_table,
-    make_machine_table,
-)
+from assay.report.sentences import describe_agreement, describe_paired, describe_topk
+from assay.report.tables.accuracy import make_accuracy_table, make_failure_table
+from assay.report.tables.machine import make_hash_table, make_machine_table
+from assay.report.tables.table import Table
 from assay.report.tables.throughput import make_best_batch_table, make_throughput_tables
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from assay.measure.gates import GateResult
-    from assay.report.sentences import Table
+    from assay.report.tables.table import Table
     from assay.runs.folder import RunPlace, RunResult
 
 
@@ -311,7 +311,8 @@ def quantize(onnx_file: Path, out_file: Path, /, chosen: options.QuantizeOptions
     """
     from assay.command_line.terminal import open_listener
     from assay.models.record import read_model_record
-    from assay.report.tables.quantisation import describe_quantised, make_trial_table
+    from assay.report.sentences import describe_quantised
+    from assay.report.tables.quantisation import make_trial_table
     from assay.workflows.models.quantize import quantize_file, quantize_within
 
     record = read_model_record(chosen.model)

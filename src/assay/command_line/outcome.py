@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from assay.report.sentences import Table
+    from assay.report.tables.table import Table
 
 EXIT_GATE_FAILED = 1
 EXIT_SOME_IMAGES_FAILED = 3

@@ -24,7 +24,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from assay.report.sentences import Table
+from assay.report.tables.table import Table
 from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import SCHEMA_VERSION, encode_json
 

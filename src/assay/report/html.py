@@ -8,11 +8,12 @@ from typing import Any
 from assay.measure.accuracy.accuracy import compute_wilson_interval
 from assay.report.charts.interval_chart import Figure, draw_intervals
 from assay.report.charts.line_chart import Series, draw_chart
-from assay.report.charts.reliability import describe_calibration, draw_reliability
+from assay.report.charts.reliability import draw_reliability
 from assay.report.contents import Contents
 from assay.report.named_run import NamedRun, name_run
-from assay.report.sentences import Table
+from assay.report.sentences import describe_calibration
 from assay.report.tables.runs import show_guess
+from assay.report.tables.table import Table
 
 
 def render_page(contents: Contents) -> str:

@@ -6,24 +6,21 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
-from assay.report.charts.reliability import describe_calibration, make_calibration_table
 from assay.report.contents import Contents
 from assay.report.named_run import Gallery, NamedRun
 from assay.report.sentences import (
-    Table,
     describe_agreement,
+    describe_calibration,
     describe_gates,
     describe_images,
     describe_paired,
     describe_real,
     describe_session,
     describe_topk,
-    make_accuracy_table,
-    make_failure_table,
-    make_hash_table,
-    make_machine_table,
 )
+from assay.report.tables.accuracy import make_accuracy_table, make_calibration_table, make_failure_table
 from assay.report.tables.benchmark import make_benchmark_tables
+from assay.report.tables.machine import make_hash_table, make_machine_table
 from assay.report.tables.original_layout import make_layout_accuracy_table, make_layout_throughput_table
 from assay.report.tables.runs import (
     make_class_table,
@@ -31,6 +28,7 @@ from assay.report.tables.runs import (
     make_failed_images_table,
     make_picture_table,
 )
+from assay.report.tables.table import Table
 from assay.report.tables.throughput import make_best_batch_table, make_throughput_tables
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 

@@ -1,31 +1,17 @@
-"""The report's tables and sentences, as plain text cells that any page or terminal can show."""
+"""What a report says in sentences: one line each, for a page, a terminal or Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from assay.engines.engine import SessionDescription
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.accuracy import Accuracy, RealAccuracy, TopKAccuracy
 from assay.measure.accuracy.agreement import Agreement
+from assay.measure.accuracy.calibration_error import BIN_COUNT, CalibrationError
 from assay.measure.gates import GateResult
-from assay.models.record import ModelRecord
-from assay.runs.results_file import ImageSet, Manifest
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table of text: every row has as many cells as the header. Notes stand below it.
-
-    Its columns after the first are figures, set to the right, unless `is_text`.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...] = ()
-    is_text: bool = False
+from assay.models.calibration import CalibrationRecord
+from assay.runs.results_file import ImageSet
 
 
 def describe_topk(name: str, topk: TopKAccuracy, accuracy: Accuracy) -> str:
@@ -108,57 +94,19 @@ def describe_images(image_set: ImageSet) -> list[str]:
     return [*lines, *(f"Note: {note}" for note in image_set.notes)]
 
 
-def make_accuracy_table(accuracy: Accuracy, record: ModelRecord) -> Table:
-    """Return the measured accuracy and, each with its source, the published ones."""
-    rows = [("measured here", "Top-1", *_topk_cells(accuracy.top1, accuracy))]
-    rows.append(("measured here", "Top-5", *_topk_cells(accuracy.top5, accuracy)))
-    for published in record.published_accuracy:
-        who = f"published: {published.source}"
-        who += f" ({published.setting})" if published.setting else ""
-        rows.append((who, "Top-1", "of 50,000", f"{published.top1_percent:g}", ""))
-        rows.append((who, "Top-5", "of 50,000", f"{published.top5_percent:g}", ""))
-    notes = ["Failed images count as wrong."] if accuracy.failed_count else []
-    if record.published_accuracy and accuracy.image_count != 50_000:
-        notes.append("The published figures are over other images than the measured one.")
-    header = ("Accuracy", "", "right", "%", "95 % interval")
-    return Table(title="Accuracy", header=header, rows=tuple(rows), notes=tuple(notes))
-
-
-def _topk_cells(topk: TopKAccuracy, accuracy: Accuracy) -> tuple[str, str, str]:
-    low, high = topk.interval_percent
+def describe_calibration(found: CalibrationError | None) -> str:
+    """Return one line: the expected calibration error, or why there is none."""
+    if found is None:
+        return "Calibration error: not computed by the assay that wrote metrics.json; evaluate again"
+    if found.ece is None:
+        return f"Calibration error: none, since {found.missing}"
     return (
-        f"{topk.hits:,} of {accuracy.image_count:,}",
-        f"{topk.percent:.2f}",
-        f"{low:.2f} to {high:.2f}",
+        f"Expected calibration error {100 * found.ece:.2f} % over {found.image_count:,} images, "
+        f"{BIN_COUNT} bins (Guo et al. 2017)"
     )
 
 
-def make_failure_table(accuracy: Accuracy) -> Table:
-    """Return how many images failed for each reason."""
-    rows = tuple((reason, f"{count:,}") for reason, count in accuracy.failures.items())
-    return Table(title="Failed images", header=("Reason", "Images"), rows=rows)
-
-
-def make_machine_table(manifest: Manifest) -> Table:
-    """Return the machine and software that the run was made with."""
-    machine = manifest.machine
-    quota = "" if machine.processor_quota is None else f", limited to {machine.processor_quota:g}"
-    rows = [
-        ("Processor", f"{machine.processor}, {machine.processors} processors{quota}"),
-        ("Memory", f"{machine.memory_bytes / 2**30:.1f} GiB"),
-        ("System", machine.system),
-        ("Load average at the start", f"{machine.load_average:.2f}"),
-        ("Python", machine.python),
-        ("assay", manifest.assay_version),
-    ]
-    rows += [(name, version) for name, version in machine.packages.items()]
-    check = manifest.pixel_check
-    verdict = f"differ: {', '.join(check.differing)}" if check.differing else "as verified"
-    rows.append(("Pixels of the built-in JPEGs", f"{verdict} ({check.pillow_jpeg})"))
-    return Table(title="Machine and software", header=("What", "Found"), rows=tuple(rows), is_text=True)
-
-
-def make_hash_table(manifest: Manifest) -> Table:
-    """Return the sha256 of what went in and what came out."""
-    rows = tuple(manifest.hashes.items())
-    return Table(title="sha256", header=("What", "sha256"), rows=rows, is_text=True)
+def describe_quantised(path: str, made: CalibrationRecord) -> str:
+    """Return one line on how an int8 file was made."""
+    layers = "1 layer" if len(made.float_layers) == 1 else f"{len(made.float_layers)} layers"
+    return f"{path}: int8 by {made.tool}, calibrated on {len(made.images)} images, {layers} kept in float"

@@ -9,16 +9,16 @@ from pathlib import Path
 from assay.measure.accuracy.accuracy import FailedImage
 from assay.measure.gates import GateResult
 from assay.report.sentences import (
-    Table,
     describe_agreement,
     describe_gates,
     describe_images,
     describe_paired,
     describe_real,
     describe_topk,
-    make_failure_table,
 )
+from assay.report.tables.accuracy import make_failure_table
 from assay.report.tables.benchmark import make_benchmark_tables
+from assay.report.tables.table import Table
 from assay.report.tables.throughput import make_throughput_tables
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 

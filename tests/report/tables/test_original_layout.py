@@ -10,8 +10,8 @@ import pytest
 from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord
 from assay.report.named_run import NamedRun
-from assay.report.sentences import Table
 from assay.report.tables.original_layout import make_layout_accuracy_table, make_layout_throughput_table
+from assay.report.tables.table import Table
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 MakeRow = Callable[..., ThroughputRow]

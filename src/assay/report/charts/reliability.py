@@ -1,42 +1,14 @@
-"""The calibration error as a sentence, a table and a reliability diagram."""
+"""The reliability diagram of a calibration error, as SVG."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
 
-from assay.measure.accuracy.calibration_error import BIN_COUNT, CalibrationBin, CalibrationError
-from assay.report.sentences import Table
+from assay.measure.accuracy.calibration_error import CalibrationBin, CalibrationError
+from assay.report.sentences import describe_calibration
 
 SIDE, LEFT, TOP, BOTTOM = 280, 56, 12, 44  # of the diagram, its margins
-
-
-def describe_calibration(found: CalibrationError | None) -> str:
-    """Return one line: the expected calibration error, or why there is none."""
-    if found is None:
-        return "Calibration error: not computed by the assay that wrote metrics.json; evaluate again"
-    if found.ece is None:
-        return f"Calibration error: none, since {found.missing}"
-    return (
-        f"Expected calibration error {100 * found.ece:.2f} % over {found.image_count:,} images, "
-        f"{BIN_COUNT} bins (Guo et al. 2017)"
-    )
-
-
-def make_calibration_table(found: CalibrationError) -> Table:
-    """Return the bins that hold images: how sure the network is, and how often it is right."""
-    rows = tuple(
-        (
-            f"{100 * one.low:.1f} to {100 * one.high:.1f}",
-            f"{one.image_count:,}",
-            f"{100 * one.confidence:.1f}",
-            f"{100 * one.hits / one.image_count:.1f}",
-        )
-        for one in found.bins
-        if one.confidence is not None
-    )
-    header = ("Probability of Top-1, %", "Images", "mean %", "right %")
-    return Table(title="Reliability", header=header, rows=rows, notes=(describe_calibration(found),))
 
 
 def draw_reliability(found: CalibrationError, title: str) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from assay.measure.speed.loading import LoadCost
 from assay.measure.speed.recommendation import Recommendation
-from assay.report.sentences import Table
 from assay.report.tables.loadgen import make_loadgen_tables
+from assay.report.tables.table import Table
 from assay.report.tables.throughput import format_rate
 from assay.runs.results_file import Benchmark
 

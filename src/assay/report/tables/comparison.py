@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from assay.measure.accuracy.accuracy import TopKAccuracy
 from assay.measure.accuracy.comparison import Comparison, Flip, SpeedComparison
 from assay.models.record import PublishedAccuracy
-from assay.report.sentences import Table
+from assay.report.tables.table import Table
 from assay.report.tables.throughput import format_rate
 
 LISTED_FLIPS = 20

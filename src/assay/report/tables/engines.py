@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from assay.report.sentences import Table
+from assay.report.tables.table import Table
 
 NOT_INSTALLED = "not installed"
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from assay.report.sentences import Table, describe_topk
+from assay.report.sentences import describe_topk
+from assay.report.tables.table import Table
 from assay.runs.results_file import Benchmark
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord, SpeedTarget
 from assay.report.named_run import NamedRun, name_run
-from assay.report.sentences import Table
+from assay.report.tables.table import Table
 from assay.report.tables.throughput import format_rate
 
 

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from assay.measure.accuracy.paired import Trial
-from assay.models.calibration import CalibrationRecord
-from assay.report.sentences import Table
-
-
-def describe_quantised(path: str, made: CalibrationRecord) -> str:
-    """Return one line on how an int8 file was made."""
-    layers = "1 layer" if len(made.float_layers) == 1 else f"{len(made.float_layers)} layers"
-    return f"{path}: int8 by {made.tool}, calibrated on {len(made.images)} images, {layers} kept in float"
+from assay.report.tables.table import Table
 
 
 def make_trial_table(trials: Sequence[Trial], best: Trial, max_drop: float) -> Table:

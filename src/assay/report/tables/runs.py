@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from assay.measure.accuracy.accuracy import ClassAccuracy, TopKAccuracy
 from assay.report.named_run import Gallery, Guess, NamedRun, name_class
-from assay.report.sentences import Table
+from assay.report.tables.table import Table
 from assay.runs.results_file import Metrics
 
 NONE = ""

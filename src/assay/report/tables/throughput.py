@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from assay.measure.speed.throughput import ThroughputRow, find_outliers, is_unsteady
 from assay.models.record import ModelRecord, PublishedThroughput
-from assay.report.sentences import Table
+from assay.report.tables.table import Table
 
 BEST = " *"
 INVALID = " !"
