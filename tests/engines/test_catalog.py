@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import configparser
 from pathlib import Path
 
 import pytest
 
-from assay.engines.catalog import DEFAULT_ENGINE, find_engine, list_engine_names, load_session
+from assay.engines.catalog import DEFAULT_ENGINE, ENGINES, find_engine, load_session
 from assay.engines.engine import CompileOptions
 from assay.errors import UsageError
 from assay.models.record import ModelRecord
 
 
 def test_every_engine_bears_the_name_it_is_found_by() -> None:
-    assert [find_engine(name).name for name in list_engine_names()] == list_engine_names()
-    assert DEFAULT_ENGINE in list_engine_names()
+    assert [find_engine(name).name for name in list(ENGINES)] == list(ENGINES)
+    assert next(iter(ENGINES)) == DEFAULT_ENGINE
+
+
+def test_the_import_rules_keep_every_engine_apart_from_the_others() -> None:
+    rules = configparser.ConfigParser()
+    rules.read(Path(__file__).resolve().parents[2] / ".importlinter", encoding="utf-8")
+    apart = rules["importlinter:contract:engines"]["modules"].split()
+    modules = {type(find_engine(name)).__module__ for name in ENGINES}
+    assert {module for module in modules if not module.startswith(tuple(apart))} == set()
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from assay.engines.compiled_model import read_compiled_json
@@ -12,60 +13,73 @@ from assay.errors import UsageError, missing_package
 
 DEFAULT_ENGINE = "openvino"
 
-_CLASSES = {
-    "openvino": "assay.engines.openvino.engine:OpenVinoEngine",
-    "onnxruntime": "assay.engines.onnxruntime.engine:OnnxRuntimeEngine",
-    "torch": "assay.engines.torch_engine:TorchEngine",
-    "ascend": "assay.engines.ascend.engine:AscendEngine",
-    "constant": "assay.engines.constant_engine:ConstantEngine",
-}
-_EXTRAS = {"onnxruntime": "onnxruntime", "torch": "export"}
-HOW_TO_GET = {
-    "openvino": "comes with assay",
-    "onnxruntime": "pip install 'assay[onnxruntime]'; for other devices their own wheel instead",
-    "torch": "pip install 'assay[export]'",
-    "ascend": "CANN's toolkit, and the aclruntime and ais_bench wheels, from Huawei",
-    "constant": "comes with assay",
-}
-"""The extra of assay that brings an engine's package, for engines that are not in the base."""
+
+@dataclass(frozen=True, kw_only=True)
+class EngineEntry:
+    """Where an engine's class is, and how its runtime is had.
+
+    Args:
+        place: The module below `assay.engines` and the class, with a colon between them.
+        extra: The extra of assay that brings the runtime; empty where the base does, or no extra can.
+        how_to_get: In a line, for `assay engines`.
+    """
+
+    place: str
+    extra: str = ""
+    how_to_get: str = "comes with assay"
 
 
-def list_engine_names() -> list[str]:
-    """Return the names of the engines, the default one first."""
-    return list(_CLASSES)
+ENGINES = {
+    "openvino": EngineEntry(place="openvino.engine:OpenVinoEngine"),
+    "onnxruntime": EngineEntry(
+        place="onnxruntime.engine:OnnxRuntimeEngine",
+        extra="onnxruntime",
+        how_to_get="pip install 'assay[onnxruntime]'; for other devices their own wheel instead",
+    ),
+    "torch": EngineEntry(
+        place="torch_engine:TorchEngine", extra="export", how_to_get="pip install 'assay[export]'"
+    ),
+    "ascend": EngineEntry(
+        place="ascend.engine:AscendEngine",
+        how_to_get="CANN's toolkit, and the aclruntime and ais_bench wheels, from Huawei",
+    ),
+    "constant": EngineEntry(place="constant_engine:ConstantEngine"),
+}
+"""The engines by name, the default one first."""
 
 
 def find_engine(name: str) -> Engine:
-    """Return the engine of that name.
+    """The engine of that name, with its runtime imported.
 
     Raises:
         UsageError: No engine has that name.
         MissingRuntimeError: Its package is not installed.
     """
-    if name not in _CLASSES:
-        close = difflib.get_close_matches(name, _CLASSES, n=1)
+    if name not in ENGINES:
+        close = difflib.get_close_matches(name, ENGINES, n=1)
         raise UsageError(
             f"no engine is called {name!r}",
-            hint=f"did you mean {close[0]}?" if close else f"known: {', '.join(_CLASSES)}",
+            hint=f"did you mean {close[0]}?" if close else f"known: {', '.join(ENGINES)}",
         )
-    module_name, class_name = _CLASSES[name].split(":")
+    entry = ENGINES[name]
+    module_name, class_name = entry.place.split(":")
     try:
-        module = importlib.import_module(module_name)
+        module = importlib.import_module(f"assay.engines.{module_name}")
     except ModuleNotFoundError as error:
-        if name not in _EXTRAS:
+        if not entry.extra:
             raise
-        raise missing_package(error.name or name, _EXTRAS[name]) from error
+        raise missing_package(error.name or name, entry.extra) from error
     engine: Engine = getattr(module, class_name)()
     return engine
 
 
 def load_session(compiled_dir: Path) -> Session:
-    """Return a session of the compiled model for images, by the engine that `compiled.json` names."""
+    """A session of the compiled model for images, by the engine that `compiled.json` names."""
     return find_engine(read_compiled_json(compiled_dir).engine).load(compiled_dir)
 
 
 def load_for_evaluation(compiled_dir: Path) -> Session:
-    """Return a session for pictures: it takes pixels where the compiled model can, else images."""
+    """A session for an evaluation: it takes pixels where the compiled model can, else images."""
     engine = find_engine(read_compiled_json(compiled_dir).engine)
     if isinstance(engine, PixelEngine):
         return engine.load_for_pixels(compiled_dir)

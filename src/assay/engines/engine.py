@@ -95,6 +95,7 @@ class Engine(Protocol):
     """What it compiles."""
     precisions: tuple[str, ...]
     devices: tuple[str, ...]
+    """The first is the default. An engine that computes nothing of the network has one alone, `none`."""
     proven_devices: tuple[str, ...]
     """Those that assay has run on for real; the others are built to their documentation."""
     batch_sizes: BatchSizes

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from assay.engines.catalog import HOW_TO_GET, find_engine, list_engine_names
+from assay.engines.catalog import ENGINES, find_engine
 from assay.errors import MissingRuntimeError
 from assay.report.tables.engines import EngineStatus
 
 
 def list_engines() -> list[EngineStatus]:
-    """Return the status of every engine, the default one first."""
-    return [_examine_engine(name) for name in list_engine_names()]
+    """The status of every engine, the default one first."""
+    return [_examine_engine(name) for name in ENGINES]
 
 
 def _examine_engine(name: str) -> EngineStatus:
     try:
         engine = find_engine(name)
     except MissingRuntimeError as error:
-        return EngineStatus(name=name, how_to_get=HOW_TO_GET[name], problem=str(error))
+        return EngineStatus(name=name, how_to_get=ENGINES[name].how_to_get, problem=str(error))
     return EngineStatus(
         name=name,
         version=engine.version,
@@ -25,5 +25,5 @@ def _examine_engine(name: str) -> EngineStatus:
         proven_devices=engine.proven_devices,
         precisions=engine.precisions,
         settings=dict(engine.settings),
-        how_to_get=HOW_TO_GET[name],
+        how_to_get=ENGINES[name].how_to_get,
     )
