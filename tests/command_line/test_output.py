@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from assay import __version__
-from assay.command_line import commands
+from assay.command_line import chain
 from assay.command_line.app import COMMANDS
 from conftest import RunAssay
 
@@ -37,7 +37,7 @@ def test_help_names_every_command_of_this_version(run_assay: RunAssay) -> None:
 
 @pytest.mark.parametrize(("name", "help_text"), COMMANDS.items())
 def test_a_command_says_of_itself_what_the_list_says(name: str, help_text: str) -> None:
-    assert (getattr(commands, name).__doc__ or "").splitlines()[0] == help_text
+    assert (getattr(chain, name).__doc__ or "").splitlines()[0] == help_text
 
 
 def test_version_is_the_packages(run_assay: RunAssay) -> None:

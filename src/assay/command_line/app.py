@@ -72,7 +72,7 @@ MODELZOO_COMMANDS = {
     "score": "Score a result folder of the inference tool, as the original scoring script does.",
 }
 for _module, _commands in (
-    ("command_line.commands", COMMANDS),
+    ("command_line.chain", COMMANDS),
     ("command_line.machine", MACHINE_COMMANDS),
     ("command_line.modelzoo", MODELZOO_COMMANDS),
 ):
