@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.command_line import options
+from assay.command_line import evaluate as options
 from assay.command_line.benchmark import BenchmarkOptions
 from assay.command_line.flags import FolderOptions
 from assay.command_line.outcome import EXIT_GATE_FAILED, EXIT_SOME_IMAGES_FAILED, Outcome

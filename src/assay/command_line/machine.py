@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.command_line import options
+from assay.command_line import evaluate as options
 from assay.command_line.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
 
 EXIT_MACHINE_FAULTY = 4
