@@ -44,40 +44,46 @@ app = App(
     config=(Env("ASSAY_"), Toml("assay.toml")),
     default_parameter=Parameter(negative=(), show_env_var=False),
 )
-# Functions of the modules of this folder, imported when they are called: what they say of themselves stands
+# By module of this folder: its functions, imported when they are called. What they say of themselves stands
 # here too, so that `assay --help` need not import them.
 COMMANDS = {
-    "run": "Do everything: export, compile, evaluate, benchmark, report.",
-    "demo": "Do the same on labelled images and weights made on the spot: nothing is downloaded.",
-    "export": "Checkpoint to ONNX file, with the largest difference from torch.",
-    "quantize": "Float ONNX file to an int8 one, with the record of its calibration beside it.",
-    "compile": "ONNX file to compiled model.",
-    "evaluate": "Predict every image with a compiled model, and score the predictions.",
-    "benchmark": "Measure images per second and latency of compiled models for each batch size.",
-    "report": "Write the report of a run anew, or one report of several runs with a column each.",
-    "compare": "Compare run B with run A image by image, or with what a model record publishes.",
-    "bundle": "Write a finished run into one zip file, from which every figure can be computed again.",
-    "verify": "Compute every figure of a bundle again from its predictions; fail if one differs.",
-    "merge": "Write metrics and report of a run whose shares were computed apart.",
+    "chain": {
+        "run": "Do everything: export, compile, evaluate, benchmark, report.",
+        "demo": "Do the same on labelled images and weights made on the spot: nothing is downloaded.",
+    },
+    "convert": {
+        "export": "Checkpoint to ONNX file, with the largest difference from torch.",
+        "quantize": "Float ONNX file to an int8 one, with the record of its calibration beside it.",
+        "compile": "ONNX file to compiled model.",
+    },
+    "evaluate": {
+        "evaluate": "Predict every image with a compiled model, and score the predictions.",
+        "merge": "Write metrics and report of a run whose shares were computed apart.",
+    },
+    "benchmark": {
+        "benchmark": "Measure images per second and latency of compiled models for each batch size.",
+    },
+    "results": {
+        "report": "Write the report of a run anew, or one report of several runs with a column each.",
+        "compare": "Compare run B with run A image by image, or with what a model record publishes.",
+        "bundle": "Write a finished run into one zip file, from which every figure can be computed again.",
+        "verify": "Compute every figure of a bundle again from its predictions; fail if one differs.",
+    },
+    "machine": {
+        "doctor": "Say what is wrong with a copy of a data set, or with this machine; no model is run.",
+        "engines": "Say which engines can run here, on which devices, and how to get the others.",
+        "fetch": "Download a model's weights, check their hash, and print where they are.",
+    },
+    "modelzoo": {
+        "preprocess": "Write each image as a .bin file, byte for byte as the original script does.",
+        "info": "Write the info file of a folder: a line INDEX PATH WIDTH HEIGHT for each file.",
+        "infer": "Run a compiled model over .bin or .npy files, as the inference tool does.",
+        "score": "Score a result folder of the inference tool, as the original scoring script does.",
+    },
 }
-MACHINE_COMMANDS = {
-    "doctor": "Say what is wrong with a copy of a data set, or with this machine; no model is run.",
-    "engines": "Say which engines can run here, on which devices, and how to get the others.",
-    "fetch": "Download a model's weights, check their hash, and print where they are.",
-}
-MODELZOO_COMMANDS = {
-    "preprocess": "Write each image as a .bin file, byte for byte as the original script does.",
-    "info": "Write the info file of a folder: a line INDEX PATH WIDTH HEIGHT for each file.",
-    "infer": "Run a compiled model over .bin or .npy files, as the inference tool does.",
-    "score": "Score a result folder of the inference tool, as the original scoring script does.",
-}
-for _module, _commands in (
-    ("command_line.chain", COMMANDS),
-    ("command_line.machine", MACHINE_COMMANDS),
-    ("command_line.modelzoo", MODELZOO_COMMANDS),
-):
+for _module, _commands in COMMANDS.items():
     for _name, _help in _commands.items():
-        app.command(f"assay.{_module}:{_name}", name=_name, help=_help)
+        app.command(f"assay.command_line.{_module}:{_name}", name=_name, help=_help)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

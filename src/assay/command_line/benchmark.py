@@ -1,4 +1,4 @@
-"""The options of `assay benchmark`."""
+"""`assay benchmark`: images per second and latency of compiled models."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - the groups' annotations are read here
+from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - read with the shared flags
 
 from cyclopts import Parameter
 
 from assay.command_line.flags import (
-    FolderOptions,
-    GateOptions,
-    LabelFileOptions,
-    ShowOptions,
-    SpeedOptions,
+    FolderFlags,
+    GateFlags,
+    LabelFileFlags,
+    ShowFlags,
+    SpeedFlags,
     make_help,
     parse_numbers,
 )
+from assay.command_line.outcome import Outcome, describe_run
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,16 +27,19 @@ if TYPE_CHECKING:
     from assay.workflows.speed.benchmark import SpeedRequest
 
 
-@Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkOptions(ShowOptions, GateOptions, FolderOptions, LabelFileOptions, SpeedOptions):
-    """Options of `assay benchmark`."""
+class BenchmarkFlags(ShowFlags, GateFlags, FolderFlags, LabelFileFlags, SpeedFlags):
+    """Flags of `assay benchmark`."""
 
-    callers: Annotated[str | None, make_help("Threads that call at once, such as 1,2,4; each measured.")] = (
-        None
-    )
-    max_latency_ms: Annotated[float | None, make_help("Recommend the fastest batch size within it.")] = None
-    fresh_processes: Annotated[bool, make_help("Load the model anew for each repeat, in a process.")] = False
+    callers: Annotated[
+        str | None, make_help("Numbers of threads that call at once, such as 1,2,4; each is measured.")
+    ] = None
+    max_latency_ms: Annotated[
+        float | None, make_help("Recommend the fastest batch size that keeps this bound on the latency.")
+    ] = None
+    fresh_processes: Annotated[
+        bool, make_help("Run each repeat in a new process, which loads the model again.")
+    ] = False
     imports: Annotated[
         tuple[str, ...],
         Parameter(
@@ -44,17 +48,21 @@ class BenchmarkOptions(ShowOptions, GateOptions, FolderOptions, LabelFileOptions
             negative="",
         ),
     ] = ()
-    images: Annotated[Path | None, make_help("Measure on these images, not on drawn ones.")] = None
-    labels: Annotated[Path | None, make_help("Their label file, for LoadGen's AccuracyOnly.")] = None
+    images: Annotated[Path | None, make_help("Images to measure on; drawn ones if not given.")] = None
+    labels: Annotated[Path | None, make_help("Label file of --images, for LoadGen's AccuracyOnly.")] = None
     loadgen: Annotated[bool, make_help("Run MLPerf LoadGen's four scenarios too.")] = False
-    loadgen_seconds: Annotated[float, make_help("How long each lasts at least; MLPerf asks for 600.")] = 60.0
-    server_latency_ms: Annotated[float, make_help("What 99 % must keep in LoadGen's Server, ms.")] = 15.0
+    loadgen_seconds: Annotated[
+        float, make_help("Shortest duration of each scenario; MLPerf asks for 600.")
+    ] = 60.0
+    server_latency_ms: Annotated[
+        float, make_help("In the Server scenario: bound on the 99th percentile, ms.")
+    ] = 15.0
 
     def choose_speed(self) -> SpeedRequest:
-        """See `SpeedOptions.choose_speed`.
+        """See `SpeedFlags.choose_speed`.
 
         Raises:
-            UsageError: A time that is not above 0, or lists that are none.
+            UsageError: A time that is not above 0, or lists that are not of whole numbers from 1.
         """
         if self.max_latency_ms is not None and not self.max_latency_ms > 0:
             raise UsageError("--max-latency-ms: expected more than 0")
@@ -65,12 +73,12 @@ class BenchmarkOptions(ShowOptions, GateOptions, FolderOptions, LabelFileOptions
             fresh_processes=self.fresh_processes,
         )
 
-    def choose_imports(self) -> tuple[tuple[Path, int | None], ...]:
-        """Return the files to import, each with its batch size where that was given."""
+    def to_imports(self) -> tuple[tuple[Path, int | None], ...]:
+        """The files to import, each with its batch size where that was given."""
         return tuple(map(_split_import, self.imports))
 
-    def choose_loadgen(self) -> LoadgenOptions | None:
-        """Return how LoadGen is run, or None where it is not.
+    def to_loadgen_options(self) -> LoadgenOptions | None:
+        """How LoadGen is run, or None where it is not.
 
         Raises:
             UsageError: A time that is not above 0.
@@ -87,10 +95,34 @@ class BenchmarkOptions(ShowOptions, GateOptions, FolderOptions, LabelFileOptions
 
 
 def _split_import(text: str) -> tuple[Path, int | None]:
-    """Return the file and the batch size of an import.
+    """The file and the batch size of an import.
 
     >>> _split_import("times.json@bs16")[1], _split_import("times.json")[1]
     (16, None)
     """
     found = re.fullmatch(r"(.+)@bs([1-9][0-9]*)", text, re.ASCII | re.DOTALL)
     return (Path(found[1]), int(found[2])) if found else (Path(text), None)
+
+
+def benchmark(*folders: Path, flags: BenchmarkFlags = BenchmarkFlags()) -> Outcome:
+    """Measure images per second and latency of compiled models for each batch size.
+
+    Args:
+        folders: The compiled models' folders.
+    """
+    from assay.command_line.terminal import open_listener
+    from assay.workflows.single_steps import BenchmarkRequest, run_benchmark
+
+    if not folders and not flags.imports:
+        raise UsageError("assay benchmark: no compiled model given, and no file to --import")
+    request = BenchmarkRequest(
+        images=flags.images,
+        labels=flags.to_label_options(flags.labels),
+        speed=flags.choose_speed(),
+        loadgen=flags.to_loadgen_options(),
+        imports=flags.to_imports(),
+    )
+    gates = flags.choose_gates()
+    with open_listener(quiet=flags.quiet) as listener:
+        result = run_benchmark(folders, request, flags.to_run_place(), listener)
+    return describe_run(result, gates)

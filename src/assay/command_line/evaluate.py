@@ -1,127 +1,34 @@
-"""The options of each command."""
+"""`assay evaluate` and `assay merge`: a compiled model's predictions of images, and their accuracy."""
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - the groups' annotations are read here
+from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - read with the shared flags
 
 from cyclopts import Parameter
 
-from assay.command_line.flags import (
-    EngineOptions,
-    FolderOptions,
-    GateOptions,
-    ImageOptions,
-    LabelFileOptions,
-    ModelOptions,
-    PredictionOptions,
-    QuantizeSettings,
-    ReadOptions,
-    ShowOptions,
-    SpeedOptions,
-    StopOptions,
-    make_help,
-)
+from assay.command_line.flags import FolderFlags, ImageFlags, PredictionFlags, ShowFlags, StopFlags, make_help
+from assay.command_line.outcome import Outcome, describe_run
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
-    from assay.images.calibration import AccuracyControl
     from assay.runs.locks import Share
     from assay.workflows.cluster.ray_cluster import RayCluster
 
 
-@Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(
-    ShowOptions,
-    StopOptions,
-    PredictionOptions,
-    FolderOptions,
-    QuantizeSettings,
-    SpeedOptions,
-    EngineOptions,
-    ImageOptions,
-):
-    """Options of `assay run`."""
+class EvaluateFlags(ShowFlags, StopFlags, PredictionFlags, FolderFlags, ImageFlags):
+    """Flags of `assay evaluate`."""
 
-    weights: Annotated[Path, make_help("Checkpoint (.pth, .safetensors), or an ONNX file.")]
-    opset: Annotated[int, make_help("Opset of the ONNX file, 11 to 18.")] = 18
-    compare_with_torch: Annotated[bool, make_help("Let torch predict the same images, and compare.")] = False
-    calibration: Annotated[
-        Path | None, make_help("Images to calibrate int8 on; some of --images if not given.")
+    batch_size: Annotated[
+        int | None, make_help("Images in one call; as the model was compiled, else 8, if not given.")
     ] = None
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class DemoOptions(ShowOptions):
-    """Options of `assay demo`."""
-
-    output: Annotated[Path, make_help("Folder for the images, the weights and the run.", "-o")] = Path("demo")
-    overwrite: Annotated[bool, make_help("Replace the demo in that folder.")] = False
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class ExportOptions(ShowOptions, ModelOptions):
-    """Options of `assay export`."""
-
-    opset: Annotated[int, make_help("Opset of the ONNX file, 11 to 18.")] = 18
-    images: Annotated[Path | None, make_help("Compare with torch on these images, not on drawn ones.")] = None
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class QuantizeOptions(ShowOptions, ModelOptions, QuantizeSettings, LabelFileOptions, ReadOptions):
-    """Options of `assay quantize`."""
-
-    calibration: Annotated[Path, make_help("Images to calibrate on: a folder, or any form --images takes.")]
-    max_drop: Annotated[float | None, make_help("Points of Top-1 that may be lost; needs --images.")] = None
-    images: Annotated[Path | None, make_help("Labelled images that the loss is measured on.")] = None
-    labels: Annotated[Path | None, make_help("Their label file, if they need one.")] = None
-
-    def choose_control(self) -> AccuracyControl | None:
-        """Return how much may be lost, and on what; None where that does not matter.
-
-        Raises:
-            UsageError: Only one of --max-drop and --images.
-        """
-        from assay.images.calibration import AccuracyControl
-
-        if (self.max_drop is None) != (self.images is None):
-            raise UsageError("--max-drop and --images go together", hint="give both, or neither")
-        if self.max_drop is None or self.images is None:
-            return None
-        labels = self.choose_labels(self.labels)
-        return AccuracyControl(images=self.images, labels=labels, max_drop=self.max_drop)
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class EnginesOptions(ShowOptions):
-    """Options of `assay engines`."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class CompileOptions(ShowOptions, EngineOptions):
-    """Options of `assay compile`."""
-
-    batch_size: Annotated[int | None, make_help("Batches of exactly this size; any size if not given.")] = (
-        None
-    )
-    overwrite: Annotated[bool, make_help("Replace the compiled model in that folder.")] = False
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(ShowOptions, StopOptions, PredictionOptions, FolderOptions, ImageOptions):
-    """Options of `assay evaluate`."""
-
-    batch_size: Annotated[int | None, make_help("Images in one call; 8, or what it was compiled for.")] = None
     real_labels: Annotated[Path | None, make_help("Score by ReaL labels too: real.json.")] = None
-    shard: Annotated[str | None, make_help("Compute share I of N of the run, as I/N, beside others.")] = None
+    shard: Annotated[
+        str | None, make_help("Compute only share I of N of the run, given as I/N, beside other processes.")
+    ] = None
     ray: Annotated[
         tuple[str, ...] | None,
         Parameter(
@@ -131,8 +38,8 @@ class EvaluateOptions(ShowOptions, StopOptions, PredictionOptions, FolderOptions
     ] = None
     num_gpus: Annotated[float, make_help("With --ray: GPUs for each actor.")] = 0.0
 
-    def choose_cluster(self, compiled_dir: Path) -> RayCluster | None:
-        """Return the Ray cluster that computes the shards, or None where this process does.
+    def to_cluster(self, compiled_dir: Path) -> RayCluster | None:
+        """The Ray cluster that computes the shards, or None where this process does.
 
         Raises:
             UsageError: --ray with --shard or --stop-when-certain, or --num-gpus without --ray or below 0.
@@ -151,8 +58,8 @@ class EvaluateOptions(ShowOptions, StopOptions, PredictionOptions, FolderOptions
             compiled_dir=compiled_dir, address=self.ray[0] if self.ray else "", gpu_count=self.num_gpus
         )
 
-    def choose_share(self) -> Share | None:
-        """Return which parts of the run are computed, or None for all.
+    def to_share(self) -> Share | None:
+        """The share of the run to compute, or None for all of it.
 
         Raises:
             UsageError: Not I/N with I from 1 to N; or without a folder; or with --overwrite.
@@ -175,58 +82,46 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class DoctorOptions(ShowOptions, LabelFileOptions, ReadOptions):
-    """Options of `assay doctor`."""
+def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
+    """Predict every image with a compiled model, and score the predictions.
 
-    images: Annotated[Path | None, make_help("Examine this copy of a data set; else this machine.")] = None
-    labels: Annotated[Path | None, make_help("The label file that goes with it, if there is one.")] = None
+    Args:
+        folder: The compiled model's folder.
+    """
+    from assay.command_line.terminal import open_listener
+    from assay.images.forms.object_store import find_url
+    from assay.images.real_labels import read_real_labels
+    from assay.runs.remote import stage_run
+    from assay.workflows.evaluate.evaluate import EvaluateOptions
+    from assay.workflows.single_steps import run_evaluation
 
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class FetchOptions(ShowOptions):
-    """Options of `assay fetch`."""
-
-    cache: Annotated[Path | None, make_help("Folder for the weights; the user's cache if none is given.")] = (
-        None
+    gates = flags.choose_gates()
+    options = EvaluateOptions(
+        batch_size=flags.batch_size,
+        shard_size=flags.shard_size,
+        keep_logits=flags.keep_logits,
+        reading=flags.to_read_options(),
+        real_labels=read_real_labels(flags.real_labels) if flags.real_labels else None,
+        limit=flags.limit,
+        stop=flags.to_stop_options(),
     )
+    images = flags.images
+    if cluster := flags.to_cluster(folder):
+        options = dataclasses.replace(options, compute_shards=cluster.predict_missing_shards)
+        images = images if find_url(images) else images.absolute()  # nodes work in other folders
+    place = dataclasses.replace(flags.to_run_place(), share=flags.to_share())
+    with stage_run(place) as place, open_listener(quiet=flags.quiet) as listener:
+        labels = flags.to_label_options(flags.labels)
+        result = run_evaluation(folder, images, labels, options, place, listener)
+    return describe_run(result, gates)
 
 
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class ReportOptions(ShowOptions):
-    """Options of `assay report`."""
+def merge(folder: Path, /, flags: ShowFlags = ShowFlags()) -> Outcome:  # noqa: ARG001 - main reads --json
+    """Write metrics and report of a run whose shares were computed apart.
 
-    output: Annotated[
-        Path | None, make_help("Folder for one report of several runs; ./report without it.", "-o")
-    ] = None
+    Args:
+        folder: The run folder.
+    """
+    from assay.workflows.cluster.merge import merge_run
 
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class CompareOptions(ShowOptions, GateOptions):
-    """Options of `assay compare`."""
-
-    margin: Annotated[float, make_help("A loss of so many points of Top-1 does not matter.")] = 0.1
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class BundleOptions(ShowOptions):
-    """Options of `assay bundle`."""
-
-    overwrite: Annotated[bool, make_help("Replace a file that is there.")] = False
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class VerifyOptions(ShowOptions):
-    """Options of `assay verify`."""
-
-
-@Parameter(name="*")
-@dataclass(frozen=True, kw_only=True)
-class MergeOptions(ShowOptions):
-    """Options of `assay merge`."""
+    return describe_run(merge_run(folder))

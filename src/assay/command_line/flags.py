@@ -1,7 +1,8 @@
-"""Groups of options that several commands share."""
+"""Groups of flags that several commands share."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,32 +12,24 @@ from cyclopts import Parameter
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
-    from assay.images import listing as reading
     from assay.images.calibration import CalibrationOptions
     from assay.images.label_files import LabelOptions
-    from assay.workflows.evaluate import early_stop
+    from assay.images.listing import ReadOptions
+    from assay.runs.folder import RunPlace
+    from assay.workflows.evaluate.early_stop import StopOptions
     from assay.workflows.speed.benchmark import SpeedRequest
 
 
 def make_help(text: str, alias: str | None = None) -> Parameter:
-    """Return how an option is shown, and its short name."""
+    """How a flag is shown, and its short name."""
     return Parameter(help=text, alias=alias)
 
 
-def parse_batch_sizes(text: str | None) -> tuple[int, ...] | None:
-    """Return the numbers of a list such as `1,4,8`, or None for None.
+def parse_numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
+    """The numbers of a flag's list such as `1,4,8`, or None for None.
 
-    >>> parse_batch_sizes("1,4,8")
+    >>> parse_numbers("--batch-size", "1,4,8")
     (1, 4, 8)
-
-    Raises:
-        UsageError: Not a list of whole numbers from 1.
-    """
-    return parse_numbers("--batch-size", text)
-
-
-def parse_numbers(option: str, text: str | None) -> tuple[int, ...] | None:
-    """Return the numbers of an option's list, or None for None.
 
     Raises:
         UsageError: Not a list of whole numbers from 1.
@@ -45,15 +38,15 @@ def parse_numbers(option: str, text: str | None) -> tuple[int, ...] | None:
         return None
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise UsageError(f"{option} {text!r}: expected whole numbers from 1, such as 1,4,8")
+        raise UsageError(f"{flag} {text!r}: expected whole numbers from 1, such as 1,4,8")
     return tuple(int(part) for part in parts)
 
 
 def choose_mode(*, resume: bool, overwrite: bool) -> Literal["new", "resume", "overwrite"]:
-    """Return what happens to results that are there already.
+    """What happens to results that are there already.
 
     Raises:
-        UsageError: Both options were given.
+        UsageError: Both flags were given.
     """
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
@@ -62,38 +55,37 @@ def choose_mode(*, resume: bool, overwrite: bool) -> Literal["new", "resume", "o
     return "overwrite" if overwrite else "new"
 
 
+@Parameter(name="*")  # the flags of every class below are given by their own names
 @dataclass(frozen=True, kw_only=True)
-class ShowOptions:
-    """How the result is shown."""
+class ShowFlags:
+    """How the result is shown; the base of every command's flags."""
 
     json: Annotated[bool, make_help("One JSON document on stdout instead of text.")] = False
     quiet: Annotated[bool, make_help("No progress on stderr.", "-q")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions:
+class ModelFlags:
     """Which model."""
 
     model: Annotated[str, make_help("Name of a model record, or a TOML file.")] = "se_resnext50_32x4d"
 
 
 @dataclass(frozen=True, kw_only=True)
-class EngineOptions(ModelOptions):
+class EngineFlags(ModelFlags):
     """What the model is compiled for."""
 
-    engine: Annotated[str, make_help("One of those that `assay engines` lists.")] = "openvino"
-    precision: Annotated[str, make_help("fp32, bf16, fp16 or int8; the engine's first if none is given.")] = (
-        ""
-    )
-    device: Annotated[str, make_help("Device of the engine; its first if none is given.")] = ""
+    engine: Annotated[str, make_help("The engine; `assay engines` lists them.")] = "openvino"
+    precision: Annotated[str, make_help("fp32, bf16, fp16 or int8; the engine's first if not given.")] = ""
+    device: Annotated[str, make_help("Device of the engine; its first if not given.")] = ""
     set: Annotated[
         tuple[str, ...], make_help("NAME=VALUE, a setting of the engine; `assay engines` lists them.")
     ] = ()
     soc_version: Annotated[str, make_help("The chip of engine ascend, such as Ascend310P3.")] = ""
     insert_op_conf: Annotated[str, make_help("Engine ascend: rgb, or the path of an AIPP file.")] = ""
 
-    def choose_settings(self) -> dict[str, str]:
-        """Return the engine's settings by name.
+    def to_settings(self) -> dict[str, str]:
+        """The engine's settings by name.
 
         Raises:
             UsageError: Not NAME=VALUE, or one given twice.
@@ -112,19 +104,20 @@ class EngineOptions(ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizeSettings:
-    """How a model is quantised."""
+class CalibrationFlags:
+    """How an int8 model is calibrated."""
 
-    calibration_count: Annotated[int, make_help("How many images it is calibrated on.")] = 300
+    calibration_count: Annotated[int, make_help("Number of images to calibrate on.")] = 300
     preset: Annotated[
         Literal["mixed", "performance"], make_help("Activations asymmetric (mixed) or symmetric.")
     ] = "mixed"
     keep_float: Annotated[
-        tuple[str, ...], make_help("A layer that stays in float, by name or pattern such as '*fc*'.")
+        tuple[str, ...],
+        make_help("Layer to keep in float, by name or by pattern such as '*fc*'; repeatable."),
     ] = ()
 
-    def choose_calibration(self, images: Path | None, reading: reading.ReadOptions) -> CalibrationOptions:
-        """Return how a model is quantised."""
+    def to_calibration_options(self, images: Path | None, reading: ReadOptions) -> CalibrationOptions:
+        """How a model is quantised, on which images."""
         from assay.images.calibration import CalibrationOptions
 
         return CalibrationOptions(
@@ -137,17 +130,17 @@ class QuantizeSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelFileOptions:
+class LabelFileFlags:
     """How the label file is read."""
 
-    label_offset: Annotated[int, make_help("What the label file's indices begin with.")] = 0
-    trust_labels: Annotated[bool, make_help("Believe labels that contradict ImageNet's published ones.")] = (
+    label_offset: Annotated[int, make_help("Index of the first class in the label file: 0, or 1.")] = 0
+    trust_labels: Annotated[bool, make_help("Accept labels that contradict ImageNet's published ones.")] = (
         False
     )
-    max_label_mib: Annotated[int, make_help("A larger label file is refused, MiB.")] = 64
+    max_label_mib: Annotated[int, make_help("Largest label file to read, in MiB.")] = 64
 
-    def choose_labels(self, path: Path | None = None) -> LabelOptions:
-        """Return which label file, and how it is read.
+    def to_label_options(self, path: Path | None = None) -> LabelOptions:
+        """Which label file, and how it is read.
 
         Raises:
             UsageError: An offset below 0.
@@ -165,15 +158,19 @@ class LabelFileOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadOptions:
+class ReadFlags:
     """How images are read."""
 
     follow_links: Annotated[bool, make_help("Follow links that lead out of the folder.")] = False
-    max_pixels: Annotated[int, make_help("An image with more pixels is a failed one.")] = 100_000_000
-    max_image_mib: Annotated[int, make_help("A larger image file is a failed one, MiB.")] = 64
+    max_pixels: Annotated[int, make_help("Most pixels of an image; a larger one counts as failed.")] = (
+        100_000_000
+    )
+    max_image_mib: Annotated[int, make_help("Largest image file, in MiB; a larger one counts as failed.")] = (
+        64
+    )
 
-    def to_read_options(self) -> reading.ReadOptions:
-        """Return how images are read.
+    def to_read_options(self) -> ReadOptions:
+        """How images are read.
 
         Raises:
             UsageError: A limit below 1.
@@ -189,14 +186,14 @@ class ReadOptions:
         )
 
 
-def _count_bytes(option: str, mebibytes: int) -> int:
+def _count_bytes(flag: str, mebibytes: int) -> int:
     if mebibytes < 1:
-        raise UsageError(f"{option} is {mebibytes}; expected 1 or more")
+        raise UsageError(f"{flag} is {mebibytes}; expected 1 or more")
     return mebibytes * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageOptions(LabelFileOptions, ReadOptions):
+class ImageFlags(LabelFileFlags, ReadFlags):
     """Which images."""
 
     images: Annotated[
@@ -206,22 +203,27 @@ class ImageOptions(LabelFileOptions, ReadOptions):
         Path | None,
         make_help("File of lines `NAME index`; class folders and ImageNet validation names need none."),
     ] = None
+    limit: Annotated[
+        int | None, make_help("Use at most this many images, drawn by their names; all if not given.")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateOptions:
+class GateFlags:
     """What the run must show."""
 
     gate: Annotated[
         tuple[str, ...],
-        make_help("Exit status 1 unless it passes: published, mlperf-99, smoke, paired:0.1, …; repeatable."),
+        make_help(
+            "Gate to pass, else exit status 1: published, mlperf-99, smoke, paired:0.1, …; repeatable."
+        ),
     ] = ()
 
     def choose_gates(self) -> tuple[str, ...]:
-        """Return the gates.
+        """The gates.
 
         Raises:
-            UsageError: One that is none.
+            UsageError: Not a gate.
         """
         if self.gate:
             from assay.measure.gates import parse_gate
@@ -232,42 +234,46 @@ class GateOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StopOptions(GateOptions):
+class StopFlags(GateFlags):
     """When a run ends early."""
 
-    stop_when_certain: Annotated[bool, make_help("End when every gate on accuracy is certain.")] = False
-    stop_error: Annotated[float, make_help("Chance that a gate is failed so that would pass.")] = 0.001
+    stop_when_certain: Annotated[
+        bool, make_help("Stop as soon as the verdict of every gate on accuracy is certain.")
+    ] = False
+    stop_error: Annotated[
+        float, make_help("Accepted risk of failing a gate that the full run would pass.")
+    ] = 0.001
 
-    def choose_stop(self) -> early_stop.StopOptions | None:
-        """Return when the run ends early; None for never.
+    def to_stop_options(self) -> StopOptions | None:
+        """When the run ends early; None for never.
 
         Raises:
-            UsageError: No gate on accuracy, or an error that is none.
+            UsageError: No gate on accuracy, or a risk outside 0 to 0.5.
         """
         if not self.stop_when_certain:
             return None
         from assay.workflows.evaluate.early_stop import StopOptions, check_stop
 
-        chosen = StopOptions(gates=self.choose_gates(), error=self.stop_error)
-        check_stop(chosen)
-        return chosen
+        options = StopOptions(gates=self.choose_gates(), error=self.stop_error)
+        check_stop(options)
+        return options
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpeedOptions:
+class SpeedFlags:
     """How the speed is measured."""
 
     batch_size: Annotated[
-        str | None, make_help("What speed is measured at: 1,4,8,16,32,64 if not given.")
+        str | None, make_help("Batch sizes to measure, such as 1,4,8; 1,4,8,16,32,64 if not given.")
     ] = None
-    repeats: Annotated[int, make_help("How often each batch size is measured, at least 5.")] = 5
-    seconds: Annotated[float, make_help("How long a repeat lasts; a VALID row needs 3 s in all.")] = 1.0
+    repeats: Annotated[int, make_help("Repeats of each batch size, at least 5.")] = 5
+    seconds: Annotated[float, make_help("Length of one repeat; a VALID row needs 3 s in all.")] = 1.0
 
     def choose_speed(self) -> SpeedRequest:
-        """Return how models are measured.
+        """How models are measured.
 
         Raises:
-            UsageError: Seconds that are not above 0, fewer repeats than 5, or batch sizes that are none.
+            UsageError: Seconds that are not above 0, fewer repeats than 5, or batch sizes below 1.
         """
         from assay.measure.speed.repeats import MIN_REPEATS
         from assay.workflows.speed.benchmark import SpeedRequest
@@ -277,37 +283,37 @@ class SpeedOptions:
         if self.repeats < MIN_REPEATS:
             raise UsageError(f"--repeats is {self.repeats}; expected {MIN_REPEATS} or more")
         return SpeedRequest(
-            batch_sizes=parse_batch_sizes(self.batch_size), repeats=self.repeats, seconds=self.seconds
+            batch_sizes=parse_numbers("--batch-size", self.batch_size),
+            repeats=self.repeats,
+            seconds=self.seconds,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionOptions:
+class PredictionFlags:
     """How predictions are stored."""
 
-    shard_size: Annotated[int, make_help("Images whose predictions share a file.")] = 1024
+    shard_size: Annotated[int, make_help("Images in one file of predictions.")] = 1024
     keep_logits: Annotated[bool, make_help("Keep all logits of every image, not only the top five.")] = False
-    limit: Annotated[
-        int | None, make_help("So many images at most, drawn by their names; all if not given.")
-    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderOptions:
+class FolderFlags:
     """Where the results go."""
 
-    output: Annotated[
-        Path | None, make_help("The run folder; a new one in runs/ if none is given.", "-o")
-    ] = None
-    resume: Annotated[bool, make_help("Go on with the run in that folder.")] = False
+    output: Annotated[Path | None, make_help("The run folder; a new one in runs/ if not given.", "-o")] = None
+    resume: Annotated[bool, make_help("Continue the run in that folder.")] = False
     overwrite: Annotated[bool, make_help("Replace the run in that folder.")] = False
 
-    def choose_mode(self) -> Literal["new", "resume", "overwrite"]:
-        """Return what happens to a run that is there already.
+    def to_run_place(self) -> RunPlace:
+        """Where the run folder is, and what happens to a run that is there already.
 
         Raises:
             UsageError: Both --resume and --overwrite, or --resume without a folder.
         """
+        from assay.runs.folder import RunPlace
+
         if self.resume and self.output is None:
             raise UsageError("--resume needs the run folder", hint="give it with -o")
-        return choose_mode(resume=self.resume, overwrite=self.overwrite)
+        mode = choose_mode(resume=self.resume, overwrite=self.overwrite)
+        return RunPlace(path=self.output, mode=mode, arguments=tuple(sys.argv[1:]))

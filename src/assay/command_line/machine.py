@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
-from assay.command_line import evaluate as options
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from assay.command_line.flags import LabelFileFlags, ReadFlags, ShowFlags, make_help
 from assay.command_line.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
 
 EXIT_MACHINE_FAULTY = 4
 
 
-def engines(
-    chosen: options.EnginesOptions = options.EnginesOptions(),  # noqa: ARG001 - main reads its --json
-) -> Outcome:
+@dataclass(frozen=True, kw_only=True)
+class DoctorFlags(ShowFlags, LabelFileFlags, ReadFlags):
+    """Flags of `assay doctor`."""
+
+    images: Annotated[Path | None, make_help("Data set to examine; this machine if not given.")] = None
+    labels: Annotated[Path | None, make_help("Label file of --images, if there is one.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchFlags(ShowFlags):
+    """Flags of `assay fetch`."""
+
+    cache: Annotated[Path | None, make_help("Folder for the weights; the user's cache if not given.")] = None
+
+
+def engines(flags: ShowFlags = ShowFlags()) -> Outcome:  # noqa: ARG001 - main reads --json
     """Say which engines can run here, on which devices, and how to get the others."""
     from assay.report.tables.engines import make_engine_tables
     from assay.workflows.list_engines import list_engines
@@ -19,7 +36,7 @@ def engines(
     return Outcome(lines=make_engine_tables(found), document={"engines": found})
 
 
-def fetch(model: str, /, chosen: options.FetchOptions = options.FetchOptions()) -> Outcome:
+def fetch(model: str, /, flags: FetchFlags = FetchFlags()) -> Outcome:
     """Download a model's weights, check their hash, and print where they are.
 
     Args:
@@ -28,24 +45,24 @@ def fetch(model: str, /, chosen: options.FetchOptions = options.FetchOptions()) 
     from assay.command_line.terminal import open_listener
     from assay.workflows.models.fetch import fetch_weights
 
-    with open_listener(quiet=chosen.quiet) as listener:
-        path = fetch_weights(model, chosen.cache, listener)
+    with open_listener(quiet=flags.quiet) as listener:
+        path = fetch_weights(model, flags.cache, listener)
     return Outcome(lines=[str(path)], document={"weights": str(path)})
 
 
-def doctor(chosen: options.DoctorOptions = options.DoctorOptions()) -> Outcome:
+def doctor(flags: DoctorFlags = DoctorFlags()) -> Outcome:
     """Say what is wrong with a copy of a data set, or with this machine; no model is run."""
     from assay.command_line.terminal import open_listener
     from assay.report.diagnosis import summarise_images, summarise_machine
     from assay.workflows.doctor import examine_images, examine_machine
 
     machine = examine_machine()
-    if chosen.images is None:
+    if flags.images is None:
         status = EXIT_MACHINE_FAULTY if machine.findings else 0
         return Outcome(lines=summarise_machine(machine), document={"machine": machine}, exit_status=status)
-    with open_listener(quiet=chosen.quiet) as listener:
-        labels = chosen.choose_labels(chosen.labels)
-        images = examine_images(chosen.images, labels, chosen.to_read_options(), listener)
+    with open_listener(quiet=flags.quiet) as listener:
+        labels = flags.to_label_options(flags.labels)
+        images = examine_images(flags.images, labels, flags.to_read_options(), listener)
     return Outcome(
         lines=summarise_images(images),
         document={"images": images, "machine": machine},

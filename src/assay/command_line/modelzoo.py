@@ -3,18 +3,57 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from assay.command_line import modelzoo_options as options
-from assay.command_line.flags import choose_mode
+from assay.command_line.flags import LabelFileFlags, ModelFlags, ReadFlags, ShowFlags, choose_mode, make_help
 from assay.command_line.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
 from assay.errors import UsageError
 
 
-def preprocess(
-    images: Path, folder: Path, /, chosen: options.PreprocessOptions = options.PreprocessOptions()
-) -> Outcome:
+@dataclass(frozen=True, kw_only=True)
+class PreprocessFlags(ShowFlags, ModelFlags, ReadFlags):
+    """Flags of `assay preprocess`."""
+
+    resume: Annotated[bool, make_help("Continue an interrupted run.")] = False
+    overwrite: Annotated[bool, make_help("Replace the .bin files in that folder.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferFlags(ShowFlags):
+    """Flags of `assay infer`: the inference tool's."""
+
+    input: Annotated[
+        str | None,
+        make_help("Folder of .bin or .npy files, or such files; made-up values if not given.", "-i"),
+    ] = None
+    output: Annotated[
+        str | None, make_help("Folder for the result folder; nothing is written if not given.", "-o")
+    ] = None
+    output_dirname: Annotated[
+        str | None, make_help("Name of the result folder; the local time if not given.")
+    ] = None
+    outfmt: Annotated[Literal["TXT", "BIN", "NPY"], make_help("Format of the result files.")] = "BIN"
+    batchsize: Annotated[
+        int | None, make_help("Images in one call; as compiled, else as in one file, if not given.")
+    ] = None
+    loop: Annotated[int, make_help("Measured calls of each batch.")] = 1
+    warmup_count: Annotated[int, make_help("Calls of the first batch before the measured ones.")] = 1
+    pure_data_type: Annotated[Literal["zero", "random"], make_help("Which made-up values.")] = "zero"
+    device: Annotated[int, make_help("Number of the device: 0.")] = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreFlags(ShowFlags, LabelFileFlags):
+    """Flags of `assay score`."""
+
+    allow_missing: Annotated[
+        bool, make_help("Count labels without a result as wrong, instead of refusing.")
+    ] = False
+
+
+def preprocess(images: Path, folder: Path, /, flags: PreprocessFlags = PreprocessFlags()) -> Outcome:
     """Write each image as a .bin file, byte for byte as the original script does.
 
     Args:
@@ -26,10 +65,10 @@ def preprocess(
     from assay.report.summary import summarise_failures
     from assay.workflows.modelzoo.preprocess_bins import preprocess_to_bins
 
-    mode = choose_mode(resume=chosen.resume, overwrite=chosen.overwrite)
-    with open_listener(quiet=chosen.quiet) as listener:
+    mode = choose_mode(resume=flags.resume, overwrite=flags.overwrite)
+    with open_listener(quiet=flags.quiet) as listener:
         done = preprocess_to_bins(
-            images, folder, read_model_record(chosen.model), mode, listener, chosen.to_read_options()
+            images, folder, read_model_record(flags.model), mode, listener, flags.to_read_options()
         )
     lines = [
         f"{folder}: {done.written_count:,} written, {done.kept_count:,} were there, "
@@ -48,7 +87,7 @@ def info(
     info_file: Path,
     size: tuple[int, int] | None = None,
     /,
-    chosen: options.InfoOptions = options.InfoOptions(),  # noqa: ARG001 - main reads its --json
+    flags: ShowFlags = ShowFlags(),  # noqa: ARG001 - main reads --json
 ) -> Outcome:
     """Write the info file of a folder: a line INDEX PATH WIDTH HEIGHT for each file.
 
@@ -66,7 +105,7 @@ def info(
     return Outcome(lines=[f"{info_file}: {count:,} lines"], document={"info": str(info_file), "lines": count})
 
 
-def infer(compiled: Path, /, chosen: options.InferOptions = options.InferOptions()) -> Outcome:
+def infer(compiled: Path, /, flags: InferFlags = InferFlags()) -> Outcome:
     """Run a compiled model over .bin or .npy files, as the inference tool does.
 
     Args:
@@ -75,19 +114,19 @@ def infer(compiled: Path, /, chosen: options.InferOptions = options.InferOptions
     from assay.command_line.terminal import open_listener
     from assay.workflows.modelzoo.infer import InferOptions, infer_files
 
-    wanted = InferOptions(
-        source=chosen.input,
-        output=chosen.output,
-        output_dirname=chosen.output_dirname,
-        output_format=chosen.outfmt,
-        batch_size=chosen.batchsize,
-        loop=chosen.loop,
-        warmup_count=chosen.warmup_count,
-        pure_data=chosen.pure_data_type,
-        device=chosen.device,
+    options = InferOptions(
+        source=flags.input,
+        output=flags.output,
+        output_dirname=flags.output_dirname,
+        output_format=flags.outfmt,
+        batch_size=flags.batchsize,
+        loop=flags.loop,
+        warmup_count=flags.warmup_count,
+        pure_data=flags.pure_data_type,
+        device=flags.device,
     )
-    with open_listener(quiet=chosen.quiet) as listener:
-        done = infer_files(compiled, wanted, sys.argv, listener)
+    with open_listener(quiet=flags.quiet) as listener:
+        done = infer_files(compiled, options, sys.argv, listener)
     return Outcome(lines=done.lines, document={"inference": done})
 
 
@@ -97,7 +136,7 @@ def score(
     folder: Path,
     name: str = "result.json",
     /,
-    chosen: options.ScoreOptions = options.ScoreOptions(),
+    flags: ScoreFlags = ScoreFlags(),
 ) -> Outcome:
     """Score a result folder of the inference tool, as the original scoring script does.
 
@@ -111,13 +150,13 @@ def score(
     from assay.report.sentences import describe_topk
     from assay.workflows.modelzoo.score import score_results
 
-    with open_listener(quiet=chosen.quiet) as listener:
+    with open_listener(quiet=flags.quiet) as listener:
         done = score_results(
             results,
             labels,
             folder / name,
-            allow_missing=chosen.allow_missing,
-            label_options=chosen.choose_labels(),
+            allow_missing=flags.allow_missing,
+            label_options=flags.to_label_options(),
             listener=listener,
         )
     accuracy, coverage = done.metrics.accuracy, done.metrics.coverage

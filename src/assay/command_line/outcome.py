@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from assay.measure.gates import GateResult
     from assay.report.tables.table import Table
+    from assay.runs.folder import RunResult
 
 EXIT_GATE_FAILED = 1
 EXIT_SOME_IMAGES_FAILED = 3
@@ -20,3 +22,25 @@ class Outcome:
     lines: Sequence[str | Table]
     document: dict[str, object]
     exit_status: int = 0
+
+
+def describe_run(result: RunResult, gates: Sequence[str] = ()) -> Outcome:
+    """What a run found, and whether its gates passed."""
+    from assay.report.summary import list_findings, summarise_run
+    from assay.workflows.results.gates import judge_run
+
+    judged = judge_run(result, gates)
+    failed_count = result.metrics.accuracy.failed_count if result.metrics else 0
+    return Outcome(
+        lines=summarise_run(result.folder, result.manifest, result.metrics, result.benchmark),
+        document={
+            "run": str(result.folder),
+            **list_findings(result.metrics, result.benchmark, judged),
+        },
+        exit_status=choose_status(judged) or (EXIT_SOME_IMAGES_FAILED if failed_count else 0),
+    )
+
+
+def choose_status(judged: Sequence[GateResult]) -> int:
+    """The exit status that gates ask for: only a pass passes."""
+    return 0 if all(gate.outcome == "pass" for gate in judged) else EXIT_GATE_FAILED

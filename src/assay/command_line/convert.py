@@ -1,0 +1,153 @@
+"""`assay export`, `assay quantize`, `assay compile`: checkpoint to ONNX file to compiled model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - read with the shared flags
+
+from assay.command_line.flags import (
+    CalibrationFlags,
+    EngineFlags,
+    LabelFileFlags,
+    ModelFlags,
+    ReadFlags,
+    ShowFlags,
+    make_help,
+)
+from assay.command_line.outcome import EXIT_GATE_FAILED, Outcome
+from assay.errors import UsageError
+
+if TYPE_CHECKING:
+    from assay.images.calibration import AccuracyControl
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportFlags(ShowFlags, ModelFlags):
+    """Flags of `assay export`."""
+
+    opset: Annotated[int, make_help("Opset of the ONNX file, 11 to 18.")] = 18
+    images: Annotated[Path | None, make_help("Images to compare with torch on; drawn ones if not given.")] = (
+        None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeFlags(ShowFlags, ModelFlags, CalibrationFlags, LabelFileFlags, ReadFlags):
+    """Flags of `assay quantize`."""
+
+    calibration: Annotated[Path, make_help("Images to calibrate on: a folder, or any form --images takes.")]
+    max_drop: Annotated[
+        float | None, make_help("Largest loss of Top-1 to accept, in percentage points; needs --images.")
+    ] = None
+    images: Annotated[Path | None, make_help("Labelled images to measure the loss on.")] = None
+    labels: Annotated[Path | None, make_help("Label file of --images, if they need one.")] = None
+
+    def to_accuracy_control(self) -> AccuracyControl | None:
+        """How much may be lost, and on what; None where that does not matter.
+
+        Raises:
+            UsageError: Only one of --max-drop and --images.
+        """
+        from assay.images.calibration import AccuracyControl
+
+        if (self.max_drop is None) != (self.images is None):
+            raise UsageError("--max-drop and --images go together", hint="give both, or neither")
+        if self.max_drop is None or self.images is None:
+            return None
+        labels = self.to_label_options(self.labels)
+        return AccuracyControl(images=self.images, labels=labels, max_drop=self.max_drop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompileFlags(ShowFlags, EngineFlags):
+    """Flags of `assay compile`."""
+
+    batch_size: Annotated[int | None, make_help("Batches of exactly this size; any size if not given.")] = (
+        None
+    )
+    overwrite: Annotated[bool, make_help("Replace the compiled model in that folder.")] = False
+
+
+def export(weights: Path, onnx_file: Path, /, flags: ExportFlags = ExportFlags()) -> Outcome:
+    """Checkpoint to ONNX file, with the largest difference from torch.
+
+    Args:
+        weights: Checkpoint: .pth or .safetensors.
+        onnx_file: The ONNX file to write.
+    """
+    from assay.command_line.terminal import open_listener
+    from assay.images.sample_images import load_sample_images
+    from assay.images.sources import index_images
+    from assay.models.record import read_model_record
+    from assay.workflows.models.export import PARITY_IMAGE_COUNT, export_checkpoint
+
+    record = read_model_record(flags.model)
+    index = index_images(flags.images, record.label_count) if flags.images else None
+    samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
+    with open_listener(quiet=flags.quiet) as listener:
+        exported = export_checkpoint(weights, onnx_file, record, flags.opset, samples, listener)
+    parity = exported.parity
+    line = (
+        f"{onnx_file}: opset {exported.opset}, largest logit difference from torch "
+        f"{parity.max_difference:.2g}, same Top-1 on {parity.top1_agreement_count} of "
+        f"{parity.image_count} images"
+    )
+    return Outcome(lines=[line], document={"export": exported})
+
+
+def quantize(onnx_file: Path, out_file: Path, /, flags: QuantizeFlags) -> Outcome:
+    """Float ONNX file to an int8 one, with the record of its calibration beside it.
+
+    Args:
+        onnx_file: The float ONNX file.
+        out_file: The int8 ONNX file to write.
+    """
+    from assay.command_line.terminal import open_listener
+    from assay.models.record import read_model_record
+    from assay.report.sentences import describe_quantised
+    from assay.report.tables.quantisation import make_trial_table
+    from assay.workflows.models.quantize import quantize_file, quantize_within
+
+    record = read_model_record(flags.model)
+    calibration = flags.to_calibration_options(flags.calibration, flags.to_read_options())
+    control = flags.to_accuracy_control()
+    with open_listener(quiet=flags.quiet) as listener:
+        if control is None:
+            made = quantize_file(onnx_file, out_file, record, calibration, listener)
+            lines = [describe_quantised(str(out_file), made)]
+            return Outcome(lines=lines, document={"quantized": made})
+        made, found = quantize_within(onnx_file, out_file, calibration, control, record, listener)
+    lines = [describe_quantised(str(out_file), made)]
+    return Outcome(
+        lines=[*lines, make_trial_table(found.trials, found.trial, control.max_drop)],
+        document={"quantized": made, "trials": found.trials, "within": found.is_within},
+        exit_status=0 if found.is_within else EXIT_GATE_FAILED,
+    )
+
+
+def compile(onnx_file: Path, folder: Path, /, flags: CompileFlags = CompileFlags()) -> Outcome:
+    """ONNX file to compiled model.
+
+    Args:
+        onnx_file: The ONNX file.
+        folder: The folder to write.
+    """
+    from assay.command_line.terminal import open_listener
+    from assay.engines.engine import CompileOptions
+    from assay.models.record import read_model_record
+    from assay.workflows.models.compile import compile_model
+
+    options = CompileOptions(
+        record=read_model_record(flags.model),
+        precision=flags.precision,
+        device=flags.device,
+        batch_size=flags.batch_size,
+        settings=flags.to_settings(),
+    )
+    with open_listener(quiet=flags.quiet) as listener:
+        compiled = compile_model(
+            onnx_file, folder, flags.engine, options, overwrite=flags.overwrite, listener=listener
+        )
+    line = f"{folder}: {compiled.engine} {compiled.engine_version}, {compiled.device}, {compiled.precision}"
+    return Outcome(lines=[line], document={"compiled": compiled})

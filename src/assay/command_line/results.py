@@ -1,0 +1,132 @@
+"""`assay report`, `assay compare`, `assay bundle`, `assay verify`: what finished runs found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from assay.command_line.flags import GateFlags, ShowFlags, make_help
+from assay.command_line.outcome import EXIT_GATE_FAILED, Outcome, choose_status
+from assay.errors import UsageError
+
+if TYPE_CHECKING:
+    from assay.report.tables.table import Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportFlags(ShowFlags):
+    """Flags of `assay report`."""
+
+    output: Annotated[
+        Path | None, make_help("Folder for one report of several runs; ./report if not given.", "-o")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareFlags(ShowFlags, GateFlags):
+    """Flags of `assay compare`."""
+
+    margin: Annotated[float, make_help("Loss of Top-1 that does not matter, in percentage points.")] = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleFlags(ShowFlags):
+    """Flags of `assay bundle`."""
+
+    overwrite: Annotated[bool, make_help("Replace a file that is there.")] = False
+
+
+def report(*folders: Path, flags: ReportFlags = ReportFlags()) -> Outcome:
+    """Write the report of a run anew, or one report of several runs with a column each.
+
+    Args:
+        folders: The run folders; the others are compared with the first.
+    """
+    from assay.workflows.results.report import describe_contents, write_joint_report, write_report
+
+    if not folders:
+        raise UsageError("assay report: no run folder given")
+    if len(folders) == 1 and flags.output is None:
+        written = write_report(folders[0])
+    else:
+        written = write_joint_report(folders, flags.output or Path("report"))
+    document = {"report": str(written.path), **describe_contents(written.contents)}
+    return Outcome(lines=[f"{written.path}", written.contents.verdict], document=document)
+
+
+def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome:
+    """Compare run B with run A image by image, or with what a model record publishes.
+
+    Args:
+        a: The reference: a run folder, or the name or TOML file of a model record.
+        b: The run folder that is compared with it.
+    """
+    from assay.report.sentences import describe_gates
+    from assay.report.tables.comparison import describe_comparison, make_flip_table, make_speed_table
+    from assay.workflows.results.compare import compare_runs, judge_comparison
+
+    if not Path(a).is_dir():
+        return _compare_with_published(a, b)
+    gates = flags.choose_gates()
+    found = compare_runs(Path(a), b, flags.margin)
+    judged = judge_comparison(found, Path(a), b, gates)
+    tables = [make_flip_table(found.comparison), make_speed_table(found.speeds)]
+    lines: list[str | Table] = [
+        f"B {b} against A {a}",
+        *(f"Note: {note}" for note in found.notes),
+        *describe_comparison(found.comparison),
+        f"Verdict: {found.verdict.sentence}",
+        *(table for table in tables if table is not None),
+    ]
+    return Outcome(
+        lines=[*lines, *describe_gates(judged)],
+        document={"comparison": found, "gates": judged},
+        exit_status=choose_status(judged),
+    )
+
+
+def _compare_with_published(model: str, run: Path) -> Outcome:
+    from assay.report.tables.comparison import make_published_table
+    from assay.workflows.results.compare import compare_with_published
+
+    found = compare_with_published(model, run)
+    rows = [(each.published, each.is_within) for each in found]
+    table = make_published_table(rows, found[0].top1, found[0].top5)
+    return Outcome(lines=[table], document={"published": found})
+
+
+def bundle(run: Path, file: Path | None = None, /, flags: BundleFlags = BundleFlags()) -> Outcome:
+    """Write a finished run into one zip file, from which every figure can be computed again.
+
+    Args:
+        run: The run folder.
+        file: The zip file to write; the folder's name with .zip if none is given.
+    """
+    from assay.workflows.results.bundle import write_bundle
+
+    path = file or run.with_name(f"{run.name}.zip")
+    if path.exists() and not flags.overwrite:
+        raise UsageError(f"{path} exists already", hint="replace it with --overwrite")
+    index = write_bundle(run, path)
+    line = f"{path}: {len(index.files):,} files, {path.stat().st_size:,} bytes"
+    return Outcome(lines=[line], document={"bundle": str(path), "files": index.files})
+
+
+def verify(file: Path, /, flags: ShowFlags = ShowFlags()) -> Outcome:  # noqa: ARG001 - main reads --json
+    """Compute every figure of a bundle again from its predictions; fail if one differs.
+
+    Args:
+        file: A file of `assay bundle`.
+    """
+    from assay.report.tables.verification import make_check_table
+    from assay.workflows.results.verify import NOT_HERE, OK, verify_bundle
+
+    checks = verify_bundle(file)
+    differing = [check for check in checks if check.found not in (OK, NOT_HERE)]
+    verdict = f"{len(differing)} of {len(checks)} checks differ" if differing else "Every figure is the same"
+    return Outcome(
+        lines=[make_check_table(checks), f"{verdict}: {file}"],
+        document={"checks": checks, "same": not differing},
+        exit_status=EXIT_GATE_FAILED if differing else 0,
+    )
