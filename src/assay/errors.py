@@ -96,3 +96,28 @@ def missing_package(package: str, extra: str) -> MissingRuntimeError:
         f"the optional package {package} is not installed",
         hint=f"pip install 'assay[{extra}]'",
     )
+
+
+def shorten(text: object, length: int = 120) -> str:
+    r"""Return a text that came from outside on one line of at most `length` characters, safe for a terminal.
+
+    Line ends and blanks become one blank, control characters are escaped, and what is too long loses its
+    middle.
+
+    >>> shorten("not\nfound"), shorten("0123456789" * 1000, 20)
+    ('not found', '012345678 … 23456789')
+    """
+    line = " ".join(str(text).split())
+    if len(line) > length:
+        kept = length - 3
+        line = f"{line[: kept - kept // 2]} … {line[len(line) - kept // 2 :]}"
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in line)
+
+
+def quote(text: object, length: int = 60) -> str:
+    """Return a text that came from outside in quotes, shortened, so that a message can hold it.
+
+    >>> quote("three words"), quote("9" * 9000, 20)
+    ("'three words'", "'999999999 … 99999999'")
+    """
+    return f"'{shorten(text, length)}'"

@@ -15,12 +15,10 @@ from assay.images.label_files import (
     NO_LABEL_FILE,
     LabelFile,
     LabelOptions,
-    get_base_name,
-    make_label_finder,
-    normalise_name,
     read_label_file,
     refuse_other_class_order,
 )
+from assay.images.label_names import get_base_name, match_label_names, normalise_name
 from assay.images.labels import find_canonical_label, find_val_number, read_synsets
 from assay.images.listing import DEFAULT_READ_OPTIONS, KnowsName, LabelledImage, Listing, ReadOptions
 
@@ -89,8 +87,9 @@ def index_images(
     if file is None and listing.label_file is not None:
         labels = dataclasses.replace(labels, path=listing.label_file)
         file = read_label_file(listing.label_file, label_count, labels)
+    surplus: tuple[str, ...] = ()
     if file is not None:
-        images = _label_by_file(path, listing.images, file, labels)
+        images, surplus = _label_by_file(path, listing.images, file, labels)
         label_source, class_count = (
             f"label file {labels.path.name} ({file.form})" if labels.path else "",
             None,
@@ -105,7 +104,6 @@ def index_images(
         )
         label_source = "built-in table of the ImageNet validation images"
         class_count = len(read_synsets())
-    surplus = _list_labels_without_image(images, file)
     notes = (
         *listing.notes,
         *_note_gaps(images, listing.ignored, surplus),
@@ -132,15 +130,23 @@ def _make_name_test(file: LabelFile | None) -> KnowsName:
 
 def _label_by_file(
     path: Path, images: Sequence[LabelledImage], file: LabelFile, labels: LabelOptions
-) -> tuple[LabelledImage, ...]:
-    find_label = make_label_finder(file.labels)
-    labelled = tuple(dataclasses.replace(image, label=find_label(image.relative_path)) for image in images)
-    if all(image.label is None for image in labelled):
+) -> tuple[tuple[LabelledImage, ...], tuple[str, ...]]:
+    """Return the images with the labels of a file, and the file's names that have no image."""
+    names = match_label_names(file.labels, [image.relative_path for image in images])
+    if not names:
         raise BadImagesError(
             f"--labels {labels.path}: names none of the {len(images)} images in {path}",
             hint=f"expected lines `NAME index` with the images' file names, such as {images[0].name}",
         )
-    return labelled
+    labelled = tuple(
+        dataclasses.replace(
+            image,
+            label=file.labels[names[image.relative_path]] if image.relative_path in names else None,
+        )
+        for image in images
+    )
+    matched = set(names.values())
+    return labelled, tuple(name for name in file.labels if name not in matched)
 
 
 def _shift_own_labels(
@@ -168,13 +174,6 @@ def _shift_own_labels(
         image if image.label is None else dataclasses.replace(image, label=image.label - labels.offset)
         for image in listing.images
     )
-
-
-def _list_labels_without_image(images: Sequence[LabelledImage], file: LabelFile | None) -> tuple[str, ...]:
-    if file is None:
-        return ()
-    present = {normalise_name(image.name) for image in images}
-    return tuple(name for name in file.labels if normalise_name(name) not in present)
 
 
 def _note_gaps(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from assay.arrays import Logits
 from assay.errors import BadInputError, GateFailedError
-from assay.images.label_files import get_base_name, get_stem, normalise_name
+from assay.images.label_names import get_base_name, get_stem, normalise_name
 from assay.inference.predictions import TOP_K
 from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy
 from assay.modelzoo.result_files import ResultFile
