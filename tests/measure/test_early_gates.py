@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import Accuracy, compute_wilson_interval, measure_accuracy
 from assay.measure.early_gates import PassRange, Seen, find_pass_ranges
-from assay.measure.gates import Evidence, judge_gate
+from assay.measure.gates import Evidence, judge_gate, parse_gate
 from assay.models.record import ModelRecord
 
 
@@ -67,13 +67,13 @@ def make_accuracy(top1: int, top5: int, count: int) -> Accuracy:
     ],
 )
 def test_the_ranges_are_those_of_the_gate_itself(se_resnext50: ModelRecord, gate: str, count: int) -> None:
-    ranges = find_pass_ranges(gate, se_resnext50, count, is_val=count == 50_000)
+    ranges = find_pass_ranges(parse_gate(gate), se_resnext50, count, is_val=count == 50_000)
     assert ranges
 
     def passes(top1: int, top5: int) -> bool:
         accuracy = make_accuracy(top1, top5, count)
         evidence = Evidence(accuracy=accuracy, is_whole=True, record=se_resnext50)
-        return judge_gate(gate, evidence).outcome == "pass"
+        return judge_gate(parse_gate(gate), evidence).outcome == "pass"
 
     def holds(top1: int, top5: int) -> bool:
         return any(
@@ -95,11 +95,11 @@ def test_the_ranges_are_those_of_the_gate_itself(se_resnext50: ModelRecord, gate
 def test_a_gate_that_cannot_pass_by_published_accuracy_has_no_range(
     se_resnext50: ModelRecord, gate: str, count: int
 ) -> None:
-    assert find_pass_ranges(gate, se_resnext50, count, is_val=count == 50_000) == []
+    assert find_pass_ranges(parse_gate(gate), se_resnext50, count, is_val=count == 50_000) == []
 
 
 def test_failed_images_might_have_been_right_where_a_gate_needs_all(se_resnext50: ModelRecord) -> None:
-    (passing,) = find_pass_ranges("mlperf-99", se_resnext50, 50_000, is_val=True)
+    (passing,) = find_pass_ranges(parse_gate("mlperf-99"), se_resnext50, 50_000, is_val=True)
     assert passing.is_ruled_out(Seen(image_count=32), 0.001)
     assert not passing.is_ruled_out(Seen(image_count=32, failed=32), 0.001)
     assert not passing.is_ruled_out(Seen(image_count=32, top1=25, top5=30), 0.001)

@@ -12,11 +12,15 @@ from assay.errors import UsageError
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import measure_accuracy
 from assay.measure.accuracy.paired import measure_paired_accuracy
-from assay.measure.gates import Evidence, find_mlperf_threshold, judge_gate, parse_gate
+from assay.measure.gates import Evidence, GateResult, find_mlperf_threshold, judge_gate, parse_gate
 from assay.measure.speed.throughput import Latency, Spread, ThroughputRow
 from assay.models.record import ModelRecord
 
 MakeEvidence = Callable[..., Evidence]
+
+
+def judge(text: str, evidence: Evidence) -> GateResult:
+    return judge_gate(parse_gate(text), evidence)
 
 
 @pytest.fixture
@@ -44,7 +48,7 @@ def test_published_is_the_published_pair_to_two_decimals(
     make_evidence: MakeEvidence, hits1: int, hits5: int, outcome: str
 ) -> None:
     """79.06/94.44 on the chips, 79.076/94.434 by Cadene; 39,430 would be 78.86."""
-    assert judge_gate("published", make_evidence(hits1, hits5)).outcome == outcome
+    assert judge("published", make_evidence(hits1, hits5)).outcome == outcome
 
 
 @pytest.mark.parametrize(
@@ -60,7 +64,7 @@ def test_mlperf_asks_for_its_share_of_the_published_top1(
     make_evidence: MakeEvidence, gate: str, hits: int, outcome: str
 ) -> None:
     """99 % of 79.076, the first published, is 78.285 at five digits: 39,142.6 of 50,000."""
-    assert judge_gate(gate, make_evidence(hits, 47_220)).outcome == outcome
+    assert judge(gate, make_evidence(hits, 47_220)).outcome == outcome
 
 
 @pytest.mark.parametrize("gate", ["published", "mlperf-99", "mlperf-99.9"])
@@ -69,7 +73,7 @@ def test_a_run_cut_short_or_with_failures_never_passes_a_gate_for_the_whole_set(
     make_evidence: MakeEvidence, gate: str, count: int, failed: int
 ) -> None:
     evidence = make_evidence(count, count, count, is_whole=False, failed=failed)
-    result = judge_gate(gate, evidence)
+    result = judge(gate, evidence)
     assert result.outcome == "cannot tell"
     assert f"{count:,}" in result.reason
 
@@ -92,9 +96,9 @@ def test_a_part_fails_a_gate_for_the_whole_set_only_where_the_rest_cannot_save_i
 ) -> None:
     hits5 = round(0.944 * (count - failed))
     evidence = make_evidence(hits, hits5, count, is_whole=False, failed=failed)
-    result = judge_gate(gate, dataclasses.replace(evidence, is_part=True))
+    result = judge(gate, dataclasses.replace(evidence, is_part=True))
     assert result.outcome == outcome, result.reason
-    assert judge_gate(gate, evidence).outcome == "cannot tell"  # images that are none of the whole set
+    assert judge(gate, evidence).outcome == "cannot tell"  # images that are none of the whole set
 
 
 def test_the_thresholds_are_those_of_the_facts_at_five_digits(se_resnext50: ModelRecord) -> None:
@@ -107,13 +111,13 @@ def test_the_thresholds_are_those_of_the_facts_at_five_digits(se_resnext50: Mode
 def test_smoke_needs_500_images_and_the_published_accuracy_in_the_interval(
     make_evidence: MakeEvidence, se_resnext50: ModelRecord
 ) -> None:
-    assert judge_gate("smoke", make_evidence(395, 470, 500, is_whole=False)).outcome == "pass"
-    assert judge_gate("smoke", make_evidence(79, 94, 100, is_whole=False)).outcome == "cannot tell"
+    assert judge("smoke", make_evidence(395, 470, 500, is_whole=False)).outcome == "pass"
+    assert judge("smoke", make_evidence(79, 94, 100, is_whole=False)).outcome == "cannot tell"
     low = make_evidence(300, 470, 500, is_whole=False)
     assert low.accuracy is not None
     top1 = msgspec.structs.replace(low.accuracy.top1, interval_percent=(55.0, 65.0))
     accuracy = msgspec.structs.replace(low.accuracy, top1=top1)
-    assert judge_gate("smoke", Evidence(accuracy=accuracy, record=se_resnext50)).outcome == "fail"
+    assert judge("smoke", Evidence(accuracy=accuracy, record=se_resnext50)).outcome == "fail"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +134,7 @@ def test_paired_passes_only_what_is_proven_and_fails_only_what_is(
 ) -> None:
     """The third loses between 0.06 and 0.14 points: more than 0.1 is neither proven nor ruled out."""
     evidence = Evidence(paired=measure_paired_accuracy(*table))
-    assert judge_gate("paired:0.1", evidence).outcome == outcome
+    assert judge("paired:0.1", evidence).outcome == outcome
 
 
 def make_row(batch_size: int, *values: float, clock: str = "call") -> ThroughputRow:
@@ -158,12 +162,12 @@ def make_row(batch_size: int, *values: float, clock: str = "call") -> Throughput
     ],
 )
 def test_a_throughput_passes_when_every_repeat_does(gate: str, outcome: str) -> None:
-    assert judge_gate(gate, Evidence(rows=[make_row(16, 100, 110, 120)])).outcome == outcome
+    assert judge(gate, Evidence(rows=[make_row(16, 100, 110, 120)])).outcome == outcome
 
 
 def test_of_several_caller_counts_the_fastest_is_judged() -> None:
     rows = [make_row(16, 100, 100, 100), make_row(16, 120, 120, 120), make_row(16, 90, 90, 90)]
-    assert judge_gate("throughput>=110@bs16", Evidence(rows=rows)).outcome == "pass"
+    assert judge("throughput>=110@bs16", Evidence(rows=rows)).outcome == "pass"
 
 
 def test_the_original_results_own_acceptance_rule(se_resnext50: ModelRecord) -> None:
@@ -172,26 +176,45 @@ def test_the_original_results_own_acceptance_rule(se_resnext50: ModelRecord) -> 
     rows = [make_row(4, best[1], best[1], best[1], clock="device")]
     its = [make_row(16, best[0], best[0], best[0], clock="device")]
     evidence = Evidence(rows=rows, reference_rows=its)
-    assert judge_gate("speedup>=1.2", evidence).outcome == "pass"
-    assert judge_gate("speedup>=1.6", evidence).outcome == "pass"
-    assert judge_gate("speedup>=1.7", evidence).outcome == "fail"
-    assert judge_gate("speedup>=1.6", evidence).reason.startswith("1.62 ")
+    assert judge("speedup>=1.2", evidence).outcome == "pass"
+    assert judge("speedup>=1.6", evidence).outcome == "pass"
+    assert judge("speedup>=1.7", evidence).outcome == "fail"
+    assert judge("speedup>=1.6", evidence).reason.startswith("1.62 ")
 
 
 def test_speeds_on_other_clocks_are_never_in_one_ratio() -> None:
     evidence = Evidence(rows=[make_row(4, 9, clock="device")], reference_rows=[make_row(4, 1)])
-    assert judge_gate("speedup>=1.2", evidence).outcome == "cannot tell"
+    assert judge("speedup>=1.2", evidence).outcome == "cannot tell"
 
 
 @pytest.mark.parametrize(
     "text", ["", "Published", "mlperf-98", "paired", "paired:0", "paired:-1", "throughput>=5", "speedup>=x"]
 )
 def test_what_is_no_gate_is_refused_with_examples(text: str) -> None:
-    with pytest.raises(UsageError, match="no gate is written so") as caught:
+    with pytest.raises(UsageError, match="not a gate") as caught:
         parse_gate(text)
     assert "throughput>=100@bs16" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("text", "kind", "bound", "batch_size"),
+    [
+        ("published", "published", 0, 0),
+        ("mlperf-99.9", "mlperf", 99.9, 0),
+        ("paired:0.10", "paired", 0.1, 0),
+        ("throughput>=100@bs16", "throughput", 100, 16),
+        ("speedup>=1.20", "speedup", 1.2, 0),
+    ],
+)
+def test_a_gate_is_its_kind_and_numbers_and_gives_back_its_text(
+    text: str, kind: str, bound: float, batch_size: int
+) -> None:
+    gate = parse_gate(text)
+    assert (gate.kind, gate.bound, gate.batch_size) == (kind, bound, batch_size)
+    assert str(gate) == text
+    assert judge_gate(gate, Evidence()).gate == text
+
+
 def test_without_evidence_nothing_passes() -> None:
     for gate in ("published", "mlperf-99", "smoke", "paired:1", "throughput>=1@bs1", "speedup>=1"):
-        assert judge_gate(gate, Evidence()).outcome == "cannot tell"
+        assert judge(gate, Evidence()).outcome == "cannot tell"

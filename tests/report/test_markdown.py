@@ -58,7 +58,7 @@ def test_a_run_that_had_only_begun_has_a_report(manifest: Manifest) -> None:
 
 
 def test_a_remark_stands_at_the_top(manifest: Manifest) -> None:
-    manifest.remark = "weights made on the spot"
+    manifest = msgspec.structs.replace(manifest, remark="weights made on the spot")
     assert render_report(manifest, None, None).splitlines()[2] == "> **weights made on the spot**"
 
 
@@ -72,7 +72,8 @@ def test_failed_images_are_listed_by_reason_only_where_there_are_any(
 
 def test_other_pixels_than_the_verified_ones_are_told_at_the_top(manifest: Manifest) -> None:
     assert "computes other pixels" not in render_report(manifest, None, None)
-    manifest.pixel_check = msgspec.structs.replace(manifest.pixel_check, differing=("420.jpeg decoded",))
+    pixel_check = msgspec.structs.replace(manifest.pixel_check, differing=("420.jpeg decoded",))
+    manifest = msgspec.structs.replace(manifest, pixel_check=pixel_check)
     assert "computes other pixels" in render_report(manifest, None, None)
 
 

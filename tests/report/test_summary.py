@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from assay.report.summary import summarise_run
 from assay.report.tables.table import Table
 from assay.runs.results_file import Benchmark, Manifest, Metrics
@@ -28,5 +30,5 @@ def test_a_summary_says_where_the_files_are(tmp_path: Path, manifest: Manifest) 
 
 
 def test_a_remark_comes_first(tmp_path: Path, manifest: Manifest) -> None:
-    manifest.remark = "weights made on the spot"
+    manifest = msgspec.structs.replace(manifest, remark="weights made on the spot")
     assert summarise_run(tmp_path, manifest, None, None)[0] == "weights made on the spot"

@@ -122,5 +122,6 @@ def test_json_is_indented_and_ends_its_last_line() -> None:
 
 def test_a_path_that_is_no_utf_8_does_not_stop_a_run(tmp_path: Path, manifest: Manifest) -> None:
     assert manifest.image_set is not None
-    manifest.image_set = msgspec.structs.replace(manifest.image_set, path="val\udcff")
+    image_set = msgspec.structs.replace(manifest.image_set, path="val\udcff")
+    manifest = msgspec.structs.replace(manifest, image_set=image_set)
     write_result(tmp_path, manifest)

@@ -121,8 +121,8 @@ def benchmark(*folders: Path, flags: BenchmarkFlags = BenchmarkFlags()) -> Outco
         speed=flags.choose_speed(),
         loadgen=flags.to_loadgen_options(),
         imports=flags.to_imports(),
+        gates=flags.choose_gates(),
     )
-    gates = flags.choose_gates()
     with open_listener(quiet=flags.quiet) as listener:
         result = run_benchmark(folders, request, flags.to_run_place(), listener)
-    return describe_run(result, gates)
+    return describe_run(result)

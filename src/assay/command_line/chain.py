@@ -56,7 +56,6 @@ def run(flags: RunFlags) -> Outcome:
     from assay.workflows.full_run import run_all
     from assay.workflows.make_models import FullRun
 
-    gates = flags.choose_gates()
     request = FullRun(
         weights=flags.weights,
         images=flags.images,
@@ -74,11 +73,12 @@ def run(flags: RunFlags) -> Outcome:
         keep_logits=flags.keep_logits,
         compare_with_torch=flags.compare_with_torch,
         limit=flags.limit,
-        stop=flags.to_stop_options(),
+        gates=flags.choose_gates(),
+        stop_error=flags.choose_stop_error(),
     )
     with open_listener(quiet=flags.quiet) as listener:
         result = run_all(request, flags.to_run_place(), listener)
-    return describe_run(result, gates)
+    return describe_run(result)
 
 
 def demo(flags: DemoFlags = DemoFlags()) -> Outcome:

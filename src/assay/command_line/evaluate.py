@@ -95,7 +95,6 @@ def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
     from assay.workflows.evaluate.evaluate import EvaluateOptions
     from assay.workflows.single_steps import run_evaluation
 
-    gates = flags.choose_gates()
     options = EvaluateOptions(
         batch_size=flags.batch_size,
         shard_size=flags.shard_size,
@@ -103,7 +102,8 @@ def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
         reading=flags.to_read_options(),
         real_labels=read_real_labels(flags.real_labels) if flags.real_labels else None,
         limit=flags.limit,
-        stop=flags.to_stop_options(),
+        gates=flags.choose_gates(),
+        stop_error=flags.choose_stop_error(),
     )
     images = flags.images
     if cluster := flags.to_cluster(folder):
@@ -113,7 +113,7 @@ def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
     with stage_run(place) as place, open_listener(quiet=flags.quiet) as listener:
         labels = flags.to_label_options(flags.labels)
         result = run_evaluation(folder, images, labels, options, place, listener)
-    return describe_run(result, gates)
+    return describe_run(result)
 
 
 def merge(folder: Path, /, flags: ShowFlags = ShowFlags()) -> Outcome:  # noqa: ARG001 - main reads --json

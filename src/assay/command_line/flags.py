@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from assay.images.calibration import CalibrationOptions
     from assay.images.label_files import LabelOptions
     from assay.images.listing import ReadOptions
+    from assay.measure.gates import Gate
     from assay.runs.folder import RunPlace
-    from assay.workflows.evaluate.early_stop import StopOptions
     from assay.workflows.speed.benchmark import SpeedRequest
 
 
@@ -219,18 +219,17 @@ class GateFlags:
         ),
     ] = ()
 
-    def choose_gates(self) -> tuple[str, ...]:
+    def choose_gates(self) -> tuple[Gate, ...]:
         """The gates.
 
         Raises:
             UsageError: Not a gate.
         """
-        if self.gate:
-            from assay.measure.gates import parse_gate
+        if not self.gate:
+            return ()
+        from assay.measure.gates import parse_gate
 
-            for gate in self.gate:
-                parse_gate(gate)
-        return self.gate
+        return tuple(map(parse_gate, self.gate))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,19 +243,9 @@ class StopFlags(GateFlags):
         float, make_help("Accepted risk of failing a gate that the full run would pass.")
     ] = 0.001
 
-    def to_stop_options(self) -> StopOptions | None:
-        """When the run ends early; None for never.
-
-        Raises:
-            UsageError: No gate on accuracy, or a risk outside 0 to 0.5.
-        """
-        if not self.stop_when_certain:
-            return None
-        from assay.workflows.evaluate.early_stop import StopOptions, check_stop
-
-        options = StopOptions(gates=self.choose_gates(), error=self.stop_error)
-        check_stop(options)
-        return options
+    def choose_stop_error(self) -> float | None:
+        """The accepted risk of stopping early; None where all images are run."""
+        return self.stop_error if self.stop_when_certain else None
 
 
 @dataclass(frozen=True, kw_only=True)

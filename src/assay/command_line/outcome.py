@@ -24,20 +24,18 @@ class Outcome:
     exit_status: int = 0
 
 
-def describe_run(result: RunResult, gates: Sequence[str] = ()) -> Outcome:
+def describe_run(result: RunResult) -> Outcome:
     """What a run found, and whether its gates passed."""
     from assay.report.summary import list_findings, summarise_run
-    from assay.workflows.results.gates import judge_run
 
-    judged = judge_run(result, gates)
     failed_count = result.metrics.accuracy.failed_count if result.metrics else 0
     return Outcome(
         lines=summarise_run(result.folder, result.manifest, result.metrics, result.benchmark),
         document={
             "run": str(result.folder),
-            **list_findings(result.metrics, result.benchmark, judged),
+            **list_findings(result.metrics, result.benchmark, result.gates),
         },
-        exit_status=choose_status(judged) or (EXIT_SOME_IMAGES_FAILED if failed_count else 0),
+        exit_status=choose_status(result.gates) or (EXIT_SOME_IMAGES_FAILED if failed_count else 0),
     )
 
 

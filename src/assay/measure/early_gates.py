@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import compute_wilson_interval, count_topk_hits
 from assay.measure.accuracy.sequential import rules_out_at_least, rules_out_at_most
-from assay.measure.gates import PUBLISHED_TOLERANCE, SMOKE_IMAGE_COUNT, GateResult, misses_mlperf
+from assay.measure.gates import PUBLISHED_TOLERANCE, SMOKE_IMAGE_COUNT, Gate, GateResult, misses_mlperf
 from assay.models.record import ModelRecord
 
 _LIMIT = PUBLISHED_TOLERANCE + 1e-9
@@ -23,8 +22,8 @@ _LIMIT = PUBLISHED_TOLERANCE + 1e-9
 class EarlyStop(msgspec.Struct, frozen=True, kw_only=True):
     """A run that ended before all images were run, since its gates were certain.
 
-    `parts` in `folder` hold the predictions of the images that were run; `error` is the chance at most that a
-    gate which the whole run passes was failed, 0 where the images that lack could not have changed it.
+    `shards` in `folder` hold the predictions of the images that were run; `error` is the chance at most that
+    a gate which the whole run passes was failed, 0 where the images that lack could not have changed it.
     """
 
     image_count: int
@@ -33,12 +32,12 @@ class EarlyStop(msgspec.Struct, frozen=True, kw_only=True):
     error: float
     gates: list[GateResult]
     folder: str
-    parts: list[str]
+    shards: list[str] = msgspec.field(name="parts")  # the name in the files of version 0.1.0
 
     @property
     def sentence(self) -> str:
         """What a reader must know."""
-        how = "drawn at random" if self.by == "sample" else "in whole parts"
+        how = "drawn at random" if self.by == "sample" else "in whole shards"
         why = (
             f"a gate that the whole run passes is failed so with a chance of at most {self.error:g}"
             if self.error
@@ -120,7 +119,7 @@ class PassRange:
         )
 
 
-def find_pass_ranges(gate: str, record: ModelRecord, count: int, *, is_val: bool) -> list[PassRange]:
+def find_pass_ranges(gate: Gate, record: ModelRecord, count: int, *, is_val: bool) -> list[PassRange]:
     """Return with which counts a gate on the accuracy of a run passes; none where it cannot pass.
 
     Args:
@@ -131,20 +130,19 @@ def find_pass_ranges(gate: str, record: ModelRecord, count: int, *, is_val: bool
     """
     published = record.published_accuracy
     any_count = (0, count)
-    if gate == "smoke" and count >= SMOKE_IMAGE_COUNT:
+    if gate.kind == "smoke" and count >= SMOKE_IMAGE_COUNT:
         ranges = [_hold_in_interval(each.top1_percent, count) for each in published]
         return [PassRange(count=count, top1=hits, top5=any_count, needs_all=False) for hits in ranges]
     if not is_val or not published:
         return []
-    if gate == "published":
+    if gate.kind == "published":
         pairs = [
             (_round_to(each.top1_percent, count), _round_to(each.top5_percent, count)) for each in published
         ]
         return [PassRange(count=count, top1=top1, top5=top5, needs_all=True) for top1, top5 in pairs]
-    if found := re.fullmatch(r"mlperf-(99|99\.9)", gate):
-        percent = float(found[1])
+    if gate.kind == "mlperf":
         least = bisect_left(
-            range(count + 1), True, key=lambda hits: not misses_mlperf(record, percent, 100 * hits / count)
+            range(count + 1), True, key=lambda hits: not misses_mlperf(record, gate.bound, 100 * hits / count)
         )
         return [PassRange(count=count, top1=(least, count), top5=any_count, needs_all=True)]
     return []

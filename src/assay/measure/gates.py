@@ -18,7 +18,17 @@ from assay.measure.accuracy.paired import PairedAccuracy
 from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord
 
+GateKind = Literal["published", "mlperf", "smoke", "paired", "throughput", "speedup"]
 GateOutcome = Literal["pass", "fail", "cannot tell"]
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_GRAMMAR: dict[GateKind, str] = {
+    "published": r"published",
+    "mlperf": r"mlperf-(?P<bound>99|99\.9)",
+    "smoke": r"smoke",
+    "paired": rf"paired:(?P<bound>{_NUMBER})",
+    "throughput": rf"throughput>=(?P<bound>{_NUMBER})@bs(?P<batch_size>[0-9]{{1,9}})",
+    "speedup": rf"speedup>=(?P<bound>{_NUMBER})",
+}
 PROFILES = (
     "published",
     "mlperf-99",
@@ -31,6 +41,32 @@ PROFILES = (
 PUBLISHED_TOLERANCE = 0.01  # of percentages with two decimals
 SMOKE_IMAGE_COUNT = 500
 MLPERF_DIGITS = 5  # MLPerf compares accuracies at five significant digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """What a run must show; `parse_gate` makes it of a text.
+
+    Args:
+        text: As it was written, and as `str` gives it back.
+        kind: Which rule judges.
+        bound: mlperf: percent of the published Top-1; paired: points of Top-1 that may be lost; throughput:
+            images per second; speedup: times as fast as the reference. 0 for the others.
+        batch_size: That of a throughput; 0 for the others.
+    """
+
+    text: str
+    kind: GateKind
+    bound: float = 0.0
+    batch_size: int = 0
+
+    @property
+    def is_on_accuracy(self) -> bool:
+        """Whether accuracy decides it, not speed."""
+        return self.kind not in {"throughput", "speedup"}
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class GateResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,42 +100,35 @@ class Evidence:
     reference_rows: Sequence[ThroughputRow] = ()
 
 
-Judge = Callable[[Evidence], tuple[GateOutcome, str]]
+def parse_gate(text: str) -> Gate:
+    """Return the gate that is written so.
 
-
-def parse_gate(text: str) -> Judge:
-    """Return how a gate is judged.
+    >>> parse_gate("throughput>=100@bs16").bound, parse_gate("throughput>=100@bs16").batch_size
+    (100.0, 16)
 
     Raises:
-        UsageError: No gate is written so.
+        UsageError: Not a gate.
     """
-    number = r"([0-9]+(?:\.[0-9]+)?)"
-    patterns: list[tuple[str, Callable[[re.Match[str]], Judge]]] = [
-        ("published", lambda _: _judge_published),
-        (r"mlperf-(99|99\.9)", lambda found: _judge_mlperf(float(found[1]))),
-        ("smoke", lambda _: _judge_smoke),
-        (f"paired:{number}", lambda found: _judge_paired(float(found[1]))),
-        (f"throughput>={number}@bs([0-9]+)", lambda found: _judge_rate(float(found[1]), int(found[2]))),
-        (f"speedup>={number}", lambda found: _judge_speedup(float(found[1]))),
-    ]
-    for pattern, make in patterns:
+    for kind, pattern in _GRAMMAR.items():
         found = re.fullmatch(pattern, text)
-        if found and not any(part and float(part) == 0 for part in found.groups()):
-            return make(found)
-    raise UsageError(f"--gate {text}: no gate is written so", hint=f"for example: {', '.join(PROFILES)}")
+        numbers = found.groupdict() if found else {}
+        if found and all(float(number) for number in numbers.values()):
+            return Gate(
+                text=text,
+                kind=kind,
+                bound=float(numbers.get("bound", 0)),
+                batch_size=int(numbers.get("batch_size", 0)),
+            )
+    raise UsageError(f"--gate {text}: not a gate", hint=f"for example: {', '.join(PROFILES)}")
 
 
-def judge_gate(text: str, evidence: Evidence) -> GateResult:
-    """Return what a gate says of a run.
-
-    Raises:
-        UsageError: No gate is written so.
-    """
-    outcome, reason = parse_gate(text)(evidence)
-    return GateResult(gate=text, outcome=outcome, reason=reason)
+def judge_gate(gate: Gate, evidence: Evidence) -> GateResult:
+    """Return what a gate says of a run."""
+    outcome, reason = _JUDGES[gate.kind](gate, evidence)
+    return GateResult(gate=str(gate), outcome=outcome, reason=reason)
 
 
-def _judge_published(evidence: Evidence) -> tuple[GateOutcome, str]:
+def _judge_published(_: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
     accuracy, record = evidence.accuracy, evidence.record
     if (missing := _find_missing(evidence)) or accuracy is None or record is None:
         return _rule_out(evidence, missing, rules_out_published)
@@ -133,23 +162,19 @@ def misses_mlperf(record: ModelRecord, percent: float, top1_percent: float) -> b
     return _round_significant(top1_percent) < find_mlperf_threshold(record, percent)
 
 
-def _judge_mlperf(percent: float) -> Judge:
+def _judge_mlperf(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
     """Top-1 at least so many percent of the first that the record publishes, at five significant digits."""
-
-    def judge(evidence: Evidence) -> tuple[GateOutcome, str]:
-        accuracy, record = evidence.accuracy, evidence.record
-        if (missing := _find_missing(evidence)) or accuracy is None or record is None:
-            return _rule_out(
-                evidence, missing, lambda record, top1, _: misses_mlperf(record, percent, top1[1])
-            )
-        first = record.published_accuracy[0]
-        measured, least = _round_significant(accuracy.top1.percent), find_mlperf_threshold(record, percent)
-        reason = (
-            f"Top-1 {measured:g}, needed {least:g}: {percent:g} % of {first.top1_percent:g} ({first.source})"
+    accuracy, record = evidence.accuracy, evidence.record
+    if (missing := _find_missing(evidence)) or accuracy is None or record is None:
+        return _rule_out(
+            evidence, missing, lambda record, top1, _: misses_mlperf(record, gate.bound, top1[1])
         )
-        return ("fail" if misses_mlperf(record, percent, accuracy.top1.percent) else "pass"), reason
-
-    return judge
+    first = record.published_accuracy[0]
+    measured, least = _round_significant(accuracy.top1.percent), find_mlperf_threshold(record, gate.bound)
+    reason = (
+        f"Top-1 {measured:g}, needed {least:g}: {gate.bound:g} % of {first.top1_percent:g} ({first.source})"
+    )
+    return ("fail" if misses_mlperf(record, gate.bound, accuracy.top1.percent) else "pass"), reason
 
 
 def _rule_out(
@@ -192,7 +217,7 @@ def _find_missing(evidence: Evidence) -> str:
     return ""
 
 
-def _judge_smoke(evidence: Evidence) -> tuple[GateOutcome, str]:
+def _judge_smoke(_: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
     accuracy, record = evidence.accuracy, evidence.record
     if accuracy is None or record is None or not record.published_accuracy:
         return "cannot tell", "needs an accuracy, and a published one in the model record"
@@ -204,67 +229,56 @@ def _judge_smoke(evidence: Evidence) -> tuple[GateOutcome, str]:
     return ("pass" if any(low <= percent <= high for percent in published) else "fail"), reason
 
 
-def _judge_paired(margin_points: float) -> Judge:
+def _judge_paired(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
     """No more lost than so many points, at 95 %."""
-
-    def judge(evidence: Evidence) -> tuple[GateOutcome, str]:
-        if evidence.paired is None:
-            return "cannot tell", "needs a reference on the same images, such as --compare-with-torch"
-        verdict = judge_difference(evidence.paired, margin_points, "the run")
-        outcomes: dict[str, GateOutcome] = {"as accurate": "pass", "cannot tell": "cannot tell"}
-        if verdict.outcome == "loses" and evidence.paired.interval_points[1] >= -margin_points:
-            return "cannot tell", verdict.sentence  # it loses, but perhaps less than the margin
-        return outcomes.get(verdict.outcome, "fail"), verdict.sentence
-
-    return judge
+    if evidence.paired is None:
+        return "cannot tell", "needs a reference on the same images, such as --compare-with-torch"
+    verdict = judge_difference(evidence.paired, gate.bound, "the run")
+    outcomes: dict[str, GateOutcome] = {"as accurate": "pass", "cannot tell": "cannot tell"}
+    if verdict.outcome == "loses" and evidence.paired.interval_points[1] >= -gate.bound:
+        return "cannot tell", verdict.sentence  # it loses, but perhaps less than the margin
+    return outcomes.get(verdict.outcome, "fail"), verdict.sentence
 
 
-def _judge_rate(least: float, batch_size: int) -> Judge:
+def _judge_rate(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
     """So many images/s at a batch size: every repeat over it passes, every one below fails."""
-
-    def judge(evidence: Evidence) -> tuple[GateOutcome, str]:
-        rows = [row for row in evidence.rows if row.batch_size == batch_size]
-        if not rows:
-            return "cannot tell", f"batch {batch_size} was not measured"
-        clock = rows[-1].clock  # the device clock, where there is one
-        row = max((row for row in rows if row.clock == clock), key=lambda row: row.images_per_second.median)
-        values = row.images_per_second.values
-        reason = (
-            f"{row.images_per_second.median:.2f} images/s at batch {batch_size} on the {row.clock} clock, "
-            f"repeats {min(values):.2f} to {max(values):.2f}"
-        )
-        if min(values) >= least:
-            return "pass", reason
-        return ("fail" if max(values) < least else "cannot tell"), reason
-
-    return judge
+    rows = [row for row in evidence.rows if row.batch_size == gate.batch_size]
+    if not rows:
+        return "cannot tell", f"batch {gate.batch_size} was not measured"
+    clock = rows[-1].clock  # the device clock, where there is one
+    row = max((row for row in rows if row.clock == clock), key=lambda row: row.images_per_second.median)
+    values = row.images_per_second.values
+    reason = (
+        f"{row.images_per_second.median:.2f} images/s at batch {gate.batch_size} on the {row.clock} clock, "
+        f"repeats {min(values):.2f} to {max(values):.2f}"
+    )
+    return _judge_range(min(values), max(values), gate.bound), reason
 
 
-def _judge_speedup(least: float) -> Judge:
+def _judge_range(lowest: float, highest: float, bound: float) -> GateOutcome:
+    if lowest >= bound:
+        return "pass"
+    return "fail" if highest < bound else "cannot tell"
+
+
+def _judge_speedup(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
     """The best batch over the other run's best batch, on the same clock."""
-
-    def judge(evidence: Evidence) -> tuple[GateOutcome, str]:
-        clocks = {row.clock for row in evidence.rows} & {row.clock for row in evidence.reference_rows}
-        if not clocks:
-            return "cannot tell", "needs speeds of two runs on the same clock: assay compare A B"
-        clock = "device" if "device" in clocks else min(clocks)
-        mine, its = (
-            max((row for row in rows if row.clock == clock), key=lambda row: row.images_per_second.median)
-            for rows in (evidence.rows, evidence.reference_rows)
-        )
-        lowest = min(mine.images_per_second.values) / max(its.images_per_second.values)
-        highest = max(mine.images_per_second.values) / min(its.images_per_second.values)
-        ratio = mine.images_per_second.median / its.images_per_second.median
-        reason = (
-            f"{ratio:.2f} ({lowest:.2f} to {highest:.2f}): {mine.images_per_second.median:.2f} images/s at "
-            f"batch {mine.batch_size} over {its.images_per_second.median:.2f} at batch {its.batch_size}, "
-            f"{clock} clock"
-        )
-        if lowest >= least:
-            return "pass", reason
-        return ("fail" if highest < least else "cannot tell"), reason
-
-    return judge
+    clocks = {row.clock for row in evidence.rows} & {row.clock for row in evidence.reference_rows}
+    if not clocks:
+        return "cannot tell", "needs speeds of two runs on the same clock: assay compare A B"
+    clock = "device" if "device" in clocks else min(clocks)
+    candidate, reference = (
+        max((row for row in rows if row.clock == clock), key=lambda row: row.images_per_second.median)
+        for rows in (evidence.rows, evidence.reference_rows)
+    )
+    one, other = candidate.images_per_second, reference.images_per_second
+    lowest, highest = min(one.values) / max(other.values), max(one.values) / min(other.values)
+    reason = (
+        f"{one.median / other.median:.2f} ({lowest:.2f} to {highest:.2f}): {one.median:.2f} images/s at "
+        f"batch {candidate.batch_size} over {other.median:.2f} at batch {reference.batch_size}, "
+        f"{clock} clock"
+    )
+    return _judge_range(lowest, highest, gate.bound), reason
 
 
 def _round_significant(value: float) -> float:
@@ -276,3 +290,13 @@ def _round_significant(value: float) -> float:
     if value == 0:
         return 0.0
     return round(value, MLPERF_DIGITS - 1 - math.floor(math.log10(abs(value))))
+
+
+_JUDGES: dict[GateKind, Callable[[Gate, Evidence], tuple[GateOutcome, str]]] = {
+    "published": _judge_published,
+    "mlperf": _judge_mlperf,
+    "smoke": _judge_smoke,
+    "paired": _judge_paired,
+    "throughput": _judge_rate,
+    "speedup": _judge_speedup,
+}

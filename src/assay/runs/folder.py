@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,17 +14,30 @@ from typing import Literal
 
 import msgspec
 
+from assay.convert.parity import LogitParity
 from assay.engines.compiled_model import CompiledModel
+from assay.engines.engine import SessionDescription
 from assay.errors import AssayError, UsageError
 from assay.files import escape_name, is_unfinished
 from assay.images.forms.object_store import find_url
 from assay.images.pixel_check import check_pixels
 from assay.inference.identity import RunIdentity, name_changes
 from assay.interrupts import on_forced_exit
+from assay.measure.early_gates import EarlyStop
 from assay.measure.environment import describe_machine
+from assay.measure.gates import GateResult
+from assay.models.calibration import CalibrationRecord
 from assay.runs.listener import Listener, Progress
 from assay.runs.locks import Share, is_lock, lock_manifest, lock_run
-from assay.runs.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, read_result, write_result
+from assay.runs.results_file import (
+    FILE_NAMES,
+    Benchmark,
+    ImageSet,
+    Manifest,
+    Metrics,
+    read_result,
+    write_result,
+)
 
 Mode = Literal["new", "resume", "overwrite"]
 LOG_FILE = "log.jsonl"
@@ -73,6 +86,7 @@ class RunResult:
     manifest: Manifest
     metrics: Metrics | None = None
     benchmark: Benchmark | None = None
+    gates: tuple[GateResult, ...] = ()
 
 
 class RunFolder(Listener):
@@ -82,8 +96,8 @@ class RunFolder(Listener):
         self, path: Path, manifest: Manifest, listener: Listener, share: Share | None = None
     ) -> None:
         self.path = path
-        self.manifest = manifest
         self.share = share
+        self._manifest = manifest
         self._listener = listener
         self._log = (path / LOG_FILE).open("ab")
         self._ending = threading.Lock()
@@ -97,21 +111,66 @@ class RunFolder(Listener):
         """Pass it on."""
         self._listener.advance(progress)
 
-    def describe_model(self, compiled: CompiledModel) -> None:
-        """Write into the manifest which compiled model is run."""
-        manifest = self.manifest
-        manifest.model = compiled.model
-        manifest.engine, manifest.engine_version = compiled.engine, compiled.engine_version
-        manifest.device, manifest.precision = compiled.device, compiled.precision
-        manifest.compiled_batch_size = compiled.batch_size
-        manifest.hashes |= compiled.source_files | compiled.files
-        self.save_manifest()
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest as it is now; it is changed by this class alone, and written at every change."""
+        return self._manifest
 
-    def claim_identity(self, identity: RunIdentity) -> None:
-        """Write into the manifest what decides the predictions, or find that it is what it was.
+    def record_remark(self, remark: str) -> None:
+        """Record what stands at the head of the report."""
+        self._record(remark=remark)
+
+    def record_export(self, weights: str, sha256: str, opset: int, parity: LogitParity) -> None:
+        """Record that weights of that name and sha256 became an ONNX file, and how it agrees with torch."""
+        hashes = self._manifest.hashes | {weights: sha256}
+        self._record(opset=opset, logit_parity=parity, hashes=hashes)
+
+    def record_calibration(self, calibration: CalibrationRecord) -> None:
+        """Record how the int8 model was made."""
+        self._record(calibration=calibration)
+
+    def record_model(self, compiled: CompiledModel) -> None:
+        """Record which compiled model is run."""
+        self._record(
+            model=compiled.model,
+            engine=compiled.engine,
+            engine_version=compiled.engine_version,
+            device=compiled.device,
+            precision=compiled.precision,
+            compiled_batch_size=compiled.batch_size,
+            hashes=self._manifest.hashes | compiled.source_files | compiled.files,
+        )
+
+    def record_session(self, name: str, session: SessionDescription) -> None:
+        """Record what the session of the predictor of that name runs on."""
+        self._record(sessions=self._manifest.sessions | {name: session})
+
+    def record_failed_shards(self, failed: Mapping[str, AssayError]) -> None:
+        """Record why shards, by file name, have no predictions."""
+        causes = {name: error.message for name, error in failed.items()}
+        self._record(failed_shards=self._manifest.failed_shards | causes)
+
+    def record_early_stop(self, stop: EarlyStop) -> None:
+        """Record that the run ends before all images are run; the notes on the images say so too."""
+        images = self._manifest.image_set
+        if images is not None:
+            images = msgspec.structs.replace(images, notes=(*images.notes, stop.sentence))
+        self._record(early_stop=stop, image_set=images)
+
+    def record_gates(self, judged: Sequence[GateResult]) -> None:
+        """Record what each gate says of the run."""
+        self._record(gates=list(judged))
+
+    def claim_evaluation(self, identity: RunIdentity, image_set: ImageSet, batch_size: int) -> None:
+        """Record what decides the predictions, after finding that those in the folder were made by the same.
+
+        Args:
+            identity: What decides the predictions.
+            image_set: The images.
+            batch_size: How many are predicted in one call.
 
         Raises:
-            UsageError: The folder holds parts of a run with another compiled model, other images, …
+            UsageError: The folder holds shards of a run with another compiled model, other images, …
         """
         with lock_manifest(self.path, self.share):
             stored = read_result(self.path, Manifest)
@@ -122,12 +181,7 @@ class RunFolder(Listener):
                     f"{self.path}: cannot go on with this run: {', '.join(changes)} changed since it began",
                     hint="choose another folder, or begin again with --overwrite",
                 )
-            self.manifest.identity = identity
-            self.save_manifest()
-
-    def save_manifest(self) -> None:
-        """Write the manifest as it is now."""
-        write_result(self.path, self.manifest)
+            self._record(identity=identity, image_set=image_set, evaluated_batch_size=batch_size)
 
     def finish(self, status: Literal["finished", "failed", "interrupted"], error: str = "") -> None:
         """Write into the manifest and the log how the run ended, and close the log.
@@ -141,18 +195,19 @@ class RunFolder(Listener):
 
     def _finish(self, status: Literal["finished", "failed", "interrupted"], error: str) -> None:
         if self.share is None:
-            self.manifest.status = status
-            self.manifest.error = error
-            self.manifest.finished = _now()
-            self.save_manifest()
+            self._record(status=status, error=error, finished=_now())
         self._write_event(f"share {self.share}: {status} {error}".strip() if self.share else status)
         self._log.close()
 
     def complete(self) -> None:
         """Write into the manifest that all shares of the run are done."""
-        self.manifest.status = "finished"
-        self.manifest.finished = _now()
-        self.save_manifest()
+        self._record(status="finished", finished=_now())
+
+    def _record(self, **changes: object) -> None:
+        changed = msgspec.structs.replace(self._manifest, **changes)
+        if changed != self._manifest:
+            self._manifest = changed
+            write_result(self.path, changed)
 
     def _write_event(self, text: str) -> None:
         self._log.write(msgspec.json.encode({"time": _now(), "event": escape_name(text)}) + b"\n")
@@ -172,8 +227,9 @@ def open_run_folder(
     _make_folder(path, place)
     with lock_run(path, place.share):
         with lock_manifest(path, place.share):
-            run = RunFolder(path, _begin_manifest(path, place), listener, place.share)
-            run.save_manifest()
+            manifest = _begin_manifest(path, place)
+            write_result(path, manifest)
+            run = RunFolder(path, manifest, listener, place.share)
         if differing := run.manifest.pixel_check.differing:
             run.announce(f"Warning: other pixels than verified: {', '.join(differing)}")
         with on_forced_exit(partial(run.finish, "interrupted")), _record_end(run):
@@ -197,22 +253,20 @@ def _record_end(run: RunFolder) -> Iterator[None]:
 
 
 def _begin_manifest(path: Path, place: RunPlace) -> Manifest:
-    """Return the manifest of a run that begins or is gone on with; the folder is this process's by now."""
+    """Return the manifest of a new or resumed run; the folder is this process's by now."""
     _check_folder(path, place)
     if place.mode == "overwrite":
         _delete_own(path)
-    manifest = Manifest(
+    before = read_result(path, Manifest)
+    return Manifest(
         status="running",
         arguments=place.arguments,
         started=_now(),
         machine=describe_machine(),
         pixel_check=check_pixels(),
+        identity=before.identity if before else None,
+        sessions=before.sessions if before else {},  # what is there already was predicted by
     )
-    before = read_result(path, Manifest)
-    if before is not None:
-        manifest.identity = before.identity  # what is there already was predicted by
-        manifest.sessions = before.sessions
-    return manifest
 
 
 def _now() -> str:

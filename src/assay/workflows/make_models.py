@@ -16,6 +16,7 @@ from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
 from assay.inference.shards import DEFAULT_SHARD_SIZE
+from assay.measure.gates import Gate
 from assay.measure.speed.repeats import DEFAULT_BATCH_SIZES
 from assay.models.record import ModelRecord
 from assay.runs.folder import (
@@ -26,7 +27,6 @@ from assay.runs.folder import (
     REFERENCE_FOLDER,
     RunFolder,
 )
-from assay.workflows.evaluate.early_stop import StopOptions
 from assay.workflows.evaluate.evaluate import make_predictor
 from assay.workflows.evaluate.predict import Predictor
 from assay.workflows.models.compile import compile_model
@@ -57,7 +57,8 @@ class FullRun:
         keep_logits: Whether the predictions hold all logits.
         compare_with_torch: Whether torch predicts the same images too.
         limit: Images that are predicted at most; None means all.
-        stop: When the accuracy run ends before all images are run; None means never.
+        gates: What the run must show.
+        stop_error: As in `EvaluateOptions`.
         remark: Stands at the head of the report.
     """
 
@@ -77,7 +78,8 @@ class FullRun:
     keep_logits: bool = False
     compare_with_torch: bool = False
     limit: int | None = None
-    stop: StopOptions | None = None
+    gates: tuple[Gate, ...] = ()
+    stop_error: float | None = None
     remark: str = ""
 
 
@@ -141,9 +143,7 @@ def _export(request: FullRun, record: ModelRecord, index: ImageIndex, run: RunFo
 
     samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
     exported = export_checkpoint(request.weights, run.path / ONNX_FILE, record, request.opset, samples, run)
-    run.manifest.opset = exported.opset
-    run.manifest.logit_parity = exported.parity
-    run.manifest.hashes[request.weights.name] = exported.weights_sha256
+    run.record_export(request.weights.name, exported.weights_sha256, exported.opset, exported.parity)
     return exported.onnx_path
 
 
@@ -154,7 +154,7 @@ def _quantise(request: FullRun, record: ModelRecord, onnx_path: Path, run: RunFo
     made = quantize_file(
         onnx_path, run.path / INT8_FILE, record, request.calibration, run, default_images=request.images
     )
-    run.manifest.calibration = made
+    run.record_calibration(made)
     return run.path / INT8_FILE
 
 

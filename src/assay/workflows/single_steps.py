@@ -14,14 +14,17 @@ from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import index_images, require_labels
 from assay.images.subset import limit_images
+from assay.measure.gates import Gate
 from assay.measure.speed.imported_results import ImportedRow, import_result
 from assay.measure.speed.loadgen import LoadgenOptions
 from assay.measure.speed.loadgen_logs import LoadgenRow
 from assay.runs.folder import RunFolder, RunPlace, RunResult, open_run_folder
 from assay.runs.listener import Listener
 from assay.runs.results_file import Benchmark, write_result
+from assay.workflows.evaluate.early_stop import check_stop
 from assay.workflows.evaluate.evaluate import EvaluateOptions, evaluate_model
 from assay.workflows.full_run import BENCHMARK_IMAGE_COUNT
+from assay.workflows.results.gates import judge_run
 from assay.workflows.results.report import write_report
 from assay.workflows.speed.benchmark import DEFAULT_REQUEST, SpeedRequest, benchmark_models
 from assay.workflows.speed.loadgen import add_loadgen
@@ -40,14 +43,16 @@ def run_evaluation(
     Raises:
         AssayError: As `index_images` and `evaluate_model`.
     """
+    check_stop(options.gates, options.stop_error)
     compiled = read_compiled_json(compiled_dir)
     index = index_images(images, compiled.model.label_count, labels, options.reading)
     index = limit_images(index, options.limit)
     require_labels(index, images, compiled.model.label_count)
     with open_run_folder(place, compiled.model.name, compiled.engine, listener) as run:
         metrics = evaluate_model(compiled_dir, index, images, run, options)
+        gates = judge_run(run, options.gates, metrics)
     write_report(run.path)
-    return RunResult(folder=run.path, manifest=run.manifest, metrics=metrics)
+    return RunResult(folder=run.path, manifest=run.manifest, metrics=metrics, gates=gates)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +65,7 @@ class BenchmarkRequest:
         speed: Batch sizes, repeats, callers.
         loadgen: How MLPerf LoadGen is run besides, if it is.
         imports: Files of other tools, each with its batch size where that was given.
+        gates: What the speeds must show.
     """
 
     images: Path | None = None
@@ -67,6 +73,7 @@ class BenchmarkRequest:
     speed: SpeedRequest = DEFAULT_REQUEST
     loadgen: LoadgenOptions | None = None
     imports: tuple[tuple[Path, int | None], ...] = ()
+    gates: tuple[Gate, ...] = ()
 
 
 def run_benchmark(
@@ -93,8 +100,9 @@ def run_benchmark(
     if not compiled_dirs:
         with open_run_folder(place, "imported", "none", listener) as run:
             benchmark = _add_imported(Benchmark(rows=[]), imported, run)
+            gates = judge_run(run, request.gates, benchmark=benchmark)
         write_report(run.path)
-        return RunResult(folder=run.path, manifest=run.manifest, benchmark=benchmark)
+        return RunResult(folder=run.path, manifest=run.manifest, benchmark=benchmark, gates=gates)
     compiled = read_compiled_json(compiled_dirs[0])
     record = compiled.model
     index = None
@@ -102,14 +110,15 @@ def run_benchmark(
         index = index_images(request.images, record.label_count, request.labels)
     samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT)
     with open_run_folder(place, record.name, compiled.engine, listener) as run:
-        run.describe_model(compiled)
+        run.record_model(compiled)
         benchmark = benchmark_models(compiled_dirs, samples, request.speed, run)
         if request.loadgen is not None:
             benchmark = add_loadgen(compiled_dirs[0], samples, index, request.loadgen, run, benchmark)
         if imported:
             benchmark = _add_imported(benchmark, imported, run)
+        gates = judge_run(run, request.gates, benchmark=benchmark)
     write_report(run.path)
-    return RunResult(folder=run.path, manifest=run.manifest, benchmark=benchmark)
+    return RunResult(folder=run.path, manifest=run.manifest, benchmark=benchmark, gates=gates)
 
 
 def _add_imported(

@@ -81,7 +81,7 @@ def test_a_run_without_a_benchmark_has_no_table(manifest: Manifest, se_resnext50
 def test_the_accuracy_has_a_row_for_every_chip_and_batch(
     manifest: Manifest, metrics: Metrics, se_resnext50: ModelRecord
 ) -> None:
-    manifest.evaluated_batch_size = 16
+    manifest = msgspec.structs.replace(manifest, evaluated_batch_size=16)
     rows = make_layout_accuracy_table([make_run("", manifest, metrics, [])], se_resnext50).rows
     assert rows[0] == ("openvino on CPU, fp32", "16", "50.00", "75.00", "measured")
     readme = "Ascend ModelZoo-PyTorch, SE-ResNeXt50_32x4d README"

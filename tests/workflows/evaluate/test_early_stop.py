@@ -17,10 +17,10 @@ from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import CompileOptions
 from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
+from assay.measure.gates import parse_gate
 from assay.models.record import ModelRecord
 from assay.runs.folder import REFERENCE_FOLDER, RunPlace, open_run_folder
 from assay.runs.listener import SILENT
-from assay.workflows.evaluate.early_stop import StopOptions
 from assay.workflows.evaluate.evaluate import EvaluateOptions, evaluate_model, make_predictor
 from assay.workflows.models.compile import compile_model
 from conftest import RunAssay
@@ -182,12 +182,14 @@ def test_a_model_that_loses_all_is_caught_against_its_reference(
     options = CompileOptions(record=se_resnext50)
     constant = tmp_path / "constant"
     compile_model(colour_onnx, constant, "constant", options, overwrite=False, listener=SILENT)
-    its = make_predictor(workplace / "compiled", read_compiled_json(workplace / "compiled"), REFERENCE_FOLDER)
+    reference = make_predictor(
+        workplace / "compiled", read_compiled_json(workplace / "compiled"), REFERENCE_FOLDER
+    )
     labels = LabelOptions(path=workplace / "right.txt", trusted=True)
     index = index_images(workplace / "images", 1000, labels)
-    wanted = EvaluateOptions(stop=StopOptions(gates=["paired:1"], error=0.001))
+    wanted = EvaluateOptions(gates=(parse_gate("paired:1"),), stop_error=0.001)
     with open_run_folder(RunPlace(path=tmp_path / "run"), "m", "e", SILENT) as run:
-        metrics = evaluate_model(constant, index, workplace / "images", run, wanted, its)
+        metrics = evaluate_model(constant, index, workplace / "images", run, wanted, reference)
     assert metrics is not None
     assert metrics.stopped_from == COUNT
     assert run.manifest.early_stop is not None

@@ -283,11 +283,11 @@ def _follow(
             continue
         failed_in_a_row = 0
         if report.session is not None:
-            run.manifest.sessions[predictor.name] = report.session
+            run.record_session(predictor.name, report.session)
         done, hits = done + report.image_count, hits + report.hits
         shards_done = f"{len(missing) - len(names):,} of {len(missing):,} shards"
         detail = f"{shards_done}, {describe_running_top1(hits, done)}"
         run.advance(Progress(task=predictor.task, unit="images", done=done, total=total, detail=detail))
-    run.manifest.failed_shards |= {name: error.message for name, error in failed.items()}
+    run.record_failed_shards(failed)
     if failed:
         raise summarise_failures(failed, len(names))

@@ -1,7 +1,7 @@
 """Ends the accuracy run as soon as every gate on accuracy is certain.
 
 First a random sample is run by itself, and looked at after every block: a broken model is caught there,
-whatever the order that the images lie in. Then the parts, after each of which a bound is looked at.
+whatever the order that the images lie in. Then the shards, after each of which a bound is looked at.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import math
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-
-import msgspec
 
 from assay.errors import UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
@@ -23,146 +21,14 @@ from assay.inference.shards import Shard, cut_shards, has_shard, name_shard_file
 from assay.measure.accuracy.accuracy import find_label_rank
 from assay.measure.accuracy.sequential import rules_out_small_loss
 from assay.measure.early_gates import EarlyStop, PassRange, Seen, find_pass_ranges
-from assay.measure.gates import GateResult
+from assay.measure.gates import Gate, GateResult
 from assay.runs.folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
 from assay.runs.results_file import ImageSet
 from assay.workflows.evaluate.predict import Predictor, close_at_end, predict_missing_shards, report_progress
 
 MOST_SAMPLED = 2048
-SAMPLED_SHARE = 10  # at most one in so many, since the sample's images are run again in their parts
+SAMPLED_SHARE = 10  # at most one in so many, since the sample's images are run again in their shards
 BLOCK_SIZE = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class StopOptions:
-    """When a run ends early.
-
-    Args:
-        gates: The gates.
-        error: Chance at most, for each gate, that one which the whole run passes is failed; 0 to 0.5.
-    """
-
-    gates: Sequence[str]
-    error: float
-
-
-class GateWatch:
-    """The gates on accuracy of a run, and which of them are certain by now."""
-
-    def __init__(self, options: StopOptions, images: ImageSet, predictor: Predictor, *, paired: bool) -> None:
-        self.count = images.image_count
-        self.label_offset = predictor.record.output.label_offset
-        self.settled: dict[str, GateResult] = {}
-        self.seen = Seen()
-        self.lost = self.won = 0
-        self._error = options.error
-        self._by_sample: set[str] = set()
-        self._parts: list[str] = []
-        is_val = images.image_count == images.val_image_count == IMAGENET_VAL_COUNT
-        ranges = {
-            gate: find_pass_ranges(gate, predictor.record, self.count, is_val=is_val)
-            for gate in options.gates
-        }
-        self._ranges = {gate: found for gate, found in ranges.items() if found}
-        self._margins = {
-            gate: float(gate.partition(":")[2])
-            for gate in options.gates
-            if gate.startswith("paired:") and paired
-        }
-
-    @property
-    def gates(self) -> list[str]:
-        """Those that can be certain early."""
-        return [*self._ranges, *self._margins]
-
-    @property
-    def is_paired(self) -> bool:
-        """Whether the reference must run the sample too."""
-        return bool(self._margins)
-
-    @property
-    def is_certain(self) -> bool:
-        """Whether all of them are certain."""
-        return bool(self.gates) and all(gate in self.settled for gate in self.gates)
-
-    def look_at_sample(self, rows: Sequence[Prediction], its_rows: Sequence[Prediction]) -> bool:
-        """Return whether all are certain after more images of the random sample; only a fail can be."""
-        self.seen = self.seen.add(rows, self.label_offset)
-        for mine, its in zip(rows, its_rows, strict=bool(its_rows)):
-            ranks = [find_label_rank(row, self.label_offset) == 0 for row in (mine, its)]
-            self.won += ranks[0] and not ranks[1]
-            self.lost += ranks[1] and not ranks[0]
-        for gate, ranges in self._ranges.items():
-            if all(each.is_ruled_out(self.seen, self._error) for each in ranges):
-                self._settle(gate, ranges)
-        for gate, margin in self._margins.items():
-            most = math.floor(margin / 100 * self.count)
-            drawn = self.seen.image_count
-            if rules_out_small_loss(self.lost, self.won, drawn, most, self.count, self._error):
-                self._settle_pair(gate)
-        self._by_sample = set(self.settled)
-        return self.is_certain
-
-    def begin_parts(self) -> None:
-        """Count anew: the parts hold the images of the sample too."""
-        self.seen = Seen()
-
-    def look_at_part(self, shard: Shard, rows: Iterable[Prediction]) -> bool:
-        """Return whether all are certain after one more part, whatever the other images say."""
-        self.seen = self.seen.add(rows, self.label_offset)
-        self._parts.append(shard.file_name)
-        if self.seen.image_count == self.count:
-            return False  # nothing is cut
-        for gate, ranges in self._ranges.items():
-            if gate in self.settled:
-                continue
-            if all(each.is_out_of_reach(self.seen) for each in ranges):
-                self._settle(gate, ranges)
-            elif any(each.is_reached(self.seen) for each in ranges):
-                reason = f"{self._describe()}; whatever the others say"
-                self.settled[gate] = GateResult(gate=gate, outcome="pass", reason=reason)
-        return self.is_certain
-
-    def describe_stop(self, *, by_sample: bool) -> EarlyStop:
-        """Return how the run was cut."""
-        return EarlyStop(
-            image_count=self.seen.image_count,
-            of_count=self.count,
-            by="sample" if by_sample else "bound",
-            error=self._error if self._by_sample else 0.0,
-            gates=list(self.settled.values()),
-            folder=SAMPLE_FOLDER if by_sample else PREDICTIONS_FOLDER,
-            parts=[name_shard_file(0)] if by_sample else sorted(self._parts),
-        )
-
-    def _settle(self, gate: str, ranges: Sequence[PassRange]) -> None:
-        pairs = [(each.top1, each.top5) for each in ranges]
-        needed = " or ".join("/".join(f"{low:,}-{high:,}" for low, high in pair) for pair in pairs)
-        reason = f"{self._describe()}; needed of all {self.count:,}: {needed}"
-        self.settled.setdefault(gate, GateResult(gate=gate, outcome="fail", reason=reason))
-
-    def _settle_pair(self, gate: str) -> None:
-        reason = (
-            f"{self.lost:,} lost and {self.won:,} won in {self.seen.image_count:,} images, drawn at random"
-        )
-        self.settled.setdefault(gate, GateResult(gate=gate, outcome="fail", reason=reason))
-
-    def _describe(self) -> str:
-        seen = self.seen
-        failed = f", {seen.failed:,} failed" if seen.failed else ""
-        return f"Top-1/Top-5 {seen.top1:,}/{seen.top5:,} of {seen.image_count:,} images{failed}"
-
-
-def check_stop(options: StopOptions) -> None:
-    """Refuse what cannot end a run early.
-
-    Raises:
-        UsageError: No gate on accuracy, or an error that is none.
-    """
-    if not 0 < options.error < 0.5:
-        raise UsageError(f"--stop-error is {options.error:g}; expected above 0 and below 0.5, such as 0.001")
-    if not any(not gate.startswith(("throughput", "speedup")) for gate in options.gates):
-        raise UsageError("--stop-when-certain needs a gate on accuracy", hint="for example --gate published")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +40,7 @@ class Workload:
         reference: What it is compared with, if anything.
         index: All images.
         image_set: What the manifest says of them.
-        shards: Their parts.
+        shards: The images in shards.
         fingerprint: Of the run.
         pipeline: How images are streamed.
     """
@@ -188,13 +54,136 @@ class Workload:
     pipeline: PipelineOptions
 
 
-def predict_until_certain(work: Workload, options: StopOptions, run: RunFolder) -> EarlyStop | None:
-    """Compute the parts that are missing, and return how the run was cut; None where it was not.
+class GateWatch:
+    """The gates on accuracy of a run, and which of them are certain by now."""
+
+    def __init__(self, gates: Sequence[Gate], error: float, work: Workload) -> None:
+        images, record = work.image_set, work.predictor.record
+        self.count = images.image_count
+        self.label_offset = record.output.label_offset
+        self.settled: dict[Gate, GateResult] = {}
+        self.seen = Seen()
+        self.lost = self.won = 0
+        self._error = error
+        self._by_sample: set[Gate] = set()
+        self._shards: list[str] = []
+        is_val = images.image_count == images.val_image_count == IMAGENET_VAL_COUNT
+        ranges = {gate: find_pass_ranges(gate, record, self.count, is_val=is_val) for gate in gates}
+        self._ranges = {gate: found for gate, found in ranges.items() if found}
+        self._paired = [gate for gate in gates if gate.kind == "paired" and work.reference is not None]
+
+    @property
+    def gates(self) -> list[Gate]:
+        """Those that can be certain early."""
+        return [*self._ranges, *self._paired]
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether the reference must run the sample too."""
+        return bool(self._paired)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether all of them are certain."""
+        return bool(self.gates) and all(gate in self.settled for gate in self.gates)
+
+    def look_at_sample(self, rows: Sequence[Prediction], reference_rows: Sequence[Prediction]) -> bool:
+        """Return whether all are certain after more images of the random sample; only a fail can be."""
+        self.seen = self.seen.add(rows, self.label_offset)
+        for pair in zip(rows, reference_rows, strict=bool(reference_rows)):
+            is_right, was_right = (find_label_rank(row, self.label_offset) == 0 for row in pair)
+            self.won += is_right and not was_right
+            self.lost += was_right and not is_right
+        for gate, ranges in self._ranges.items():
+            if all(each.is_ruled_out(self.seen, self._error) for each in ranges):
+                self._settle(gate, ranges)
+        for gate in self._paired:
+            most = math.floor(gate.bound / 100 * self.count)
+            drawn = self.seen.image_count
+            if rules_out_small_loss(self.lost, self.won, drawn, most, self.count, self._error):
+                self._settle_pair(gate)
+        self._by_sample = set(self.settled)
+        return self.is_certain
+
+    def begin_shards(self) -> None:
+        """Count anew: the shards hold the images of the sample too."""
+        self.seen = Seen()
+
+    def look_at_shard(self, shard: Shard, rows: Iterable[Prediction]) -> bool:
+        """Return whether all are certain after one more shard, whatever the other images say."""
+        self.seen = self.seen.add(rows, self.label_offset)
+        self._shards.append(shard.file_name)
+        if self.seen.image_count == self.count:
+            return False  # nothing is cut
+        for gate, ranges in self._ranges.items():
+            if gate in self.settled:
+                continue
+            if all(each.is_out_of_reach(self.seen) for each in ranges):
+                self._settle(gate, ranges)
+            elif any(each.is_reached(self.seen) for each in ranges):
+                reason = f"{self._describe()}; whatever the others say"
+                self.settled[gate] = GateResult(gate=str(gate), outcome="pass", reason=reason)
+        return self.is_certain
+
+    def describe_stop(self, *, by_sample: bool) -> EarlyStop:
+        """Return how the run was cut."""
+        return EarlyStop(
+            image_count=self.seen.image_count,
+            of_count=self.count,
+            by="sample" if by_sample else "bound",
+            error=self._error if self._by_sample else 0.0,
+            gates=list(self.settled.values()),
+            folder=SAMPLE_FOLDER if by_sample else PREDICTIONS_FOLDER,
+            shards=[name_shard_file(0)] if by_sample else sorted(self._shards),
+        )
+
+    def _settle(self, gate: Gate, ranges: Sequence[PassRange]) -> None:
+        pairs = [(each.top1, each.top5) for each in ranges]
+        needed = " or ".join("/".join(f"{low:,}-{high:,}" for low, high in pair) for pair in pairs)
+        reason = f"{self._describe()}; needed of all {self.count:,}: {needed}"
+        self.settled.setdefault(gate, GateResult(gate=str(gate), outcome="fail", reason=reason))
+
+    def _settle_pair(self, gate: Gate) -> None:
+        reason = (
+            f"{self.lost:,} lost and {self.won:,} won in {self.seen.image_count:,} images, drawn at random"
+        )
+        self.settled.setdefault(gate, GateResult(gate=str(gate), outcome="fail", reason=reason))
+
+    def _describe(self) -> str:
+        seen = self.seen
+        failed = f", {seen.failed:,} failed" if seen.failed else ""
+        return f"Top-1/Top-5 {seen.top1:,}/{seen.top5:,} of {seen.image_count:,} images{failed}"
+
+
+def check_stop(gates: Sequence[Gate], error: float | None) -> None:
+    """Refuse what cannot end a run early; an error of None means that nothing shall.
+
+    Raises:
+        UsageError: No gate on accuracy, or an error outside 0 to 0.5.
+    """
+    if error is None:
+        return
+    if not 0 < error < 0.5:
+        raise UsageError(f"--stop-error is {error:g}; expected above 0 and below 0.5, such as 0.001")
+    if not any(gate.is_on_accuracy for gate in gates):
+        raise UsageError("--stop-when-certain needs a gate on accuracy", hint="for example --gate published")
+
+
+def predict_until_certain(
+    work: Workload, gates: Sequence[Gate], error: float, run: RunFolder
+) -> EarlyStop | None:
+    """Compute the shards that are missing, and return how the run was cut; None where it was not.
+
+    Args:
+        work: What is predicted.
+        gates: The run is cut when all of them on accuracy are certain.
+        error: Chance at most, for each gate, that one which the whole run passes is failed; 0 to 0.5.
+        run: The run folder.
 
     Raises:
         EngineError: As `predict_missing_shards`.
     """
-    watch = GateWatch(options, work.image_set, work.predictor, paired=work.reference is not None)
+    watch = GateWatch(gates, error, work)
     if not watch.gates:
         run.announce("Note: no gate on accuracy can be certain before the end")
     finished = _list_finished(work, run)
@@ -202,22 +191,19 @@ def predict_until_certain(work: Workload, options: StopOptions, run: RunFolder) 
     if watch.gates and not finished and _run_sample(watch, work, run):
         stop = watch.describe_stop(by_sample=True)
     else:
-        watch.begin_parts()
+        watch.begin_shards()
         for shard in finished:
             rows = read_shard(run.path / PREDICTIONS_FOLDER / shard.file_name)
-            watch.look_at_part(shard, rows)
+            watch.look_at_shard(shard, rows)
         if not watch.is_certain:
             predict_missing_shards(
-                work.predictor, work.shards, work.fingerprint, work.pipeline, run, watch.look_at_part
+                work.predictor, work.shards, work.fingerprint, work.pipeline, run, watch.look_at_shard
             )
         if watch.is_certain and watch.seen.image_count < watch.count:
             stop = watch.describe_stop(by_sample=False)
     if stop is not None:
         run.announce(f"Note: {stop.sentence}")
-        run.manifest.early_stop = stop
-        notes = (*work.image_set.notes, stop.sentence)
-        run.manifest.image_set = msgspec.structs.replace(work.image_set, notes=notes)
-        run.save_manifest()
+        run.record_early_stop(stop)
     return stop
 
 
@@ -240,7 +226,7 @@ def _run_sample(watch: GateWatch, work: Workload, run: RunFolder) -> bool:
         for predictor in predictors:
             session = predictor.open_session()
             stack.callback(session.close)
-            run.manifest.sessions[predictor.name] = session.description
+            run.record_session(predictor.name, session.description)
             task = f"Random sample by {predictor.name}"
             on_batch = report_progress(task, len(order), predictor.record.output.label_offset, run)
             stream = predict_shards(session, blocks, predictor.record, work.pipeline, on_batch)

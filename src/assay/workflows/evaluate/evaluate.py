@@ -25,10 +25,11 @@ from assay.inference.shards import DEFAULT_SHARD_SIZE, Shard, StoredPredictions,
 from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy, measure_real_accuracy
 from assay.measure.accuracy.agreement import Agreement, measure_agreement
 from assay.measure.accuracy.calibration_error import measure_calibration_error
+from assay.measure.gates import Gate
 from assay.runs.folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
 from assay.runs.locks import lock_manifest
 from assay.runs.results_file import ImageSet, Manifest, Metrics, write_result
-from assay.workflows.evaluate.early_stop import StopOptions, Workload, predict_until_certain
+from assay.workflows.evaluate.early_stop import Workload, predict_until_certain
 from assay.workflows.evaluate.predict import Predictor, predict_missing_shards
 
 DEFAULT_BATCH_SIZE = 8
@@ -47,7 +48,9 @@ class EvaluateOptions:
         reading: How images are read.
         real_labels: ReaL labels to score by besides, if there are any.
         limit: Images at most; None means all.
-        stop: When the run ends before all images are run; None means never.
+        gates: What the run must show.
+        stop_error: Ends the run as soon as every gate on accuracy is certain, with so much of a chance
+            that one is failed which the whole run passes, 0 to 0.5; None means that all images are run.
         compute_shards: What computes the missing shards: this process, or a cluster.
     """
 
@@ -57,7 +60,8 @@ class EvaluateOptions:
     reading: ReadOptions = DEFAULT_READ_OPTIONS
     real_labels: RealLabels | None = None
     limit: int | None = None
-    stop: StopOptions | None = None
+    gates: tuple[Gate, ...] = ()
+    stop_error: float | None = None
     compute_shards: ComputeShards = predict_missing_shards
 
 
@@ -91,12 +95,12 @@ def evaluate_model(
     """
     work = _plan_run(compiled_dir, index, images_path, run, options, reference)
     shutil.rmtree(run.path / SAMPLE_FOLDER, ignore_errors=True)  # of a run that was cut, and goes on
-    if options.stop is None:
+    if options.stop_error is None:
         options.compute_shards(work.predictor, work.shards, work.fingerprint, work.pipeline, run)
     else:
-        stop = predict_until_certain(work, options.stop, run)
+        stop = predict_until_certain(work, options.gates, options.stop_error, run)
         if stop is not None:
-            return write_metrics(run.path, run.manifest, stop.parts, options.real_labels)
+            return write_metrics(run.path, run.manifest, stop.shards, options.real_labels)
     return _score_run(work, run, options)
 
 
@@ -116,10 +120,10 @@ def _plan_run(
         run.announce(f"Note: {note}")
     predictor = make_predictor(compiled_dir, compiled, PREDICTIONS_FOLDER)
     identity = _identify(predictor, index, run, options)
-    image_set = run.manifest.image_set = _describe_images(index, images_path, identity, notes)
-    run.claim_identity(identity)
-    run.describe_model(compiled)
-    batch_size = run.manifest.evaluated_batch_size = options.batch_size or predictor.batch_size
+    image_set = _describe_images(index, images_path, identity, notes)
+    batch_size = options.batch_size or predictor.batch_size
+    run.claim_evaluation(identity, image_set, batch_size)
+    run.record_model(compiled)
     return Workload(
         predictor=predictor,
         reference=reference,

@@ -70,7 +70,7 @@ def predict_missing_shards(
     failed_in_a_row = 0
     while missing and failed_in_a_row < MAX_FAILED_SHARDS:
         session = predictor.open_session()
-        run.manifest.sessions[predictor.name] = session.description
+        run.record_session(predictor.name, session.description)
         try:
             with close_at_end(
                 predict_shards(session, missing, predictor.record, options, on_batch)
@@ -91,7 +91,7 @@ def predict_missing_shards(
             run.announce(f"{shard.file_name} failed: {error.message}")
         finally:
             session.close()
-    run.manifest.failed_shards |= {name: error.message for name, error in failed.items()}
+    run.record_failed_shards(failed)
     if failed:
         raise summarise_failures(failed, len(missing))
 

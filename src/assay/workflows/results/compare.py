@@ -18,13 +18,11 @@ from assay.measure.accuracy.comparison import (
     compare_speeds,
     judge_difference,
 )
-from assay.measure.gates import GateResult, judge_gate
-from assay.measure.speed.throughput import ThroughputRow
+from assay.measure.gates import Gate, GateResult, judge_gate
 from assay.models.record import PublishedAccuracy, read_model_record
-from assay.runs.folder import RunResult
 from assay.runs.results_file import Benchmark, Manifest, Metrics, read_result
 from assay.workflows.evaluate.evaluate import read_predictions
-from assay.workflows.results.gates import collect_evidence
+from assay.workflows.results.gates import collect_evidence, select_rows
 from assay.workflows.results.matching_runs import compare_manifests, list_parts
 
 
@@ -119,24 +117,17 @@ def compare_with_published(model: str, run: Path) -> list[PublishedComparison]:
 
 
 def judge_comparison(
-    found: RunComparison, reference: Path, candidate: Path, gates: Sequence[str]
+    found: RunComparison, reference: Path, candidate: Path, gates: Sequence[Gate]
 ) -> list[GateResult]:
     """Return what each gate says of the candidate, compared with the reference."""
     benchmarks = [read_result(run, Benchmark) for run in (reference, candidate)]
     manifest, metrics = _read_manifest(candidate), read_result(candidate, Metrics)
-    result = RunResult(folder=candidate, manifest=manifest, metrics=metrics, benchmark=benchmarks[1])
     evidence = dataclasses.replace(
-        collect_evidence(result),
+        collect_evidence(manifest, metrics, benchmarks[1]),
         paired=found.comparison.paired,
-        reference_rows=_select_rows(benchmarks[0], _read_manifest(reference)),
+        reference_rows=select_rows(_read_manifest(reference), benchmarks[0]),
     )
     return [judge_gate(gate, evidence) for gate in gates]
-
-
-def _select_rows(benchmark: Benchmark | None, manifest: Manifest) -> list[ThroughputRow]:
-    """Return the rows of the run's main model."""
-    rows = benchmark.rows if benchmark else []
-    return [row for row in rows if row.precision == manifest.precision]
 
 
 def _holds(topk: TopKAccuracy, percent: float) -> bool:
@@ -166,5 +157,5 @@ def _read_rates(run: Path) -> dict[tuple[int, str], tuple[float, ...]]:
     benchmark, manifest = read_result(run, Benchmark), read_result(run, Manifest)
     if manifest is None:
         return {}
-    rows = _select_rows(benchmark, manifest)
+    rows = select_rows(manifest, benchmark)
     return {(row.batch_size, row.clock): row.images_per_second.values for row in rows}

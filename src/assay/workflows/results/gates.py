@@ -1,37 +1,40 @@
-"""A finished run put to its gates: the results go into its manifest and its report."""
+"""A run put to its gates, before its report is written."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from assay.images.labels import IMAGENET_VAL_COUNT
-from assay.measure.gates import Evidence, GateResult, judge_gate
-from assay.runs.folder import RunResult
-from assay.runs.results_file import write_result
-from assay.workflows.results.report import write_report
+from assay.measure.gates import Evidence, Gate, GateResult, judge_gate
+from assay.measure.speed.throughput import ThroughputRow
+from assay.runs.folder import RunFolder
+from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 
-def judge_run(result: RunResult, gates: Sequence[str]) -> list[GateResult]:
-    """Return what each gate says of the run, and write it into the manifest and the report.
+def judge_run(
+    run: RunFolder, gates: Sequence[Gate], metrics: Metrics | None = None, benchmark: Benchmark | None = None
+) -> tuple[GateResult, ...]:
+    """Judge a run by its gates, record that in its manifest, and return it.
 
-    Raises:
-        UsageError: A gate that is none.
+    A process that has a share of the run records nothing before all shares are done.
+
+    Args:
+        run: The run folder.
+        gates: What the run must show.
+        metrics: Its accuracy, if it was measured.
+        benchmark: Its speed, if it was measured.
     """
-    evidence = collect_evidence(result)
-    stop = result.manifest.early_stop
+    evidence = collect_evidence(run.manifest, metrics, benchmark)
+    stop = run.manifest.early_stop
     certain = {found.gate: found for found in stop.gates} if stop else {}
-    found = [certain.get(gate) or judge_gate(gate, evidence) for gate in gates]
-    if found:
-        result.manifest.gates = found
-        write_result(result.folder, result.manifest)
-        write_report(result.folder)
-    return found
+    judged = tuple(certain.get(str(gate)) or judge_gate(gate, evidence) for gate in gates)
+    if run.share is None or metrics is not None:
+        run.record_gates(judged)
+    return judged
 
 
-def collect_evidence(result: RunResult) -> Evidence:
+def collect_evidence(manifest: Manifest, metrics: Metrics | None, benchmark: Benchmark | None) -> Evidence:
     """Return what gates are judged by: the run's main model, not what it is compared with."""
-    manifest, metrics = result.manifest, result.metrics
-    rows = result.benchmark.rows if result.benchmark else []
     images = manifest.image_set
     are_val = images is not None and images.image_count == images.val_image_count <= IMAGENET_VAL_COUNT
     is_whole = (
@@ -46,5 +49,11 @@ def collect_evidence(result: RunResult) -> Evidence:
         is_part=are_val and not is_whole,
         record=manifest.model,
         paired=metrics.agreement.paired if metrics and metrics.agreement else None,
-        rows=[row for row in rows if row.precision == manifest.precision],
+        rows=select_rows(manifest, benchmark),
     )
+
+
+def select_rows(manifest: Manifest, benchmark: Benchmark | None) -> list[ThroughputRow]:
+    """Return the speeds of the run's main model, not of the float model beside it."""
+    rows = benchmark.rows if benchmark else []
+    return [row for row in rows if row.precision == manifest.precision]

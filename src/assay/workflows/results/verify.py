@@ -88,7 +88,7 @@ def _check_hashes(index: BundleIndex, run: Path) -> Check:
 def list_parts(manifest: Manifest) -> list[str]:
     """Return the names of the parts that the metrics are computed from."""
     if manifest.early_stop is not None:
-        return manifest.early_stop.parts
+        return manifest.early_stop.shards
     if manifest.identity is None or manifest.image_set is None:
         return []
     return list_shard_files(manifest.image_set.image_count, manifest.identity.shard_size)

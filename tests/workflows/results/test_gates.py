@@ -1,0 +1,71 @@
+"""Gates of a run: judged by the workflow, once, before the report is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assay.images.drawn_images import draw_labelled_images
+from assay.images.label_files import LabelOptions
+from assay.measure.gates import parse_gate
+from assay.runs.folder import RunPlace, RunResult
+from assay.runs.listener import SILENT
+from assay.runs.locks import Share
+from assay.runs.results_file import Manifest, read_result
+from assay.workflows.evaluate.evaluate import EvaluateOptions
+from assay.workflows.full_run import run_all
+from assay.workflows.make_models import FullRun
+from assay.workflows.single_steps import run_evaluation
+from assay.workflows.speed.benchmark import SpeedRequest
+
+GATES = tuple(map(parse_gate, ("smoke", "throughput>=0.001@bs1")))
+COUNT = 4
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("gates")
+    draw_labelled_images(folder / "images", folder / "labels.txt", image_count=COUNT, seed=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(workplace: Path, colour_onnx: Path) -> RunResult:
+    """A full run from Python, with two gates."""
+    request = FullRun(
+        weights=colour_onnx,
+        images=workplace / "images",
+        labels=LabelOptions(path=workplace / "labels.txt"),
+        speed=SpeedRequest(batch_sizes=(1,), seconds=0.05),
+        gates=GATES,
+    )
+    return run_all(request, RunPlace(path=workplace / "run"))
+
+
+def test_a_run_from_python_gives_its_judged_gates_and_its_report_holds_them(finished: RunResult) -> None:
+    assert [(found.gate, found.outcome) for found in finished.gates] == [
+        ("smoke", "cannot tell"),  # four images are too few
+        ("throughput>=0.001@bs1", "pass"),
+    ]
+    manifest = read_result(finished.folder, Manifest)
+    assert manifest is not None
+    assert (manifest.status, tuple(manifest.gates)) == ("finished", finished.gates)
+    for page in ("report.md", "report.html"):
+        assert "Gate smoke: cannot tell" in (finished.folder / page).read_text()
+
+
+def test_a_share_that_leaves_images_to_others_records_no_judgement(
+    finished: RunResult, workplace: Path, tmp_path: Path
+) -> None:
+    images, labels = workplace / "images", LabelOptions(path=workplace / "labels.txt")
+    options = EvaluateOptions(shard_size=2, gates=GATES[:1])
+    recorded = []
+    for number in (1, 2):
+        place = RunPlace(path=tmp_path / "run", share=Share(number=number, count=2))
+        result = run_evaluation(finished.folder / "compiled", images, labels, options, place, SILENT)
+        assert [found.outcome for found in result.gates] == ["cannot tell"]
+        manifest = read_result(tmp_path / "run", Manifest)
+        assert manifest is not None
+        recorded.append(len(manifest.gates))
+    assert recorded == [0, 1]
