@@ -13,9 +13,9 @@ from torch import nn
 from assay.arrays import Logits
 
 
-def draw_weights(class_count: int = 1000) -> Logits:
+def draw_weights(class_count: int = 1000, seed: int = 3) -> Logits:
     """The linear layer, float32 (3, classes)."""
-    return np.random.default_rng(3).normal(size=(3, class_count)).astype(np.float32)
+    return np.random.default_rng(seed).normal(size=(3, class_count)).astype(np.float32)
 
 
 class ColourClassifier(nn.Module):
@@ -36,10 +36,11 @@ def make_colour_classifier(
     output_name: str = "class",
     class_count: int = 1000,
     batch_size: int | None = None,
+    seed: int = 3,
 ) -> Path:
     """Write a real, tiny ONNX classifier: a linear layer on the image's mean colour."""
     batch = batch_size or "batch"
-    weights = draw_weights(class_count)
+    weights = draw_weights(class_count, seed)
     graph = helper.make_graph(
         [
             helper.make_node("GlobalAveragePool", [input_name], ["means"]),

@@ -99,6 +99,20 @@ def test_case_80_real_labels_score_by_sets_and_leave_out_images_without(real_jso
     assert (real.accuracy.top1.hits, real.accuracy.top3.hits, real.accuracy.top5.hits) == (1, 2, 2)
 
 
+def test_case_80_an_image_with_a_real_label_alone_is_scored_and_a_failed_one_is_wrong(
+    real_json: Path,
+) -> None:
+    names = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in (1, 2)]
+    predictions = [
+        Prediction(name=names[0], relative_path="1", label=None, status="no label", top_classes=(66,)),
+        Prediction(name=names[1], relative_path="2", label=970, status="not decodable"),
+    ]
+    real = measure_real_accuracy(predictions, read_real_labels(real_json))
+    assert real is not None
+    assert (real.accuracy.image_count, real.accuracy.scored_count, real.accuracy.top1.hits) == (2, 1, 1)
+    assert (real.accuracy.top1.percent, real.accuracy.top1.percent_of_scored) == (50, 100)
+
+
 def test_case_80_images_of_other_names_have_no_real_labels(real_json: Path) -> None:
     prediction = Prediction(name="cat.JPEG", relative_path="cat.JPEG", label=0, status="ok", top_classes=(9,))
     assert measure_real_accuracy([prediction], read_real_labels(real_json)) is None

@@ -62,6 +62,7 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
         a: The reference: a run folder, or the name or TOML file of a model record.
         b: The run folder that is compared with it.
     """
+    from assay.measure.accuracy.coverage import describe_scope
     from assay.report.sentences import describe_gates
     from assay.report.tables.comparison import describe_comparison, make_flip_table, make_speed_table
     from assay.workflows.results.compare import compare_runs, judge_comparison
@@ -71,12 +72,13 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
     gates = flags.choose_gates()
     found = compare_runs(Path(a), b, flags.margin)
     judged = judge_comparison(found, Path(a), b, gates)
-    tables = [make_flip_table(found.comparison), make_speed_table(found.speeds)]
+    compared = found.comparison
+    tables = [make_flip_table(compared), make_speed_table(found.speeds)]
     lines: list[str | Table] = [
         f"B {b} against A {a}",
         *(f"Note: {note}" for note in found.notes),
-        *describe_comparison(found.comparison),
-        f"Verdict: {found.verdict.sentence}",
+        *describe_comparison(compared),
+        f"Verdict: {found.verdict.sentence}{describe_scope(compared.coverage, compared.image_count)}",
         *(table for table in tables if table is not None),
     ]
     return Outcome(

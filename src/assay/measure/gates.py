@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -14,6 +14,7 @@ from assay.errors import UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.accuracy import Accuracy
 from assay.measure.accuracy.comparison import judge_difference
+from assay.measure.accuracy.coverage import Coverage, describe_other_images
 from assay.measure.accuracy.paired import PairedAccuracy
 from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord
@@ -87,6 +88,7 @@ class Evidence:
         is_part: Whether all its images are of the validation set, though it is not whole.
         record: The model record, with what was published.
         paired: The run against its reference on the same images.
+        coverage: Which images of the two are not compared.
         rows: Its speeds.
         reference_rows: The speeds of the run that it is compared with.
     """
@@ -96,6 +98,7 @@ class Evidence:
     is_part: bool = False
     record: ModelRecord | None = None
     paired: PairedAccuracy | None = None
+    coverage: Coverage = field(default_factory=Coverage)
     rows: Sequence[ThroughputRow] = ()
     reference_rows: Sequence[ThroughputRow] = ()
 
@@ -233,6 +236,8 @@ def _judge_paired(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
     """No more lost than so many points, at 95 %."""
     if evidence.paired is None:
         return "cannot tell", "needs a reference on the same images, such as --compare-with-torch"
+    if other := describe_other_images(evidence.coverage, "the reference", "the run"):
+        return "cannot tell", f"not over the same images: {'; '.join(other)}"
     verdict = judge_difference(evidence.paired, gate.bound, "the run")
     outcomes: dict[str, GateOutcome] = {"as accurate": "pass", "cannot tell": "cannot tell"}
     if verdict.outcome == "loses" and evidence.paired.interval_points[1] >= -gate.bound:

@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from assay.measure.accuracy.comparison import Verdict, judge_difference
+from assay.measure.accuracy.agreement import Agreement
+from assay.measure.accuracy.comparison import judge_difference
+from assay.measure.accuracy.coverage import describe_scope
 from assay.models.record import ModelRecord
 from assay.report.named_run import NamedRun, Picture
 from assay.report.sentences import (
@@ -125,17 +127,16 @@ def write_verdict(manifest: Manifest, metrics: Metrics | None) -> str:
 
 
 def _write_verdicts(runs: Sequence[NamedRun]) -> str:
-    compared = [
-        _name_verdict(run.name, judge_difference(run.agreement.paired, MARGIN_POINTS, run.name))
-        for run in runs[1:]
-        if run.agreement is not None
-    ]
+    compared = [_write_verdict_on(run.name, run.agreement) for run in runs[1:] if run.agreement is not None]
     sentences = "; ".join(compared)
     return f"Against {runs[0].name}: {sentences}" if compared else "The runs have no images in common."
 
 
-def _name_verdict(name: str, verdict: Verdict) -> str:
-    return f"{name}: {verdict.sentence}" if verdict.outcome == "cannot tell" else verdict.sentence
+def _write_verdict_on(name: str, agreement: Agreement) -> str:
+    """Return the verdict on a run, with the images that it holds for where those are not all of both runs."""
+    verdict = judge_difference(agreement.paired, MARGIN_POINTS, name)
+    sentence = f"{name}: {verdict.sentence}" if verdict.outcome == "cannot tell" else verdict.sentence
+    return sentence + describe_scope(agreement.coverage, agreement.image_count)
 
 
 def _list_cards(run: NamedRun) -> Iterator[Card]:
@@ -167,7 +168,7 @@ def _list_cards(run: NamedRun) -> Iterator[Card]:
 
 
 def _describe_reference(run: NamedRun) -> Iterator[str]:
-    """Yield what the reference reaches on the images that both scored."""
+    """Yield what the reference reaches on the labelled images of both."""
     found = run.metrics.agreement if run.metrics else None
     found = run.agreement or found
     if found is not None:
@@ -195,7 +196,7 @@ def _describe_run(run: NamedRun) -> Iterator[str]:
     yield from describe_gates(manifest.gates)
     agreement = run.agreement or (metrics.agreement if metrics else None)
     if agreement is not None:
-        yield from describe_paired(agreement)
+        yield from describe_paired(agreement, run.name or "this run")
     if metrics is not None:
         yield from describe_real(metrics.real) if metrics.real else ()
         yield describe_calibration(metrics.calibration_error)

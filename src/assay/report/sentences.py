@@ -9,6 +9,7 @@ from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.accuracy import Accuracy, RealAccuracy, TopKAccuracy
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.calibration_error import BIN_COUNT, CalibrationError
+from assay.measure.accuracy.coverage import describe_coverage
 from assay.measure.gates import GateResult
 from assay.models.calibration import CalibrationRecord
 from assay.runs.results_file import ImageSet
@@ -30,20 +31,20 @@ def describe_topk(name: str, topk: TopKAccuracy, accuracy: Accuracy) -> str:
 
 
 def describe_agreement(agreement: Agreement) -> str:
-    """Return one line: how many images have the same Top-1 as the reference."""
-    differing = agreement.image_count - agreement.same_top1_count
-    verdict = "on every image" if differing == 0 else f"on all but {differing:,}"
-    return (
-        f"Same Top-1 as {agreement.reference} {verdict}: "
-        f"{agreement.same_top1_count:,} of {agreement.image_count:,}"
-    )
+    """Return one line: how many images have the same Top-1 as the reference, of those that both answered."""
+    answered = agreement.image_count - agreement.coverage.failed_count
+    differing = answered - agreement.same_top1_count
+    of_which = " that both answered" if agreement.coverage.failed_count else ""
+    verdict = f"on every image{of_which}" if differing == 0 else f"on all{of_which} but {differing:,}"
+    return f"Same Top-1 as {agreement.reference} {verdict}: {agreement.same_top1_count:,} of {answered:,}"
 
 
-def describe_paired(agreement: Agreement) -> list[str]:
-    """Return a line on who is right where, and one on the difference."""
+def describe_paired(agreement: Agreement, name: str = "this run") -> list[str]:
+    """Return what failed or is not compared, then a line on who is right where, and one on the difference."""
     paired = agreement.paired
     low, high = paired.interval_points
     return [
+        *describe_coverage(agreement.coverage, agreement.reference, name),
         f"Against {agreement.reference} on the same images: {paired.lost_count:,} lost, "
         f"{paired.won_count:,} won, exact McNemar p = {paired.p_value:.2g}",
         f"Top-1 difference {paired.difference_points:+.2f} points (95 %: {low:+.2f} to {high:+.2f})",

@@ -27,10 +27,24 @@ def test_images_are_matched_by_path_not_by_place() -> None:
     assert agreement.max_logit_difference == 0.5
 
 
-def test_images_that_either_could_not_score_are_left_out() -> None:
+def test_images_without_a_label_and_those_of_one_run_only_are_not_compared() -> None:
     torch = [predict("a"), predict("b", status="no label"), predict("c"), predict("d")]
     candidate = [predict("a"), predict("b"), predict("c", status="no label"), predict("e")]
-    assert measure_agreement("torch", torch, candidate).image_count == 1
+    agreement = measure_agreement("torch", torch, candidate)
+    assert agreement.image_count == 1
+    coverage = agreement.coverage
+    lists = (coverage.unlabelled_in_reference, coverage.unlabelled_in_candidate)
+    assert [found.first for found in lists] == [("b",), ("c",)]
+    assert (coverage.only_in_reference.first, coverage.only_in_candidate.first) == (("d",), ("e",))
+
+
+def test_a_failed_image_is_a_wrong_one_in_the_paired_counts() -> None:
+    torch = [predict("a"), predict("b"), predict("c", status="not decodable"), predict("d", status="empty")]
+    candidate = [predict("a"), predict("b", status="empty"), predict("c"), predict("d", status="empty")]
+    agreement = measure_agreement("torch", torch, candidate)
+    paired = agreement.paired
+    assert (paired.both_count, paired.lost_count, paired.won_count, paired.image_count) == (1, 1, 1, 4)
+    assert agreement.same_top1_count == 1
 
 
 def test_only_the_first_differing_images_are_listed() -> None:
@@ -41,5 +55,5 @@ def test_only_the_first_differing_images_are_listed() -> None:
 
 
 def test_nothing_in_common_is_no_agreement() -> None:
-    with pytest.raises(ValueError, match="no scored image in common"):
+    with pytest.raises(ValueError, match="no labelled image in common"):
         measure_agreement("torch", [predict("a")], [predict("b")])

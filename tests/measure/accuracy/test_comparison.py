@@ -51,12 +51,29 @@ def test_logits_are_compared_over_the_classes_that_both_list() -> None:
     assert (found.max_logit_difference, found.mean_logit_difference) == (2.0, 2.0)
 
 
-def test_images_that_one_of_them_could_not_score_are_counted() -> None:
+def test_an_image_that_failed_in_one_run_is_lost_or_won_with_the_reason() -> None:
     failed = Prediction(name="b", relative_path="b", label=1, status="not decodable")
-    found = compare_predictions(
-        [predict("a", 1, (1,)), predict("b", 1, (1,))], [predict("a", 1, (1,)), failed]
-    )
-    assert (found.image_count, found.unmatched_count) == (1, 1)
+    right = predict("b", 1, (1,))
+    found = compare_predictions([predict("a", 1, (1,)), right], [predict("a", 1, (1,)), failed])
+    assert (found.image_count, found.paired.lost_count, found.paired.won_count) == (2, 1, 0)
+    flip = found.lost[0]
+    assert (flip.reference_class, flip.candidate_class, flip.logits) == (1, None, (5.0, None))
+    assert flip.failure == "not decodable"
+    found = compare_predictions([predict("a", 1, (1,)), failed], [predict("a", 1, (1,)), right])
+    assert (found.paired.lost_count, found.paired.won_count) == (0, 1)
+
+
+def test_an_image_that_failed_in_both_is_wrong_in_both_and_no_change() -> None:
+    failed = Prediction(name="b", relative_path="b", label=1, status="not decodable")
+    found = compare_predictions([predict("a", 1, (1,)), failed], [predict("a", 1, (1,)), failed])
+    assert (found.image_count, found.same_top1_count, found.changed) == (2, 1, ())
+    assert found.coverage.failed_in_both.first == ("b",)
+
+
+def test_a_path_that_a_data_set_repeats_is_compared_as_often() -> None:
+    rows = [predict("a", 1, (1,)), predict("a", 2, (1,)), predict("a", 3, (3,))]
+    found = compare_predictions(rows, rows)
+    assert (found.image_count, found.same_top1_count, found.paired.both_count) == (3, 3, 2)
 
 
 def test_another_label_for_an_image_is_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from statistics import NormalDist
@@ -11,7 +12,7 @@ import msgspec
 
 from assay.images.prepare import OK
 from assay.images.real_labels import RealLabels
-from assay.inference.predictions import TOP_K, Prediction
+from assay.inference.predictions import NO_LABEL, TOP_K, Prediction
 
 LISTED_FAILURES = 100
 FindRank = Callable[[Prediction, int], "int | None"]
@@ -143,10 +144,12 @@ def measure_real_accuracy(
 
     def leave_out() -> Iterator[Prediction]:
         for prediction in predictions:
-            if real_labels.find(prediction.name):
-                yield prediction
-            else:
+            if not real_labels.find(prediction.name):
                 excluded[0] += 1
+            elif prediction.status == NO_LABEL:  # of the other kind: it is scored by this one
+                yield dataclasses.replace(prediction, status=OK)
+            else:
+                yield prediction
 
     def find_rank(prediction: Prediction, label_offset: int) -> int | None:
         return find_accepted_rank(prediction, real_labels.find(prediction.name), label_offset)

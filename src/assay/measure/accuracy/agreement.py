@@ -8,6 +8,7 @@ import msgspec
 
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.comparison import compare_predictions
+from assay.measure.accuracy.coverage import Coverage
 from assay.measure.accuracy.paired import PairedAccuracy
 
 LISTED_DIFFERENCES = 20
@@ -16,7 +17,8 @@ LISTED_DIFFERENCES = 20
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """How many images have the same likeliest class in two runs; the first differing ones, lost ones first.
 
-    `paired` compares which of the two is right where.
+    `paired` compares which of the two is right where; a failed image is a wrong one. `coverage` says which
+    images failed or are not compared.
     """
 
     reference: str
@@ -25,6 +27,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     max_logit_difference: float
     differing_images: tuple[str, ...]
     paired: PairedAccuracy
+    coverage: Coverage = Coverage()
 
 
 def measure_agreement(
@@ -33,7 +36,7 @@ def measure_agreement(
     candidate: Iterable[Prediction],
     label_offset: int = 0,
 ) -> Agreement:
-    """Return how far `candidate` says what `reference` says, over the images that both could score.
+    """Return how far `candidate` says what `reference` says, over the labelled images of both.
 
     Raises:
         ValueError: As `compare_predictions`.
@@ -47,4 +50,5 @@ def measure_agreement(
         max_logit_difference=found.max_logit_difference,
         differing_images=tuple(flip.relative_path for flip in flips[:LISTED_DIFFERENCES]),
         paired=found.paired,
+        coverage=found.coverage,
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Literal
 
@@ -13,6 +14,7 @@ import msgspec
 from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import compute_wilson_interval, find_label_rank
+from assay.measure.accuracy.coverage import Coverage, Pairing
 from assay.measure.accuracy.paired import PairedAccuracy, measure_paired_accuracy
 
 DEFAULT_MARGIN = 0.1
@@ -21,26 +23,31 @@ Outcome = Literal["as accurate", "loses", "cannot tell"]
 
 
 class Flip(msgspec.Struct, frozen=True, kw_only=True):
-    """An image whose likeliest class differs between the runs; `logits` are those of the likeliest class."""
+    """An image whose likeliest class differs between the runs, with the logit of it in each.
+
+    Where the image failed in one of them, that run has neither class nor logit, and `failure` says why.
+    """
 
     relative_path: str
     label: int
-    reference_class: int
-    candidate_class: int
-    logits: tuple[float, float]
+    reference_class: int | None
+    candidate_class: int | None
+    logits: tuple[float | None, float | None]
+    failure: str = ""
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """How the candidate's predictions compare with the reference's, over the images that both scored.
+    """How the candidate's predictions compare with the reference's, over the labelled images of both.
 
-    `lost`, `won` and `changed` list the images that only the reference has right, that only the candidate
-    has right, and that both have wrong in another way. Logit differences are over the classes that both
-    list among their five likeliest.
+    A failed image is a wrong one. `lost`, `won` and `changed` list the images that only the reference has
+    right, that only the candidate has right, and that both have wrong in another way; an image that failed
+    in both is in none of them, nor among those with the same Top-1. Logit differences are over the classes
+    that both list among their five likeliest. `coverage` says which images failed or are not compared.
     """
 
     image_count: int
-    unmatched_count: int
     same_top1_count: int
+    coverage: Coverage = Coverage()
     paired: PairedAccuracy
     lost: tuple[Flip, ...]
     won: tuple[Flip, ...]
@@ -62,7 +69,8 @@ def compare_predictions(
 ) -> Comparison:
     """Return how the candidate compares with the reference; each is gone through once.
 
-    Images are matched by relative path; those that one of the two has not scored are counted as unmatched.
+    Images are matched by relative path. One that failed counts as wrong in the run that it failed in; one
+    that has no label, or is in one run only, is not compared.
 
     Args:
         reference: Its rows are kept in memory.
@@ -70,34 +78,22 @@ def compare_predictions(
         label_offset: The class of label 0.
 
     Raises:
-        ValueError: No image was scored in both, or one has another label in the other.
+        ValueError: No image with a label is in both, or one has another label in the other.
     """
-    flips: dict[str, list[Flip]] = {"lost": [], "won": [], "changed": []}
-    both = neither = same = 0
-    differences: list[float] = []
-    kept = {row.relative_path: row for row in reference}
-    total = len(kept)
-    candidate_count = 0
-    for its, mine in _match(kept, candidate):
-        candidate_count += 1
-        differences += _compare_logits(its, mine)
-        its_right = find_label_rank(its, label_offset) == 0
-        mine_right = find_label_rank(mine, label_offset) == 0
-        both += its_right and mine_right
-        neither += not (its_right or mine_right)
-        if its.top_classes[0] == mine.top_classes[0]:
-            same += 1
-            continue
-        kind = "lost" if its_right else "won" if mine_right else "changed"
-        flips[kind].append(_make_flip(its, mine))
-    if not candidate_count:
-        raise ValueError("the two runs have no scored image in common")
-    paired = measure_paired_accuracy(both, len(flips["lost"]), len(flips["won"]), neither)
+    pairing, tally = Pairing(reference), _Tally(label_offset)
+    for reference_row, candidate_row in pairing.pair(candidate):
+        tally.add(reference_row, candidate_row)
+    if not tally.image_count:
+        raise ValueError("the two runs have no labelled image in common")
+    flips, differences = tally.flips, tally.logit_differences
+    lost, won = len(flips["lost"]), len(flips["won"])
     return Comparison(
-        image_count=candidate_count,
-        unmatched_count=total - candidate_count,
-        same_top1_count=same,
-        paired=paired,
+        image_count=tally.image_count,
+        same_top1_count=tally.same_count,
+        coverage=pairing.coverage,
+        paired=measure_paired_accuracy(
+            tally.both_count, lost, won, tally.image_count - tally.both_count - lost - won
+        ),
         lost=tuple(flips["lost"]),
         won=tuple(flips["won"]),
         changed=tuple(flips["changed"]),
@@ -106,37 +102,53 @@ def compare_predictions(
     )
 
 
-def _match(
-    reference: dict[str, Prediction], candidate: Iterable[Prediction]
-) -> Iterator[tuple[Prediction, Prediction]]:
-    """Yield the rows of the images that both scored, the reference's first."""
-    for mine in candidate:
-        its = reference.get(mine.relative_path)
-        if its is None or its.status != OK or mine.status != OK:
-            continue
-        if its.label != mine.label:
-            raise ValueError(
-                f"{mine.relative_path} has label {its.label} in the one run and {mine.label} in the other"
-            )
-        yield its, mine
+@dataclass
+class _Tally:
+    """Counts over pairs of rows of the same image."""
+
+    label_offset: int
+    image_count: int = 0
+    both_count: int = 0
+    same_count: int = 0
+    flips: dict[str, list[Flip]] = field(default_factory=lambda: {"lost": [], "won": [], "changed": []})
+    logit_differences: list[float] = field(default_factory=list)
+
+    def add(self, reference: Prediction, candidate: Prediction) -> None:
+        """Count one image."""
+        self.image_count += 1
+        self.logit_differences += _compare_logits(reference, candidate)
+        is_right = [find_label_rank(row, self.label_offset) == 0 for row in (reference, candidate)]
+        self.both_count += all(is_right)
+        tops = [row.top_classes[0] if row.status == OK else None for row in (reference, candidate)]
+        if tops[0] != tops[1]:
+            kind = "lost" if is_right[0] else "won" if is_right[1] else "changed"
+            self.flips[kind].append(_make_flip(reference, candidate))
+        elif tops[0] is not None:
+            self.same_count += 1
 
 
-def _compare_logits(its: Prediction, mine: Prediction) -> list[float]:
-    logits = dict(zip(its.top_classes, its.top_logits, strict=True))
+def _compare_logits(reference: Prediction, candidate: Prediction) -> list[float]:
+    logits = dict(zip(reference.top_classes, reference.top_logits, strict=True))
     return [
         abs(logits[number] - logit)
-        for number, logit in zip(mine.top_classes, mine.top_logits, strict=True)
+        for number, logit in zip(candidate.top_classes, candidate.top_logits, strict=True)
         if number in logits
     ]
 
 
-def _make_flip(its: Prediction, mine: Prediction) -> Flip:
+def _make_flip(reference: Prediction, candidate: Prediction) -> Flip:
+    rows = (reference, candidate)
+    classes, logits = zip(
+        *((row.top_classes[0], row.top_logits[0]) if row.status == OK else (None, None) for row in rows),
+        strict=True,
+    )
     return Flip(
-        relative_path=mine.relative_path,
-        label=-1 if mine.label is None else mine.label,
-        reference_class=its.top_classes[0],
-        candidate_class=mine.top_classes[0],
-        logits=(its.top_logits[0], mine.top_logits[0]),
+        relative_path=candidate.relative_path,
+        label=-1 if candidate.label is None else candidate.label,
+        reference_class=classes[0],
+        candidate_class=classes[1],
+        logits=logits,
+        failure=next((row.status for row in rows if row.status != OK), ""),
     )
 
 

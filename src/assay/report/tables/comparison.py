@@ -17,8 +17,12 @@ def describe_comparison(comparison: Comparison) -> list[str]:
     """Return lines on the images that changed, what the tests say, and the logits."""
     paired = comparison.paired
     low, high = paired.interval_points
+    count, failed = comparison.image_count, comparison.coverage.failed_count
+    answered = f"{count - failed:,} that both answered" if failed else f"{count:,}"
     return [
-        f"Same Top-1 on {comparison.same_top1_count:,} of {comparison.image_count:,}; {paired.lost_count:,} "
+        f"Top-1: A {paired.both_count + paired.lost_count:,}, B {paired.both_count + paired.won_count:,} "
+        f"right of {count:,} images that both have",
+        f"Same Top-1 on {comparison.same_top1_count:,} of {answered}; {paired.lost_count:,} "
         f"lost, {paired.won_count:,} won, {len(comparison.changed):,} wrong in another way",
         f"Top-1 difference, B less A: {paired.difference_points:+.2f} points (95 %: {low:+.2f} to "
         f"{high:+.2f}, Newcombe 1998)",
@@ -45,8 +49,13 @@ def _list_flips(comparison: Comparison) -> Iterator[tuple[str, ...]]:
     kinds: list[tuple[str, Sequence[Flip]]] = [("lost", comparison.lost), ("won", comparison.won)]
     for kind, flips in [*kinds, ("wrong", comparison.changed)]:
         for flip in flips:
-            classes = (f"{flip.label}", f"{flip.reference_class}", f"{flip.candidate_class}")
-            yield (flip.relative_path, kind, *classes, *(f"{logit:.2f}" for logit in flip.logits))
+            classes = (_show_class(flip.reference_class), _show_class(flip.candidate_class))
+            logits = ("" if logit is None else f"{logit:.2f}" for logit in flip.logits)
+            yield (flip.relative_path, kind, f"{flip.label}", *classes, *logits)
+
+
+def _show_class(number: int | None) -> str:
+    return "failed" if number is None else f"{number}"
 
 
 def make_speed_table(speeds: Sequence[SpeedComparison]) -> Table | None:

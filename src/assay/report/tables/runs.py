@@ -69,13 +69,15 @@ def _list_agreement(runs: Sequence[NamedRun]) -> list[tuple[str, ...]]:
     cells = []
     for run in runs[1:]:
         if run.agreement is None:
-            cells.append(("not compared", *("" for _ in range(5))))
+            cells.append(("not compared",) * 8)
             continue
-        paired = run.agreement.paired
+        paired, coverage = run.agreement.paired, run.agreement.coverage
         low, high = paired.interval_points
         cells.append(
             (
-                f"{run.agreement.same_top1_count:,} of {run.agreement.image_count:,}",
+                f"{paired.image_count:,}",
+                f"{coverage.failed_in_reference.count:,} / {coverage.failed_in_candidate.count:,}",
+                f"{run.agreement.same_top1_count:,} of {paired.image_count - coverage.failed_count:,}",
                 f"{paired.lost_count:,}",
                 f"{paired.won_count:,}",
                 f"{paired.difference_points:+.2f}",
@@ -83,7 +85,16 @@ def _list_agreement(runs: Sequence[NamedRun]) -> list[tuple[str, ...]]:
                 f"{paired.p_value:.2g}",
             )
         )
-    names = ("same Top-1", "images lost", "images won", "difference, points", "95 % interval", "McNemar p")
+    names = (
+        "images compared",
+        f"failed in {first} alone / in this run alone",
+        "same Top-1",
+        "images lost",
+        "images won",
+        "difference, points",
+        "95 % interval",
+        "McNemar p",
+    )
     return [
         (f"Against {first}: {name}", "reference", *(cell[number] for cell in cells))
         for number, name in enumerate(names)
@@ -112,7 +123,13 @@ def make_confused_table(run: NamedRun) -> Table | None:
         for pair in run.gallery.confused
     )
     header = ("Label", "taken for", "Images")
-    return Table(title="Most confused pairs", header=header, rows=rows, is_text=True) if rows else None
+    failed = run.metrics.accuracy.failed_count if run.metrics else 0
+    notes = (f"{failed:,} failed images are taken for no class; they count as wrong.",) if failed else ()
+    return (
+        Table(title="Most confused pairs", header=header, rows=rows, notes=notes, is_text=True)
+        if rows
+        else None
+    )
 
 
 def make_class_table(runs: Sequence[NamedRun]) -> Table | None:

@@ -18,6 +18,7 @@ from assay.measure.accuracy.comparison import (
     compare_speeds,
     judge_difference,
 )
+from assay.measure.accuracy.coverage import describe_coverage
 from assay.measure.gates import Gate, GateResult, judge_gate
 from assay.models.record import PublishedAccuracy, read_model_record
 from assay.runs.results_file import Benchmark, Manifest, Metrics, read_result
@@ -31,7 +32,8 @@ class RunComparison:
     """How run B compares with run A.
 
     Args:
-        notes: What is not the same in the two besides the model, and must be known first.
+        notes: What must be known first: images that failed or are missing in one of them, then what else
+            is not the same.
         comparison: Image by image.
         verdict: What it proves.
         speeds: At every batch size and clock that both have.
@@ -76,10 +78,8 @@ def compare_runs(reference: Path, candidate: Path, margin_points: float) -> RunC
             f"{candidate} cannot be compared with {reference}: {error}",
             hint="compare runs over the same images and labels",
         ) from error
-    if comparison.unmatched_count:
-        notes.append(f"{comparison.unmatched_count:,} images of A were not scored in both, and are left out")
     return RunComparison(
-        notes=tuple(notes),
+        notes=(*describe_coverage(comparison.coverage, "A", "B"), *notes),
         comparison=comparison,
         verdict=judge_difference(comparison.paired, margin_points),
         speeds=tuple(_compare_benchmarks(reference, candidate)),
@@ -125,6 +125,7 @@ def judge_comparison(
     evidence = dataclasses.replace(
         collect_evidence(manifest, metrics, benchmarks[1]),
         paired=found.comparison.paired,
+        coverage=found.comparison.coverage,
         reference_rows=select_rows(_read_manifest(reference), benchmarks[0]),
     )
     return [judge_gate(gate, evidence) for gate in gates]

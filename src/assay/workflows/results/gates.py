@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from assay.images.labels import IMAGENET_VAL_COUNT
+from assay.measure.accuracy.coverage import Coverage
 from assay.measure.gates import Evidence, Gate, GateResult, judge_gate
 from assay.measure.speed.throughput import ThroughputRow
 from assay.runs.folder import RunFolder
@@ -35,6 +36,7 @@ def judge_run(
 
 def collect_evidence(manifest: Manifest, metrics: Metrics | None, benchmark: Benchmark | None) -> Evidence:
     """Return what gates are judged by: the run's main model, not what it is compared with."""
+    agreement = metrics.agreement if metrics else None
     images = manifest.image_set
     are_val = images is not None and images.image_count == images.val_image_count <= IMAGENET_VAL_COUNT
     is_whole = (
@@ -48,7 +50,8 @@ def collect_evidence(manifest: Manifest, metrics: Metrics | None, benchmark: Ben
         is_whole=is_whole,
         is_part=are_val and not is_whole,
         record=manifest.model,
-        paired=metrics.agreement.paired if metrics and metrics.agreement else None,
+        paired=agreement.paired if agreement else None,
+        coverage=agreement.coverage if agreement else Coverage(),
         rows=select_rows(manifest, benchmark),
     )
 
