@@ -61,8 +61,7 @@ def main() -> None:
                 folder / "results",
                 folder / "labels.txt",
                 folder / "result.json",
-                allow_missing=False,
-                listener=SILENT,
+                SILENT,
             )
 
         for _ in range(REPEATS):

@@ -25,7 +25,7 @@ from assay.images.sources import index_images
 from assay.models.record import read_model_record
 from assay.modelzoo.info_files import write_bin_info
 from assay.modelzoo.result_files import find_result_files
-from assay.modelzoo.result_values import count_classes, read_logits
+from assay.modelzoo.result_values import count_classes, read_values
 
 FOLDER = Path(__file__).parent
 SMALL = settings(deadline=None, max_examples=150)
@@ -83,7 +83,7 @@ def test_result_folders(place: Path, suffix: str, contents: list[bytes]) -> None
     with contextlib.suppress(AssayError):
         files = find_result_files(folder)
         class_count = count_classes(files[0])
-        for block in read_logits(files, class_count):
+        for block in read_values(files, class_count):
             assert block.dtype == np.float32
             assert block.shape[1] == class_count
 

@@ -11,7 +11,7 @@ from assay.modelzoo.result_values import parse_lines
 
 
 def read_with_float(line: str) -> np.ndarray:
-    return np.array([[float(text) for text in line.split()]], dtype=np.float64).astype(np.float32)
+    return np.array([[float(text) for text in line.split()]], dtype=np.float64)
 
 
 @given(st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=20))

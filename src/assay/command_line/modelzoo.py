@@ -51,6 +51,10 @@ class ScoreFlags(ShowFlags, LabelFileFlags):
     allow_missing: Annotated[
         bool, make_help("Count labels without a result as wrong, instead of refusing.")
     ] = False
+    dtype: Annotated[
+        Literal["float32", "float16", "float64", "int32", "int8", "uint8"] | None,
+        make_help("Type of the values in .bin files; float32, which is checked, if not given."),
+    ] = None
 
 
 def preprocess(images: Path, folder: Path, /, flags: PreprocessFlags = PreprocessFlags()) -> Outcome:
@@ -148,16 +152,17 @@ def score(
     """
     from assay.command_line.terminal import open_listener
     from assay.report.sentences import describe_topk
-    from assay.workflows.modelzoo.score import score_results
+    from assay.workflows.modelzoo.score import ScoreOptions, score_results
 
     with open_listener(quiet=flags.quiet) as listener:
         done = score_results(
             results,
             labels,
             folder / name,
-            allow_missing=flags.allow_missing,
-            label_options=flags.to_label_options(),
-            listener=listener,
+            listener,
+            ScoreOptions(
+                allow_missing=flags.allow_missing, labels=flags.to_label_options(), dtype=flags.dtype
+            ),
         )
     accuracy, coverage = done.metrics.accuracy, done.metrics.coverage
     lines = [

@@ -13,10 +13,11 @@ from assay.errors import BadInputError
 # The number of the output, from 0 or 1; one of more digits belongs to the image's name
 _RESULT_NAME = re.compile(r"(?P<stem>.+)_(?P<output>[0-9]{1,3})")
 _SAMPLE_NAME = re.compile(r"sample_id_[0-9]+_output_(?P<output>[0-9]+)")  # the tool of May 2022
+MSAME_TAIL = "_output"  # msame writes NAME_output_0
 _SUFFIXES = (".txt", ".bin", ".npy")
 _SUMMARY_NAMES = ("sumary.json", "summary.json")  # the first generation's spelling, and the right one
 _AGAIN = "run the inference again"
-RESULT_HINT = "expected NAME_0.txt, .bin or .npy as the inference tool writes them, one file for each image"
+RESULT_HINT = "expected NAME_0.txt, .bin or .npy, or msame's NAME_output_0, one file for each image"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,26 +13,75 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assay.ahead import map_ahead
-from assay.arrays import Logits
-from assay.errors import BadInputError
+from assay.errors import BadInputError, UsageError, quote, shorten
 from assay.modelzoo.result_files import RESULT_HINT, ResultFile
+from assay.modelzoo.value_types import ValueType, find_other_type, holds_bit_patterns
 from assay.processors import count_processors
 
 BLOCK_SIZE = 16  # files that are parsed together: their text fits a processor's cache
+CHECKED_FILES = 64  # whose type is looked at, spread over all
 _IMAGENET_COUNTS = (1000, 1001)
 
+Values = npt.NDArray[np.floating]
+"""Float32; float64 where the file holds more digits than float32, so that no two values become equal."""
 
-def count_classes(file: ResultFile) -> int:
-    """Return how many values a result file holds.
+
+def check_value_type(files: Sequence[ResultFile], dtype: ValueType | None) -> ValueType:
+    """Return the type of the values in `.bin` files, which is float32 unless `dtype` is another.
+
+    Args:
+        files: All of a kind, at least one.
+        dtype: What the user says they are; None for float32, which is checked.
+
+    Raises:
+        UsageError: A type was given for files that hold theirs.
+        BadInputError: The values are of another type than float32, and the user did not say so.
+    """
+    step = -(-len(files) // CHECKED_FILES)
+    paths = [file.path for file in files[::step]]
+    if paths[0].suffix != ".bin":
+        if dtype is not None:
+            raise UsageError(f"--dtype {dtype}: {paths[0]} holds its type", hint="--dtype is for .bin files")
+        if paths[0].suffix == ".txt":
+            _refuse_bit_patterns(paths)
+        return "float32"
+    other = "" if dtype else find_other_type([_read_bytes(path) for path in paths])
+    if other:
+        raise BadInputError(
+            f"{paths[0]}: {paths[0].stat().st_size:,} bytes that are no float32 logits; "
+            f"they look like {other}",
+            hint="--dtype says the type of .bin files (such as --dtype float16); "
+            "or infer again with float32 output, or with --outfmt NPY",
+        )
+    return dtype or "float32"
+
+
+def _refuse_bit_patterns(paths: Sequence[Path]) -> None:
+    if all(holds_bit_patterns(_read_text(path)) for path in paths):
+        raise BadInputError(
+            f"{paths[0]}: whole numbers that are float16 values bit by bit, as of ais_bench --pipeline",
+            hint="infer again with --outfmt BIN or NPY",
+        )
+
+
+def count_classes(file: ResultFile, dtype: ValueType = "float32") -> int:
+    """Count the values in a result file.
 
     Raises:
         BadInputError: It is no result of one image.
     """
-    return len(_read_row(file.path))
+    return len(_read_row(file.path, dtype))
 
 
-def read_logits(files: Sequence[ResultFile], class_count: int) -> Iterator[Logits]:
-    """Yield the values of the files, in order and in blocks, float32 (N, classes).
+def read_values(
+    files: Sequence[ResultFile], class_count: int, dtype: ValueType = "float32"
+) -> Iterator[Values]:
+    """Yield the values of the files, in order and in blocks, (N, classes).
+
+    Args:
+        files: All of a kind.
+        class_count: Of every file.
+        dtype: Of the values in `.bin` files.
 
     Raises:
         BadInputError: A file that is empty, has several lines or rows, another number of values, or a value
@@ -40,26 +89,27 @@ def read_logits(files: Sequence[ResultFile], class_count: int) -> Iterator[Logit
     """
     blocks = [files[start : start + BLOCK_SIZE] for start in range(0, len(files), BLOCK_SIZE)]
     threads = count_processors()
+    read = partial(_read_block, class_count=class_count, dtype=dtype)
     with ThreadPoolExecutor(threads, "read") as executor:
-        yield from map_ahead(executor, partial(_read_block, class_count=class_count), blocks, 2 * threads)
+        yield from map_ahead(executor, read, blocks, 2 * threads)
 
 
-def _read_block(files: Sequence[ResultFile], class_count: int) -> Logits:
+def _read_block(files: Sequence[ResultFile], class_count: int, dtype: ValueType) -> Values:
     if files[0].path.suffix == ".txt":
         lines = [_read_text(file.path) for file in files]
         values = parse_lines(lines, class_count)
         if values is not None and np.isfinite(values).all():
             return values  # (N, classes)
-    return np.stack([_read_finite(file.path, class_count) for file in files])  # (N, classes)
+    return np.stack([_read_finite(file.path, class_count, dtype) for file in files])  # (N, classes)
 
 
-def parse_lines(lines: Sequence[bytes], value_count: int) -> Logits | None:
-    """Return the numbers of lines as the tool writes them, float32 (lines, values), or None for other lines.
+def parse_lines(lines: Sequence[bytes], value_count: int) -> npt.NDArray[np.float64] | None:
+    """Parse lines as the tool writes them, (lines, values); None for other lines.
 
     A blank stands behind each number. As `float` reads them, and many times as fast.
 
     >>> parse_lines([b"12.335938 -0.500000 "], 2)
-    array([[12.335938, -0.5     ]], dtype=float32)
+    array([[12.335938, -0.5     ]])
     """
     text = b"".join(lines)
     whole = all(line.count(b" ") == value_count and line.endswith(b" ") for line in lines)
@@ -72,85 +122,100 @@ def parse_lines(lines: Sequence[bytes], value_count: int) -> Logits | None:
         values = pc.cast(pc.ascii_rtrim(fields, characters=" "), pa.float64())
     except pa.ArrowInvalid:
         return None
-    with np.errstate(over="ignore"):  # becomes infinite, which is refused
-        logits: Logits = values.to_numpy().astype(np.float32).reshape(len(lines), value_count)
-    return logits
+    rows: npt.NDArray[np.float64] = values.to_numpy().reshape(len(lines), value_count)
+    return rows
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb", buffering=0) as file:
+            return file.read()
+    except OSError as error:
+        raise BadInputError(f"{path} cannot be read: {error.strerror}", hint=RESULT_HINT) from error
 
 
 def _read_text(path: Path) -> bytes:
     """Return the one line of a file, without its end."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            content = file.read().rstrip(b"\r\n")
-    except OSError as error:
-        raise BadInputError(f"{path} cannot be read: {error}", hint=RESULT_HINT) from error
-    line_count = content.count(b"\n") + 1
-    if line_count > 1:
+    content = _read_bytes(path).rstrip(b"\r\n")
+    lines = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    if len(lines) > 1:
+        single = all(len(line.split()) == 1 for line in lines)
         raise BadInputError(
-            f"{path}: expected one line, found {line_count}",
-            hint="it holds a whole batch, or the results of two runs",
+            f"{path}: expected one line, found {len(lines)}" + (", with one value each" if single else ""),
+            hint="write the values of an image on one line, with blanks between"
+            if single
+            else "it holds a whole batch, or the results of two runs",
         )
     return content
 
 
-def _read_finite(path: Path, class_count: int) -> Logits:
-    logits = _read_row(path)
-    if len(logits) != class_count:
+def _read_finite(path: Path, class_count: int, dtype: ValueType) -> Values:
+    values = _read_row(path, dtype)
+    if len(values) != class_count:
         raise BadInputError(
-            f"{path}: {len(logits)} values; the first file has {class_count}",
+            f"{path}: {len(values)} values; the first file has {class_count}",
             hint="cut short, or results of different networks in one folder",
         )
-    if not np.isfinite(logits).all():
+    if not np.isfinite(values).all():
         raise BadInputError(f"{path}: a value is NaN or infinite", hint="the network is broken")
-    return logits
+    return values
 
 
-def _read_row(path: Path) -> Logits:
+def _read_row(path: Path, dtype: ValueType) -> Values:
+    """Return the values of a file, (classes,)."""
     if path.suffix == ".txt":
         return _parse_values(_read_text(path), path)
-    rows = _load_npy(path) if path.suffix == ".npy" else _load_bin(path)
-    if rows.ndim == 0 or rows.size == 0 or rows.size != rows.shape[-1]:
+    rows = _load_npy(path) if path.suffix == ".npy" else _load_bin(path, dtype)
+    kept = rows[..., 0, 0] if rows.ndim == 4 and rows.shape[2:] == (1, 1) else rows  # (1, classes)
+    if kept.ndim == 0 or kept.size == 0 or kept.size != kept.shape[-1]:
         raise BadInputError(
             f"{path}: expected one image's values, found shape {rows.shape}", hint=RESULT_HINT
         )
-    with np.errstate(over="ignore"):  # becomes infinite, which is refused
-        return rows.astype(np.float32).reshape(-1)  # (classes,)
+    fits_float32 = rows.dtype.itemsize <= 2 or rows.dtype.newbyteorder("=") == np.float32
+    values: Values = kept.reshape(-1).astype(np.float32 if fits_float32 else np.float64)  # (classes,)
+    return values
 
 
-def _parse_values(line: bytes, path: Path) -> Logits:
+def _parse_values(line: bytes, path: Path) -> Values:
+    if b"," in line:
+        found = quote(line.decode("latin-1"))
+        raise BadInputError(
+            f"{path}: expected numbers with blanks between, found commas: {found}", hint=RESULT_HINT
+        )
     try:
         if b"_" in line:  # float() allows 1_000
             raise ValueError("an underscore is no part of a number")  # noqa: TRY301
         values = np.array([float(field) for field in line.split()], dtype=np.float64)  # (classes,)
     except ValueError as error:
-        raise BadInputError(f"{path}: {error}", hint=RESULT_HINT) from error
+        raise BadInputError(f"{path}: {shorten(error)}", hint=RESULT_HINT) from error
     if not len(values):
-        raise BadInputError(f"{path}: expected numbers parted by blanks, found none", hint=RESULT_HINT)
-    with np.errstate(over="ignore"):
-        return values.astype(np.float32)
+        raise BadInputError(f"{path}: expected numbers with blanks between, found none", hint=RESULT_HINT)
+    return values
 
 
 def _load_npy(path: Path) -> npt.NDArray[np.number]:
     try:
         rows = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise BadInputError(f"{path} cannot be read: {error}", hint=RESULT_HINT) from error
+        raise BadInputError(f"{path} cannot be read: {shorten(error)}", hint=RESULT_HINT) from error
     if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "fiu":
-        raise BadInputError(f"{path}: expected an array of numbers", hint=RESULT_HINT)
+        found = str(rows.dtype) if isinstance(rows, np.ndarray) else "several arrays"
+        raise BadInputError(f"{path}: expected an array of numbers, found {shorten(found)}", hint=RESULT_HINT)
     return rows
 
 
-def _load_bin(path: Path) -> npt.NDArray[np.number]:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BadInputError(f"{path} cannot be read: {error}", hint=RESULT_HINT) from error
-    if len(content) % 4:
-        raise BadInputError(f"{path}: the size is not that of float32 values", hint="it was cut short")
-    rows = np.frombuffer(content, dtype=np.float32)  # (classes,)
+def _load_bin(path: Path, dtype: ValueType) -> npt.NDArray[np.number]:
+    content = _read_bytes(path)
+    item_size = np.dtype(dtype).itemsize
+    if len(content) % item_size:
+        raise BadInputError(
+            f"{path}: {len(content):,} bytes are no whole number of {dtype} values", hint="it was cut short"
+        )
+    rows = np.frombuffer(content, dtype=dtype)  # (classes,)
     if any(rows.size > count and rows.size % count == 0 for count in _IMAGENET_COUNTS):
         raise BadInputError(
-            f"{path}: {rows.size} values, as of several images: a bin file does not tell",
-            hint="infer with one image for each file, or with --outfmt NPY",
+            f"{path}: {rows.size} {dtype} values, as of several images or of another type: "
+            "a bin file does not tell",
+            hint="infer with one image for each file, or with --outfmt NPY; --dtype says the type",
         )
     return rows

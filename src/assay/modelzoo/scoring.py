@@ -10,12 +10,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from assay.arrays import Logits
 from assay.errors import BadInputError, GateFailedError
 from assay.images.label_names import get_base_name, get_stem, normalise_name
 from assay.inference.predictions import TOP_K
 from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy
-from assay.modelzoo.result_files import ResultFile
+from assay.modelzoo.result_files import MSAME_TAIL, ResultFile
 
 BACKGROUND_CLASS_COUNT = 1001  # the original raises the labels by one for such networks
 LISTED_NAMES = 5
@@ -43,12 +42,20 @@ class ScoreMetrics(msgspec.Struct, frozen=True, kw_only=True):
     per_class: list[ClassAccuracy]
 
 
+def _cut_msame_tail(stem: str) -> str:
+    """Return the image's name of a result that msame wrote, NAME_output_0; "" for any other."""
+    return stem.removesuffix(MSAME_TAIL) if stem.endswith(MSAME_TAIL) else ""
+
+
 # From the strictest to the laxest: what is compared of a label's name, and of a result's
 _WAYS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
     (get_base_name, str),
     (get_stem, str),
     (lambda name: get_base_name(name).split(".")[0], str),
     (normalise_name, normalise_name),
+    (get_base_name, _cut_msame_tail),
+    (get_stem, _cut_msame_tail),
+    (lambda name: get_base_name(name).split(".")[0], _cut_msame_tail),
 )
 
 
@@ -56,7 +63,8 @@ def match_results(files: Sequence[ResultFile], label_names: Iterable[str]) -> di
     """Return the result of each label's name that has one.
 
     Names are compared exactly, then without suffix, then up to the first dot, then without a synset at the
-    end and without regard to case; a result takes the first way that gives it a label.
+    end and without regard to case, then as msame names its results; a result takes the first way that gives
+    it a label.
 
     Raises:
         BadInputError: A result that fits several labels, or a label that fits several results.
@@ -72,7 +80,8 @@ def match_results(files: Sequence[ResultFile], label_names: Iterable[str]) -> di
             keyed[read_label_key(name)].append(name)
         unmatched = []
         for file in left:
-            found = keyed.get(read_result_key(file.stem), [])
+            key = read_result_key(file.stem)
+            found = keyed.get(key, []) if key else []
             if found:
                 _add_match(matched, file, found)
             else:
@@ -137,7 +146,7 @@ def require_coverage(coverage: Coverage, *, allow_missing: bool) -> None:
         )
 
 
-def rank_top_finite(logits: Logits) -> npt.NDArray[np.int32]:
+def rank_top_finite(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.int32]:
     """Return the classes of the five largest values of each row, largest first, int32 (N, 5).
 
     As `rank_top_classes`, many times as fast, for finite values alone. Equal values rank by class index.
@@ -152,6 +161,26 @@ def rank_top_finite(logits: Logits) -> npt.NDArray[np.int32]:
         top_classes[:, rank] = left.argmax(axis=1)  # the first of equals
         left[rows, top_classes[:, rank]] = -np.inf
     return top_classes
+
+
+def refuse_padding(where: str, used: npt.NDArray[np.bool_], *, has_negatives: bool) -> None:
+    """Refuse values that fill up the classes: they are 0 in every result, above all negative values.
+
+    Args:
+        where: What holds them, for messages.
+        used: Which classes have another value than 0 in some result, (classes,).
+        has_negatives: Whether some result has a negative value.
+
+    Raises:
+        BadInputError: The last values are 0 in every result, and no others are.
+    """
+    count = int(used.sum())
+    if has_negatives and count < len(used) and used[:count].all():
+        raise BadInputError(
+            f"{where}: the last {len(used) - count} of {len(used)} values are 0 in every result: padding, "
+            "which would rank above negative values",
+            hint=f"cut the results to the network's classes ({count}, it seems)",
+        )
 
 
 def encode_original_result(accuracy: Accuracy, class_count: int) -> bytes:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from assay.errors import AssayError, BadInputError, GateFailedError, UsageError
+from assay.images.label_files import LabelOptions
 from assay.runs.listener import SILENT
-from assay.workflows.modelzoo.score import Score, score_results
+from assay.workflows.modelzoo.score import Score, ScoreOptions, score_results
 from conftest import RunAssay
 
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "modelzoo" / "vision_metric_ImageNet.py"
@@ -38,8 +39,8 @@ def score(folder: Path, *, allow_missing: bool = False) -> Score:
         folder / "results",
         folder / "labels.txt",
         folder / "result.json",
-        allow_missing=allow_missing,
-        listener=SILENT,
+        SILENT,
+        ScoreOptions(allow_missing=allow_missing),
     )
 
 
@@ -77,7 +78,7 @@ def test_the_original_command_works_from_any_folder(golden: Path, tmp_path: Path
 
 def test_the_newest_tools_folder_and_summary_are_read(golden: Path, tmp_path: Path) -> None:
     results, labels = golden / "ais_bench_newest" / "r", golden / "labels.txt"
-    done = score_results(results, labels, tmp_path / "r.json", allow_missing=True, listener=SILENT)
+    done = score_results(results, labels, tmp_path / "r.json", SILENT, ScoreOptions(allow_missing=True))
     assert (done.metrics.coverage.result_count, done.metrics.coverage.missing_count) == (10, 90)
 
 
@@ -138,7 +139,7 @@ def test_quirk_22_two_labels_for_one_name_are_refused(scored: Path) -> None:
 
 def test_quirk_20_a_missing_path_is_one_message(scored: Path) -> None:
     with pytest.raises(BadInputError, match="gone cannot be listed"):
-        score_results(scored / "gone", scored, scored / "r.json", allow_missing=False, listener=SILENT)
+        score_results(scored / "gone", scored, scored / "r.json", SILENT)
 
 
 def test_quirk_21_several_outputs_are_not_images_of_their_own(scored: Path) -> None:
@@ -213,13 +214,7 @@ def test_results_of_other_images_than_the_labels_are_refused(scored: Path) -> No
 
 def test_the_result_must_not_take_the_name_of_the_metrics(scored: Path) -> None:
     with pytest.raises(UsageError):
-        score_results(
-            scored / "results",
-            scored / "labels.txt",
-            scored / "metrics.json",
-            allow_missing=False,
-            listener=SILENT,
-        )
+        score_results(scored / "results", scored / "labels.txt", scored / "metrics.json", SILENT)
 
 
 def test_case_82_a_name_without_the_outputs_number_is_the_images(scored: Path) -> None:
@@ -262,3 +257,173 @@ def test_labels_from_1_are_scored_with_an_offset(run_assay: RunAssay, scored: Pa
     done = run_assay("score", scored / "results", scored / "labels.txt", scored, "--label-offset", "1")
     assert done.returncode == 0, done.stderr
     assert read_values(scored)["Top1 accuracy"] == "66.67%"
+
+
+NAMES = [f"ILSVRC2012_val_{number:08d}" for number in range(1, 6)]
+
+
+@pytest.fixture
+def real_rows() -> np.ndarray:
+    """Float32 logits of five images over 1000 classes; image k's largest value is that of class k."""
+    rows = np.random.default_rng(0).normal(0, 2, (5, 1000)).astype(np.float32)
+    rows[np.arange(5), np.arange(5)] = 20
+    return rows
+
+
+def write_results(folder: Path, rows: np.ndarray, end: str) -> Path:
+    (folder / "results").mkdir()
+    (folder / "labels.txt").write_text("".join(f"{name}.JPEG {k}\n" for k, name in enumerate(NAMES)))
+    for name, row in zip(NAMES, rows, strict=True):
+        row.tofile(folder / "results" / f"{name}{end}")
+    return folder / "results"
+
+
+def run_score(run_assay: RunAssay, folder: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = ["score", folder / "results", folder / "labels.txt", folder, "--trust-labels", *flags]
+    return run_assay(*command)
+
+
+@pytest.mark.parametrize("end", ["_0.bin", "_1.bin", ".bin", "_output_0.bin", "_output_1.bin"])
+def test_the_names_of_every_generation_of_tools_are_read(
+    run_assay: RunAssay, tmp_path: Path, real_rows: np.ndarray, end: str
+) -> None:
+    write_results(tmp_path, real_rows, end)
+    done = run_score(run_assay, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert read_values(tmp_path)["Top1 accuracy"] == "100.0%"
+
+
+def test_an_image_whose_name_ends_like_msames_results_keeps_its_name(scored: Path) -> None:
+    (scored / "labels.txt").write_text("a_output.JPEG 1\nb.JPEG 3\nc.JPEG 1\n")
+    (scored / "results" / "a_0.txt").rename(scored / "results" / "a_output_0.txt")
+    assert score(scored).metrics.accuracy.top1.hits == 2
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int8"])
+@pytest.mark.parametrize("class_count", [10, 500, 1000, 1001])
+def test_values_that_are_no_float32_are_refused_and_read_when_the_type_is_given(
+    run_assay: RunAssay, tmp_path: Path, real_rows: np.ndarray, dtype: str, class_count: int
+) -> None:
+    rows = real_rows[:, :class_count]
+    if class_count == 1001:  # the class of label k is k + 1, behind the background
+        rows = np.concatenate([np.zeros((5, 1), dtype=np.float32), real_rows], axis=1)
+    write_results(tmp_path, rows.astype(dtype), "_0.bin")
+    done = run_score(run_assay, tmp_path)
+    assert done.returncode == 5
+    assert dtype in done.stderr
+    assert not (tmp_path / "result.json").exists()
+    done = run_score(run_assay, tmp_path, "--dtype", dtype)
+    assert done.returncode == 0, done.stderr
+    assert read_values(tmp_path)["Top1 accuracy"] == "100.0%"
+    assert read_values(tmp_path)["Number of classes"] == str(class_count)
+
+
+def test_labels_below_the_wrong_class_count_do_not_hide_float16(tmp_path: Path) -> None:
+    """2,000 bytes are 500 float32 values too, and the labels fit both."""
+    write_results(tmp_path, (np.eye(5, 1000) * 9).astype(np.float16), "_0.bin")
+    expect_refusal(tmp_path, BadInputError, "2,000 bytes that are no float32 logits.*float16")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64"])
+def test_probabilities_of_another_type_are_told_from_float32(tmp_path: Path, dtype: str) -> None:
+    shares = np.exp(np.random.default_rng(1).normal(0, 3, (5, 100)))
+    write_results(tmp_path, (shares / shares.sum(axis=1, keepdims=True)).astype(dtype), "_0.bin")
+    expect_refusal(tmp_path, BadInputError, f"no float32 logits.*{dtype}")
+
+
+def make_shares(logits: np.ndarray) -> np.ndarray:
+    exact = np.exp(logits.astype(np.float64))
+    shares: np.ndarray = (exact / exact.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
+
+
+@pytest.mark.parametrize("class_count", [5, 10, 500, 1000])
+@pytest.mark.parametrize("kind", ["logits", "probabilities", "log-probabilities", "one-hot", "whole numbers"])
+def test_float32_of_every_kind_is_read(
+    tmp_path: Path, real_rows: np.ndarray, class_count: int, kind: str
+) -> None:
+    logits = real_rows[:, :class_count]
+    rows = {
+        "logits": logits,
+        "probabilities": make_shares(4 * logits),
+        "log-probabilities": np.log(make_shares(logits)),
+        "one-hot": np.eye(5, class_count, dtype=np.float32),
+        "whole numbers": np.round(logits),
+    }[kind]
+    write_results(tmp_path, rows, "_0.bin")
+    done = score_results(
+        tmp_path / "results",
+        tmp_path / "labels.txt",
+        tmp_path / "result.json",
+        SILENT,
+        ScoreOptions(labels=LabelOptions(trusted=True)),
+    )
+    assert (done.class_count, done.metrics.accuracy.top1.hits) == (class_count, 5)
+
+
+def test_the_type_of_files_that_hold_it_is_not_asked(run_assay: RunAssay, scored: Path) -> None:
+    done = run_assay("score", scored / "results", scored / "labels.txt", scored, "--dtype", "float16")
+    assert done.returncode == 2
+    assert "--dtype is for .bin files" in done.stderr
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f4", "<f8", ">f8", "<i4", "i1", ">i2"])
+@pytest.mark.parametrize("shape", [(4,), (1, 4), (1, 4, 1, 1)])
+def test_an_array_is_read_by_its_own_type_and_shape(scored: Path, dtype: str, shape: tuple[int, ...]) -> None:
+    for file, row in zip("abc", ([0, 9, 1, 2], [0, 1, 2, 9], [9, 3, 2, 1]), strict=True):
+        (scored / "results" / f"{file}_0.txt").unlink()
+        np.save(scored / "results" / f"{file}_0.npy", np.asfortranarray(np.array(row, dtype).reshape(shape)))
+    assert score(scored).metrics.accuracy.top1.hits == 2
+
+
+@pytest.mark.parametrize("array", [np.zeros((2, 4)), np.zeros((4, 1)), np.zeros((4, 2, 1, 1)), np.zeros(())])
+def test_an_array_of_several_images_is_refused(scored: Path, array: np.ndarray) -> None:
+    for file in "abc":
+        (scored / "results" / f"{file}_0.txt").unlink()
+        np.save(scored / "results" / f"{file}_0.npy", array)
+    expect_refusal(scored, BadInputError, "expected one image's values, found shape")
+
+
+@pytest.mark.parametrize("array", [np.zeros(4, dtype=complex), np.array(["1"] * 4), np.zeros(4, dtype=bool)])
+def test_an_array_of_no_numbers_is_refused(scored: Path, array: np.ndarray) -> None:
+    for file in "abc":
+        (scored / "results" / f"{file}_0.txt").unlink()
+        np.save(scored / "results" / f"{file}_0.npy", array)
+    expect_refusal(scored, BadInputError, "expected an array of numbers, found")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (",".join(map(str, np.eye(1000)[0])) + "\n", "expected numbers with blanks between, found commas"),
+        ("1\n2\n3\n4\n", "expected one line, found 4, with one value each"),
+        ("1 2 3 4\r5 6 7 8\r", "expected one line, found 2"),
+        ("x" * 9000 + " 1", "could not convert"),
+        ("18560 49792 14336 15360 \n", "whole numbers that are float16 values bit by bit"),
+    ],
+)
+def test_text_of_another_form_is_refused_in_a_line(scored: Path, content: str, message: str) -> None:
+    for name in "abc":
+        (scored / "results" / f"{name}_0.txt").write_bytes(content.encode())
+    with pytest.raises(BadInputError, match=message) as refusal:
+        score(scored)
+    assert max(map(len, str(refusal.value).splitlines())) < 400
+
+
+def test_values_are_ranked_with_all_their_digits(scored: Path) -> None:
+    """As float32 they would be equal, and the first would win."""
+    write_text(scored / "results" / "a_0.txt", [16777216.0, 16777217.0, 0, 0])
+    (scored / "labels.txt").write_text("a 1\nb 3\nc 0\n")
+    assert score(scored).metrics.accuracy.top1.hits == 3
+
+
+def test_values_that_fill_up_the_classes_are_refused(tmp_path: Path, real_rows: np.ndarray) -> None:
+    rows = np.concatenate([real_rows[:, :10], np.zeros((5, 6), dtype=np.float32)], axis=1)
+    write_results(tmp_path, rows, "_0.bin")
+    expect_refusal(tmp_path, BadInputError, "the last 6 of 16 values are 0 in every result: padding")
+
+
+def test_a_file_that_lacks_one_value_is_named(tmp_path: Path, real_rows: np.ndarray) -> None:
+    results = write_results(tmp_path, real_rows[:, :500], "_0.bin")
+    real_rows[2, :499].tofile(results / f"{NAMES[2]}_0.bin")
+    expect_refusal(tmp_path, BadInputError, f"{NAMES[2]}_0.bin: 499 values; the first file has 500")

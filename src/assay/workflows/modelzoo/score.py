@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from assay.errors import UsageError
 from assay.files import write_file
@@ -13,7 +16,7 @@ from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy
 from assay.modelzoo.result_files import ResultFile, find_result_files
-from assay.modelzoo.result_values import count_classes, read_logits
+from assay.modelzoo.result_values import Values, check_value_type, count_classes, read_values
 from assay.modelzoo.scoring import (
     NO_RESULT,
     Coverage,
@@ -23,12 +26,32 @@ from assay.modelzoo.scoring import (
     match_results,
     measure_coverage,
     rank_top_finite,
+    refuse_padding,
     require_coverage,
 )
+from assay.modelzoo.value_types import ValueType
 from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import encode_json
 
 METRICS_FILE = "metrics.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions:
+    """How a result folder is scored.
+
+    Args:
+        allow_missing: Whether labels without a result are scored as wrong instead of refused.
+        labels: How the label file is read.
+        dtype: The type of the values in `.bin` files; None for float32, which is checked.
+    """
+
+    allow_missing: bool = False
+    labels: LabelOptions = NO_LABEL_FILE
+    dtype: ValueType | None = None
+
+
+DEFAULT_SCORE_OPTIONS = ScoreOptions()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +67,8 @@ def score_results(
     results: Path,
     labels: Path,
     result_path: Path,
-    *,
-    allow_missing: bool = False,
-    label_options: LabelOptions = NO_LABEL_FILE,
     listener: Listener,
+    options: ScoreOptions = DEFAULT_SCORE_OPTIONS,
 ) -> Score:
     """Score a result folder; the files are written only when the score is complete.
 
@@ -55,26 +76,28 @@ def score_results(
         results: The folder with `NAME_0.txt`, `.bin` or `.npy` files.
         labels: A label file of any form that `label_files.py` lists.
         result_path: The original's `result.json`; `metrics.json` is put beside it.
-        allow_missing: Whether labels without a result are scored as wrong instead of refused.
-        label_options: How the label file is read.
         listener: Hears what was found, and how far it is.
+        options: How labels and values are read.
 
     Raises:
         BadInputError: The results or the labels cannot be used; the file is named.
         GateFailedError: Labels without a result, and they were not allowed.
-        UsageError: The result would be called `metrics.json`.
+        UsageError: The result would be called `metrics.json`, or a type was given for files that hold theirs.
     """
     if result_path.name == METRICS_FILE:
         raise UsageError(f"{result_path}: {METRICS_FILE} is written beside it", hint="give it another name")
     files = find_result_files(results)
-    class_count = count_classes(files[0])
+    dtype = check_value_type(files, options.dtype)
+    class_count = count_classes(files[0], dtype)
     offset = get_label_offset(class_count)
-    label_file = read_label_file(labels, class_count - offset, label_options)
+    label_file = read_label_file(labels, class_count - offset, options.labels)
     matched = match_results(files, label_file.labels)
     coverage = measure_coverage(label_file.labels, files, matched)
+    listener.announce(f"results: {len(files):,}, classes: {class_count:,}")
     _announce(label_file, coverage, listener)
-    require_coverage(coverage, allow_missing=allow_missing)
-    predictions = _predict(matched, label_file.labels, class_count, listener)
+    require_coverage(coverage, allow_missing=options.allow_missing)
+    blocks = read_values(list(matched.values()), class_count, dtype)
+    predictions = _predict(matched, label_file.labels, _refuse_padded(blocks, results), listener)
     predictions += _make_missing(label_file.labels, matched)
     accuracy = measure_accuracy(predictions, offset)
     metrics = ScoreMetrics(
@@ -96,13 +119,29 @@ def _announce(label_file: LabelFile, coverage: Coverage, listener: Listener) -> 
         listener.announce(f"without a label: {coverage.surplus_count:,}, first {', '.join(coverage.surplus)}")
 
 
+def _refuse_padded(blocks: Iterator[Values], results: Path) -> Iterator[Values]:
+    """Yield the blocks, (N, classes), and raise behind the last one where their last values are padding."""
+    used: npt.NDArray[np.bool_] | None = None
+    has_negatives = False
+    for block in blocks:
+        nonzero = (block != 0).any(axis=0)  # (classes,)
+        used = nonzero if used is None else used | nonzero
+        has_negatives = has_negatives or bool((block < 0).any())
+        yield block
+    if used is not None:
+        refuse_padding(f"{results}", used, has_negatives=has_negatives)
+
+
 def _predict(
-    matched: Mapping[str, ResultFile], labels: Mapping[str, int], class_count: int, listener: Listener
+    matched: Mapping[str, ResultFile],
+    labels: Mapping[str, int],
+    blocks: Iterator[Values],
+    listener: Listener,
 ) -> list[Prediction]:
     predictions: list[Prediction] = []
     pairs = iter(matched.items())
     listener.advance(Progress(task="Scoring", unit="results", done=0, total=len(matched)))
-    for logits in read_logits(list(matched.values()), class_count):
+    for values in blocks:
         predictions += [
             Prediction(
                 name=file.path.name,
@@ -111,7 +150,7 @@ def _predict(
                 status=OK,
                 top_classes=tuple(classes),
             )
-            for classes, (name, file) in zip(rank_top_finite(logits).tolist(), pairs, strict=False)
+            for classes, (name, file) in zip(rank_top_finite(values).tolist(), pairs, strict=False)
         ]
         listener.advance(Progress(task="Scoring", unit="results", done=len(predictions), total=len(matched)))
     return predictions
