@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,6 +18,7 @@ from PIL import Image
 
 from assay.checkpoint.network import ARCHITECTURES
 from assay.convert.parity import LogitParity
+from assay.images.forms.object_store import open_url
 from assay.images.pixel_check import PixelCheck
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy
@@ -26,6 +29,7 @@ from assay.measure.speed.throughput import Latency, Spread, ThroughputRow
 from assay.models.record import ModelRecord, read_model_record
 from assay.runs.results_file import Benchmark, ImageSet, Manifest, Metrics
 from colour_classifier import ColourClassifier, draw_weights, make_colour_classifier
+from failing_store import FailingStore
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
 DOUBLES = Path(__file__).resolve().parent / "doubles"
@@ -152,6 +156,35 @@ def photographs(tmp_path: Path) -> Path:
         pixels = rng.integers(0, 256, size=(240 + number, 300, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"ILSVRC2012_val_{number:08d}.JPEG", quality=80)
     return folder
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[FailingStore]:
+    """An S3 server with an empty bucket `bucket`, which the environment leads to; it can be made to fail."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    port = server.get_host_and_port()[1]
+    proxy = FailingStore(port)
+    settings = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": proxy.endpoint,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    open_url.cache_clear()  # its clients know the server of another test
+    proxy.client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}")
+    urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/reset", data=b"").close()
+    proxy.client.create_bucket(Bucket="bucket")
+    yield proxy
+    proxy.close()
+    server.stop()
 
 
 @pytest.fixture(scope="session")

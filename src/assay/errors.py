@@ -6,6 +6,7 @@ AssayError                      a message for the user; never a traceback
 ├── UsageError             2    options that cannot go together, a run folder in the way
 ├── MissingRuntimeError    4    a runtime, a device or an optional package is not there
 ├── EngineError            4    a runtime refused to compile, load or run; its own error is the cause
+├── SourceError            4    the place that holds the images failed: disk, network, object store, archive
 └── BadInputError          5    what the user gave cannot be used
     ├── BadCheckpointError 5    weights
     ├── BadModelError      5    model record, ONNX file, compiled model
@@ -59,6 +60,15 @@ class MissingRuntimeError(AssayError):
 
 class EngineError(AssayError):
     """A runtime refused to compile, load or run; its own error is the cause."""
+
+    exit_status = 4
+
+
+class SourceError(AssayError):
+    """The place that holds the images failed, or they changed there: nothing is known of the image itself.
+
+    It never becomes an image's status: what needed the image is not written, and can be computed later.
+    """
 
     exit_status = 4
 

@@ -18,10 +18,12 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["assay", "tarfile", "zipfile"]):
-    from assay.errors import BadImagesError
+    from assay.errors import BadImagesError, SourceError
+    from assay.images import read
     from assay.images.sources import index_images
 
 NAMES = ("val/ILSVRC2012_val_00000001.JPEG", "n01440764/ILSVRC2012_val_00000002.JPEG", "a.jpg", "a.cls")
+read.PAUSES_S = ()
 PLACE = Path(tempfile.mkdtemp()) / "data.tar"
 
 
@@ -29,11 +31,13 @@ def index(content: bytes) -> None:
     PLACE.write_bytes(content)
     try:
         found = index_images(PLACE, 1000)
-    except BadImagesError:
+    except (BadImagesError, SourceError):
         return
     for image in found.images:
         if image.size_bytes < 2**20:
-            with contextlib.suppress(OSError):  # becomes the image's status
+            with contextlib.suppress(
+                OSError, SourceError, BadImagesError
+            ):  # fails its shard, or is its status
                 image.read_bytes()
 
 

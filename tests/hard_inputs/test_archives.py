@@ -14,7 +14,7 @@ import pyarrow
 import pyarrow.parquet as pq
 import pytest
 
-from assay.errors import BadImagesError
+from assay.errors import BadImagesError, UndecodableImageError
 from assay.images.listing import ReadOptions
 from assay.images.prepare import preprocess_image
 from assay.images.sources import ImageIndex, index_images
@@ -226,7 +226,9 @@ def test_case_62_a_damaged_member_is_a_bad_image(tmp_path: Path, se_resnext50: M
         archive.writestr(NAME, b"one")
     path.write_bytes(path.read_bytes().replace(b"one", b"two"))
     (image,) = index_images(path, 1000).images
-    assert preprocess_image(image, se_resnext50).status.startswith("unreadable: damaged in the zip archive")
+    assert preprocess_image(image, se_resnext50).status.startswith(
+        "not decodable: damaged in the zip archive"
+    )
 
 
 def test_case_62_a_zip_bomb_gives_no_more_than_its_directory_says(tmp_path: Path) -> None:
@@ -237,7 +239,7 @@ def test_case_62_a_zip_bomb_gives_no_more_than_its_directory_says(tmp_path: Path
     size = struct.pack("<I", 50_000_000)
     path.write_bytes(content.replace(size, struct.pack("<I", 1000)))
     (image,) = index_images(path, 1000).images
-    with pytest.raises(OSError, match="damaged in the zip archive"):
+    with pytest.raises(UndecodableImageError, match="damaged in the zip archive"):
         image.read_bytes()
 
 
@@ -263,7 +265,7 @@ def test_case_63_a_row_without_bytes_is_a_bad_image(tmp_path: Path, se_resnext50
     assert first.read_bytes() == b"one"
     assert (
         preprocess_image(second, se_resnext50).status
-        == "unreadable: no bytes in its row, only a path perhaps"
+        == "not decodable: no bytes in its row, only a path perhaps"
     )
 
 

@@ -6,15 +6,18 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from assay.errors import AssayError, BadImagesError
+from assay.errors import AssayError, BadImagesError, SourceError
+from assay.images import read
 from assay.images.label_files import LabelOptions
 from assay.images.listing import LabelledImage, ReadOptions
 from assay.images.prepare import preprocess_image
+from assay.images.read import NO_PATIENCE
 from assay.images.sources import ImageIndex, index_images
 from assay.models.record import ModelRecord
 from assay.modelzoo.bin_files import plan_bin_files
@@ -76,37 +79,58 @@ def test_case_33_folders_named_by_class_need_a_label_file(tmp_path: Path) -> Non
     }
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.ESTALE, errno.ENOENT])
-def test_case_34_what_cannot_be_read_has_the_systems_reason(se_resnext50: ModelRecord, number: int) -> None:
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ESTALE, errno.ENOENT, errno.EIO])
+def test_case_34_a_file_system_that_fails_says_nothing_about_the_image(
+    se_resnext50: ModelRecord, number: int
+) -> None:
     def read_bytes() -> bytes:
         raise OSError(number, os.strerror(number))
 
     image = LabelledImage(relative_path="a", size_bytes=1, read_bytes=read_bytes)
-    assert get_status(image, se_resnext50) == f"unreadable: {os.strerror(number)}"
+    with pytest.raises(SourceError, match=os.strerror(number)):
+        preprocess_image(image, se_resnext50, patience=NO_PATIENCE)
 
 
-@pytest.mark.parametrize(("failures", "status"), [(1, "ok"), (2, "unreadable: Input/output error")])
-def test_case_34_an_input_output_error_is_tried_once_more(
-    photographs: Path, se_resnext50: ModelRecord, failures: int, status: str
-) -> None:
-    content = next(photographs.iterdir()).read_bytes()
-    reads = []
+def test_case_34_a_file_that_must_not_be_read_from_the_beginning_is_a_bad_image() -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from assay.images.sources import index_images;"
+        "images = index_images(Path(sys.argv[1]), 1000).images;"  # what must be loaded is
+        "os.getuid() or os.setuid(65534);"  # root may read everything
+        "print([image.fault for image in index_images(Path(sys.argv[1]), 1000).images])"
+    )
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own are closed to other users
+        Path(folder).chmod(0o755)
+        for name, mode in (("a.JPEG", 0o644), ("b.JPEG", 0o000)):
+            (Path(folder) / name).write_bytes(b"x")
+            (Path(folder) / name).chmod(mode)
+        command = [sys.executable, "-c", program, folder]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "['', 'unreadable: Permission denied']\n", done.stderr
 
-    def read_bytes() -> bytes:
-        reads.append(1)
-        if len(reads) <= failures:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return content
 
-    image = LabelledImage(relative_path="a", size_bytes=1, read_bytes=read_bytes)
-    assert get_status(image, se_resnext50) == status
-    assert len(reads) == 2
-
-
-def test_case_34_an_image_that_vanished(folder: Path, se_resnext50: ModelRecord) -> None:
+def test_case_34_an_image_that_vanished_is_no_bad_image(folder: Path, se_resnext50: ModelRecord) -> None:
     (image,) = index_images(folder, 1000).images
     (folder / NAME).unlink()
-    assert get_status(image, se_resnext50) == "unreadable: No such file or directory"
+    with pytest.raises(SourceError, match="No such file or directory"):
+        preprocess_image(image, se_resnext50, patience=NO_PATIENCE)
+
+
+def test_case_34_a_folder_that_fails_while_it_is_listed_is_an_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read, "PAUSES_S", (0.0,))
+    (folder / "n01440764").mkdir()
+    look = Path.stat
+
+    def stat_double(path: Path, **options: bool) -> os.stat_result:
+        """A double of a network drive that has lost one folder."""
+        if path.name == "n01440764":
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return look(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat_double)
+    with pytest.raises(SourceError, match=r"n01440764: its source failed: Stale file handle \(2 tries"):
+        index_images(folder, 1000)
 
 
 def test_case_35_a_broken_link_is_a_bad_image(folder: Path, se_resnext50: ModelRecord) -> None:

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from assay.errors import SourceError
 from assay.images import prepare
 from assay.images.label_files import LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
 from assay.images.prepare import OK, prepare_into, preprocess_image, preprocess_into, stack_images
+from assay.images.read import NO_PATIENCE
 from assay.images.resample import Resampler, list_resamplers
 from assay.images.resize import resize_and_crop
 from assay.images.sources import index_images
@@ -27,13 +29,8 @@ def encode(colour: str) -> bytes:
     return buffer.getvalue()
 
 
-def make_source(encoded: bytes | OSError) -> LabelledImage:
-    def read_bytes() -> bytes:
-        if isinstance(encoded, OSError):
-            raise encoded
-        return encoded
-
-    return LabelledImage(relative_path="a", label=0, size_bytes=0, read_bytes=read_bytes)
+def make_source(encoded: bytes) -> LabelledImage:
+    return LabelledImage(relative_path="a", label=0, size_bytes=0, read_bytes=lambda: encoded)
 
 
 def test_a_sound_image_is_preprocessed_without_a_word(se_resnext50: ModelRecord) -> None:
@@ -50,16 +47,23 @@ def test_a_sound_image_is_preprocessed_without_a_word(se_resnext50: ModelRecord)
     [
         (b"", "not decodable: empty file"),
         (b"<html>", "not decodable: not an image: begins with b'<html>'"),
-        (PermissionError(13, "Permission denied"), "unreadable: Permission denied"),
-        (OSError("stale"), "unreadable: stale"),
     ],
 )
 def test_a_bad_image_has_its_reason_and_no_pixels(
-    encoded: bytes | OSError, status: str, se_resnext50: ModelRecord
+    encoded: bytes, status: str, se_resnext50: ModelRecord
 ) -> None:
     preprocessed = preprocess_image(make_source(encoded), se_resnext50)
     assert preprocessed.image is None
     assert preprocessed.status == status
+
+
+def test_an_image_whose_source_fails_has_no_status_at_all(se_resnext50: ModelRecord) -> None:
+    def read_bytes() -> bytes:
+        raise OSError("stale")
+
+    source = LabelledImage(relative_path="a", label=0, size_bytes=0, read_bytes=read_bytes)
+    with pytest.raises(SourceError, match="stale"):
+        preprocess_image(source, se_resnext50, patience=NO_PATIENCE)
 
 
 def test_a_thin_image_is_preprocessed_as_any_other(se_resnext50: ModelRecord) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from assay.errors import SourceError
+from assay.images.forms.local_file import LocalFile
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.labels import find_canonical_label
 from assay.images.listing import DEFAULT_READ_OPTIONS
@@ -97,6 +101,28 @@ def test_ten_planted_faults_are_found(faulty: tuple[Path, Path], run_assay: RunA
     assert f"{name(13)}: not decodable: empty file\n" in done.stdout
     assert "note       1  greyscale\n" in done.stdout
     assert max(map(len, done.stdout.splitlines()[3:])) <= 80
+
+
+def test_a_source_that_fails_is_a_finding_of_its_own(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assay.images.read.PAUSES_S", ())
+    failing = {name(4), name(9)}
+    read_bytes = LocalFile.read_bytes
+
+    def read_double(file: LocalFile) -> bytes:
+        """A double of a disk with bad sectors."""
+        if file.path.name in failing:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read_bytes(file)
+
+    monkeypatch.setattr(LocalFile, "read_bytes", read_double)
+    found = get_findings(examine(photographs))
+    assert found["could not be read now: their source failed"] == (2, True)
+    assert "cannot be scored" not in found
+    failing |= {name(10), name(11)}
+    with pytest.raises(SourceError, match="Input/output error"):
+        examine(photographs)
 
 
 def test_a_subset_without_faults_has_but_its_gaps(photographs: Path) -> None:

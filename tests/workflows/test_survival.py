@@ -221,7 +221,7 @@ def test_merge_completes_a_run_that_no_share_could(
     assert not (run / "metrics.json").exists()
     done = run_assay("merge", run)
     assert done.returncode == 2
-    assert "25 of 50 parts are missing: part-00001.parquet, part-00003.parquet" in done.stderr
+    assert "25 of 50 shards are missing: part-00001.parquet, part-00003.parquet" in done.stderr
     assert run_assay(*evaluate(compiled, many, run), "--shard", "2/2").returncode == 0
     expected = read_json(run / "metrics.json")
     (run / "metrics.json").unlink()

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from assay.errors import UndecodableImageError
+from assay.errors import SourceError, UndecodableImageError
 from assay.images.decode import decode_image
 from assay.images.jpeg_header import JPEG_MAGIC, find_frame, find_orientation
 from assay.images.listing import LabelledImage, ReadOptions
-from assay.images.prepare import OK, read_image
+from assay.images.prepare import OK
+from assay.images.read import Patience, read_image
 
 _KINDS = {
     JPEG_MAGIC: frozenset({"jpg", "jpeg"}),
@@ -34,6 +35,7 @@ class Examination:
         component_count: Of a JPEG: 1 for greyscale, 4 for CMYK; 0 for another kind of file.
         orientation: EXIF orientation of a JPEG, 1 to 8; 0 where it has none.
         is_misnamed: Whether its suffix says another kind of file than it is.
+        source_failure: What the place that holds it answered, where it failed: nothing is known of the image.
     """
 
     source: LabelledImage
@@ -43,16 +45,19 @@ class Examination:
     component_count: int = 0
     orientation: int = 0
     is_misnamed: bool = False
+    source_failure: SourceError | None = None
 
 
-def examine_image(source: LabelledImage, options: ReadOptions) -> Examination:
-    """Return what the image is; it is read and decoded, as for an evaluation."""
+def examine_image(
+    source: LabelledImage, options: ReadOptions, patience: Patience | None = None
+) -> Examination:
+    """Find out what the image is; it is read and decoded, as for an evaluation."""
     if source.fault:
         return Examination(source=source, status=source.fault)
     try:
-        encoded = read_image(source, options)
-    except OSError as error:
-        return Examination(source=source, status=f"unreadable: {error.strerror or error}")
+        encoded = read_image(source, options, patience)
+    except SourceError as error:
+        return Examination(source=source, status=error.message, source_failure=error)
     except UndecodableImageError as error:
         return Examination(source=source, status=f"not decodable: {error}")
     note, status = "", OK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from assay.arrays import Images, Pixels
 from assay.errors import UndecodableImageError
 from assay.images.decode import decode_image
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
+from assay.images.read import Patience, read_image
 from assay.images.resample import FASTEST, Resampler, resample_crop_into
 from assay.images.resize import plan_crop
 from assay.models.pixel_values import make_table
@@ -39,17 +39,24 @@ class PreprocessedImage:
 
 
 def preprocess_image(
-    source: LabelledImage, record: ModelRecord, options: ReadOptions = DEFAULT_READ_OPTIONS
+    source: LabelledImage,
+    record: ModelRecord,
+    options: ReadOptions = DEFAULT_READ_OPTIONS,
+    patience: Patience | None = None,
 ) -> PreprocessedImage:
-    """Return the image as the network takes it; one that cannot be read or decoded has the reason."""
+    """Make the image as the network takes it, float32 (3, height, width); see `preprocess_into`."""
     size = record.preprocessing.crop_size
-    return preprocess_into(source, record, options, np.empty((3, size, size), dtype=np.float32))
+    return preprocess_into(source, record, options, np.empty((3, size, size), dtype=np.float32), patience)
 
 
 def preprocess_into(
-    source: LabelledImage, record: ModelRecord, options: ReadOptions, out: Images | Pixels
+    source: LabelledImage,
+    record: ModelRecord,
+    options: ReadOptions,
+    out: Images | Pixels,
+    patience: Patience | None = None,
 ) -> PreprocessedImage:
-    """Make the image in the caller's row of a batch, and return it; where it failed, with the reason.
+    """Make the image in the caller's row of a batch; one that is at fault itself has the reason instead.
 
     Args:
         source: The encoded image.
@@ -57,44 +64,23 @@ def preprocess_into(
         options: How it is read.
         out: float32 (3, height, width), or uint8 (height, width, 3) for pixels; C-contiguous. It is the
             returned `image`; of an image that failed it holds anything.
+        patience: How long a failing source is tried again.
+
+    Raises:
+        SourceError: The place that holds the image failed, which says nothing about the image.
     """
     if source.fault:
         return PreprocessedImage(source=source, image=None, status=source.fault)
     try:
-        decoded = decode_image(read_image(source, options), max_pixels=options.max_pixels)
+        decoded = decode_image(read_image(source, options, patience), max_pixels=options.max_pixels)
         prepare_into(decoded.pixels, record, out)
-    except OSError as error:
-        return PreprocessedImage(source=source, image=None, status=f"unreadable: {error.strerror or error}")
     except UndecodableImageError as error:
         return PreprocessedImage(source=source, image=None, status=f"not decodable: {error}")
     return PreprocessedImage(source=source, image=out, note=decoded.note)
 
 
-def read_image(source: LabelledImage, options: ReadOptions = DEFAULT_READ_OPTIONS) -> bytes:
-    """Return the encoded image. After an input/output error it is read once more.
-
-    Raises:
-        UndecodableImageError: It is larger than the limit.
-        OSError: It cannot be read.
-    """
-    _check_file_size(source.size_bytes, options)
-    try:
-        encoded = source.read_bytes()
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        encoded = source.read_bytes()
-    _check_file_size(len(encoded), options)
-    return encoded
-
-
-def _check_file_size(size_bytes: int, options: ReadOptions) -> None:
-    if size_bytes > options.max_file_bytes:
-        raise UndecodableImageError(f"too large: {size_bytes:,} bytes, over {options.max_file_bytes:,}")
-
-
 def stack_images(batch: Iterable[PreprocessedImage]) -> Images:
-    """Return the images that did not fail as one array, float32 (N, 3, height, width), in order."""
+    """Stack the images that did not fail into one array, float32 (N, 3, height, width), in order."""
     return np.stack([row.image for row in batch if row.image is not None])  # (N, 3, H, W)
 
 

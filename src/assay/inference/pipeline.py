@@ -7,7 +7,7 @@ import queue
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -18,6 +18,7 @@ from assay.engines.arrays import describe_row
 from assay.engines.engine import Session
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.prepare import PreprocessedImage, preprocess_into
+from assay.images.read import Patience
 from assay.inference.predictions import Prediction, make_predictions
 from assay.inference.shards import Shard
 from assay.models.record import ModelRecord
@@ -27,6 +28,8 @@ MAX_BYTES_AHEAD = 512 * 2**20
 
 BatchListener = Callable[[Sequence[Prediction]], None]
 """Called with every batch's predictions as they come."""
+BeginDecoding = Callable[..., Future[PreprocessedImage]]
+"""Given a source and `out`, a row of the batch, begins to decode the one into the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +41,17 @@ class PipelineOptions:
         keep_logits: Whether predictions carry all their logits.
         decode_threads: Threads that read, decode and preprocess, at least 1.
         reading: How images are read.
+        pauses_s: Seconds before each further try where the source of an image fails.
     """
 
     batch_size: int
     keep_logits: bool = False
     decode_threads: int = 0
     reading: ReadOptions = DEFAULT_READ_OPTIONS
+    pauses_s: Sequence[float] = field(default_factory=lambda: Patience().pauses_s)
 
     def count_decode_threads(self) -> int:
-        """Return the threads asked for, else as many as processors may be used."""
+        """Count the threads: those asked for, else as many as processors may be used."""
         return self.decode_threads or count_processors()
 
 
@@ -73,14 +78,20 @@ def predict_shards(
     shards are computed. Images are decoded into the rows of the batch that the session is given. Memory holds
     the batches that are decoded ahead, their rows used again and again, and one shard's predictions, however
     many shards.
+
+    Raises:
+        SourceError: The place that holds an image failed; the shard that it is of is the first not yielded.
+        EngineError: The session failed; likewise.
     """
     spare = _SpareRows(session, record, options.batch_size)
     run = partial(_run_batch, session=session, class_count=record.output.class_count, spare=spare)
     with (
         _open_threads(options.count_decode_threads(), "decode") as decoders,
         _open_threads(session.concurrency, "session") as runners,
+        Patience(pauses_s=options.pauses_s) as patience,
     ):
-        batches = _begin_batches(shards, record, options, decoders, spare)
+        decode = partial(preprocess_into, record=record, options=options.reading, patience=patience)
+        batches = _begin_batches(shards, options.batch_size, partial(decoders.submit, decode), spare)
         ahead = _count_batches_ahead(session.concurrency, options, spare.size_bytes)
         predictions: list[Prediction] = []
         for batch, images, logits in map_ahead(runners, run, batches, ahead):
@@ -131,7 +142,7 @@ def _open_threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
 
 
 def _count_batches_ahead(concurrency: int, options: PipelineOptions, batch_bytes: int) -> int:
-    """Return how many batches are under way at once: enough for the session and the decoders, within bounds.
+    """Choose how many batches are under way at once: enough for the session and the decoders, within bounds.
 
     The session's own, as many that are being decoded meanwhile, and one that is ranked; with small batches,
     two images for each decoder at least. The bytes are bounded as long as the session has what it can take.
@@ -141,23 +152,16 @@ def _count_batches_ahead(concurrency: int, options: PipelineOptions, batch_bytes
 
 
 def _begin_batches(
-    shards: Iterable[Shard],
-    record: ModelRecord,
-    options: PipelineOptions,
-    decoders: ThreadPoolExecutor,
-    spare: _SpareRows,
+    shards: Iterable[Shard], batch_size: int, decode: BeginDecoding, spare: _SpareRows
 ) -> Iterator[_Batch]:
     """Yield the shards' batches, each as its images are given to the decoders."""
     for shard in shards:
-        for start in range(0, len(shard.images), options.batch_size):
-            sources = shard.images[start : start + options.batch_size]
+        for start in range(0, len(shard.images), batch_size):
+            sources = shard.images[start : start + batch_size]
             rows = spare.take()
             yield _Batch(
                 shard=shard,
-                decoding=[
-                    decoders.submit(preprocess_into, source, record, options.reading, row)
-                    for source, row in zip(sources, rows, strict=False)
-                ],
+                decoding=[decode(source, out=row) for source, row in zip(sources, rows, strict=False)],
                 rows=rows,
                 is_last=start + len(sources) == len(shard.images),
             )

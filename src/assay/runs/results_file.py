@@ -58,7 +58,8 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`manifest.json`: what was run, on what, with what; written first, completed at the end.
 
-    `failed_shards` holds the cause by the file name of the shard that a session died in.
+    `failed_shards` holds the cause by the file name of the shard that a session died in, or whose images
+    could not be read.
     """
 
     schema_version: int = SCHEMA_VERSION

@@ -18,6 +18,7 @@ from assay.images.labels import IMAGENET_VAL_COUNT, find_canonical_label, find_v
 from assay.images.listing import ReadOptions
 from assay.images.pixel_check import check_pixels
 from assay.images.prepare import OK
+from assay.images.read import Patience
 from assay.images.sources import ImageIndex, index_images
 from assay.measure.environment import describe_machine
 from assay.processors import count_processors
@@ -26,13 +27,14 @@ from assay.runs.listener import Listener, Progress
 
 LISTED_EXAMPLES = 5
 AHEAD_PER_THREAD = 4
+MOST_FAILURES_IN_A_ROW = 3
 # The one image of the 50,000 with four components, as published
 CMYK_NUMBER = 19877
 CMYK_SHA256 = "75413aece0dc58bcd9d4b89f664ab04cee3ade28317d81aeace455029e0000ba"
 
 
 def examine_machine() -> MachineDiagnosis:
-    """Return what is wrong with the software of this machine."""
+    """Find what is wrong with the software of this machine."""
     pixel_check = check_pixels()
     runtimes = list_distributions()
     findings = []
@@ -47,10 +49,11 @@ def examine_machine() -> MachineDiagnosis:
 def examine_images(
     path: Path, labels: LabelOptions, reading: ReadOptions, listener: Listener
 ) -> ImageDiagnosis:
-    """Return what is wrong with the images at `path`: each is read, hashed and decoded.
+    """Find what is wrong with the images at `path`: each is read, hashed and decoded.
 
     Raises:
         BadImagesError: As `index_images`: an archive that is cut short, look-alike labels, no images.
+        SourceError: The place that holds the images failed three times in a row.
     """
     index = index_images(path, len(read_synsets()), labels, reading)
     examinations = _examine_each(index, reading, listener)
@@ -98,20 +101,24 @@ def _judge(findings: Sequence[Finding], *, is_whole: bool) -> str:
 
 
 def _examine_each(index: ImageIndex, reading: ReadOptions, listener: Listener) -> list[Examination]:
+    """Examine every image; one whose source fails is a finding, three in a row are the end."""
     threads = count_processors()
     report = partial(Progress, task="Examining", unit="images", total=len(index.images))
     listener.advance(report(done=0))
-    examinations = []
-    with ThreadPoolExecutor(threads, "examine") as executor:
-        examine = partial(examine_image, options=reading)
+    examinations: list[Examination] = []
+    with ThreadPoolExecutor(threads, "examine") as executor, Patience() as patience:
+        examine = partial(examine_image, options=reading, patience=patience)
         for examination in map_ahead(executor, examine, index.images, AHEAD_PER_THREAD * threads):
             examinations.append(examination)
+            latest = [each.source_failure for each in examinations[-MOST_FAILURES_IN_A_ROW:]]
+            if len(latest) == MOST_FAILURES_IN_A_ROW and all(latest) and latest[-1]:
+                raise latest[-1]
             listener.advance(report(done=len(examinations)))
     return examinations
 
 
 def _hash_archive(path: Path, listener: Listener) -> tuple[int | None, str | None]:
-    """Return size and sha256 of a file; the hash only of what should be the published archive."""
+    """Find size and sha256 of a file; the hash only of what should be the published archive."""
     if not path.is_file():
         return None, None
     size_bytes = path.stat().st_size
@@ -132,7 +139,7 @@ def _keep_found(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _find_gaps(index: ImageIndex, numbers: Sequence[int | None], val_image_count: int) -> list[Finding]:
-    """Return what is missing, surplus or twice of the 50,000; only where most of the images are of them."""
+    """Find what is missing, surplus or twice of the 50,000; only where most of the images are of them."""
     if 2 * val_image_count < len(numbers):
         return []
     counts = collections.Counter(number for number in numbers if number)
@@ -158,13 +165,22 @@ def _find_bad_files(examinations: Sequence[Examination]) -> list[Finding]:
     unlike = [
         examination.source.relative_path
         for examination in examinations
-        if find_val_number(examination.source.name) == CMYK_NUMBER and examination.sha256 != CMYK_SHA256
+        if find_val_number(examination.source.name) == CMYK_NUMBER
+        and examination.sha256 not in ("", CMYK_SHA256)
     ]
     return _keep_found(
         [
             _find(
+                "could not be read now: their source failed",
+                (each.status for each in examinations if each.source_failure),
+            ),
+            _find(
                 "cannot be scored",
-                (f"{e.source.relative_path}: {e.status}" for e in examinations if e.status != OK),
+                (
+                    f"{each.source.relative_path}: {each.status}"
+                    for each in examinations
+                    if each.status != OK and not each.source_failure
+                ),
             ),
             _find(
                 "corrupt, though they decode",
@@ -195,7 +211,7 @@ def _find_label_faults(index: ImageIndex) -> list[Finding]:
 
 
 def _find_traits(examinations: Sequence[Examination], index: ImageIndex) -> list[Finding]:
-    """Return what is no fault, but worth knowing."""
+    """Find what is no fault, but worth knowing."""
 
     def select(what: str, test: Callable[[Examination], bool]) -> Finding:
         return _find(what, (e.source.relative_path for e in examinations if test(e)), is_fault=False)

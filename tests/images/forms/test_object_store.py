@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
-from assay.errors import BadImagesError
+from assay.errors import BadImagesError, SourceError
+from assay.images.forms.object_store import ObjectFolder
+from assay.images.listing import LabelledImage
+from assay.images.read import Patience, read_image
 from assay.images.sources import index_images
 from conftest import RunAssay
+from failing_store import FAILURES, FailingStore
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
-    """An empty bucket `bucket`, which the environment leads to."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    endpoint = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
-    settings = {
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3", endpoint_url=endpoint)
-    urllib.request.urlopen(f"{endpoint}/moto-api/reset", data=b"").close()  # its objects outlive a server
-    client.create_bucket(Bucket="bucket")
-    yield client
-    server.stop()
+def bucket(store: FailingStore) -> Any:
+    """The client of an empty bucket `bucket`, which the environment leads to."""
+    return store.client
 
 
 def upload(client: object, folder: Path, prefix: str) -> None:
@@ -92,6 +75,57 @@ def test_a_bucket_that_is_not_there_is_a_clear_error(bucket: object) -> None:
     del bucket
     with pytest.raises(BadImagesError, match="cannot be listed"):
         index_images(Path("s3://elsewhere/val?region=us-east-1"), 1000)
+
+
+def list_one(store: FailingStore, content: bytes = b"whole" * 1000) -> LabelledImage:
+    store.client.put_object(Bucket="bucket", Key="val/ILSVRC2012_val_00000001.JPEG", Body=content)
+    (image,) = index_images(Path("s3://bucket/val?region=us-east-1"), 1000).images
+    return image
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_a_store_that_fails_is_asked_again_and_is_no_fault_of_the_image(
+    store: FailingStore, failure: int | str
+) -> None:
+    image = list_one(store)
+    store.fail(failure)
+    with pytest.raises(SourceError, match=r"ILSVRC2012_val_00000001\.JPEG: its source failed: .*\(1 tries"):
+        read_image(image, patience=Patience(pauses_s=()))
+    store.fail(failure, times=2)
+    assert read_image(image, patience=Patience(pauses_s=(0.01, 0.01))) == b"whole" * 1000
+
+
+def test_an_object_that_was_written_since_it_was_listed_is_never_used(store: FailingStore) -> None:
+    image = list_one(store)
+    assert read_image(image) == b"whole" * 1000
+    place = ObjectFolder(url="s3://bucket/val?region=us-east-1", path="bucket/val")
+    listed = store.client.list_objects_v2(Bucket="bucket")["Contents"][0]["LastModified"].timestamp()
+    assert place.read_bytes(image.name, listed) == b"whole" * 1000
+    with pytest.raises(SourceError, match="changed since it was listed: written to at"):
+        place.read_bytes(image.name, listed - 60)
+
+
+def test_a_store_that_fails_while_it_is_listed_is_asked_again(
+    store: FailingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list_one(store)
+    store.fails_listing = True
+    monkeypatch.setattr("assay.images.read.PAUSES_S", ())
+    store.fail("refused")
+    with pytest.raises(SourceError, match=r"--images s3://bucket/val\?region=us-east-1: its source failed"):
+        index_images(Path("s3://bucket/val?region=us-east-1"), 1000)
+    monkeypatch.setattr("assay.images.read.PAUSES_S", (0.01,))
+    store.fail("refused", times=2)
+    assert len(index_images(Path("s3://bucket/val?region=us-east-1"), 1000).images) == 1
+
+
+def test_a_store_that_refuses_the_credentials_is_not_asked_again(store: FailingStore) -> None:
+    list_one(store)
+    store.fails_listing = True
+    store.fail(403)
+    with pytest.raises(BadImagesError, match=r"cannot be listed: .*ACCESS_DENIED"):
+        index_images(Path("s3://bucket/val?region=us-east-1"), 1000)
+    assert store.failed_count == 1
 
 
 def test_a_run_over_a_bucket_predicts_what_a_run_over_the_folder_does(

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from conftest import RunAssay
+from failing_store import FailingStore
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.filterwarnings("ignore:::ray")
@@ -181,6 +182,37 @@ def test_why_shards_failed_reaches_the_user_and_the_rest_is_not_tried(
     assert done.returncode == 4, done.stderr
     assert "3 shards failed, 9 were not tried" in done.stderr
     assert "Is a directory" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_store_that_fails_on_a_node_fails_its_shard_and_resume_computes_it(
+    run_assay: RunAssay, compiled: Path, many: Path, tmp_path: Path, store: FailingStore
+) -> None:
+    assert run_assay(*evaluate(compiled, many, tmp_path / "local")).returncode == 3  # the damaged image
+    expected = read_parts(tmp_path / "local")
+    for file in many.iterdir():
+        store.client.put_object(Bucket="bucket", Key=f"val/{file.name}", Body=file.read_bytes())
+    store.wanted = "00000042.JPEG"
+    store.fail(403)
+    run = tmp_path / "run"
+    command = evaluate(compiled, Path("s3://bucket/val?region=us-east-1"), run, "--ray")
+    quick = (
+        "import sys; from assay.images import read; read.PAUSES_S = (0.01,);"
+        "from assay.command_line.app import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", quick, *map(str, command)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert "1 shards failed; the others are kept. part-00004.parquet: " in done.stderr
+    assert "ACCESS_DENIED" in done.stderr
+    assert read_parts(run) == {name: part for name, part in expected.items() if name != "part-00004.parquet"}
+    assert '"status": "failed"' in (run / "manifest.json").read_text()
+    store.recover()
+    done = run_assay(*command, "--resume")
+    assert done.returncode == 3, done.stderr
+    assert "11 of 12 shards are there already" in done.stderr
+    assert read_parts(run) == expected
 
 
 def test_ctrl_c_keeps_the_finished_shards_and_the_cluster_is_left_clean(

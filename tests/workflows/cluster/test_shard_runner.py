@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from pathlib import Path
 
@@ -86,6 +87,19 @@ def test_why_a_part_cannot_be_written_is_reported(work: ShardWork, photographs: 
     (work.folder / "part-00000.parquet").mkdir()
     report = run_first_shard(work, photographs)
     assert "Is a directory" in report.error
+
+
+def test_a_shard_whose_images_cannot_be_read_is_not_written_and_the_next_one_is(
+    work: ShardWork, photographs: Path
+) -> None:
+    shards = cut_shards(index_images(photographs, 1000).images, 4)
+    (photographs / shards[0].images[1].name).unlink()
+    runner = ShardRunner(dataclasses.replace(work, options=PipelineOptions(batch_size=4, pauses_s=())))
+    reports = [runner.compute_shard(pickle.loads(pickle.dumps(shard))) for shard in shards[:2]]
+    runner.close()
+    assert [report.source_failed for report in reports] == [True, False]
+    assert "its source failed: No such file or directory" in reports[0].error
+    assert [file.name for file in work.folder.iterdir()] == ["part-00001.parquet"]
 
 
 def test_a_model_is_fetched_once_and_again_when_its_copy_is_damaged(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,7 +16,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from assay.errors import BadImagesError, UsageError
+from assay.errors import BadImagesError, SourceError, UsageError
+from assay.images.forms.local_file import LocalFile
 from assay.models.record import ModelRecord
 from assay.runs.listener import SILENT
 from assay.workflows.modelzoo.preprocess_bins import preprocess_to_bins
@@ -52,6 +54,45 @@ def test_names_that_the_tool_refuses_are_said(
     (photographs / "ILSVRC2012_val_00000001.JPEG").rename(photographs / "cat (1).JPEG")
     done = preprocess_to_bins(photographs, tmp_path / "out", se_resnext50, "new", SILENT)
     assert [objection for objection in done.tool_objections if "cat (1).bin" in objection]
+
+
+def test_an_image_whose_source_fails_is_neither_done_nor_failed_and_resume_writes_it(
+    photographs: Path, se_resnext50: ModelRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preprocess_to_bins(photographs, tmp_path / "whole", se_resnext50, "new", SILENT)
+    monkeypatch.setattr("assay.images.read.PAUSES_S", ())
+    read_bytes = LocalFile.read_bytes
+
+    def read_double(file: LocalFile) -> bytes:
+        """A double of a disk with one bad sector."""
+        if file.path.name == "ILSVRC2012_val_00000003.JPEG":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read_bytes(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalFile, "read_bytes", read_double)
+        with pytest.raises(
+            SourceError, match=r"1 images could not be read; the files of the others are written"
+        ):
+            preprocess_to_bins(photographs, tmp_path / "out", se_resnext50, "new", SILENT)
+    assert not (tmp_path / "out" / "ILSVRC2012_val_00000003.bin").exists()
+    done = preprocess_to_bins(photographs, tmp_path / "out", se_resnext50, "resume", SILENT)
+    assert (done.written_count, done.kept_count, done.failures) == (1, 11, ())
+    assert hash_folder(tmp_path / "out") == hash_folder(tmp_path / "whole")
+
+
+def test_a_source_that_fails_for_good_ends_the_command(
+    photographs: Path, se_resnext50: ModelRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assay.images.read.PAUSES_S", ())
+
+    def read_double(_file: LocalFile) -> bytes:
+        """A double of a network drive that has gone away."""
+        raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+    monkeypatch.setattr(LocalFile, "read_bytes", read_double)
+    with pytest.raises(SourceError, match="3 images could not be read, 9 were not tried"):
+        preprocess_to_bins(photographs, tmp_path / "out", se_resnext50, "new", SILENT)
 
 
 def test_quirk_1_bad_files_are_listed_and_the_others_are_done(

@@ -9,6 +9,7 @@ import pytest
 
 from assay.engines.catalog import load_session
 from assay.engines.engine import CompileOptions
+from assay.errors import SourceError
 from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
 from assay.measure.speed.loadgen import LoadgenOptions
@@ -52,6 +53,24 @@ def test_accuracy_only_gives_the_counts_of_evaluate(
     counted = json.loads((tmp_path / "run" / "benchmark.json").read_text())["loadgen_accuracy"]
     evaluated = json.loads((tmp_path / "evaluated" / "metrics.json").read_text())["accuracy"]
     assert {**counted, "noted_count": 0} == {**evaluated, "noted_count": 0}
+
+
+def test_accuracy_only_ends_with_the_cause_where_the_source_of_an_image_fails(
+    colour_onnx: Path,
+    se_resnext50: ModelRecord,
+    photographs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("assay.images.read.PAUSES_S", ())
+    options = CompileOptions(record=se_resnext50)
+    compile_model(colour_onnx, tmp_path / "c", "constant", options, overwrite=False, listener=SILENT)
+    index = index_images(photographs, 1000)
+    (photographs / "ILSVRC2012_val_00000003.JPEG").unlink()
+    session = load_session(tmp_path / "c")
+    with pytest.raises(SourceError, match=r"00000003\.JPEG: its source failed: No such file or directory"):
+        measure_logged_accuracy(session, index, se_resnext50, LoadgenOptions(), tmp_path / "loadgen")
+    session.close()
 
 
 def test_accuracy_only_scores_real_photographs_as_known(

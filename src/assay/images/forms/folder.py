@@ -6,12 +6,13 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from assay.errors import BadImagesError
+from assay.errors import BadImagesError, SourceError
 from assay.images.forms.class_folders import NUMBER, SYNSET, sort_out_files
+from assay.images.forms.local_file import describe_file, find_status, name_fault
 from assay.images.listing import KnowsName, LabelledImage, Listing
+from assay.images.read import Patience, try_patiently
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +31,13 @@ class FolderOptions:
 
 
 def list_folder(root: Path, options: FolderOptions) -> Listing:
-    """Return the images in a folder and, where it holds class folders, one level deeper.
+    """List the images in a folder and, where it holds class folders, one level deeper.
 
     Pipes, sockets and devices are passed over: opening them would wait for ever.
 
     Raises:
-        BadImagesError: It cannot be listed, or a class folder is a link that leads out of it.
+        BadImagesError: It must not be listed, or a class folder is a link that leads out of it.
+        SourceError: The file system failed.
     """
     tree = root.resolve()
     names = sorted(list_names(root))
@@ -43,7 +45,7 @@ def list_folder(root: Path, options: FolderOptions) -> Listing:
     is_class = _choose_class_test(files, options)
     for name in filter(is_class, names):
         folder = root / name
-        if not folder.is_dir():
+        if not _is_folder(folder):
             continue
         if folder.is_symlink() and not options.follow_links and not _is_inside(folder, tree):
             raise BadImagesError(
@@ -55,19 +57,30 @@ def list_folder(root: Path, options: FolderOptions) -> Listing:
 
 
 def list_names(folder: Path) -> list[str]:
-    """Return the names in a folder, in no order.
+    """List the names in a folder, in no order.
 
     Raises:
-        BadImagesError: It cannot be listed.
+        BadImagesError: It is none, or must not be listed.
+        SourceError: The file system failed.
     """
-    try:
-        return os.listdir(folder)  # noqa: PTH208 - names, not paths: 50,000 of them
-    except OSError as error:
-        raise BadImagesError(f"folder {folder} cannot be listed: {error.strerror}") from error
+
+    def list_them() -> list[str]:
+        try:
+            return os.listdir(folder)  # noqa: PTH208 - names, not paths: 50,000 of them
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+            raise BadImagesError(f"folder {folder} cannot be listed: {error.strerror}") from error
+
+    return try_patiently(list_them, f"folder {folder}", Patience())
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether a path leads to a folder; a failing file system is an error, not a no."""
+    status = find_status(path, Patience())
+    return not isinstance(status, OSError) and stat.S_ISDIR(status.st_mode)
 
 
 def _choose_class_test(files: list[LabelledImage], options: FolderOptions) -> Callable[[str], bool]:
-    """Return what tells class folders: by synset always, by number or any name beside no images."""
+    """Choose what tells class folders: by synset always, by number or any name beside no images."""
     if sort_out_files("", "", files, options.knows_name).images:
         return lambda name: bool(SYNSET.fullmatch(name))
     if options.any_class_folders:
@@ -79,32 +92,33 @@ def _list_files(
     root: Path, prefix: str, names: list[str], tree: Path, options: FolderOptions
 ) -> Iterator[LabelledImage]:
     """Yield what is no folder, pipe, socket or device in root/prefix; links keep what is wrong with them."""
+    patience = Patience()
     for name in names:
         path = root / prefix / name
-        fault = ""
-        try:
-            status = path.lstat()
-            if stat.S_ISLNK(status.st_mode):
-                if not options.follow_links and not _is_inside(path, tree):
-                    fault = "a link out of the folder: --follow-links reads it"
-                status = path.stat()
-        except FileNotFoundError:
-            yield _make_image(path, prefix + name, 0, "broken link")
-            continue
-        except OSError as error:  # a loop of links, a stale handle
-            yield _make_image(path, prefix + name, 0, f"unreadable: {error.strerror}")
-            continue
-        if stat.S_ISREG(status.st_mode):
-            yield _make_image(path, prefix + name, status.st_size, fault)
+        status = find_status(path, patience)
+        if isinstance(status, OSError):
+            yield _make_faulty(path, prefix + name, status)
+        elif stat.S_ISREG(status.st_mode):
+            leads_out = not options.follow_links and path.is_symlink() and not _is_inside(path, tree)
+            fault = "a link out of the folder: --follow-links reads it" if leads_out else ""
+            yield LabelledImage(
+                relative_path=prefix + name,
+                size_bytes=status.st_size,
+                read_bytes=describe_file(path, status).read_bytes,
+                fault=fault or name_fault(path, status),
+            )
 
 
-def _make_image(path: Path, relative_path: str, size_bytes: int, fault: str) -> LabelledImage:
-    return LabelledImage(
-        relative_path=relative_path,
-        size_bytes=size_bytes,
-        read_bytes=partial(Path.read_bytes, path),
-        fault=fault,
-    )
+def _make_faulty(path: Path, relative_path: str, error: OSError) -> LabelledImage:
+    """Make the image of a path that leads nowhere: a broken link, a loop of links.
+
+    Raises:
+        SourceError: It is gone since the folder was listed.
+    """
+    if isinstance(error, FileNotFoundError) and not path.is_symlink():
+        raise SourceError(f"{path}: vanished while its folder was listed", hint="try again")
+    fault = "broken link" if isinstance(error, FileNotFoundError) else f"unreadable: {error.strerror}"
+    return LabelledImage(relative_path=relative_path, size_bytes=0, read_bytes=path.read_bytes, fault=fault)
 
 
 def _is_inside(path: Path, tree: Path) -> bool:

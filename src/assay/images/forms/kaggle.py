@@ -10,21 +10,23 @@ from assay.errors import BadImagesError
 from assay.images.forms.folder import FolderOptions, list_folder, list_names
 from assay.images.labels import read_synset_labels
 from assay.images.listing import LabelledImage, Listing
+from assay.images.read import Patience, try_patiently
 
 SOLUTION_FILE = "LOC_val_solution.csv"
 
 
 def find_kaggle_images(folder: Path) -> Path | None:
-    """Return the folder of validation images below a folder of Kaggle's layout, or None for another."""
+    """Find the folder of validation images below a folder of Kaggle's layout; None for another."""
     places = [folder / "ILSVRC" / "Data" / "CLS-LOC" / "val", folder / "Data" / "CLS-LOC" / "val"]
     return next((place for place in places if place.is_dir()), None)
 
 
 def list_kaggle(folder: Path, images: Path, options: FolderOptions) -> Listing:
-    """Return the validation images of Kaggle's layout, labelled by the CSV if it is there, else by the XML.
+    """List the validation images of Kaggle's layout, labelled by the CSV if it is there, else by the XML.
 
     Raises:
         BadImagesError: As `list_folder`; or an XML file that names no synset of ImageNet.
+        SourceError: The file system failed.
     """
     listing = dataclasses.replace(list_folder(images, options), form="Kaggle's layout")
     solutions = [
@@ -44,9 +46,10 @@ def _label_by_xml(image: LabelledImage, annotations: Path, known: set[str]) -> L
     name = f"{image.name.rpartition('.')[0]}.xml"
     if name not in known:
         return image
+    content = try_patiently((annotations / name).read_bytes, str(annotations / name), Patience())
     try:
-        synset = ElementTree.parse(annotations / name).findtext("object/name", default="").strip()
-    except (ElementTree.ParseError, OSError) as error:
+        synset = ElementTree.fromstring(content).findtext("object/name", default="").strip()
+    except ElementTree.ParseError as error:
         raise BadImagesError(f"{annotations / name} cannot be read: {error}") from error
     if synset not in read_synset_labels():
         raise BadImagesError(

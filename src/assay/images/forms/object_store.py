@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from pyarrow import ArrowException, fs
+from pyarrow import ArrowException, ArrowInvalid, fs
 
-from assay.errors import BadImagesError
+from assay.errors import BadImagesError, SourceError
 from assay.images.forms.class_folders import NUMBER, SYNSET, sort_out_files
 from assay.images.forms.folder import FolderOptions
+from assay.images.forms.local_file import LocalFile
 from assay.images.listing import LabelledImage, Listing
+from assay.images.read import Patience, try_patiently
 
 # A Path has one slash where the URL had two: `Path("s3://bucket")` is `s3:/bucket`.
 _URL = re.compile(r"(s3|gs|gcs|file):/+(.*)", re.DOTALL)
+# What waiting does not mend: stores that answer so are not asked again when they are listed
+_REFUSALS = re.compile(r"ACCESS_DENIED|INVALID_ACCESS_KEY|SIGNATURE|NO_SUCH_BUCKET|not found", re.IGNORECASE)
+_CLOCK_STEP_S = 1  # stores give the time of a change in a listing more finely than with the object
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,18 +32,38 @@ class ObjectFolder:
     url: str
     path: str
 
-    def read_bytes(self, relative_path: str) -> bytes:
-        """Return the content of an object; OSError where it cannot be read."""
+    def read_bytes(self, relative_path: str, modified_s: float | None) -> bytes:
+        """Read an object.
+
+        Args:
+            relative_path: Its path in this place.
+            modified_s: When it was last written as the listing has it, seconds since 1970; None if unknown.
+
+        Raises:
+            SourceError: It was written to since it was listed.
+            OSError: It cannot be read.
+        """
         try:
             with open_url(self.url)[0].open_input_file(f"{self.path}/{relative_path}") as file:
+                written = file.metadata().get("Last-Modified", b"").decode()
                 content: bytes = file.read()
         except ArrowException as error:
             raise OSError(str(error)) from error
+        if written and modified_s is not None:
+            _refuse_change(f"{self.path}/{relative_path}", written, modified_s)
         return content
 
 
+def _refuse_change(path: str, written: str, modified_s: float) -> None:
+    if abs(datetime.datetime.fromisoformat(written).timestamp() - modified_s) > _CLOCK_STEP_S:
+        raise SourceError(
+            f"{path}: changed since it was listed: written to at {written}",
+            hint="try again when nothing writes to it any more",
+        )
+
+
 def find_url(path: Path) -> str | None:
-    """Return the URL that a path is, or None where it is an ordinary one.
+    """Find the URL that a path is; None where it is an ordinary one.
 
     >>> find_url(Path("s3://bucket/val?region=eu-west-1"))
     's3://bucket/val?region=eu-west-1'
@@ -51,19 +77,14 @@ def find_url(path: Path) -> str | None:
 
 
 def list_objects(url: str, options: FolderOptions) -> Listing:
-    """Return the images in a folder behind a URL and, where it holds class folders, one level deeper.
+    """List the images in a folder behind a URL and, where it holds class folders, one level deeper.
 
     Raises:
-        BadImagesError: It cannot be listed, or nothing is there.
+        BadImagesError: Nothing is there, or the store refuses to list it.
+        SourceError: The store failed.
     """
-    try:
-        file_system, path = open_url(url)
-        infos = file_system.get_file_info(fs.FileSelector(path, recursive=True))
-    except (OSError, ArrowException) as error:
-        raise BadImagesError(
-            f"--images {url}: cannot be listed: {str(error).splitlines()[0]}",
-            hint="check the URL and the credentials, which are found as the store's own tools find them",
-        ) from error
+    infos = try_patiently(partial(_list_infos, url), f"--images {url}", Patience())
+    path = open_url(url)[1]
     place = ObjectFolder(url=url, path=path)
     files = [_make_image(place, info) for info in infos if info.type == fs.FileType.File]
     flat = [file for file in files if "/" not in file.relative_path]
@@ -73,7 +94,7 @@ def list_objects(url: str, options: FolderOptions) -> Listing:
 
 
 def _is_listed(relative_path: str, options: FolderOptions, *, has_flat: bool) -> bool:
-    """Return whether a file lies in the folder itself or in a class folder, as `list_folder` has it."""
+    """Tell whether a file lies in the folder itself or in a class folder, as `list_folder` has it."""
     folder, slash, _ = relative_path.rpartition("/")
     if not slash:
         return True
@@ -88,17 +109,40 @@ def _is_listed(relative_path: str, options: FolderOptions, *, has_flat: bool) ->
     return bool(NUMBER.fullmatch(folder))
 
 
+def _list_infos(url: str) -> list[fs.FileInfo]:
+    """List what is behind a URL, at any depth; OSError where that may be mended by waiting."""
+    try:
+        file_system, path = open_url(url)
+        infos: list[fs.FileInfo] = file_system.get_file_info(fs.FileSelector(path, recursive=True))
+    except (OSError, ArrowException) as error:
+        reason = str(error).splitlines()[0]
+        if isinstance(error, FileNotFoundError | ArrowInvalid) or _REFUSALS.search(reason):
+            raise BadImagesError(
+                f"--images {url}: cannot be listed: {reason}",
+                hint="check the URL and the credentials, which are found as the store's own tools find them",
+            ) from error
+        raise OSError(reason) from error
+    return infos
+
+
 def _make_image(place: ObjectFolder, info: fs.FileInfo) -> LabelledImage:
     relative_path = info.path[len(place.path) :].lstrip("/")
+    if isinstance(open_url(place.url)[0], fs.LocalFileSystem):
+        file = LocalFile(path=Path(info.path), size_bytes=info.size, modified_ns=info.mtime_ns)
+        read = file.read_bytes
+    else:
+        modified_s = info.mtime.timestamp() if info.mtime else None
+        read = partial(place.read_bytes, relative_path, modified_s)
     return LabelledImage(
         relative_path=relative_path,
         size_bytes=info.size,
-        read_bytes=partial(place.read_bytes, relative_path),
+        read_bytes=read,
+        fault="" if info.size else "not decodable: empty file",
     )
 
 
 @cache
 def open_url(url: str) -> tuple[Any, str]:
-    """Return the file system of a URL, which finds its credentials by itself, and the path in it."""
+    """Open the file system of a URL, which finds its credentials by itself; also gives the path in it."""
     file_system, path = fs.FileSystem.from_uri(url)
     return file_system, path.rstrip("/")

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet as pq
 
-from assay.errors import BadImagesError
+from assay.errors import BadImagesError, UndecodableImageError
+from assay.images.forms.local_file import describe_file
 from assay.images.listing import LabelledImage, Listing
 
 MAX_ROW_GROUP_BYTES = 2**30
@@ -25,7 +26,7 @@ _LAYOUT = "expected a column image, of structs of bytes and path or of bytes, an
 
 
 def list_parquet(where: Path, paths: Sequence[Path]) -> Listing:
-    """Return the images in Parquet files, in the order they are stored in: a row group is read whole.
+    """List the images in Parquet files, in the order they are stored in: a row group is read whole.
 
     Where the files' names tell splits apart, the validation split is taken.
 
@@ -68,6 +69,7 @@ class _ParquetFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._whole = describe_file(path, path.stat())
         self._lock = threading.Lock()
         self._groups: collections.OrderedDict[int, Any] = collections.OrderedDict()
         try:
@@ -83,10 +85,10 @@ class _ParquetFile:
         self._check_groups()
         metadata = self._file.metadata
         sizes = [metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)]
-        self.identity = f"{path.name} {path.stat().st_size} {metadata.num_rows} {sizes}"
+        self.identity = f"{path.name} {self._whole.size_bytes} {metadata.num_rows} {sizes}"
 
     def make_images(self, *, prefixed: bool) -> list[LabelledImage]:
-        """Return the rows as images; by their place in the file where the paths do not tell them apart."""
+        """Make the rows' images; named by their place in the file where the paths do not tell them apart."""
         names = [f"{self._path.name}/{row:08d}" for row in range(len(self.paths))] if prefixed else self.paths
         rows_in_groups = [
             (group, row)
@@ -109,14 +111,22 @@ class _ParquetFile:
                     self._groups.popitem(last=False)
         content = column[row].as_py()
         if content is None:
-            raise OSError("no bytes in its row, only a path perhaps")
+            raise UndecodableImageError("no bytes in its row, only a path perhaps")
         return bytes(content)
 
     def _read_group(self, group: int) -> Any:
+        """Read the images of a row group.
+
+        Raises:
+            SourceError: The file changed since it was listed.
+            OSError: It cannot be read, or the group is damaged: no fault of one image.
+        """
         try:
             column = self._file.read_row_group(group, columns=[self._bytes_path]).column(0)
         except (pyarrow.ArrowException, OSError) as error:
+            self._whole.check(self._path.stat())
             raise OSError(f"row group {group} of {self._path.name}: {error}") from error
+        self._whole.check(self._path.stat())
         if pyarrow.types.is_struct(column.type):
             column = pyarrow.chunked_array([chunk.field("bytes") for chunk in column.chunks])
         return column

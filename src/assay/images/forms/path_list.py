@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from functools import partial
+import stat
 from pathlib import Path
 
 from assay.errors import BadImagesError
+from assay.images.forms.local_file import describe_file, find_status, name_fault
 from assay.images.listing import LabelledImage, Listing
+from assay.images.read import Patience
 
 MAX_LIST_BYTES = 64 * 2**20
 _LABEL = re.compile(r"[\s,]+(?:[0-9]{1,9}|n[0-9]{8})$")
 
 
 def list_paths(path: Path) -> Listing:
-    """Return the images that a list names: paths from the list's own folder, or absolute ones.
+    """List the images that a list names: paths from the list's own folder, or absolute ones.
 
     Raises:
         BadImagesError: It is no list of paths, most of all a label file whose images are elsewhere.
+        SourceError: The file system failed.
     """
     lines = [line.strip() for line in _read_lines(path) if line.strip() and not line.startswith("# ")]
     have_labels = bool(lines) and all(_LABEL.search(line) for line in lines)
@@ -59,15 +62,19 @@ def _refuse(path: Path, names: list[str], *, have_labels: bool) -> None:
 
 def _make_image(folder: Path, name: str) -> LabelledImage:
     path = folder / name
-    try:
-        size, fault = path.stat().st_size, ""
-        if not path.is_file():
-            fault = "unreadable: not a file"
-    except OSError as error:
-        size, fault = 0, f"unreadable: {error.strerror}"
+    status = find_status(path, Patience())
+    relative_path = name.replace(os.sep, "/")
+    if isinstance(status, OSError) or not stat.S_ISREG(status.st_mode):
+        reason = status.strerror if isinstance(status, OSError) else "not a file"
+        return LabelledImage(
+            relative_path=relative_path,
+            size_bytes=0,
+            read_bytes=path.read_bytes,
+            fault=f"unreadable: {reason}",
+        )
     return LabelledImage(
-        relative_path=name.replace(os.sep, "/"),
-        size_bytes=size,
-        read_bytes=partial(Path.read_bytes, path),
-        fault=fault,
+        relative_path=relative_path,
+        size_bytes=status.st_size,
+        read_bytes=describe_file(path, status).read_bytes,
+        fault=name_fault(path, status),
     )

@@ -13,15 +13,16 @@ from typing import BinaryIO
 
 import indexed_gzip
 
-from assay.errors import BadImagesError
+from assay.errors import BadImagesError, UndecodableImageError
 from assay.images.forms.class_folders import sort_out_files
 from assay.images.forms.imagenet_archives import VAL_ARCHIVE_BYTES, VAL_ARCHIVE_NAME, refuse_other_archives
+from assay.images.forms.local_file import LocalFile, describe_file
 from assay.images.listing import KnowsName, LabelledImage, Listing
 
 _SEEK_POINT_BYTES = 4 * 2**20  # a seek point keeps 32 KiB in memory
 
 ReadAt = Callable[[int, int], bytes]
-"""Returns so many bytes from an offset on; raises OSError where there are fewer."""
+"""Gives the bytes at an offset, as many as the second number says; raises OSError where there are fewer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class TarFiles:
 
 
 def list_tar(path: Path, knows_name: KnowsName, *, gzipped: bool) -> Listing:
-    """Return the images in a tar archive, which may be gzipped.
+    """List the images in a tar archive, which may be gzipped.
 
     An archive that is not compressed is read at random. A gzipped one is read through once to find its
     members, then from points that were noted on the way; its images are read in the order they are
@@ -58,28 +59,29 @@ def list_tar(path: Path, knows_name: KnowsName, *, gzipped: bool) -> Listing:
 
 
 def read_tar_files(path: Path, *, gzipped: bool = False, prefix: str = "") -> TarFiles:
-    """Return the regular members of a tar archive; `prefix` is put before their names.
+    """List the regular members of a tar archive; `prefix` is put before their names.
 
     Links, devices and folders are no members that are read. Where a name comes twice the last one counts,
     as when extracting.
 
     Raises:
         BadImagesError: It is cut short or damaged.
+        SourceError: It changed while it was listed.
     """
     members: list[tarfile.TarInfo] = []
     others: list[tarfile.TarInfo] = []
     try:
-        with (
-            _open_stream(path, gzipped=gzipped) as stream,
-            tarfile.open(fileobj=stream, mode="r:") as archive,
-        ):
-            for member in archive:
-                (members if member.isreg() else others).append(member)
-            end_is_marked = _has_end_mark(archive)
+        with _open_stream(path, gzipped=gzipped) as stream:
+            whole = describe_file(path, os.fstat(stream.fileno()))
+            with tarfile.open(fileobj=stream, mode="r:") as archive:
+                for member in archive:
+                    (members if member.isreg() else others).append(member)
+                end_is_marked = _has_end_mark(archive)
+            whole.check(os.fstat(stream.fileno()))
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise _describe_damage(path, len(members), error) from error
     last = {_clean_name(member.name): member for member in members}
-    read_at = _make_gzip_reader(path) if gzipped else partial(_read_at, path)
+    read_at = _make_gzip_reader(whole) if gzipped else whole.read_at
     notes = []
     if len(last) < len(members):
         notes.append(
@@ -89,7 +91,7 @@ def read_tar_files(path: Path, *, gzipped: bool = False, prefix: str = "") -> Ta
         notes.append(f"{path.name}: has no mark at its end: it may be cut short between two members")
     return TarFiles(
         files=tuple(
-            _make_image(path, member, prefix, read_at)
+            _make_image(whole, member, prefix, read_at)
             for member in members
             if last[_clean_name(member.name)] is member
         ),
@@ -99,14 +101,17 @@ def read_tar_files(path: Path, *, gzipped: bool = False, prefix: str = "") -> Ta
 
 
 def _open_stream(path: Path, *, gzipped: bool) -> BinaryIO:
-    """Return the tar stream; indexed_gzip notes points on the way from which it can go on."""
+    """Open the tar stream; indexed_gzip notes points on the way from which it can go on.
+
+    The file stays open: what replaces it under its name is not read.
+    """
     if gzipped:
-        return indexed_gzip.IndexedGzipFile(path, spacing=_SEEK_POINT_BYTES)  # type: ignore[no-any-return]
+        return indexed_gzip.IndexedGzipFile(path, spacing=_SEEK_POINT_BYTES, drop_handles=False)  # type: ignore[no-any-return]
     return path.open("rb")
 
 
 def _has_end_mark(archive: tarfile.TarFile) -> bool:
-    """Return whether a block of zeros follows the last member, as tar writes it; False at the file's end.
+    """Tell whether a block of zeros follows the last member, as tar writes it; False at the file's end.
 
     Raises:
         tarfile.ReadError: Something else follows, which tarfile takes for the end without a word.
@@ -133,9 +138,9 @@ def _describe_damage(path: Path, member_count: int, error: Exception) -> BadImag
     )
 
 
-def _make_image(path: Path, member: tarfile.TarInfo, prefix: str, read_at: ReadAt) -> LabelledImage:
+def _make_image(whole: LocalFile, member: tarfile.TarInfo, prefix: str, read_at: ReadAt) -> LabelledImage:
     if member.sparse:
-        read = partial(_read_sparse, path, member)
+        read = partial(_read_sparse, whole, member)
     else:
         read = partial(read_at, member.offset_data, member.size)
     return LabelledImage(
@@ -144,7 +149,7 @@ def _make_image(path: Path, member: tarfile.TarInfo, prefix: str, read_at: ReadA
 
 
 def _clean_name(name: str) -> str:
-    """Return a member's name as its identity: without `./` and `/` before it.
+    """Clean a member's name, which is its identity, of any `./` and `/` before it.
 
     >>> _clean_name("./val/a.JPEG"), _clean_name("/a.JPEG")
     ('val/a.JPEG', 'a.JPEG')
@@ -154,31 +159,40 @@ def _clean_name(name: str) -> str:
     return name
 
 
-def _read_at(path: Path, offset: int, size: int) -> bytes:
-    with path.open("rb", buffering=0) as file:
-        content = os.pread(file.fileno(), size, offset)
-    if len(content) < size:
-        raise OSError(f"{path.name} became shorter")
+def _read_sparse(whole: LocalFile, member: tarfile.TarInfo) -> bytes:
+    """Read a member that is stored without its holes.
+
+    Raises:
+        UndecodableImageError: It is damaged, in an archive that is as it was when it was listed.
+    """
+    with whole.path.open("rb") as packed:
+        try:
+            with tarfile.open(fileobj=packed) as archive:
+                file = archive.extractfile(member)
+                content = file.read() if file else b""
+        except tarfile.TarError as error:
+            whole.check(os.fstat(packed.fileno()))
+            raise UndecodableImageError(f"damaged in the tar archive: {error}") from error
+        whole.check(os.fstat(packed.fileno()))
     return content
 
 
-def _read_sparse(path: Path, member: tarfile.TarInfo) -> bytes:
-    with tarfile.open(path) as archive:
-        file = archive.extractfile(member)
-        return file.read() if file else b""
-
-
-def _make_gzip_reader(path: Path) -> ReadAt:
-    """Return what reads at an offset of the unpacked stream; one caller at a time."""
-    stream = _open_stream(path, gzipped=True)
+def _make_gzip_reader(whole: LocalFile) -> ReadAt:
+    """Make what reads at an offset of the unpacked stream; one caller at a time."""
+    stream = _open_stream(whole.path, gzipped=True)
     lock = threading.Lock()
 
     def read_at(offset: int, size: int) -> bytes:
         with lock:
-            stream.seek(offset)
-            content = stream.read(size)
+            try:
+                stream.seek(offset)
+                content = stream.read(size)
+            except ValueError as error:  # beyond what can be unpacked
+                raise OSError(str(error)) from error
+            finally:
+                whole.check(os.fstat(stream.fileno()))
         if len(content) < size:
-            raise OSError(f"{path.name} became shorter")
+            raise OSError(f"{whole.path.name} gave {len(content):,} of {size:,} bytes")
         return content
 
     return read_at

@@ -11,13 +11,14 @@ from assay.images.forms.class_folders import sort_out_files
 from assay.images.forms.imagenet_archives import refuse_other_archives
 from assay.images.forms.tar_archives import TarFiles, read_tar_files
 from assay.images.listing import KnowsName, LabelledImage, Listing
+from assay.images.read import read_image
 
 _CLASS = re.compile(rb"\s*([0-9]{1,5})\s*")
 _MAX_CLASS_BYTES = 100
 
 
 def list_shards(folder: Path, shards: Sequence[Path], knows_name: KnowsName) -> Listing:
-    """Return the images in several tar archives of one folder; their paths begin with the archive's name.
+    """List the images in several tar archives of one folder; their paths begin with the archive's name.
 
     Raises:
         BadImagesError: One is cut short or damaged, or they are another part of ImageNet.
@@ -35,9 +36,12 @@ def list_shards(folder: Path, shards: Sequence[Path], knows_name: KnowsName) -> 
 
 
 def label_samples(listing: Listing, files: Sequence[LabelledImage]) -> Listing:
-    """Return the listing with labels from `.cls` files, where there are any; else as it was.
+    """Label the listed images by `.cls` files, where there are any; else give the listing as it was.
 
     The key of a file is its path up to the first dot of its name.
+
+    Raises:
+        SourceError: The archive failed, or changed since it was listed.
     """
     classes = {_get_key(file): file for file in files if file.relative_path.endswith(".cls")}
     if not classes:
@@ -63,7 +67,7 @@ def _label(image: LabelledImage, classes: Mapping[str, LabelledImage]) -> Labell
         return dataclasses.replace(
             image, label=None, fault=image.fault or "no .cls file beside it in its archive"
         )
-    content = file.read_bytes() if file.size_bytes <= _MAX_CLASS_BYTES else b"(too long)"
+    content = read_image(file) if file.size_bytes <= _MAX_CLASS_BYTES else b"(too long)"
     match = _CLASS.fullmatch(content)
     if match is None:
         return dataclasses.replace(image, label=None, fault=f"its .cls file holds {content[:20]!r}, no class")

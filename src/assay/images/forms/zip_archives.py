@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import lzma
+import os
 import struct
 import zipfile
 import zlib
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from assay.errors import BadImagesError
+from assay.errors import BadImagesError, UndecodableImageError
 from assay.images.forms.class_folders import sort_out_files
 from assay.images.forms.imagenet_archives import refuse_other_archives
+from assay.images.forms.local_file import LocalFile, describe_file
 from assay.images.listing import KnowsName, LabelledImage, Listing
 
 # What zipfile raises on damaged archives, found by fuzzing; RuntimeError includes what it does not implement
@@ -33,12 +36,13 @@ _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP
 
 
 def list_zip(path: Path, knows_name: KnowsName) -> Listing:
-    """Return the images in a zip archive; where a name comes twice the last one counts.
+    """List the images in a zip archive; where a name comes twice the last one counts.
 
     Raises:
         BadImagesError: It is cut short or damaged, or it is another archive of ImageNet.
     """
     try:
+        whole = describe_file(path, path.stat())
         archive = zipfile.ZipFile(path)  # stays open as long as its members are wanted
     except _DAMAGE as error:
         raise BadImagesError(
@@ -46,7 +50,8 @@ def list_zip(path: Path, knows_name: KnowsName) -> Listing:
         ) from error
     members = [member for member in archive.infolist() if not member.filename.endswith("/")]
     last = {member.filename: member for member in members}
-    files = [_make_image(archive, member) for member in last.values()]
+    opened = _OpenZip(whole=whole, archive=archive)
+    files = [_make_image(opened, member) for member in last.values()]
     listing = sort_out_files(f"--images {path}", "zip archive", files, knows_name)
     refuse_other_archives(path, listing)
     replaced_count = len(members) - len(last)
@@ -54,7 +59,38 @@ def list_zip(path: Path, knows_name: KnowsName) -> Listing:
     return dataclasses.replace(listing, notes=(note,) if replaced_count else ())
 
 
-def _make_image(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> LabelledImage:
+@dataclass(frozen=True, kw_only=True)
+class _OpenZip:
+    """An archive that is read from, and its file as it was when it was listed."""
+
+    whole: LocalFile
+    archive: zipfile.ZipFile
+
+    def read_member(self, member: zipfile.ZipInfo) -> bytes:
+        """Read a member, never more than the archive's directory says it has.
+
+        Raises:
+            UndecodableImageError: It is damaged, in an archive that is as it was when it was listed.
+            SourceError: The archive changed.
+            OSError: It cannot be read.
+        """
+        try:
+            content = self.archive.read(member)
+        except _DAMAGE as error:
+            if isinstance(error, OSError) and error.errno is not None:  # the system's, not bzip2's
+                raise
+            self._check()
+            raise UndecodableImageError(f"damaged in the zip archive: {error}") from error
+        self._check()
+        return content
+
+    def _check(self) -> None:
+        """Compare the file that is open with what was listed; what replaces it under its name is not read."""
+        if self.archive.fp is not None:
+            self.whole.check(os.fstat(self.archive.fp.fileno()))
+
+
+def _make_image(opened: _OpenZip, member: zipfile.ZipInfo) -> LabelledImage:
     fault = ""
     if member.flag_bits & _ENCRYPTED:
         fault = "encrypted in the zip archive"
@@ -63,14 +99,6 @@ def _make_image(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> LabelledIm
     return LabelledImage(
         relative_path=member.filename.lstrip("/"),
         size_bytes=member.file_size,
-        read_bytes=partial(_read_member, archive, member),
+        read_bytes=partial(opened.read_member, member),
         fault=fault,
     )
-
-
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """Return a member's bytes, never more than the archive's directory says it has."""
-    try:
-        return archive.read(member)
-    except _DAMAGE as error:
-        raise OSError(f"damaged in the zip archive: {error}") from error

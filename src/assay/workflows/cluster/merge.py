@@ -1,4 +1,4 @@
-"""The parts of a run that several processes computed, to its metrics and report."""
+"""The shards of a run that several processes computed, to its metrics and report."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LISTED = 5
 
 
 def merge_run(path: Path) -> RunResult:
-    """Write metrics and report of a run whose parts are all there; neither images nor model are needed.
+    """Write metrics and report of a run whose shards are all there; neither images nor model are needed.
 
     Raises:
-        UsageError: It is no run, a process works on it, or parts are missing.
+        UsageError: It is no run, a process works on it, or shards are missing.
     """
     manifest = read_result(path, Manifest)
     if manifest is None or manifest.identity is None or manifest.image_set is None:
@@ -34,7 +34,7 @@ def merge_run(path: Path) -> RunResult:
         if missing:
             more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
             raise UsageError(
-                f"{path}: {len(missing)} of {len(file_names)} parts are missing: "
+                f"{path}: {len(missing)} of {len(file_names)} shards are missing: "
                 f"{', '.join(missing[:_LISTED])}{more}",
                 hint="assay evaluate … --resume computes them",
             )

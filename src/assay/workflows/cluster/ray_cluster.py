@@ -1,4 +1,4 @@
-"""The parts of a run that are missing, computed on a Ray cluster; the only file that imports Ray."""
+"""The shards of a run that are missing, computed on a Ray cluster; the only file that imports Ray."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import ray.data
 import ray.exceptions
 
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
-from assay.errors import EngineError, MissingRuntimeError, UsageError
+from assay.errors import EngineError, MissingRuntimeError, SourceError, UsageError
 from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import Shard, has_shard
 from assay.runs.folder import RunFolder
@@ -34,6 +34,7 @@ from assay.workflows.cluster.shard_runner import ShardReport, ShardRunner, Shard
 from assay.workflows.evaluate.predict import (
     MAX_FAILED_SHARDS,
     Predictor,
+    ShardError,
     describe_running_top1,
     list_missing_shards,
     summarise_failures,
@@ -59,7 +60,7 @@ class ActorNeeds:
 
 @dataclass(frozen=True, kw_only=True)
 class RayCluster:
-    """Computes the missing parts of a run on a Ray cluster.
+    """Computes the missing shards of a run on a Ray cluster.
 
     Args:
         compiled_dir: The compiled model, on this machine; the nodes get it.
@@ -86,6 +87,7 @@ class RayCluster:
             MissingRuntimeError: No cluster, no node that has what an actor needs, or a node with other
                 versions.
             EngineError: Shards failed; the others are kept. After three in a row, the rest is not tried.
+            SourceError: Likewise, where the first failed for its images' source.
         """
         folder = (run.path / predictor.folder).resolve()
         folder.mkdir(parents=True, exist_ok=True)
@@ -113,7 +115,7 @@ class RayCluster:
             shard.file_name for shard in missing if not has_shard(folder / shard.file_name, fingerprint)
         ]:
             raise EngineError(
-                f"{len(lost)} parts that were computed are not in {folder}, {lost[0]} the first",
+                f"{len(lost)} shards that were computed are not in {folder}, {lost[0]} the first",
                 hint="-o a folder that all nodes share, then --resume",
             )
 
@@ -190,7 +192,7 @@ def _no_cluster(address: str, error: Exception) -> MissingRuntimeError:
 
 
 def _choose_needs(compiled: CompiledModel, gpu_count: float) -> ActorNeeds:
-    """Return what an actor needs: a processor for each thread of the engine, all of a node's by default."""
+    """Choose what an actor needs: a processor for each thread of the engine, all of a node's by default."""
     if "threads" in compiled.settings:
         cpu_count = float(compiled.settings["threads"])
     elif gpu_count:
@@ -201,14 +203,14 @@ def _choose_needs(compiled: CompiledModel, gpu_count: float) -> ActorNeeds:
 
 
 def _list_nodes() -> list[ActorNeeds]:
-    """Return what the nodes have."""
+    """List what the nodes have."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     resources = [node["Resources"] for node in nodes if node["Alive"]]
     return [ActorNeeds(cpu_count=each.get("CPU", 0), gpu_count=each.get("GPU", 0)) for each in resources]
 
 
 def _count_actors(needs: ActorNeeds) -> int:
-    """Return how many actors the cluster has room for.
+    """Count how many actors the cluster has room for.
 
     Raises:
         MissingRuntimeError: None; Ray would wait for such a node for ever.
@@ -264,10 +266,11 @@ def _follow(
     Raises:
         MissingRuntimeError: A node refused.
         EngineError: Shards failed.
+        SourceError: Likewise, where the first failed for its images' source.
     """
     names = {shard.number: shard.file_name for shard in missing}
     total = sum(len(shard.images) for shard in missing)
-    failed: dict[str, EngineError] = {}
+    failed: dict[str, ShardError] = {}
     done = hits = failed_in_a_row = 0
     run.advance(Progress(task=predictor.task, unit="images", done=0, total=total))
     for report in reports:
@@ -275,7 +278,8 @@ def _follow(
         if report.refusal:
             raise MissingRuntimeError(f"--ray: node {report.node}: {report.refusal}")
         if report.error:
-            failed[name] = EngineError(f"{report.error} (node {report.node})")
+            kind = SourceError if report.source_failed else EngineError
+            failed[name] = kind(f"{report.error} (node {report.node})")
             failed_in_a_row += 1
             run.announce(f"{name} failed: {failed[name].message}")
             if failed_in_a_row == MAX_FAILED_SHARDS:

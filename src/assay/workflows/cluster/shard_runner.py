@@ -1,4 +1,4 @@
-"""What a node of a cluster does: shards of a run to their parts, one after another, by one session."""
+"""What a node of a cluster does: it computes shards of a run, one after another, by one session."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from assay import __version__
 from assay.engines.catalog import find_engine, load_for_evaluation
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import Session, SessionDescription
-from assay.errors import AssayError, MissingRuntimeError
+from assay.errors import AssayError, MissingRuntimeError, SourceError
 from assay.images.pixel_check import PixelCheck, check_pixels
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
@@ -34,13 +34,15 @@ class NodeVersions(msgspec.Struct, frozen=True, kw_only=True):
 class ShardReport(msgspec.Struct, frozen=True, kw_only=True):
     """How a shard ended on a node.
 
-    `error` is why it has no part; `refusal` why that node computes none at all.
+    `error` is why it was not written, `source_failed` that the place which holds its images is the cause;
+    `refusal` is why that node computes none at all.
     """
 
     number: int
     image_count: int
     hits: int = 0
     error: str = ""
+    source_failed: bool = False
     refusal: str = ""
     node: str
     session: SessionDescription | None = None
@@ -54,7 +56,7 @@ class ShardWork:
         compiled: The compiled model.
         compiled_sha256: The sha256 of its folder.
         fetch_files: Gives its files to a node that has them not.
-        folder: Where the parts go; every node sees it.
+        folder: Where the shards go; every node sees it.
         fingerprint: Of the run.
         options: How images are streamed.
         versions: What the other nodes compute with.
@@ -70,7 +72,7 @@ class ShardWork:
 
 
 def find_versions(engine_name: str) -> NodeVersions:
-    """Return what of this machine decides the predictions it makes.
+    """Find what of this machine decides the predictions it makes.
 
     Raises:
         MissingRuntimeError: The engine's package is not installed.
@@ -80,7 +82,7 @@ def find_versions(engine_name: str) -> NodeVersions:
 
 
 def name_differences(expected: NodeVersions, found: NodeVersions) -> list[str]:
-    """Return what differs between two nodes, in words."""
+    """Say in words what differs between two nodes."""
     pairs = [
         ("assay", expected.assay, found.assay),
         ("the runtime", expected.engine_version, found.engine_version),
@@ -114,14 +116,14 @@ class ShardRunner:
             self._refusal = str(error)
 
     def __call__(self, batch: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
-        """Return the reports of pickled shards, as JSON."""
+        """Compute pickled shards; gives their reports, as JSON."""
         reports = [self.compute_shard(pickle.loads(shard)) for shard in batch["shard"]]
         return {"report": [msgspec.json.encode(report) for report in reports]}
 
     def compute_shard(self, shard: Shard) -> ShardReport:
-        """Write a shard's part, unless it is there already, and return how that ended.
+        """Compute and write a shard, unless it is there already, and report how that ended.
 
-        After an error the session is loaded anew for the next shard.
+        After an error of the runtime the session is loaded anew for the next shard.
         """
         node, image_count = socket.gethostname(), len(shard.images)
         if self._refusal:
@@ -130,6 +132,14 @@ class ShardRunner:
             if self._session is None:
                 self._session = self._load_session()
             predictions = self._predict(shard, self._session)
+        except SourceError as error:
+            return ShardReport(
+                number=shard.number,
+                image_count=image_count,
+                node=node,
+                error=error.message,
+                source_failed=True,
+            )
         except (AssayError, OSError) as error:
             self.close()
             message = error.message if isinstance(error, AssayError) else str(error)
@@ -150,12 +160,12 @@ class ShardRunner:
 
     def _predict(self, shard: Shard, session: Session) -> list[Prediction]:
         work = self._work
-        part = work.folder / shard.file_name
-        if has_shard(part, work.fingerprint):  # this is a second try: the node before died after it wrote
-            return read_shard(part)
+        path = work.folder / shard.file_name
+        if has_shard(path, work.fingerprint):  # this is a second try: the node before died after it wrote
+            return read_shard(path)
         record = work.compiled.model
         ((_, predictions),) = predict_shards(session, [shard], record, work.options, lambda _: None)
-        write_shard(part, predictions, work.fingerprint, keep_logits=work.options.keep_logits)
+        write_shard(path, predictions, work.fingerprint, keep_logits=work.options.keep_logits)
         return predictions
 
     def _load_session(self) -> Session:

@@ -228,7 +228,8 @@ def _run_sample(watch: GateWatch, work: Workload, run: RunFolder) -> bool:
             stack.callback(session.close)
             run.record_session(predictor.name, session.description)
             task = f"Random sample by {predictor.name}"
-            on_batch = report_progress(task, len(order), predictor.record.output.label_offset, run)
+            offset = predictor.record.output.label_offset
+            on_batch = report_progress(task, len(order), offset, run, is_random=True)
             stream = predict_shards(session, blocks, predictor.record, work.pipeline, on_batch)
             streams.append(stack.enter_context(close_at_end(stream)))
         for found in zip(*streams, strict=True):

@@ -1,14 +1,14 @@
-"""Images through a compiled model to the parts of a run that are missing."""
+"""Images through a compiled model to the shards of a run that are missing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from assay.engines.engine import Session
-from assay.errors import AssayError, EngineError
+from assay.errors import EngineError, SourceError
 from assay.inference.pipeline import BatchListener, PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
 from assay.inference.shards import Shard, has_shard, write_shard
@@ -18,9 +18,11 @@ from assay.runs.folder import RunFolder
 from assay.runs.listener import Listener, Progress
 
 MAX_FAILED_SHARDS = 3
+ShardError = EngineError | SourceError
+"""What fails a shard, and leaves the others to be computed."""
 Item = TypeVar("Item")
-PartListener = Callable[[Shard, Sequence[Prediction]], bool]
-"""Called with every part that is written; returns whether the rest need not be computed."""
+ShardListener = Callable[[Shard, Sequence[Prediction]], bool]
+"""Called with every shard that is written; tells whether the rest need not be computed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,7 @@ class Predictor:
         record: Its model record.
         identity: All that decides its logits; anything that JSON holds.
         open_session: Gives a session of it, which the caller closes.
-        folder: Of the run folder, for its parts.
+        folder: Of the run folder, for its shards.
         batch_size: Images in one call where nobody says otherwise.
     """
 
@@ -52,21 +54,22 @@ def predict_missing_shards(
     fingerprint: str,
     options: PipelineOptions,
     run: RunFolder,
-    is_enough: PartListener | None = None,
+    is_enough: ShardListener | None = None,
 ) -> None:
     """Compute and write the shards that are missing, or this process's share of them.
 
-    Where the session dies in a shard, that shard is left out with its cause, a new session is loaded and
-    the next shards are computed.
+    Where the session dies in a shard, or the place that holds its images fails, that shard is left out with
+    its cause, a new session is loaded and the next shards are computed.
 
     Raises:
         EngineError: Shards failed; the others are kept. After three in a row, the rest is not tried.
+        SourceError: Likewise, where the first failed for its images' source.
     """
     folder = run.path / predictor.folder
     missing = list_missing_shards(predictor, shards, fingerprint, run)
     total = sum(len(shard.images) for shard in missing)
     on_batch = report_progress(predictor.task, total, predictor.record.output.label_offset, run)
-    failed: dict[str, EngineError] = {}
+    failed: dict[str, ShardError] = {}
     failed_in_a_row = 0
     while missing and failed_in_a_row < MAX_FAILED_SHARDS:
         session = predictor.open_session()
@@ -84,7 +87,7 @@ def predict_missing_shards(
                     if is_enough is not None and is_enough(shard, predictions):
                         missing.clear()
                         break
-        except EngineError as error:
+        except (EngineError, SourceError) as error:
             shard = missing.pop(0)
             failed[shard.file_name] = error
             failed_in_a_row += 1
@@ -109,27 +112,37 @@ def close_at_end(stream: Iterator[Item]) -> Iterator[Iterator[Item]]:
 def list_missing_shards(
     predictor: Predictor, shards: Sequence[Shard], fingerprint: str, run: RunFolder
 ) -> list[Shard]:
-    """Return the shards that are this process's and have no part with that fingerprint."""
+    """List the shards that are this process's to compute and are not there with that fingerprint."""
     folder = run.path / predictor.folder
-    mine = [shard for shard in shards if run.share is None or run.share.holds(shard.number)]
-    missing = [shard for shard in mine if not has_shard(folder / shard.file_name, fingerprint)]
-    if len(missing) < len(mine):
-        run.announce(f"{len(mine) - len(missing)} of {len(mine)} shards are there already")
+    own = [shard for shard in shards if run.share is None or run.share.holds(shard.number)]
+    missing = [shard for shard in own if not has_shard(folder / shard.file_name, fingerprint)]
+    if len(missing) < len(own):
+        run.announce(f"{len(own) - len(missing)} of {len(own)} shards are there already")
     return missing
 
 
-def summarise_failures(failed: dict[str, EngineError], untried_count: int) -> AssayError:
-    """Return the error that says how many shards failed, and why the first one did."""
+def summarise_failures(failed: Mapping[str, ShardError], untried_count: int) -> ShardError:
+    """Make the error that says how many shards failed, and why the first one did; of that one's kind."""
     name, error = next(iter(failed.items()))
     untried = f", {untried_count} were not tried" if untried_count else ""
-    return EngineError(
+    return type(error)(
         f"{len(failed)} shards failed{untried}; the others are kept. {name}: {error.message}",
         hint="--resume computes what is missing",
     )
 
 
-def report_progress(task: str, total: int, label_offset: int, listener: Listener) -> BatchListener:
-    """Return a listener that tells the images done and the running Top-1 with its interval."""
+def report_progress(
+    task: str, total: int, label_offset: int, listener: Listener, *, is_random: bool = False
+) -> BatchListener:
+    """Make a listener that tells the images done and the Top-1 so far.
+
+    Args:
+        task: What is done, for the line of progress.
+        total: How many images there are.
+        label_offset: What the model's classes begin with.
+        listener: Hears of it.
+        is_random: Whether the images come in a random order, so that those so far are a sample of all.
+    """
     done = hits = 0
     listener.advance(Progress(task=task, unit="images", done=0, total=total))
 
@@ -137,13 +150,23 @@ def report_progress(task: str, total: int, label_offset: int, listener: Listener
         nonlocal done, hits
         done += len(predictions)
         hits += count_topk_hits(predictions, label_offset)[0]
-        detail = describe_running_top1(hits, done)
+        detail = describe_running_top1(hits, done, is_random=is_random)
         listener.advance(Progress(task=task, unit="images", done=done, total=total, detail=detail))
 
     return report
 
 
-def describe_running_top1(hits: int, done: int) -> str:
-    """Return the Top-1 of the images so far with its interval, for a line of progress."""
+def describe_running_top1(hits: int, done: int, *, is_random: bool = False) -> str:
+    """Describe the Top-1 of the images so far, with its 95 % interval only where they are a random sample.
+
+    Images in the order of their classes say nothing about those to come.
+
+    >>> describe_running_top1(45, 100)
+    'Top-1 of these 45.0 %'
+    >>> describe_running_top1(45, 100, is_random=True)
+    'Top-1 45.0 % (35.6 to 54.8)'
+    """
+    if not is_random:
+        return f"Top-1 of these {100 * hits / done:.1f} %"
     low, high = compute_wilson_interval(hits, done)
     return f"Top-1 {100 * hits / done:.1f} % ({100 * low:.1f} to {100 * high:.1f})"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from assay.ahead import map_ahead
-from assay.errors import UsageError
+from assay.errors import SourceError, UsageError
 from assay.files import escape_name, is_unfinished
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
 from assay.images.prepare import PreprocessedImage, preprocess_image
+from assay.images.read import Patience
 from assay.images.sources import index_images
 from assay.measure.accuracy.accuracy import FailedImage
 from assay.models.record import ModelRecord
@@ -30,7 +32,9 @@ from assay.runs.folder import Mode
 from assay.runs.listener import Listener, Progress
 
 AHEAD_PER_THREAD = 4
-Preprocess = Callable[[LabelledImage], PreprocessedImage]
+MOST_FAILURES_IN_A_ROW = 3
+Preprocess = Callable[..., PreprocessedImage]
+"""Given an image and `patience`, preprocesses it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +79,7 @@ def preprocess_to_bins(
 
     Raises:
         BadImagesError: No images, or two that would get the same name.
+        SourceError: The place that holds the images failed for some; the files of the others are written.
         UsageError: The folders lie in one another, the folder holds something else, or too little space.
     """
     _check_apart(images, folder)
@@ -84,9 +89,8 @@ def preprocess_to_bins(
     whole = _prepare_folder(folder, planned, size_bytes, mode)
     missing = {name: image for name, image in planned.items() if name not in whole}
     _check_space(folder, len(missing) * size_bytes)
-    failures = _write_missing(
-        folder, missing, partial(preprocess_image, record=record, options=reading), listener
-    )
+    preprocess = partial(preprocess_image, record=record, options=reading)
+    failures = _write_missing(folder, missing, preprocess, listener)
     return PreprocessedFolder(
         folder=str(folder),
         written_count=len(missing) - len(failures),
@@ -145,23 +149,58 @@ def _check_space(folder: Path, needed_bytes: int) -> None:
 def _write_missing(
     folder: Path, missing: Mapping[str, LabelledImage], preprocess: Preprocess, listener: Listener
 ) -> tuple[FailedImage, ...]:
-    threads = count_processors()
-    failures = []
+    """Write the files; gives the images that have none by their own fault.
+
+    Raises:
+        SourceError: Images have none since their source failed; after three in a row, the rest is not tried.
+    """
+    failures: list[FailedImage] = []
+    failed_sources: list[SourceError] = []
+    failed_in_a_row = 0
     report = partial(Progress, task="Preprocessing", unit="images", total=len(missing))
     listener.advance(report(done=0))
-    with ThreadPoolExecutor(threads, "preprocess") as executor:
-        write = partial(_write_one, folder=folder, preprocess=preprocess)
-        results = map_ahead(executor, write, missing.items(), AHEAD_PER_THREAD * threads)
-        for done, failure in enumerate(results, start=1):
+    with closing(_write_each(folder, missing, preprocess)) as outcomes:
+        for done, outcome in enumerate(outcomes, start=1):
             listener.advance(report(done=done))
-            if failure is not None:
-                failures.append(failure)
+            failed_in_a_row = failed_in_a_row + 1 if isinstance(outcome, SourceError) else 0
+            if isinstance(outcome, SourceError):
+                failed_sources.append(outcome)
+            elif outcome is not None:
+                failures.append(outcome)
+            if failed_in_a_row == MOST_FAILURES_IN_A_ROW:
+                break
+    if failed_sources:
+        raise _summarise(failed_sources, len(missing) - done)
     return tuple(failures)
 
 
-def _write_one(item: tuple[str, LabelledImage], folder: Path, preprocess: Preprocess) -> FailedImage | None:
+def _summarise(failed: Sequence[SourceError], untried_count: int) -> SourceError:
+    untried = f", {untried_count:,} were not tried" if untried_count else ""
+    return SourceError(
+        f"{len(failed):,} images could not be read{untried}; the files of the others are written. "
+        f"{failed[0].message}",
+        hint="--resume writes what is missing",
+    )
+
+
+def _write_each(
+    folder: Path, missing: Mapping[str, LabelledImage], preprocess: Preprocess
+) -> Generator[FailedImage | SourceError | None]:
+    """Write the files, and yield in their order what failed: the image, its source, or nothing."""
+    threads = count_processors()
+    with ThreadPoolExecutor(threads, "preprocess") as executor, Patience() as patience:
+        write = partial(_write_one, folder=folder, preprocess=partial(preprocess, patience=patience))
+        yield from map_ahead(executor, write, missing.items(), AHEAD_PER_THREAD * threads)
+
+
+def _write_one(
+    item: tuple[str, LabelledImage], folder: Path, preprocess: Preprocess
+) -> FailedImage | SourceError | None:
     name, source = item
-    preprocessed = preprocess(source)
+    try:
+        preprocessed = preprocess(source)
+    except SourceError as error:
+        return error
     if preprocessed.image is None:
         return FailedImage(relative_path=escape_name(source.relative_path), status=preprocessed.status)
     write_bin_file(folder / name, preprocessed.image)

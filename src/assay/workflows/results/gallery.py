@@ -13,7 +13,7 @@ from PIL import Image
 from assay.errors import AssayError
 from assay.images.decode import decode_image
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
-from assay.images.prepare import read_image
+from assay.images.read import NO_PATIENCE, read_image
 from assay.images.sources import index_images
 from assay.inference.predictions import Prediction
 from assay.inference.shards import StoredPredictions, list_shard_files
@@ -133,7 +133,7 @@ def _make_thumbnail(image: LabelledImage) -> str:
     """Return the image as a small JPEG in a data URI; empty where it cannot be read any more."""
     try:
         pixels = decode_image(
-            read_image(image, DEFAULT_READ_OPTIONS), max_pixels=DEFAULT_READ_OPTIONS.max_pixels
+            read_image(image, DEFAULT_READ_OPTIONS, NO_PATIENCE), max_pixels=DEFAULT_READ_OPTIONS.max_pixels
         ).pixels
     except (AssayError, OSError):
         return ""

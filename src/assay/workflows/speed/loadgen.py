@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from assay.engines.engine import Session
 from assay.files import escape_name
 from assay.images.listing import DEFAULT_READ_OPTIONS
 from assay.images.prepare import OK, preprocess_into
+from assay.images.read import Patience
 from assay.images.sources import ImageIndex
 from assay.inference.predictions import NO_LABEL, NON_FINITE, Prediction
 from assay.measure.accuracy.accuracy import Accuracy, measure_accuracy
@@ -90,15 +92,17 @@ def measure_logged_accuracy(
 
     Raises:
         EngineError: The session failed, or gave no answer for too long.
+        SourceError: The place that holds an image failed.
     """
     statuses: dict[int, str] = {}
     dtype, row_shape = describe_row(record, takes_pixels=session.description.takes_pixels)
-    with ThreadPoolExecutor(count_processors(), "decode") as decoders:
+    with ThreadPoolExecutor(count_processors(), "decode") as decoders, Patience() as patience:
+        decode = partial(preprocess_into, record=record, options=DEFAULT_READ_OPTIONS, patience=patience)
 
         def load(indices: Sequence[int]) -> LoadedImages:
             rows = np.empty((len(indices), *row_shape), dtype=dtype)
             decoding = [
-                decoders.submit(preprocess_into, index.images[number], record, DEFAULT_READ_OPTIONS, row)
+                decoders.submit(decode, index.images[number], out=row)
                 for number, row in zip(indices, rows, strict=True)
             ]
             found = [image.result() for image in decoding]
