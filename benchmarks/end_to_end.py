@@ -22,7 +22,7 @@ from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
 from assay.engines.arrays import as_session_input
 from assay.engines.constant_engine import ConstantEngine
-from assay.engines.engine import CompileOptions, Session
+from assay.engines.engine import CompileChoice, Session
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.sample_images import load_sample_images
@@ -71,7 +71,8 @@ def _load(
     if not onnx_path.exists():
         export_onnx(seed_network(0).eval(), onnx_path, record, 18)
     compiled.mkdir()
-    engine.compile(onnx_path, compiled, CompileOptions(record=record, settings=settings))
+    choice = CompileChoice(engine=engine.name, settings=settings)
+    engine.compile(onnx_path, compiled, engine.resolve(choice, record))
     return engine.load(compiled), engine.load_for_pixels(compiled)
 
 

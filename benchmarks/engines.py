@@ -31,10 +31,10 @@ from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
 from assay.convert.quantize import quantize_onnx, read_onnx
 from assay.engines.arrays import as_session_input
-from assay.engines.engine import CompileOptions, Session
+from assay.engines.engine import CompileChoice, Session
 from assay.engines.onnxruntime.engine import OnnxRuntimeEngine
 from assay.engines.openvino.engine import OpenVinoEngine
-from assay.engines.torch_engine import TorchSession
+from assay.engines.torch_engine import TorchEngine, TorchSession
 from assay.images.sample_images import load_sample_images
 from assay.models.record import ModelRecord, read_model_record
 
@@ -91,9 +91,9 @@ def make_engines(
     """Export, compile and load."""
     onnx_path = folder / "float.onnx"
     export_onnx(seed_network(0).eval(), onnx_path, record, 18)
-    ours = _load(OpenVinoEngine(), onnx_path, folder / "openvino", CompileOptions(record=record))
+    ours = _load(OpenVinoEngine(), onnx_path, folder / "openvino", record)
     from_pixels = OpenVinoEngine().load_for_pixels(folder / "openvino")
-    theirs = _load(OnnxRuntimeEngine(), onnx_path, folder / "onnxruntime", CompileOptions(record=record))
+    theirs = _load(OnnxRuntimeEngine(), onnx_path, folder / "onnxruntime", record)
     throughput, latency = hint.PerformanceMode.THROUGHPUT, hint.PerformanceMode.LATENCY
     engines: dict[str, MeasureBatch] = {
         OURS: partial(measure_session, ours),
@@ -112,16 +112,20 @@ def make_engines(
             preset="mixed",
             float_layers=[],
         )
-        options = CompileOptions(record=record, precision="int8")
-        int8 = _load(OpenVinoEngine(), int8_path, folder / "int8", options)
+        int8 = _load(OpenVinoEngine(), int8_path, folder / "int8", record, precision="int8")
         engines[OURS_INT8] = partial(measure_session, int8)
     return engines
 
 
 def _load(
-    engine: OpenVinoEngine | OnnxRuntimeEngine, source: Path, compiled: Path, options: CompileOptions
+    engine: OpenVinoEngine | OnnxRuntimeEngine,
+    source: Path,
+    compiled: Path,
+    record: ModelRecord,
+    precision: str = "",
 ) -> Session:
     compiled.mkdir()
+    options = engine.resolve(CompileChoice(engine=engine.name, precision=precision), record)
     tuning = engine.compile(source, compiled, options).tuning
     if tuning is not None:
         print(f"{compiled.name}: {tuning.streams} streams, inner batch {tuning.inner_batch}")
@@ -144,7 +148,7 @@ def measure_requests(loaded: openvino.CompiledModel, batch: Images, load: Load) 
 
 def make_torch(record: ModelRecord) -> dict[str, MeasureBatch]:
     """The network in torch, eager and compiled."""
-    options = CompileOptions(record=record)
+    options = TorchEngine().resolve(CompileChoice(engine="torch"), record)
     eager = seed_network(0).eval()
     compiled = torch.compile(seed_network(0).eval(), dynamic=False)
     return {

@@ -22,7 +22,7 @@ from turns import print_rates, take_turns, time_call
 
 from assay.arrays import Images
 from assay.engines.constant_engine import ConstantEngine
-from assay.engines.engine import CompileOptions, Session
+from assay.engines.engine import CompileChoice, Session
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.prepare import PreprocessedImage
 from assay.images.sources import index_images
@@ -53,7 +53,8 @@ def main() -> None:
         (folder / "model.onnx").write_bytes(b"the constant engine does not read it")
         (folder / "compiled").mkdir()
         engine = ConstantEngine()
-        engine.compile(folder / "model.onnx", folder / "compiled", CompileOptions(record=record))
+        options = engine.resolve(CompileChoice(engine=engine.name), record)
+        engine.compile(folder / "model.onnx", folder / "compiled", options)
         by_table = engine.load(folder / "compiled")
         from_pixels = engine.load_for_pixels(folder / "compiled")
         index = index_images(images, record.label_count)

@@ -22,7 +22,7 @@ from assay.arrays import Images
 from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
 from assay.convert.quantize import quantize_onnx, read_onnx
-from assay.engines.engine import CompileOptions, Session
+from assay.engines.engine import CompileChoice, Session
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.images.sample_images import load_sample_images
 from assay.models.record import ModelRecord, read_model_record
@@ -62,7 +62,8 @@ def make_sessions(folder: Path, record: ModelRecord, images: Images) -> dict[str
     engine = OpenVinoEngine()
     for precision, path in (("fp32", float_path), ("int8", int8_path)):
         (folder / precision).mkdir()
-        engine.compile(path, folder / precision, CompileOptions(record=record, precision=precision))
+        options = engine.resolve(CompileChoice(precision=precision), record)
+        engine.compile(path, folder / precision, options)
         sessions[precision] = engine.load(folder / precision)
         say(f"{precision}: layers by arithmetic {sessions[precision].description.computed_in}")
     return sessions

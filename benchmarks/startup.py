@@ -16,7 +16,7 @@ from turns import take_turns, time_call
 
 from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
-from assay.engines.engine import CompileOptions
+from assay.engines.engine import CompileChoice
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.models.record import read_model_record
 
@@ -42,7 +42,8 @@ def main() -> None:
         onnx_path, compiled = Path(name) / "model.onnx", Path(name) / "compiled"
         export_onnx(seed_network(0).eval(), onnx_path, record, 18)
         compiled.mkdir()
-        OpenVinoEngine().compile(onnx_path, compiled, CompileOptions(record=record))
+        engine = OpenVinoEngine()
+        engine.compile(onnx_path, compiled, engine.resolve(CompileChoice(), record))
         ways = {
             "python -c pass": [sys.executable, "-c", "pass"],
             "import assay": [sys.executable, "-c", "import assay"],

@@ -16,11 +16,12 @@ import pytest
 from assay.arrays import Images, Pixels
 from assay.engines.catalog import ENGINES, find_engine, load_for_evaluation
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import CompileOptions, Engine, PixelEngine, Session
+from assay.engines.engine import CompileChoice, CompileOptions, Engine, PixelEngine, Session
 from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
 from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord
 from colour_classifier import draw_weights
+from compiling import compile_with
 
 
 @pytest.fixture(params=ENGINES)
@@ -40,10 +41,15 @@ def source(engine: Engine, colour_onnx: Path, colour_checkpoint: Path) -> Path:
 
 
 @pytest.fixture
-def options(engine: Engine, colour_record: ModelRecord) -> CompileOptions:
+def choice(engine: Engine) -> CompileChoice:
     """Batches of any size, or of 8 where the engine fixes the size."""
     batch_size = 8 if engine.batch_sizes == "fixed" else None
-    return CompileOptions(record=colour_record, precision="fp32", batch_size=batch_size)
+    return CompileChoice(engine=engine.name, precision="fp32", batch_size=batch_size)
+
+
+@pytest.fixture
+def options(engine: Engine, choice: CompileChoice, colour_record: ModelRecord) -> CompileOptions:
+    return engine.resolve(choice, colour_record)
 
 
 @pytest.fixture
@@ -117,7 +123,7 @@ def test_a_partial_batch_gives_the_same_rows(
 ) -> None:
     folder = tmp_path / "batch_of_4"
     folder.mkdir()
-    engine.compile(source, folder, dataclasses.replace(options, batch_size=4))
+    compile_with(engine, source, folder, options.record, precision="fp32", batch_size=4)
     fixed = engine.load(folder)
     images = draw_images(3)
     np.testing.assert_allclose(fixed.run(images), session.run(images), atol=1e-4)
@@ -236,11 +242,16 @@ def test_the_runtimes_own_error_is_wrapped(engine: Engine, compiled_dir: Path) -
 
 
 def test_resolving_fills_in_what_was_left_open_and_changes_nothing_else(
-    engine: Engine, options: CompileOptions
+    engine: Engine, choice: CompileChoice, colour_record: ModelRecord
 ) -> None:
-    resolved = engine.resolve(dataclasses.replace(options, precision="", device=""))
+    left_open = dataclasses.replace(choice, precision="", device="")
+    resolved = engine.resolve(left_open, colour_record)
     assert (resolved.precision, resolved.device) == (engine.precisions[0], engine.devices[0])
-    assert engine.resolve(resolved) == resolved
+    assert (resolved.engine, resolved.record) == (engine.name, colour_record)
+    assert resolved.batch_size == choice.batch_size
+    fields = ("engine", "precision", "device", "batch_size", "settings")
+    again = CompileChoice(**{name: getattr(resolved, name) for name in fields})
+    assert engine.resolve(again, colour_record) == resolved
 
 
 def test_the_session_says_what_it_runs_on(engine: Engine, session: Session) -> None:
@@ -279,11 +290,10 @@ def test_a_folder_without_compiled_json_is_refused(engine: Engine, tmp_path: Pat
     [{"precision": "fp13"}, {"device": "abacus"}, {"batch_size": 0}, {"settings": {"no_such_setting": "1"}}],
 )
 def test_what_an_engine_does_not_declare_is_refused(
-    engine: Engine, source: Path, options: CompileOptions, tmp_path: Path, wrong: dict[str, Any]
+    engine: Engine, choice: CompileChoice, colour_record: ModelRecord, wrong: dict[str, Any]
 ) -> None:
     with pytest.raises(UsageError):
-        engine.compile(source, tmp_path, dataclasses.replace(options, **wrong))
-    assert not (tmp_path / "compiled.json").exists()
+        engine.resolve(dataclasses.replace(choice, **wrong), colour_record)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from assay.engines.catalog import DEFAULT_ENGINE, ENGINES, find_engine, load_session
-from assay.engines.engine import CompileOptions
+from assay.defaults import DEFAULT_ENGINE
+from assay.engines.catalog import ENGINES, find_engine, load_session
 from assay.errors import UsageError
 from assay.models.record import ModelRecord
+from compiling import compile_with
 
 
 def test_every_engine_bears_the_name_it_is_found_by() -> None:
@@ -34,5 +35,5 @@ def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
 def test_the_session_is_of_the_engine_that_compiled(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
 ) -> None:
-    find_engine("constant").compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50))
+    compile_with(find_engine("constant"), colour_onnx, tmp_path, se_resnext50)
     assert type(load_session(tmp_path)).__name__ == "ConstantSession"

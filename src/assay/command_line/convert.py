@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - read with the shared flags
@@ -19,6 +20,7 @@ from assay.command_line.outcome import EXIT_GATE_FAILED, Outcome
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
+    from assay.engines.engine import CompileChoice
     from assay.images.calibration import AccuracyControl
 
 
@@ -67,6 +69,10 @@ class CompileFlags(ShowFlags, EngineFlags):
         None
     )
     overwrite: Annotated[bool, make_help("Replace the compiled model in that folder.")] = False
+
+    def to_compile_choice(self) -> CompileChoice:
+        """See `EngineFlags.to_compile_choice`."""
+        return dataclasses.replace(super().to_compile_choice(), batch_size=self.batch_size)
 
 
 def export(weights: Path, onnx_file: Path, /, flags: ExportFlags = ExportFlags()) -> Outcome:
@@ -134,20 +140,14 @@ def compile(onnx_file: Path, folder: Path, /, flags: CompileFlags = CompileFlags
         folder: The folder to write.
     """
     from assay.command_line.terminal import open_listener
-    from assay.engines.engine import CompileOptions
+    from assay.engines.catalog import find_engine
     from assay.models.record import read_model_record
     from assay.workflows.models.compile import compile_model
 
-    options = CompileOptions(
-        record=read_model_record(flags.model),
-        precision=flags.precision,
-        device=flags.device,
-        batch_size=flags.batch_size,
-        settings=flags.to_settings(),
-    )
+    record = read_model_record(flags.model)
+    choice = flags.to_compile_choice()
+    options = find_engine(choice.engine).resolve(choice, record)
     with open_listener(quiet=flags.quiet) as listener:
-        compiled = compile_model(
-            onnx_file, folder, flags.engine, options, overwrite=flags.overwrite, listener=listener
-        )
+        compiled = compile_model(onnx_file, folder, options, overwrite=flags.overwrite, listener=listener)
     line = f"{folder}: {compiled.engine} {compiled.engine_version}, {compiled.device}, {compiled.precision}"
     return Outcome(lines=[line], document={"compiled": compiled})

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
+    from assay.engines.engine import CompileChoice
     from assay.images.calibration import CalibrationOptions
     from assay.images.label_files import LabelOptions
     from assay.images.listing import ReadOptions
@@ -84,7 +85,22 @@ class EngineFlags(ModelFlags):
     soc_version: Annotated[str, make_help("The chip of engine ascend, such as Ascend310P3.")] = ""
     insert_op_conf: Annotated[str, make_help("Engine ascend: rgb, or the path of an AIPP file.")] = ""
 
-    def to_settings(self) -> dict[str, str]:
+    def to_compile_choice(self) -> CompileChoice:
+        """The engine, and how it compiles.
+
+        Raises:
+            UsageError: A setting is not NAME=VALUE, or is given twice.
+        """
+        from assay.engines.engine import CompileChoice
+
+        return CompileChoice(
+            engine=self.engine,
+            precision=self.precision,
+            device=self.device,
+            settings=self._parse_settings(),
+        )
+
+    def _parse_settings(self) -> dict[str, str]:
         """The engine's settings by name.
 
         Raises:

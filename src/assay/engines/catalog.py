@@ -11,8 +11,6 @@ from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import Engine, PixelEngine, Session
 from assay.errors import UsageError, missing_package
 
-DEFAULT_ENGINE = "openvino"
-
 
 @dataclass(frozen=True, kw_only=True)
 class EngineEntry:

@@ -14,10 +14,11 @@ from assay import __version__
 from assay.arrays import Batch, Logits
 from assay.engines.arrays import check_images
 from assay.engines.compiled_model import CompiledModel, read_compiled_for
-from assay.engines.engine import BatchSizes, CompileOptions, SessionDescription, SourceKind
+from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
 from assay.engines.options import check_options, choose_count
 from assay.engines.sources import check_onnx_path, record_compiled
 from assay.errors import EngineError
+from assay.models.record import ModelRecord
 
 LOGITS_FILE = "logits.npy"
 
@@ -43,15 +44,14 @@ class ConstantEngine:
         """See `Engine.find_devices`."""
         return {"none": "nothing is computed"}
 
-    def resolve(self, options: CompileOptions) -> CompileOptions:
+    def resolve(self, choice: CompileChoice, record: ModelRecord) -> CompileOptions:
         """See `Engine.resolve`."""
-        options = check_options(self, options)
+        options = check_options(self, choice, record)
         choose_count(options, "images_per_second")
         return options
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """Write the row of logits: 0, -1, -2, … See `Engine.compile`."""
-        options = self.resolve(options)
         check_onnx_path(source)
         class_count = options.record.output.class_count
         np.save(compiled_dir / LOGITS_FILE, -np.arange(class_count, dtype=np.float32))

@@ -10,6 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 import msgspec
 
 from assay.arrays import Batch, Logits
+from assay.defaults import DEFAULT_ENGINE
 from assay.engines.compiled_model import CompiledModel
 from assay.models.record import ModelRecord
 
@@ -18,22 +19,45 @@ BatchSizes = Literal["any", "fixed"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompileOptions:
-    """How a model is to be compiled.
+class CompileChoice:
+    """What a user chooses of a compilation; what is left open, the engine fills in.
 
     Args:
-        record: The model record; it names the input and output and goes into `compiled.json`.
+        engine: Name of the engine.
         precision: What the network is computed in, one of the engine's `precisions`; empty means its first.
         device: One of the engine's `devices`, in any case; empty means its first.
         batch_size: Compiled for batches of exactly this size; None means any size.
         settings: Of the engine, by name; see its `settings`.
     """
 
-    record: ModelRecord
+    engine: str = DEFAULT_ENGINE
     precision: str = ""
     device: str = ""
     batch_size: int | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompileOptions:
+    """How a model is compiled: a choice with nothing left open, which the engine can honour.
+
+    `Engine.resolve` makes them, and nothing checks them again.
+
+    Args:
+        engine: Name of the engine.
+        record: The model record; it names the input and output and goes into `compiled.json`.
+        precision: One of the engine's `precisions`.
+        device: One of the engine's `devices`.
+        batch_size: Compiled for batches of exactly this size; None means any size.
+        settings: Of the engine, by name.
+    """
+
+    engine: str
+    record: ModelRecord
+    precision: str
+    device: str
+    batch_size: int | None
+    settings: Mapping[str, str]
 
 
 class SessionDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,8 +134,12 @@ class Engine(Protocol):
     def find_devices(self) -> dict[str, str]:
         """Return which of its devices are on this machine, each with its own name."""
 
-    def resolve(self, options: CompileOptions) -> CompileOptions:
-        """Return the options with all filled in that was left open, after checking them.
+    def resolve(self, choice: CompileChoice, record: ModelRecord) -> CompileOptions:
+        """Check the choice, and fill in what it leaves open.
+
+        Args:
+            choice: What the user chose.
+            record: The model record.
 
         Raises:
             UsageError: A precision, device, batch size or setting that the engine does not declare.
@@ -124,11 +152,10 @@ class Engine(Protocol):
         Args:
             source: An ONNX file, or a checkpoint, as the engine's `source` says.
             compiled_dir: An empty folder.
-            options: How to compile.
+            options: How to compile, as `resolve` made them.
 
         Raises:
             BadInputError: The source cannot be read or is not what the record says.
-            UsageError, MissingRuntimeError: As `resolve`.
             EngineError: The runtime refused the model; its own error is the cause.
         """
 

@@ -2,41 +2,47 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from assay.engines.engine import CompileOptions, Engine
+from assay.engines.engine import CompileChoice, CompileOptions, Engine
 from assay.errors import UsageError
+from assay.models.record import ModelRecord
 from assay.processors import count_processors
 
 
-def check_options(engine: Engine, options: CompileOptions) -> CompileOptions:
-    """Return the options with precision and device filled in, after checking that the engine declares them.
+def check_options(engine: Engine, choice: CompileChoice, record: ModelRecord) -> CompileOptions:
+    """The options with precision and device filled in, after checking that the engine declares them.
 
     Raises:
         UsageError: A precision, device, batch size or setting that the engine does not declare.
     """
-    precision = options.precision or engine.precisions[0]
+    precision = choice.precision or engine.precisions[0]
     if precision not in engine.precisions:
         raise UsageError(
             f"engine {engine.name} does not compute in {precision!r}",
             hint=f"--precision can be: {', '.join(engine.precisions)}",
         )
     devices = {name.casefold(): name for name in engine.devices}
-    device = devices.get((options.device or engine.devices[0]).casefold())
+    device = devices.get((choice.device or engine.devices[0]).casefold())
     if device is None:
         raise UsageError(
-            f"engine {engine.name} does not run on {options.device!r}",
+            f"engine {engine.name} does not run on {choice.device!r}",
             hint=f"--device can be: {', '.join(engine.devices)}",
         )
-    if options.batch_size is not None and options.batch_size < 1:
-        raise UsageError(f"--batch-size is {options.batch_size}; expected 1 or more")
-    unknown = sorted(set(options.settings) - set(engine.settings))
+    if choice.batch_size is not None and choice.batch_size < 1:
+        raise UsageError(f"--batch-size is {choice.batch_size}; expected 1 or more")
+    unknown = sorted(set(choice.settings) - set(engine.settings))
     if unknown:
         raise UsageError(
             f"engine {engine.name} has no setting {unknown[0]!r}",
             hint=f"it has: {', '.join(engine.settings) or 'none'}; see `assay engines`",
         )
-    return replace(options, precision=precision, device=device)
+    return CompileOptions(
+        engine=engine.name,
+        record=record,
+        precision=precision,
+        device=device,
+        batch_size=choice.batch_size,
+        settings=choice.settings,
+    )
 
 
 def choose_setting(options: CompileOptions, name: str, choices: tuple[str, ...]) -> str:

@@ -33,6 +33,18 @@ def describe_source(engine: Engine, source: Path, options: CompileOptions) -> Co
     )
 
 
+def recall_options(compiled: CompiledModel) -> CompileOptions:
+    """The options that a model was compiled with."""
+    return CompileOptions(
+        engine=compiled.engine,
+        record=compiled.model,
+        precision=compiled.precision,
+        device=compiled.device,
+        batch_size=compiled.batch_size,
+        settings=compiled.settings,
+    )
+
+
 def _list_setting_files(options: CompileOptions) -> list[Path]:
     return [path for value in options.settings.values() if (path := Path(value)).is_file()]
 

@@ -15,10 +15,11 @@ from assay.arrays import Batch, Logits
 from assay.checkpoint.load import load_checkpoint
 from assay.engines.arrays import check_images, check_logits_shape
 from assay.engines.compiled_model import CompiledModel, read_compiled_for
-from assay.engines.engine import BatchSizes, CompileOptions, SessionDescription, SourceKind
+from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
 from assay.engines.options import check_options, choose_setting, choose_thread_count
-from assay.engines.sources import record_compiled
+from assay.engines.sources import recall_options, record_compiled
 from assay.errors import BadCheckpointError, EngineError, MissingRuntimeError
+from assay.models.record import ModelRecord
 from assay.processors import describe_processor
 
 WEIGHTS_STEM = "weights"
@@ -52,9 +53,9 @@ class TorchEngine:
             found["cuda"] = torch.cuda.get_device_name()
         return found
 
-    def resolve(self, options: CompileOptions) -> CompileOptions:
+    def resolve(self, choice: CompileChoice, record: ModelRecord) -> CompileOptions:
         """See `Engine.resolve`."""
-        options = check_options(self, options)
+        options = check_options(self, choice, record)
         choose_setting(options, "mode", MODES)
         choose_setting(options, "layout", LAYOUTS)
         choose_thread_count(options)
@@ -63,7 +64,6 @@ class TorchEngine:
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """See `Engine.compile`."""
-        options = self.resolve(options)
         load_checkpoint(source, options.record)
         shutil.copyfile(source, compiled_dir / f"{WEIGHTS_STEM}{source.suffix}")
         return record_compiled(self, source, compiled_dir, options)
@@ -77,14 +77,7 @@ class TorchEngine:
             network = load_checkpoint(weights, compiled.model).network
         except (StopIteration, BadCheckpointError) as error:
             raise EngineError(f"torch cannot load {compiled_dir}: {error}") from error
-        options = CompileOptions(
-            record=compiled.model,
-            precision=compiled.precision,
-            device=compiled.device,
-            batch_size=compiled.batch_size,
-            settings=compiled.settings,
-        )
-        return TorchSession(network, options)
+        return TorchSession(network, recall_options(compiled))
 
 
 class TorchSession:
@@ -100,8 +93,8 @@ class TorchSession:
     def __init__(self, network: nn.Module, options: CompileOptions) -> None:
         self._record = options.record
         self._batch_size = options.batch_size
-        self._device = options.device or TorchEngine.devices[0]
-        self._dtype = _DTYPES[options.precision or TorchEngine.precisions[0]]
+        self._device = options.device
+        self._dtype = _DTYPES[options.precision]
         is_last = choose_setting(options, "layout", LAYOUTS) == "channels_last"
         self._layout = torch.channels_last if is_last else torch.contiguous_format
         self._thread_count = choose_thread_count(options)

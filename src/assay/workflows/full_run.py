@@ -30,7 +30,7 @@ def run_all(request: FullRun, place: RunPlace, listener: Listener = SILENT) -> R
     index = index_images(request.images, record.label_count, request.labels, request.reading)
     index = limit_images(index, request.limit)
     require_labels(index, request.images, record.label_count)
-    with open_run_folder(place, record.name, request.engine, listener) as run:
+    with open_run_folder(place, record.name, request.compile.engine, listener) as run:
         run.record_remark(request.remark)
         models = make_models(request, record, index, run)
         options = EvaluateOptions(

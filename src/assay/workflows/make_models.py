@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from assay.engines.catalog import DEFAULT_ENGINE, find_engine
+from assay.defaults import DEFAULT_BATCH_SIZES
+from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import CompileOptions
+from assay.engines.engine import CompileChoice, CompileOptions
 from assay.engines.sources import is_quantised
 from assay.images.calibration import DEFAULT_CALIBRATION, CalibrationOptions
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
@@ -17,7 +18,6 @@ from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
 from assay.inference.shards import DEFAULT_SHARD_SIZE
 from assay.measure.gates import Gate
-from assay.measure.speed.repeats import DEFAULT_BATCH_SIZES
 from assay.models.record import ModelRecord
 from assay.runs.folder import (
     COMPILED_FOLDER,
@@ -46,10 +46,7 @@ class FullRun:
         labels: The label file, if there is one.
         reading: How images are read.
         model: Name of a model record, or the path of one.
-        engine: Name of an engine.
-        precision: What the network is computed in; empty means the engine's first.
-        device: Device of the engine; empty means its first.
-        settings: Of the engine, by name.
+        compile: The engine, and how it compiles.
         calibration: How an int8 model is calibrated.
         speed: How the speed is measured.
         opset: The ai.onnx opset of the export, 11 to 18.
@@ -67,10 +64,7 @@ class FullRun:
     labels: LabelOptions = NO_LABEL_FILE
     reading: ReadOptions = DEFAULT_READ_OPTIONS
     model: str = "se_resnext50_32x4d"
-    engine: str = DEFAULT_ENGINE
-    precision: str = ""
-    device: str = ""
-    settings: Mapping[str, str] = field(default_factory=dict)
+    compile: CompileChoice = field(default_factory=CompileChoice)
     calibration: CalibrationOptions = DEFAULT_CALIBRATION
     speed: SpeedRequest = DEFAULT_REQUEST
     opset: int = 18
@@ -107,9 +101,10 @@ def check_request(request: FullRun, record: ModelRecord) -> None:
         UsageError: An unknown engine, or options that it does not declare.
         MissingRuntimeError: Its runtime or device is not there.
     """
-    engine = find_engine(request.engine)
-    for precision in ("fp32", "int8") if request.precision == "int8" else (request.precision,):
-        engine.resolve(_choose_options(request, record, precision, _choose_sizes(request)[0]))
+    for precision in (
+        ("fp32", "int8") if request.compile.precision == "int8" else (request.compile.precision,)
+    ):
+        _resolve(request, record, precision, _choose_sizes(request)[0])
 
 
 def make_models(request: FullRun, record: ModelRecord, index: ImageIndex, run: RunFolder) -> RunModels:
@@ -118,15 +113,15 @@ def make_models(request: FullRun, record: ModelRecord, index: ImageIndex, run: R
     Raises:
         AssayError: As the export, the quantisation and the compilation.
     """
-    if find_engine(request.engine).source == "checkpoint":
+    if find_engine(request.compile.engine).source == "checkpoint":
         source = request.weights
     else:
         source = _export(request, record, index, run)
     float_dir = None
-    if request.precision == "int8" and not is_quantised(source):
+    if request.compile.precision == "int8" and not is_quantised(source):
         float_dir = _compile(request, record, source, run.path / FLOAT_FOLDER, run, "fp32")[-1]
         source = _quantise(request, record, source, run)
-    compiled = _compile(request, record, source, run.path / COMPILED_FOLDER, run, request.precision)
+    compiled = _compile(request, record, source, run.path / COMPILED_FOLDER, run, request.compile.precision)
     return RunModels(
         evaluated=compiled[-1],
         measured=[*compiled, float_dir] if float_dir else compiled,
@@ -164,30 +159,26 @@ def _compile(
     """Return the compiled models: one, or one for each batch size where the engine fixes it."""
     folders = []
     for size in _choose_sizes(request):
-        options = _choose_options(request, record, precision, size)
+        options = _resolve(request, record, precision, size)
         compiled_dir = folder if size is None else folder / f"batch-{size}"
-        compile_model(source, compiled_dir, request.engine, options, overwrite=True, listener=run)
+        compile_model(source, compiled_dir, options, overwrite=True, listener=run)
         folders.append(compiled_dir)
     return folders
 
 
 def _choose_sizes(request: FullRun) -> Sequence[int | None]:
     """Return the batch sizes to compile for; None for a model that runs any."""
-    if find_engine(request.engine).batch_sizes == "any" or "dynamic_batch_size" in request.settings:
+    if (
+        find_engine(request.compile.engine).batch_sizes == "any"
+        or "dynamic_batch_size" in request.compile.settings
+    ):
         return [None]
     return sorted(set(request.speed.batch_sizes or DEFAULT_BATCH_SIZES))
 
 
-def _choose_options(
-    request: FullRun, record: ModelRecord, precision: str, batch_size: int | None
-) -> CompileOptions:
-    return CompileOptions(
-        record=record,
-        precision=precision,
-        device=request.device,
-        batch_size=batch_size,
-        settings=request.settings,
-    )
+def _resolve(request: FullRun, record: ModelRecord, precision: str, batch_size: int | None) -> CompileOptions:
+    choice = replace(request.compile, precision=precision, batch_size=batch_size)
+    return find_engine(choice.engine).resolve(choice, record)
 
 
 def _find_reference(request: FullRun, record: ModelRecord, float_dir: Path | None) -> Predictor | None:
@@ -202,15 +193,16 @@ def _find_reference(request: FullRun, record: ModelRecord, float_dir: Path | Non
 def _make_torch_reference(weights: Path, record: ModelRecord) -> Predictor:
     """Return what predicts by the original network in torch."""
     from assay.checkpoint.load import load_checkpoint
-    from assay.engines.torch_engine import TorchSession
+    from assay.engines.torch_engine import TorchEngine, TorchSession
 
+    options = TorchEngine().resolve(CompileChoice(engine="torch"), record)
     checkpoint = load_checkpoint(weights, record)
     return Predictor(
         name="torch",
         task="Torch",
         record=record,
         identity=["torch", checkpoint.sha256],
-        open_session=lambda: TorchSession(checkpoint.network, CompileOptions(record=record)),
+        open_session=lambda: TorchSession(checkpoint.network, options),
         folder=REFERENCE_FOLDER,
         batch_size=REFERENCE_BATCH_SIZE,
     )

@@ -9,10 +9,11 @@ import pytest
 
 from assay.engines.ascend.atc import ADVICE, AtcOptions, build_command, explain_failure
 from assay.engines.ascend.engine import AscendEngine
-from assay.engines.engine import CompileOptions
+from assay.engines.engine import CompileChoice
 from assay.errors import BadModelError, EngineError, UsageError
 from assay.models.record import ModelRecord
 from colour_classifier import make_colour_classifier
+from compiling import compile_with
 from conftest import RunAssay
 
 CHIP = ("--engine", "ascend", "--soc-version", "Ascend310P3")
@@ -72,9 +73,7 @@ def test_a_file_whose_name_ends_with_the_host_is_taken(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASSAY_DOUBLE_FAILURE", "host in name")
-    compiled = AscendEngine().compile(
-        colour_onnx, tmp_path, CompileOptions(record=se_resnext50, batch_size=4)
-    )
+    compiled = compile_with(AscendEngine(), colour_onnx, tmp_path, se_resnext50, batch_size=4)
     assert "model.om" in compiled.files
 
 
@@ -192,26 +191,22 @@ def test_the_command_is_the_one_of_the_facts(se_resnext50: ModelRecord) -> None:
 def test_settings_that_cannot_be_are_refused(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, settings: dict[str, str], complaint: str
 ) -> None:
-    options = CompileOptions(
-        record=se_resnext50, batch_size=8, settings={"soc_version": "Ascend310P3", **settings}
-    )
+    settings = {"soc_version": "Ascend310P3", **settings}
     with pytest.raises(UsageError, match=complaint):
-        AscendEngine().compile(colour_onnx, tmp_path, options)
+        compile_with(AscendEngine(), colour_onnx, tmp_path, se_resnext50, batch_size=8, settings=settings)
 
 
 def test_bf16_on_a_chip_without_it_is_refused(se_resnext50: ModelRecord) -> None:
     settings = {"soc_version": "Ascend310P3"}
-    options = CompileOptions(record=se_resnext50, batch_size=8, precision="bf16", settings=settings)
+    choice = CompileChoice(batch_size=8, precision="bf16", settings=settings)
     with pytest.raises(UsageError, match="Ascend310P3 does not compute in bf16"):
-        AscendEngine().resolve(options)
+        AscendEngine().resolve(choice, se_resnext50)
 
 
 def test_the_chip_is_that_of_the_machine(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
 ) -> None:
-    compiled = AscendEngine().compile(
-        colour_onnx, tmp_path, CompileOptions(record=se_resnext50, batch_size=4)
-    )
+    compiled = compile_with(AscendEngine(), colour_onnx, tmp_path, se_resnext50, batch_size=4)
     assert compiled.settings["soc_version"] == "Ascend310P3"
     assert compiled.engine_version == "CANN 8.0.0"
 
@@ -219,13 +214,13 @@ def test_the_chip_is_that_of_the_machine(
 def test_without_a_chip_one_must_be_named(se_resnext50: ModelRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ASSAY_DOUBLE_CHIP")
     with pytest.raises(UsageError, match="npu-smi lists none"):
-        AscendEngine().resolve(CompileOptions(record=se_resnext50, batch_size=4))
+        AscendEngine().resolve(CompileChoice(batch_size=4), se_resnext50)
 
 
 def test_a_model_of_another_chip_is_refused_before_it_is_loaded(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    AscendEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50, batch_size=4))
+    compile_with(AscendEngine(), colour_onnx, tmp_path, se_resnext50, batch_size=4)
     monkeypatch.setenv("ASSAY_DOUBLE_CHIP", "Ascend310")
     with pytest.raises(EngineError, match="compiled for Ascend310P3; this machine has Ascend310"):
         AscendEngine().load(tmp_path)
@@ -235,4 +230,4 @@ def test_a_quantised_file_is_refused(tmp_path: Path, se_resnext50: ModelRecord) 
     path = tmp_path / "int8.onnx"
     path.write_bytes(b"\x08\x08QuantizeLinear")
     with pytest.raises(BadModelError, match="is quantised"):
-        AscendEngine().compile(path, tmp_path, CompileOptions(record=se_resnext50, batch_size=4))
+        compile_with(AscendEngine(), path, tmp_path, se_resnext50, batch_size=4)

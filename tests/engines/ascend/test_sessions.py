@@ -11,11 +11,12 @@ import pytest
 from assay.arrays import Images, Logits
 from assay.engines.ascend.engine import AscendEngine
 from assay.engines.catalog import load_for_evaluation
-from assay.engines.engine import CompileOptions, Session
+from assay.engines.engine import Session
 from assay.errors import EngineError, MissingRuntimeError
 from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord
 from colour_classifier import draw_weights
+from compiling import compile_with
 
 pytestmark = pytest.mark.usefixtures("ascend_tools")
 FP32 = {"soc_version": "Ascend310P3", "precision_mode": "must_keep_origin_dtype"}
@@ -37,8 +38,8 @@ def open_session(
     precision: str = "fp32",
 ) -> Session:
     folder.mkdir(exist_ok=True)
-    options = CompileOptions(record=record, precision=precision, batch_size=batch_size, settings=settings)
-    AscendEngine().compile(onnx_path, folder, options)
+    chosen = {"precision": precision, "batch_size": batch_size, "settings": settings}
+    compile_with(AscendEngine(), onnx_path, folder, record, **chosen)
     return AscendEngine().load(folder)
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from assay.engines.engine import CompileOptions
+from assay.engines.engine import CompileChoice
 from assay.engines.onnxruntime.distributions import import_onnxruntime
 from assay.engines.onnxruntime.engine import OnnxRuntimeEngine
 from assay.errors import BadModelError, MissingRuntimeError, UsageError
 from assay.models.record import ModelRecord
 from colour_classifier import make_colour_classifier
+from compiling import compile_with
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def test_a_file_with_other_tensors_than_the_record_is_refused(
 ) -> None:
     onnx_path = make_colour_classifier(tmp_path / "other.onnx", **made)  # type: ignore[arg-type]
     with pytest.raises(BadModelError, match=complaint):
-        OnnxRuntimeEngine().compile(onnx_path, tmp_path, CompileOptions(record=se_resnext50))
+        compile_with(OnnxRuntimeEngine(), onnx_path, tmp_path, se_resnext50)
 
 
 def test_bytes_that_are_no_onnx_are_refused_with_the_cause(se_resnext50: ModelRecord, tmp_path: Path) -> None:
@@ -37,7 +38,7 @@ def test_bytes_that_are_no_onnx_are_refused_with_the_cause(se_resnext50: ModelRe
     folder = tmp_path / "compiled"
     folder.mkdir()
     with pytest.raises(BadModelError, match="cannot be read as an ONNX file") as caught:
-        OnnxRuntimeEngine().compile(path, folder, CompileOptions(record=se_resnext50))
+        compile_with(OnnxRuntimeEngine(), path, folder, se_resnext50)
     assert caught.value.__cause__ is not None
 
 
@@ -45,9 +46,8 @@ def test_bytes_that_are_no_onnx_are_refused_with_the_cause(se_resnext50: ModelRe
 def test_a_provider_that_is_not_built_in_is_refused_before_any_work(
     se_resnext50: ModelRecord, device: str
 ) -> None:
-    options = CompileOptions(record=se_resnext50, device=device)
     with pytest.raises(MissingRuntimeError, match=r"has no \w+ExecutionProvider; it has: .*CPU"):
-        OnnxRuntimeEngine().resolve(options)
+        OnnxRuntimeEngine().resolve(CompileChoice(device=device), se_resnext50)
 
 
 def test_a_runtime_that_falls_back_to_the_cpu_is_refused(
@@ -56,22 +56,22 @@ def test_a_runtime_that_falls_back_to_the_cpu_is_refused(
     """As onnxruntime-cann does without CANN: it lists the provider, and runs on the CPU without an error."""
     claimed = ["CANNExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: claimed)
-    options = CompileOptions(record=se_resnext50, device="cann", precision="fp16")
     with pytest.raises(MissingRuntimeError, match=r"runs on CPU\w+, not on CANNExecutionProvider"):
-        OnnxRuntimeEngine().compile(colour_onnx, tmp_path, options)
+        compile_with(
+            OnnxRuntimeEngine(), colour_onnx, tmp_path, se_resnext50, device="cann", precision="fp16"
+        )
     assert set(OnnxRuntimeEngine().find_devices()) == {"cpu"}
 
 
 def test_a_precision_that_the_provider_lacks_is_refused(se_resnext50: ModelRecord) -> None:
     with pytest.raises(UsageError, match="does not compute in fp16 on cpu"):
-        OnnxRuntimeEngine().resolve(CompileOptions(record=se_resnext50, precision="fp16"))
+        OnnxRuntimeEngine().resolve(CompileChoice(precision="fp16"), se_resnext50)
 
 
 def test_the_thread_count_is_what_was_asked_for(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
 ) -> None:
-    options = CompileOptions(record=se_resnext50, settings={"threads": "1"})
-    OnnxRuntimeEngine().compile(colour_onnx, tmp_path, options)
+    compile_with(OnnxRuntimeEngine(), colour_onnx, tmp_path, se_resnext50, settings={"threads": "1"})
     session = OnnxRuntimeEngine().load(tmp_path)
     assert session.description.thread_count == 1
     session.close()
@@ -79,12 +79,12 @@ def test_the_thread_count_is_what_was_asked_for(
 
 @pytest.mark.parametrize("threads", ["0", "-1", "two", ""])
 def test_a_thread_count_that_is_none_is_refused(se_resnext50: ModelRecord, threads: str) -> None:
-    options = CompileOptions(record=se_resnext50, settings={"threads": threads})
+    choice = CompileChoice(settings={"threads": threads})
     if threads:
         with pytest.raises(UsageError, match="expected a whole number from 1"):
-            OnnxRuntimeEngine().resolve(options)
+            OnnxRuntimeEngine().resolve(choice, se_resnext50)
     else:
-        assert OnnxRuntimeEngine().resolve(options).settings == {"threads": ""}
+        assert OnnxRuntimeEngine().resolve(choice, se_resnext50).settings == {"threads": ""}
 
 
 def test_two_distributions_in_one_environment_are_found_with_the_way_to_repair_them(

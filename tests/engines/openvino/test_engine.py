@@ -13,11 +13,11 @@ import pytest
 
 from assay.arrays import Batch, Logits
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import CompileOptions
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.errors import BadModelError, MissingRuntimeError
 from assay.models.record import ModelRecord
 from colour_classifier import make_colour_classifier
+from compiling import compile_with
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_file_with_other_tensors_than_the_record_is_refused(
 ) -> None:
     onnx_path = make_colour_classifier(tmp_path / "other.onnx", **made)  # type: ignore[arg-type]
     with pytest.raises(BadModelError, match=complaint):
-        OpenVinoEngine().compile(onnx_path, tmp_path, CompileOptions(record=se_resnext50))
+        compile_with(OpenVinoEngine(), onnx_path, tmp_path, se_resnext50)
 
 
 def test_another_input_size_than_the_record_is_refused(
@@ -43,14 +43,14 @@ def test_another_input_size_than_the_record_is_refused(
     tensor = msgspec.structs.replace(se_resnext50.input, height=192, width=192)
     record = msgspec.structs.replace(se_resnext50, input=tensor, preprocessing=preprocessing)
     with pytest.raises(BadModelError, match="the model record says"):
-        OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=record))
+        compile_with(OpenVinoEngine(), colour_onnx, tmp_path, record)
 
 
 def test_bytes_that_are_no_onnx_are_refused_with_the_cause(se_resnext50: ModelRecord, tmp_path: Path) -> None:
     path = tmp_path / "noise.onnx"
     path.write_bytes(bytes(range(256)) * 4)
     with pytest.raises(BadModelError, match="cannot be read as an ONNX file") as caught:
-        OpenVinoEngine().compile(path, tmp_path, CompileOptions(record=se_resnext50))
+        compile_with(OpenVinoEngine(), path, tmp_path, se_resnext50)
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
@@ -60,7 +60,7 @@ def test_a_precision_that_the_processor_lacks_is_refused(
     if "FP16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this processor computes in fp16")
     with pytest.raises(MissingRuntimeError, match="does not compute in fp16"):
-        OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50, precision="fp16"))
+        compile_with(OpenVinoEngine(), colour_onnx, tmp_path, se_resnext50, precision="fp16")
 
 
 def test_a_device_that_is_not_there_is_refused(
@@ -69,11 +69,11 @@ def test_a_device_that_is_not_there_is_refused(
     if "GPU" in openvino.Core().available_devices:
         pytest.skip("this machine has an Intel GPU")
     with pytest.raises(MissingRuntimeError, match="finds no device GPU"):
-        OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50, device="GPU"))
+        compile_with(OpenVinoEngine(), colour_onnx, tmp_path, se_resnext50, device="GPU")
 
 
 def test_weights_are_kept_in_float32(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -> None:
-    OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50))
+    compile_with(OpenVinoEngine(), colour_onnx, tmp_path, se_resnext50)
     assert (tmp_path / "model.bin").stat().st_size >= 3 * 1000 * 4
 
 
@@ -81,7 +81,7 @@ def test_the_first_calls_of_a_process_may_come_from_several_threads(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
 ) -> None:
     """In OpenVINO itself they wait for each other for ever, in three of four processes."""
-    OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50))
+    compile_with(OpenVinoEngine(), colour_onnx, tmp_path, se_resnext50)
     program = f"""
 import os, sys, threading
 import subprocess
@@ -117,7 +117,7 @@ def test_a_batch_run_in_pieces_keeps_its_order(
 ) -> None:
     """The classifier's first logits are the images' mean colours, so each row tells its image."""
     settings = {"streams": "2", "inner_batch": inner_batch}
-    OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50, settings=settings))
+    compile_with(OpenVinoEngine(), colour_onnx, tmp_path, se_resnext50, settings=settings)
     images = np.ones((10, 3, 224, 224), np.float32) * np.arange(10, dtype=np.float32)[:, None, None, None]
     session = OpenVinoEngine().load(tmp_path)
     try:
@@ -135,7 +135,7 @@ def test_a_batch_of_one_caller_is_shared_by_the_streams(
     count: int, expected: list[int], colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
 ) -> None:
     settings = {"streams": "2", "inner_batch": "4"}
-    OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50, settings=settings))
+    compile_with(OpenVinoEngine(), colour_onnx, tmp_path, se_resnext50, settings=settings)
     session = OpenVinoEngine().load(tmp_path)
     if session.concurrency != 2:
         pytest.skip("one processor has one stream")
@@ -157,7 +157,7 @@ def test_a_batch_of_one_caller_is_shared_by_the_streams(
 def test_streams_and_inner_batch_are_measured_when_compiling(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
 ) -> None:
-    compiled = OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50))
+    compiled = compile_with(OpenVinoEngine(), colour_onnx, tmp_path, se_resnext50)
     assert compiled.tuning is not None
     assert len(compiled.tuning.images_per_second) == 3
     chosen = f"streams {compiled.tuning.streams}, inner batch {compiled.tuning.inner_batch}"
@@ -169,9 +169,8 @@ def test_a_model_for_one_batch_size_only_runs_in_batches_of_it(
     se_resnext50: ModelRecord, tmp_path: Path
 ) -> None:
     onnx_path = make_colour_classifier(tmp_path / "four.onnx", batch_size=4)
-    options = CompileOptions(record=se_resnext50, batch_size=4)
     (tmp_path / "c").mkdir()
-    compiled = OpenVinoEngine().compile(onnx_path, tmp_path / "c", options)
+    compiled = compile_with(OpenVinoEngine(), onnx_path, tmp_path / "c", se_resnext50, batch_size=4)
     session = OpenVinoEngine().load(tmp_path / "c")
     try:
         assert session.run(np.zeros((3, 3, 224, 224), np.float32)).shape == (3, 1000)

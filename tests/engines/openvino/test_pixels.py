@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import CompileOptions
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.images.label_files import LabelOptions
 from assay.images.prepare import preprocess_image, stack_images
 from assay.images.sources import index_images
 from assay.models.pixel_values import normalise_pixels, recover_pixels
 from assay.models.record import ModelRecord
+from compiling import compile_with
 from conftest import give_colour_order
 
 QUICK = {"streams": "1", "inner_batch": "4"}
@@ -25,7 +25,7 @@ def test_all_golden_images_have_the_same_top1_and_the_same_logits_within_1e_4(
     golden: Path, lite0_record: ModelRecord, tmp_path: Path
 ) -> None:
     onnx_path = golden / "efficientnet_lite0" / "model.onnx"
-    OpenVinoEngine().compile(onnx_path, tmp_path, CompileOptions(record=lite0_record, settings=QUICK))
+    compile_with(OpenVinoEngine(), onnx_path, tmp_path, lite0_record, settings=QUICK)
     index = index_images(golden / "images", 1000, LabelOptions(path=golden / "labels.txt"))
     images = stack_images(preprocess_image(image, lite0_record) for image in index.images)
     for_images, for_pixels = OpenVinoEngine().load(tmp_path), OpenVinoEngine().load_for_pixels(tmp_path)
@@ -44,7 +44,7 @@ def test_where_the_logits_would_differ_the_host_normalises(
     """Values up to 100,000 make logits as large, of which float32 holds no four places after the point."""
     steep = msgspec.structs.replace(se_resnext50.preprocessing, std=(1e-5, 1e-5, 1e-5))
     record = msgspec.structs.replace(se_resnext50, preprocessing=steep)
-    compiled = OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=record, settings=QUICK))
+    compiled = compile_with(OpenVinoEngine(), colour_onnx, tmp_path, record, settings=QUICK)
     assert not compiled.takes_pixels
     session = OpenVinoEngine().load_for_pixels(tmp_path)
     assert not session.description.takes_pixels
@@ -56,7 +56,7 @@ def test_the_user_can_keep_it_on_the_host(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, normalise: str, takes_pixels: bool
 ) -> None:
     settings = {**QUICK, "normalise": normalise}
-    OpenVinoEngine().compile(colour_onnx, tmp_path, CompileOptions(record=se_resnext50, settings=settings))
+    compile_with(OpenVinoEngine(), colour_onnx, tmp_path, se_resnext50, settings=settings)
     assert read_compiled_json(tmp_path).takes_pixels == takes_pixels
 
 
@@ -65,8 +65,7 @@ def test_a_bgr_network_is_given_rgb_pixels(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, batch_size: int | None
 ) -> None:
     record = give_colour_order(se_resnext50, "BGR")
-    options = CompileOptions(record=record, batch_size=batch_size, settings=QUICK)
-    OpenVinoEngine().compile(colour_onnx, tmp_path, options)
+    compile_with(OpenVinoEngine(), colour_onnx, tmp_path, record, batch_size=batch_size, settings=QUICK)
     pixels = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
     for_images, for_pixels = OpenVinoEngine().load(tmp_path), OpenVinoEngine().load_for_pixels(tmp_path)
     assert for_pixels.description.takes_pixels

@@ -11,7 +11,6 @@ import pytest
 
 from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import CompileOptions
 from assay.errors import BadModelError
 from assay.images.sources import index_images
 from assay.inference.pipeline import PipelineOptions
@@ -19,14 +18,14 @@ from assay.inference.shards import cut_shards, read_shard
 from assay.models.record import ModelRecord
 from assay.workflows.cluster.model_cache import hash_compiled, keep_compiled, read_files
 from assay.workflows.cluster.shard_runner import ShardReport, ShardRunner, ShardWork, find_versions
+from compiling import compile_with
 
 
 @pytest.fixture
 def compiled_dir(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -> Path:
     folder = tmp_path / "compiled"
     folder.mkdir()
-    options = CompileOptions(record=se_resnext50, settings={"threads": "1"})
-    find_engine("openvino").compile(colour_onnx, folder, options)
+    compile_with(find_engine("openvino"), colour_onnx, folder, se_resnext50, settings={"threads": "1"})
     return folder
 
 

@@ -14,7 +14,6 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import CompileOptions
 from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
 from assay.measure.gates import parse_gate
@@ -23,6 +22,7 @@ from assay.runs.folder import REFERENCE_FOLDER, RunPlace, open_run_folder
 from assay.runs.listener import SILENT
 from assay.workflows.evaluate.evaluate import EvaluateOptions, evaluate_model, make_predictor
 from assay.workflows.models.compile import compile_model
+from compiling import resolve_choice
 from conftest import RunAssay
 
 COUNT = 600
@@ -179,9 +179,9 @@ def test_a_broken_model_is_caught_on_the_whole_set_within_a_few_images(
 def test_a_model_that_loses_all_is_caught_against_its_reference(
     workplace: Path, colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
 ) -> None:
-    options = CompileOptions(record=se_resnext50)
+    options = resolve_choice(se_resnext50, engine="constant")
     constant = tmp_path / "constant"
-    compile_model(colour_onnx, constant, "constant", options, overwrite=False, listener=SILENT)
+    compile_model(colour_onnx, constant, options, overwrite=False, listener=SILENT)
     reference = make_predictor(
         workplace / "compiled", read_compiled_json(workplace / "compiled"), REFERENCE_FOLDER
     )

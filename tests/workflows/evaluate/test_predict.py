@@ -8,7 +8,7 @@ import pytest
 
 from assay.arrays import Batch, Logits
 from assay.engines.catalog import load_for_evaluation
-from assay.engines.engine import CompileOptions, Session
+from assay.engines.engine import Session
 from assay.errors import EngineError
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord
@@ -17,6 +17,7 @@ from assay.runs.listener import SILENT
 from assay.workflows.evaluate import evaluate as evaluating
 from assay.workflows.evaluate.evaluate import EvaluateOptions, evaluate_model
 from assay.workflows.models.compile import compile_model
+from compiling import resolve_choice
 from session_double import SessionDouble
 
 
@@ -42,8 +43,8 @@ class DyingSession(SessionDouble):
 
 @pytest.fixture
 def compiled(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -> Path:
-    options = CompileOptions(record=se_resnext50)
-    compile_model(colour_onnx, tmp_path / "compiled", "constant", options, overwrite=False, listener=SILENT)
+    options = resolve_choice(se_resnext50, engine="constant")
+    compile_model(colour_onnx, tmp_path / "compiled", options, overwrite=False, listener=SILENT)
     return tmp_path / "compiled"
 
 

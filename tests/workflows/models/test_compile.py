@@ -14,6 +14,7 @@ from assay.models.record import ModelRecord
 from assay.runs.listener import Listener
 from assay.workflows.models.compile import compile_model
 from colour_classifier import make_colour_classifier
+from compiling import resolve_choice
 
 
 class Hearing(Listener):
@@ -29,13 +30,13 @@ class Hearing(Listener):
 def compile_again(source: Path, folder: Path, options: CompileOptions, *, overwrite: bool = True) -> bool:
     """Return whether the model that is there was used again."""
     listener = Hearing()
-    compile_model(source, folder, "openvino", options, overwrite=overwrite, listener=listener)
+    compile_model(source, folder, options, overwrite=overwrite, listener=listener)
     return any("used again" in line for line in listener.lines)
 
 
 @pytest.fixture
 def options(se_resnext50: ModelRecord) -> CompileOptions:
-    return CompileOptions(record=se_resnext50)
+    return resolve_choice(se_resnext50)
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_the_same_again_is_used_again_even_without_overwrite(
 def test_what_a_default_means_is_the_same_as_the_default(
     colour_onnx: Path, se_resnext50: ModelRecord, folder: Path
 ) -> None:
-    same = CompileOptions(record=se_resnext50, precision="fp32", device="cpu")
+    same = resolve_choice(se_resnext50, precision="fp32", device="cpu")
     assert compile_again(colour_onnx, folder, same)
 
 
@@ -74,13 +75,13 @@ def test_another_option_record_or_version_is_compiled_anew(
     colour_onnx: Path, options: CompileOptions, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = options.record
-    assert not compile_again(colour_onnx, folder, CompileOptions(record=record, batch_size=2))
+    assert not compile_again(colour_onnx, folder, resolve_choice(record, batch_size=2))
     settings = {"threads": "1"}
-    assert not compile_again(colour_onnx, folder, CompileOptions(record=record, settings=settings))
+    assert not compile_again(colour_onnx, folder, resolve_choice(record, settings=settings))
     renamed = msgspec.structs.replace(record, name="another")
-    assert not compile_again(colour_onnx, folder, CompileOptions(record=renamed))
+    assert not compile_again(colour_onnx, folder, resolve_choice(renamed))
     monkeypatch.setattr(OpenVinoEngine, "version", "2099.1")
-    assert not compile_again(colour_onnx, folder, CompileOptions(record=renamed))
+    assert not compile_again(colour_onnx, folder, resolve_choice(renamed))
 
 
 def test_another_machine_compiles_anew(
@@ -99,6 +100,6 @@ def test_a_damaged_one_is_compiled_anew(colour_onnx: Path, options: CompileOptio
 def test_something_else_is_replaced_only_when_that_is_asked_for(
     colour_onnx: Path, options: CompileOptions, folder: Path
 ) -> None:
-    other = CompileOptions(record=options.record, batch_size=2)
+    other = resolve_choice(options.record, batch_size=2)
     with pytest.raises(UsageError, match="made of something else"):
         compile_again(colour_onnx, folder, other, overwrite=False)

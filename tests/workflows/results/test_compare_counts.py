@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay.engines.engine import CompileOptions
 from assay.images.label_files import LabelOptions
 from assay.measure.gates import parse_gate
 from assay.models.record import ModelRecord
@@ -25,6 +24,7 @@ from assay.workflows.models.compile import compile_model
 from assay.workflows.results.compare import RunComparison, compare_runs, judge_comparison
 from assay.workflows.single_steps import run_evaluation
 from colour_classifier import make_colour_classifier
+from compiling import resolve_choice
 from conftest import RunAssay
 
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 200, 0), (90, 90, 90)]
@@ -67,8 +67,8 @@ def evaluate(se_resnext50: ModelRecord, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("models")
     for side in "AB":
         onnx_path = make_colour_classifier(folder / f"{side}.onnx", seed=ord(side))
-        options = CompileOptions(record=se_resnext50)
-        compile_model(onnx_path, folder / side, "onnxruntime", options, overwrite=False, listener=SILENT)
+        options = resolve_choice(se_resnext50, engine="onnxruntime")
+        compile_model(onnx_path, folder / side, options, overwrite=False, listener=SILENT)
 
     def run(side: Side, images: Path, labels: Path) -> RunResult:
         place = RunPlace(path=images.with_name(f"run{side}"))

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from assay.engines.catalog import load_session
-from assay.engines.engine import CompileOptions
 from assay.errors import SourceError
 from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
@@ -17,6 +16,7 @@ from assay.models.record import ModelRecord
 from assay.runs.listener import SILENT
 from assay.workflows.models.compile import compile_model
 from assay.workflows.speed.loadgen import measure_logged_accuracy
+from compiling import resolve_choice
 from conftest import RunAssay
 
 pytest.importorskip("mlperf_loadgen")
@@ -63,8 +63,8 @@ def test_accuracy_only_ends_with_the_cause_where_the_source_of_an_image_fails(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("assay.images.read.PAUSES_S", ())
-    options = CompileOptions(record=se_resnext50)
-    compile_model(colour_onnx, tmp_path / "c", "constant", options, overwrite=False, listener=SILENT)
+    options = resolve_choice(se_resnext50, engine="constant")
+    compile_model(colour_onnx, tmp_path / "c", options, overwrite=False, listener=SILENT)
     index = index_images(photographs, 1000)
     (photographs / "ILSVRC2012_val_00000003.JPEG").unlink()
     session = load_session(tmp_path / "c")
@@ -77,8 +77,8 @@ def test_accuracy_only_scores_real_photographs_as_known(
     golden: Path, lite0_record: ModelRecord, tmp_path: Path
 ) -> None:
     onnx_path = golden / "efficientnet_lite0" / "model.onnx"
-    options = CompileOptions(record=lite0_record)
-    compile_model(onnx_path, tmp_path / "c", "openvino", options, overwrite=False, listener=SILENT)
+    options = resolve_choice(lite0_record)
+    compile_model(onnx_path, tmp_path / "c", options, overwrite=False, listener=SILENT)
     labels = LabelOptions(path=golden / "labels.txt")
     index = index_images(golden / "images", lite0_record.label_count, labels)
     session = load_session(tmp_path / "c")

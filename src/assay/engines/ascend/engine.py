@@ -14,7 +14,7 @@ from assay.engines.ascend.process import CALL_SIZE, AisBenchProcess
 from assay.engines.ascend.session import AscendSession
 from assay.engines.ascend.toolkit import choose_soc_version, find_atc, find_cann_version, find_chips
 from assay.engines.compiled_model import CompiledModel, read_compiled_for
-from assay.engines.engine import BatchSizes, CompileOptions, Session, SourceKind
+from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, Session, SourceKind
 from assay.engines.options import check_options, choose_setting
 from assay.engines.sources import check_onnx_path, check_quantisation, record_compiled
 from assay.errors import BadModelError, EngineError, UsageError
@@ -64,9 +64,9 @@ class AscendEngine:
         chips = find_chips()
         return {"npu": f"{len(chips)} x {', '.join(sorted(set(chips)))}"} if chips else {}
 
-    def resolve(self, options: CompileOptions) -> CompileOptions:
+    def resolve(self, choice: CompileChoice, record: ModelRecord) -> CompileOptions:
         """See `Engine.resolve`; the chip and ATC's precision mode are filled in."""
-        options = check_options(self, options)
+        options = check_options(self, choice, record)
         find_atc()
         settings = dict(options.settings)
         settings["soc_version"] = soc_version = choose_soc_version(settings.get("soc_version", ""))
@@ -89,7 +89,6 @@ class AscendEngine:
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """See `Engine.compile`."""
-        options = self.resolve(options)
         check_onnx_path(source)
         check_quantisation(source, options.precision)
         atc_options = AtcOptions(

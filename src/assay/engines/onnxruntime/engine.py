@@ -17,11 +17,11 @@ import platformdirs
 from assay.arrays import Batch, Logits
 from assay.engines.arrays import check_images, check_logits_shape, pad_images
 from assay.engines.compiled_model import CompiledModel, read_compiled_for
-from assay.engines.engine import BatchSizes, CompileOptions, SessionDescription, SourceKind
+from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
 from assay.engines.native_output import capture_native_output
 from assay.engines.onnxruntime.distributions import find_distribution, import_onnxruntime
 from assay.engines.options import check_options, choose_thread_count
-from assay.engines.sources import check_onnx_path, check_quantisation, record_compiled
+from assay.engines.sources import check_onnx_path, check_quantisation, recall_options, record_compiled
 from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
 from assay.models.record import ModelRecord
 from assay.processors import describe_processor
@@ -81,9 +81,9 @@ class OnnxRuntimeEngine:
             if provider in built_in and _is_usable(device)
         }
 
-    def resolve(self, options: CompileOptions) -> CompileOptions:
+    def resolve(self, choice: CompileChoice, record: ModelRecord) -> CompileOptions:
         """See `Engine.resolve`."""
-        options = check_options(self, options)
+        options = check_options(self, choice, record)
         _check_precision(options)
         choose_thread_count(options)
         _check_provider(options.device)
@@ -91,7 +91,6 @@ class OnnxRuntimeEngine:
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """See `Engine.compile`."""
-        options = self.resolve(options)
         check_onnx_path(source)
         check_quantisation(source, options.precision)
         shutil.copyfile(source, compiled_dir / MODEL_FILE)
@@ -124,7 +123,7 @@ class OnnxRuntimeSession:
         return SessionDescription(
             runtime=f"{find_distribution()} {onnxruntime.__version__}, {_PROVIDERS[compiled.device]}",
             device_name=describe_processor() if on_cpu else _PROVIDERS[compiled.device],
-            thread_count=choose_thread_count(_options_of(compiled)),
+            thread_count=choose_thread_count(recall_options(compiled)),
             stream_count=1,
         )
 
@@ -167,10 +166,6 @@ _RUNTIME_ERRORS: tuple[type[Exception], ...] = (
     ),
 )
 """What ONNX Runtime raises: each of its statuses is an exception of its own, below Exception."""
-
-
-def _options_of(compiled: CompiledModel) -> CompileOptions:
-    return CompileOptions(record=compiled.model, settings=compiled.settings)
 
 
 def _check_precision(options: CompileOptions) -> None:
@@ -274,7 +269,7 @@ def _set_up(thread_count: int) -> Any:
 
 def _open_session(model_path: Path, compiled: CompiledModel) -> Any:
     """Return ONNX Runtime's session of a compiled model."""
-    options = _set_up(choose_thread_count(_options_of(compiled)))
+    options = _set_up(choose_thread_count(recall_options(compiled)))
     try:
         return _open(model_path, options, compiled.device, _configure_provider(compiled))
     except _RUNTIME_ERRORS as error:

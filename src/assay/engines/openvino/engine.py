@@ -22,7 +22,7 @@ from openvino.properties import hint
 from assay.arrays import Batch, Logits
 from assay.engines.arrays import check_images, check_logits_shape, pad_images
 from assay.engines.compiled_model import CompiledModel, Tuning, read_compiled_for, write_compiled_json
-from assay.engines.engine import BatchSizes, CompileOptions, SessionDescription, SourceKind
+from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
 from assay.engines.openvino.pixels import gives_the_same, normalise_in_graph
 from assay.engines.openvino.source import read_onnx, reshape, set_shape
 from assay.engines.openvino.tuning import INNER_BATCHES, choose_tuning, count_hinted_streams
@@ -78,9 +78,9 @@ class OpenVinoEngine:
             if device in found
         }
 
-    def resolve(self, options: CompileOptions) -> CompileOptions:
+    def resolve(self, choice: CompileChoice, record: ModelRecord) -> CompileOptions:
         """See `Engine.resolve`."""
-        options = check_options(self, options)
+        options = check_options(self, choice, record)
         for name in ("threads", "streams", "inner_batch"):
             choose_count(options, name)
         choose_setting(options, "normalise", NORMALISE)
@@ -89,7 +89,6 @@ class OpenVinoEngine:
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """See `Engine.compile`."""
-        options = self.resolve(options)
         check_onnx_path(source)
         check_quantisation(source, options.precision)
         model = read_onnx(source, options.record)

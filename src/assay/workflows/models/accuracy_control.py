@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ import numpy as np
 import onnx
 
 from assay.convert.quantize import list_layers, read_onnx, return_to_float
-from assay.engines.catalog import DEFAULT_ENGINE, find_engine
-from assay.engines.engine import CompileOptions, Session
+from assay.engines.catalog import find_engine
+from assay.engines.engine import CompileChoice, Session
 from assay.errors import BadInputError, UsageError
 from assay.files import hash_file, write_file, write_in_place_of
 from assay.images.sample_images import load_sample_images
@@ -246,21 +247,18 @@ class _Search:
 
     def _run_on(self, model: Any, precision: str, use: Callable[[Session], Any]) -> Any:
         """Return what `use` makes of a session of the model, by the default engine."""
-        engine = find_engine(DEFAULT_ENGINE)
+        # for a hundred images, measuring how to run them would take longer than running them
+        settings = {"streams": str(count_processors()), "inner_batch": "1", "normalise": "on_host"}
+        choice = CompileChoice(precision=precision, settings=settings)
+        engine = find_engine(choice.engine)
         with tempfile.TemporaryDirectory(prefix="assay-trial-") as folder:
             path = Path(folder) / "model.onnx"
             onnx.save(model, str(path))
             compiled_dir = Path(folder) / "compiled"
             compiled_dir.mkdir()
-            # for a hundred images, measuring how to run them would take longer than running them
-            settings = {"streams": str(count_processors()), "inner_batch": "1", "normalise": "on_host"}
-            options = CompileOptions(record=self._request.record, precision=precision, settings=settings)
-            engine.compile(path, compiled_dir, options)
-            session = engine.load(compiled_dir)
-            try:
+            engine.compile(path, compiled_dir, engine.resolve(choice, self._request.record))
+            with closing(engine.load(compiled_dir)) as session:
                 return use(session)
-            finally:
-                session.close()
 
     def _save(self) -> None:
         write_file(self._path, encode_json(self.file))

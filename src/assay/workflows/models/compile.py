@@ -16,7 +16,6 @@ from assay.runs.listener import Listener
 def compile_model(
     source: Path,
     compiled_dir: Path,
-    engine_name: str,
     options: CompileOptions,
     *,
     overwrite: bool,
@@ -27,12 +26,18 @@ def compile_model(
     Where the folder holds a compiled model that was made of just the same, with the same runtime and for the
     same device, that one stays and is returned.
 
+    Args:
+        source: An ONNX file, or a checkpoint, as the engine's `source` says.
+        compiled_dir: The folder to write.
+        options: How to compile, as `Engine.resolve` made them.
+        overwrite: Whether another compiled model in the folder is replaced.
+        listener: Hears of the steps.
+
     Raises:
         UsageError: The folder holds another compiled model and `overwrite` is not set, or anything else.
         AssayError: As `Engine.compile`.
     """
-    engine = find_engine(engine_name)
-    options = engine.resolve(options)
+    engine = find_engine(options.engine)
     there = _find_compiled(compiled_dir)
     if (
         there is not None
@@ -46,7 +51,7 @@ def compile_model(
             f"{compiled_dir}: holds a compiled model already, made of something else",
             hint="replace it with --overwrite",
         )
-    listener.announce(f"Compiling {source} for {engine_name}, {options.precision}")
+    listener.announce(f"Compiling {source} for {options.engine}, {options.precision}")
     with write_folder_in_place_of(compiled_dir) as temporary:
         return engine.compile(source, temporary, options)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from assay.checkpoint.load import load_checkpoint
 from assay.convert.check_onnx import check_onnx_file
 from assay.convert.export_onnx import export_onnx
 from assay.convert.parity import LogitParity, measure_logit_parity, require_logit_parity
-from assay.engines.catalog import DEFAULT_ENGINE, find_engine
-from assay.engines.engine import CompileOptions, Session
-from assay.engines.torch_engine import TorchSession
+from assay.engines.catalog import find_engine
+from assay.engines.engine import CompileChoice, Session
+from assay.engines.torch_engine import TorchEngine, TorchSession
 from assay.files import hash_file, write_in_place_of
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener
@@ -63,9 +64,9 @@ def export_checkpoint(
         try:
             export_onnx(checkpoint.network, draft, record, opset)
             check_onnx_file(draft, record)
-            parity = _compare_with_torch(
-                TorchSession(checkpoint.network, CompileOptions(record=record)), draft, record, images
-            )
+            torch_options = TorchEngine().resolve(CompileChoice(engine="torch"), record)
+            with closing(TorchSession(checkpoint.network, torch_options)) as torch_session:
+                parity = _compare_with_torch(torch_session, draft, record, images)
             require_logit_parity(parity, onnx_path)
             draft.replace(temporary)
         finally:
@@ -88,15 +89,13 @@ def _compare_with_torch(
 ) -> LogitParity:
     """Run the images in torch and, by the default engine in fp32, from the ONNX file."""
     with tempfile.TemporaryDirectory(prefix="assay-parity-") as folder:
-        engine = find_engine(DEFAULT_ENGINE)
         # a batch runs whole, so that the check is of batches too
         settings = {"streams": "1", "inner_batch": str(PARITY_IMAGE_COUNT), "normalise": "on_host"}
-        engine.compile(onnx_path, Path(folder), CompileOptions(record=record, settings=settings))
-        session = engine.load(Path(folder))
-        try:
+        choice = CompileChoice(settings=settings)
+        engine = find_engine(choice.engine)
+        engine.compile(onnx_path, Path(folder), engine.resolve(choice, record))
+        with closing(engine.load(Path(folder))) as session:
             return measure_logit_parity(_run_batches(reference, images), _run_batches(session, images))
-        finally:
-            session.close()
 
 
 def _run_batches(session: Session, images: Images) -> np.ndarray:

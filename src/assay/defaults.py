@@ -1,0 +1,21 @@
+"""What is done where a user chooses nothing; the flags' help and the functions take it from here."""
+
+from __future__ import annotations
+
+DEFAULT_MODEL = "se_resnext50_32x4d"
+DEFAULT_ENGINE = "openvino"
+
+OPSETS = range(11, 19)  # what ATC accepts: ai.onnx opset 11 to 18 (CANN ATC manual)
+DEFAULT_OPSET = OPSETS[-1]
+CALIBRATION_IMAGE_COUNT = 300
+
+DEFAULT_BATCH_SIZES = (1, 4, 8, 16, 32, 64)  # those that speed is measured at
+MIN_REPEATS = 5
+REPEAT_SECONDS = 1.0
+
+DEFAULT_SHARD_SIZE = 1024
+MAX_PIXELS = 100_000_000
+MAX_FILE_MIB = 64  # of an image, and of a label file
+
+STOP_ERROR = 0.001
+DEFAULT_MARGIN = 0.1  # percentage points of Top-1
