@@ -31,6 +31,8 @@ class Prediction:
         top_logits: Their logits.
         log_sum_exp: The logarithm of the sum of exp over all its logits: a logit less this is the logarithm
             of its softmax probability. None where it failed, or where an older assay wrote it.
+        logit_sum: The sum of all its logits, which is 1 where they are probabilities. None likewise.
+        lowest_logit: The lowest of all its logits. None likewise.
         logits: All logits, float32 (classes,), where they are kept.
     """
 
@@ -42,6 +44,8 @@ class Prediction:
     top_classes: tuple[int, ...] = ()
     top_logits: tuple[float, ...] = ()
     log_sum_exp: float | None = None
+    logit_sum: float | None = None
+    lowest_logit: float | None = None
     logits: Logits | None = None
 
 
@@ -94,6 +98,7 @@ def make_predictions(
         raise ValueError(f"expected a row of logits for each of {expected} images, found {len(logits)}")
     top_classes = rank_top_classes(logits)  # (N, 5)
     top_logits = np.take_along_axis(logits, top_classes, axis=1)  # (N, 5)
+    sums = logits.sum(axis=1, dtype=np.float64).astype(np.float32)  # (N,)
     finite: list[bool] = np.all(np.isfinite(logits), axis=1).tolist()
     rows = iter(range(len(logits)))
     predictions = []
@@ -112,6 +117,8 @@ def make_predictions(
                 top_classes=tuple(top_classes[row].tolist()),
                 top_logits=tuple(top_logits[row].tolist()),
                 log_sum_exp=compute_log_sum_exp(logits[row]),
+                logit_sum=float(sums[row]),
+                lowest_logit=float(logits[row].min()),
                 logits=logits[row] if keep_logits else None,
             )
         )

@@ -27,9 +27,11 @@ _SCHEMA = pyarrow.schema(
         pyarrow.field("top_classes", pyarrow.list_(pyarrow.int32())),
         pyarrow.field("top_logits", pyarrow.list_(pyarrow.float32())),
         pyarrow.field("log_sum_exp", pyarrow.float32()),
+        pyarrow.field("logit_sum", pyarrow.float32()),
+        pyarrow.field("lowest_logit", pyarrow.float32()),
     ]
 )
-_LATER_NAMES = {"log_sum_exp"}  # columns that parts of earlier versions lack
+_LATER_NAMES = {"log_sum_exp", "logit_sum", "lowest_logit"}  # columns that parts of earlier versions lack
 _LOGITS_FIELD = pyarrow.field("logits", pyarrow.list_(pyarrow.float32()))
 
 

@@ -13,7 +13,7 @@ from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 @dataclass(frozen=True, kw_only=True)
 class Guess:
-    """One of the classes that an image was taken for; `share` is its softmax probability, where known."""
+    """One of the classes that an image was taken for; `share` is its probability, 0 to 1, where known."""
 
     name: str
     logit: float

@@ -101,9 +101,12 @@ def describe_calibration(found: CalibrationError | None) -> str:
         return "Calibration error: not computed by the assay that wrote metrics.json; evaluate again"
     if found.ece is None:
         return f"Calibration error: none, since {found.missing}"
+    own = (
+        ", of the network's own outputs, which are probabilities" if found.outputs == "probabilities" else ""
+    )
     return (
         f"Expected calibration error {100 * found.ece:.2f} % over {found.image_count:,} images, "
-        f"{BIN_COUNT} bins (Guo et al. 2017)"
+        f"{BIN_COUNT} bins (Guo et al. 2017){own}"
     )
 
 

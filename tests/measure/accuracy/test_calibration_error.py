@@ -9,7 +9,14 @@ import scipy.special
 import scipy.stats
 
 from assay.inference.predictions import Prediction, compute_log_sum_exp, rank_top_classes
-from assay.measure.accuracy.calibration_error import NO_IMAGES, NO_SUMS, NOT_LOGITS, measure_calibration_error
+from assay.measure.accuracy.calibration_error import (
+    NO_IMAGES,
+    NO_PROBABILITIES,
+    NO_SUMS,
+    NOT_LOGITS,
+    CalibrationError,
+    measure_calibration_error,
+)
 
 OFFSET = 1
 
@@ -28,9 +35,7 @@ def labels() -> npt.NDArray[np.int64]:
     return np.random.default_rng(6).integers(0, 11, 2000)
 
 
-@pytest.fixture(scope="module")
-def predictions(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> list[Prediction]:
-    tops = rank_top_classes(logits)
+def predict(outputs: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> list[Prediction]:
     return [
         Prediction(
             name=f"{number}",
@@ -40,9 +45,22 @@ def predictions(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) 
             top_classes=tuple(top.tolist()),
             top_logits=tuple(row[top].tolist()),
             log_sum_exp=compute_log_sum_exp(row),
+            logit_sum=float(row.sum()),
+            lowest_logit=float(row.min()),
         )
-        for number, (row, label, top) in enumerate(zip(logits, labels, tops, strict=True))
+        for number, (row, label, top) in enumerate(
+            zip(outputs, labels, rank_top_classes(outputs), strict=True)
+        )
     ]
+
+
+@pytest.fixture(scope="module")
+def predictions(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]) -> list[Prediction]:
+    return predict(logits, labels)
+
+
+def round_bins(found: CalibrationError) -> list[tuple[int, int, float]]:
+    return [(one.image_count, one.hits, round(one.confidence or 0, 4)) for one in found.bins]
 
 
 def test_the_error_is_what_scipy_and_numpy_give(
@@ -90,8 +108,45 @@ def test_it_says_why_there_is_none(predictions: list[Prediction]) -> None:
     found = measure_calibration_error([*predictions, old], OFFSET)
     assert (found.ece, found.missing, found.bins) == (None, NO_SUMS, ())
     assert measure_calibration_error([]).missing == NO_IMAGES
-    share = dataclasses.replace(predictions[0], top_logits=(0.9, 0.05), log_sum_exp=2.6)
-    assert measure_calibration_error([share]).missing == NOT_LOGITS
+
+
+def test_predictions_of_an_older_assay_that_look_like_probabilities_have_none(
+    predictions: list[Prediction],
+) -> None:
+    old = dataclasses.replace(
+        predictions[0], top_logits=(0.9, 0.05), log_sum_exp=2.6, logit_sum=None, lowest_logit=None
+    )
+    found = measure_calibration_error([old])
+    assert (found.ece, found.missing, found.outputs) == (None, NOT_LOGITS, "")
+    older = [dataclasses.replace(row, logit_sum=None, lowest_logit=None) for row in predictions]
+    assert measure_calibration_error(older, OFFSET).ece == measure_calibration_error(predictions, OFFSET).ece
+
+
+@pytest.mark.parametrize("form", ["float32", "float16", "8 bits", "log-softmax"])
+def test_probabilities_have_the_error_of_the_logits_they_were_made_of(
+    predictions: list[Prediction], logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], form: str
+) -> None:
+    exact = scipy.special.log_softmax(logits.astype(np.float64), axis=1)
+    outputs = {
+        "float32": np.exp(exact),
+        "float16": np.exp(exact).astype(np.float16),
+        "8 bits": np.round(255 * np.exp(exact)) / 255,
+        "log-softmax": exact,
+    }[form].astype(np.float32)
+    found = measure_calibration_error(predict(outputs, labels), OFFSET)
+    expected = measure_calibration_error(predictions, OFFSET)
+    assert found.outputs == ("logits" if form == "log-softmax" else "probabilities")
+    assert found.ece == pytest.approx(expected.ece, abs=3e-3 if form == "8 bits" else 5e-4)
+    if form in ("float32", "log-softmax"):
+        assert round_bins(found) == round_bins(expected)
+
+
+def test_a_sigmoids_scores_have_no_calibration_error(
+    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> None:
+    scores = scipy.special.expit(logits.astype(np.float64) - 3).astype(np.float32)
+    found = measure_calibration_error(predict(scores, labels), OFFSET)
+    assert (found.ece, found.missing, found.outputs) == (None, NO_PROBABILITIES, "scores")
 
 
 @pytest.mark.parametrize("shift", [0.0, -1e4, 3.3e38])

@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import msgspec
 
 from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import find_label_rank
+from assay.measure.accuracy.outputs import OutputKind, OutputKindSearch, compute_probability
 
 BIN_COUNT = 15  # as Guo et al. have it
 DIGITS = 9  # of what is stored: another machine's exp() may differ in the last bit
 NO_SUMS = "the predictions lack log_sum_exp: an older assay wrote them; run again with --overwrite"
 NOT_LOGITS = "the network's outputs look like probabilities, not logits: over 0, and at most 1 together"
+NO_PROBABILITIES = (
+    "the network's outputs lie between 0 and 1 but do not sum to 1: the scores of a sigmoid, or small logits"
+)
 NO_IMAGES = "no image was scored"
 
 
@@ -35,13 +40,16 @@ class CalibrationBin(msgspec.Struct, frozen=True, kw_only=True):
 class CalibrationError(msgspec.Struct, frozen=True, kw_only=True):
     """The expected calibration error, a share between 0 and 1, with its bins.
 
-    Where it could not be computed `ece` is None, and `missing` says why.
+    Where it could not be computed `ece` is None, and `missing` says why. `outputs` says what the network's
+    outputs are: of logits the softmax is the confidence, probabilities are it themselves. Empty where an
+    older assay wrote the predictions.
     """
 
     ece: float | None
     image_count: int
     bins: tuple[CalibrationBin, ...] = ()
     missing: str = ""
+    outputs: Literal["", "logits", "probabilities", "scores"] = ""
 
 
 @dataclass(kw_only=True)
@@ -52,59 +60,72 @@ class _Sums:
     hits: int = 0
 
 
-def compute_confidence(row: Prediction) -> float:
-    """Return the softmax probability of the likeliest class; 1 at most, where rounding went above.
-
-    Raises:
-        ValueError: The prediction has no `log_sum_exp`, or no classes.
-    """
-    if row.log_sum_exp is None or not row.top_logits:
-        raise ValueError(f"{row.relative_path} has no log_sum_exp")
-    return min(math.exp(row.top_logits[0] - row.log_sum_exp), 1.0)
-
-
 def measure_calibration_error(predictions: Iterable[Prediction], label_offset: int = 0) -> CalibrationError:
-    """Return the expected calibration error over 15 bins of equal width; failed images are left out.
+    """Measure the expected calibration error over 15 bins of equal width; failed images are left out.
 
     The mean, weighted by images, of the distance between a bin's accuracy and its mean confidence: Guo et
     al., On Calibration of Modern Neural Networks, ICML 2017, equation 3. The predictions are gone through
-    once.
+    once, with the confidences that each kind of outputs would give.
 
     Args:
         predictions: Of the run.
         label_offset: The class of label 0.
     """
-    sums = [_Sums() for _ in range(BIN_COUNT)]
-    lacks_sum, are_shares = False, True
+    bins: dict[OutputKind, list[_Sums]] = {
+        kind: [_Sums() for _ in range(BIN_COUNT)] for kind in ("logits", "probabilities")
+    }
+    search = OutputKindSearch()
+    count, lacks_log_sum, lacks_sum = 0, False, False
     for row in predictions:
         if row.status != OK or row.label is None:
             continue
-        are_shares = are_shares and _look_like_shares(row.top_logits)
-        if row.log_sum_exp is None:
-            lacks_sum = True
-            continue
-        confidence = compute_confidence(row)
-        found = sums[find_bin(confidence)]
-        found.confidences.append(confidence)
-        found.hits += find_label_rank(row, label_offset) == 0
-    count = sum(len(one.confidences) for one in sums)
-    reason = NO_SUMS if lacks_sum else NO_IMAGES if not count else NOT_LOGITS if are_shares else ""
-    if reason:
-        return CalibrationError(ece=None, image_count=count, missing=reason)
+        search.add(row)
+        count += 1
+        lacks_log_sum = lacks_log_sum or row.log_sum_exp is None
+        lacks_sum = lacks_sum or row.logit_sum is None
+        _add_to_bins(bins, row, label_offset)
+    if not count or lacks_log_sum:
+        reason = NO_SUMS if lacks_log_sum else NO_IMAGES
+        return CalibrationError(ece=None, image_count=_count(bins["logits"]), missing=reason)
+    if search.kind == "scores":
+        return CalibrationError(
+            ece=None,
+            image_count=count,
+            missing=NOT_LOGITS if lacks_sum else NO_PROBABILITIES,
+            outputs="" if lacks_sum else "scores",
+        )
+    return _summarise(bins[search.kind], count, "" if lacks_sum else search.kind)
+
+
+def _add_to_bins(bins: dict[OutputKind, list[_Sums]], row: Prediction, label_offset: int) -> None:
+    """Count the image in the bin of its confidence, once for each kind of outputs."""
+    is_hit = find_label_rank(row, label_offset) == 0
+    for kind, sums in bins.items():
+        confidence = compute_probability(row, kind)
+        if confidence is not None:
+            found = sums[find_bin(confidence)]
+            found.confidences.append(confidence)
+            found.hits += is_hit
+
+
+def _count(sums: Sequence[_Sums]) -> int:
+    return sum(len(one.confidences) for one in sums)
+
+
+def _summarise(
+    sums: Sequence[_Sums], count: int, outputs: Literal["", "logits", "probabilities", "scores"]
+) -> CalibrationError:
     ece = math.fsum(abs(one.hits - math.fsum(one.confidences)) for one in sums) / count
     return CalibrationError(
         ece=round(ece, DIGITS),
         image_count=count,
         bins=tuple(_make_bin(number, one) for number, one in enumerate(sums)),
+        outputs=outputs,
     )
 
 
-def _look_like_shares(top_logits: Sequence[float]) -> bool:
-    return min(top_logits) >= 0 and sum(top_logits) <= 1.001
-
-
 def find_bin(confidence: float) -> int:
-    """Return the bin, 0 to 14, that a confidence of 0 to 1 falls into; a bin holds its upper end.
+    """Find the bin, 0 to 14, that a confidence of 0 to 1 falls into; a bin holds its upper end.
 
     >>> find_bin(0.0), find_bin(0.5), find_bin(1.0)
     (0, 7, 14)

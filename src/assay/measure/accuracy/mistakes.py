@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import heapq
+import math
 from collections.abc import Iterable
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import find_label_rank
+from assay.measure.accuracy.outputs import OutputKind
 
 
 class ConfusedPair(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,16 +31,19 @@ class Mistakes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_mistakes(
-    predictions: Iterable[Prediction], label_offset: int = 0, *, count: int = 30, pair_count: int = 20
+    predictions: Iterable[Prediction],
+    label_offset: int = 0,
+    *,
+    outputs: OutputKind = "logits",
+    count: int = 30,
+    pair_count: int = 20,
 ) -> Mistakes:
-    """Return the mistakes of a run, whose predictions are gone through once.
-
-    A mistake is the more confident, the further the likeliest class is above the second in logits: the
-    logarithm of how many times as likely the network holds it.
+    """List the mistakes of a run, whose predictions are gone through once.
 
     Args:
         predictions: Of the run.
         label_offset: The class of label 0.
+        outputs: What the network's outputs are.
         count: How many confident mistakes.
         pair_count: How many confusions.
     """
@@ -50,7 +55,9 @@ def find_mistakes(
                 pairs[row.label, row.top_classes[0] - label_offset] += 1
                 yield row
 
-    confident = heapq.nlargest(count, list_wrong(), key=lambda row: (compute_margin(row), row.relative_path))
+    confident = heapq.nlargest(
+        count, list_wrong(), key=lambda row: (compute_margin(row, outputs), row.relative_path)
+    )
     return Mistakes(
         confident=tuple(confident),
         confused=tuple(
@@ -62,6 +69,15 @@ def find_mistakes(
     )
 
 
-def compute_margin(row: Prediction) -> float:
-    """Return by how much the likeliest class is above the second, in logits; 0 where there is but one."""
-    return row.top_logits[0] - row.top_logits[1] if len(row.top_logits) > 1 else 0.0
+def compute_margin(row: Prediction, outputs: OutputKind = "logits") -> float:
+    """Compute by how much the likeliest class is above the second; 0 where there is but one.
+
+    The difference of two logits, which is the logarithm of how many times as likely the network holds the
+    first; of probabilities this logarithm, infinite where the second is 0; of scores their difference.
+    """
+    if len(row.top_logits) < 2:
+        return 0.0
+    first, second = row.top_logits[:2]
+    if outputs == "probabilities":
+        return math.log(first / second) if second > 0 else math.inf
+    return first - second

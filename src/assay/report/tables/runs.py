@@ -179,11 +179,8 @@ def make_picture_table(gallery: Gallery, reference: str) -> Table | None:
         )
         for picture in gallery.pictures
     )
-    notes = (
-        (f"and {gallery.hidden_count:,} more: assay compare --json lists all",)
-        if gallery.hidden_count
-        else ()
-    )
+    hidden = f"and {gallery.hidden_count:,} more: assay compare --json lists all"
+    notes = tuple(filter(None, (gallery.note, hidden if gallery.hidden_count else "")))
     header = ("", "Image", "Label", "This run", reference or "Reference")
     return (
         Table(title="Images to look at", header=header, rows=rows, notes=notes, is_text=True)
@@ -197,5 +194,5 @@ def _list_guesses(guesses: Sequence[Guess]) -> str:
 
 
 def show_guess(guess: Guess) -> str:
-    """Return how sure a network is of a class: its probability, else its logit."""
-    return f"{guess.logit:.1f}" if guess.share is None else f"{100 * guess.share:.1f} %"
+    """Return how sure a network is of a class: its probability, else the network's output."""
+    return f"{guess.logit:.3g}" if guess.share is None else f"{100 * guess.share:.1f} %"

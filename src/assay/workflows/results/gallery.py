@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import math
-from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -17,9 +15,9 @@ from assay.images.read import NO_PATIENCE, read_image
 from assay.images.sources import index_images
 from assay.inference.predictions import Prediction
 from assay.inference.shards import StoredPredictions, list_shard_files
-from assay.measure.accuracy.calibration_error import compute_confidence
 from assay.measure.accuracy.comparison import compare_predictions
 from assay.measure.accuracy.mistakes import find_mistakes
+from assay.measure.accuracy.outputs import OutputKind, compute_probability, recognise_outputs
 from assay.report.named_run import Gallery, Guess, Picture, name_class
 from assay.runs.folder import REFERENCE_FOLDER
 from assay.runs.results_file import Manifest
@@ -30,12 +28,17 @@ MOST_MISTAKES = 30
 THUMBNAIL_SIDE = 96
 MOST_THUMBNAIL_BYTES = 12_000
 QUALITIES = (75, 60, 45, 30, 15)
+_NOTES: dict[OutputKind, str] = {
+    "logits": "",
+    "probabilities": "Percentages are the network's own outputs, which are probabilities.",
+    "scores": "No percentages: the network's outputs lie between 0 and 1, but are not known to sum to 1.",
+}
 
 
 def collect_gallery(
     run: Path, manifest: Manifest, reference: StoredPredictions | None = None, *, with_thumbnails: bool = True
 ) -> Gallery:
-    """Return the images whose likeliest class changed against the reference, and the most confident mistakes.
+    """Collect the images whose Top-1 changed against the reference, and the most confident mistakes.
 
     At most 60, those that changed first.
 
@@ -52,39 +55,52 @@ def collect_gallery(
     if not all(path.is_file() for path in predictions.paths):
         return Gallery()
     offset = manifest.model.output.label_offset
-    mistakes = find_mistakes(predictions, offset, count=MOST_MISTAKES)
-    its_rows = reference or read_predictions(run, names, REFERENCE_FOLDER)
-    chosen = _list_changed(its_rows, predictions, offset)
+    outputs = recognise_outputs(predictions)
+    mistakes = find_mistakes(predictions, offset, outputs=outputs, count=MOST_MISTAKES)
+    reference = reference or read_predictions(run, names, REFERENCE_FOLDER)
+    chosen = _list_changed(reference, predictions, offset)
+    reference_outputs = recognise_outputs(reference) if chosen else "logits"
     changed_paths = {row.relative_path for _, row, _ in chosen}
     chosen += [("mistake", row, None) for row in mistakes.confident if row.relative_path not in changed_paths]
     shown = chosen[:MOST_PICTURES]
     wanted = {row.relative_path for _, row, _ in shown} if with_thumbnails else set()
     images, note = _find_images(manifest, wanted)
+    pictures = [
+        Picture(
+            relative_path=row.relative_path,
+            kind=kind,
+            label="none" if row.label is None else name_class(row.label, manifest),
+            top=_list_guesses(row, outputs, manifest),
+            reference_top=_list_guesses(other, reference_outputs, manifest) if other else (),
+            thumbnail=_make_thumbnail(images.get(row.relative_path)),
+        )
+        for kind, row, other in shown
+    ]
     return Gallery(
-        pictures=[_make_picture(kind, row, its, images, manifest) for kind, row, its in shown],
+        pictures=pictures,
         hidden_count=len(chosen) - len(shown),
         confused=mistakes.confused,
-        note=note,
+        note=" ".join(filter(None, (_NOTES[outputs] if pictures else "", note))),
     )
 
 
 def _list_changed(
-    its_rows: StoredPredictions, predictions: StoredPredictions, offset: int
+    reference: StoredPredictions, predictions: StoredPredictions, offset: int
 ) -> list[tuple[str, Prediction, Prediction | None]]:
-    """Return the images that changed against the reference, where there is one: kind, run's row, its row."""
-    if not its_rows.paths or not all(path.is_file() for path in its_rows.paths):
+    """List the images that changed against the reference, where there is one: kind and both rows."""
+    if not reference.paths or not all(path.is_file() for path in reference.paths):
         return []
-    found = compare_predictions(its_rows, predictions, offset)
+    found = compare_predictions(reference, predictions, offset)
     kinds = {
         flip.relative_path: kind
         for kind, flips in (("lost", found.lost), ("won", found.won), ("changed", found.changed))
         for flip in flips
     }
-    its = {row.relative_path: row for row in its_rows if row.relative_path in kinds}
+    others = {row.relative_path: row for row in reference if row.relative_path in kinds}
     rows = [row for row in predictions if row.relative_path in kinds]
     order = ("lost", "won", "changed")
     rows.sort(key=lambda row: (order.index(kinds[row.relative_path]), row.relative_path))
-    return [(kinds[row.relative_path], row, its[row.relative_path]) for row in rows]
+    return [(kinds[row.relative_path], row, others[row.relative_path]) for row in rows]
 
 
 def _find_images(manifest: Manifest, wanted: set[str]) -> tuple[dict[str, LabelledImage], str]:
@@ -98,39 +114,22 @@ def _find_images(manifest: Manifest, wanted: set[str]) -> tuple[dict[str, Labell
     return {image.relative_path: image for image in index.images if image.relative_path in wanted}, ""
 
 
-def _make_picture(
-    kind: str,
-    row: Prediction,
-    its: Prediction | None,
-    images: Mapping[str, LabelledImage],
-    manifest: Manifest,
-) -> Picture:
-    image = images.get(row.relative_path)
-    return Picture(
-        relative_path=row.relative_path,
-        kind=kind,
-        label="none" if row.label is None else name_class(row.label, manifest),
-        top=_list_guesses(row, manifest),
-        reference_top=_list_guesses(its, manifest) if its else (),
-        thumbnail=_make_thumbnail(image) if image else "",
-    )
-
-
-def _list_guesses(row: Prediction, manifest: Manifest) -> list[Guess]:
+def _list_guesses(row: Prediction, outputs: OutputKind, manifest: Manifest) -> list[Guess]:
     offset = manifest.model.output.label_offset if manifest.model else 0
-    top_share = None if row.log_sum_exp is None else compute_confidence(row)
     return [
         Guess(
             name=name_class(number - offset, manifest),
-            logit=logit,
-            share=None if top_share is None else top_share * math.exp(logit - row.top_logits[0]),
+            logit=row.top_logits[rank],
+            share=compute_probability(row, outputs, rank),
         )
-        for number, logit in zip(row.top_classes, row.top_logits, strict=True)
+        for rank, number in enumerate(row.top_classes)
     ]
 
 
-def _make_thumbnail(image: LabelledImage) -> str:
-    """Return the image as a small JPEG in a data URI; empty where it cannot be read any more."""
+def _make_thumbnail(image: LabelledImage | None) -> str:
+    """Make a small JPEG of the image, as a data URI; empty where it cannot be read any more."""
+    if image is None:
+        return ""
     try:
         pixels = decode_image(
             read_image(image, DEFAULT_READ_OPTIONS, NO_PATIENCE), max_pixels=DEFAULT_READ_OPTIONS.max_pixels
