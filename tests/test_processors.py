@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,12 @@ def test_a_quota_of_cgroup_v1_bounds_them(tmp_path: Path, quota: str, expected: 
 def test_without_a_quota_it_is_the_affinity(tmp_path: Path) -> None:
     assert find_processor_quota(tmp_path) is None
     assert count_processors(tmp_path) == 64
+
+
+@pytest.mark.parametrize("system", ["darwin", "win32"])
+def test_a_system_that_binds_no_process_counts_them_all(
+    system: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert count_processors(tmp_path) == os.cpu_count()

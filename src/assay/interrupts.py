@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -28,10 +29,10 @@ def end_on_signals() -> Iterator[None]:
         yield
         return
     ended = threading.Event()
-    reading, writing = os.pipe()
-    os.set_blocking(writing, False)
+    reading, writing = socket.socketpair()  # not a pipe: Windows wakes by sockets alone
+    writing.setblocking(False)
     before = signal.signal(signal.SIGTERM, _interrupt)
-    wakeup_before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    wakeup_before = signal.set_wakeup_fd(writing.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_end_when_signalled, args=(reading, ended), name="signals", daemon=True).start()
     try:
         yield
@@ -39,7 +40,7 @@ def end_on_signals() -> Iterator[None]:
         ended.set()
         signal.set_wakeup_fd(wakeup_before)
         signal.signal(signal.SIGTERM, before)
-        os.close(writing)  # which ends the thread
+        writing.close()  # which ends the thread
 
 
 @contextmanager
@@ -56,9 +57,9 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _end_when_signalled(reading: int, ended: threading.Event) -> None:
+def _end_when_signalled(reading: socket.socket, ended: threading.Event) -> None:
     """Wait for a signal, give the main thread its time, then end the process."""
-    while received := os.read(reading, 1):
+    while received := reading.recv(1):
         if received[0] in (signal.SIGINT, signal.SIGTERM):
             time.sleep(PATIENCE_S)
             if not ended.is_set():
@@ -68,4 +69,4 @@ def _end_when_signalled(reading: int, ended: threading.Event) -> None:
                 sys.stderr.write("assay: interrupted; what was done is kept\n  go on with --resume\n")
                 sys.stderr.flush()
             os._exit(EXIT_INTERRUPTED)
-    os.close(reading)
+    reading.close()

@@ -6,6 +6,7 @@ import math
 import os
 import platform
 import re
+import sys
 from pathlib import Path
 
 
@@ -17,9 +18,16 @@ def count_processors(root: Path = Path("/")) -> int:
     Args:
         root: The folder that `proc` and `sys` are in.
     """
-    bound = len(os.sched_getaffinity(0))
+    bound = len(list_processors())
     quota = find_processor_quota(root)
     return bound if quota is None else max(1, min(bound, math.ceil(quota)))
+
+
+def list_processors() -> set[int]:
+    """The numbers of the processors this process is bound to; all of them where the system binds to none."""
+    if sys.platform == "linux":
+        return os.sched_getaffinity(0)
+    return set(range(os.cpu_count() or 1))
 
 
 def find_processor_quota(root: Path = Path("/")) -> float | None:

@@ -18,7 +18,9 @@ def test_the_machine_is_described_as_python_and_the_kernel_see_it() -> None:
     assert machine.python == ".".join(map(str, sys.version_info[:3]))
     assert machine.processors == len(os.sched_getaffinity(0))
     assert machine.processor
+    assert machine.memory_bytes is not None
     assert machine.memory_bytes > 2**27
+    assert machine.load_average is not None
     assert machine.load_average >= 0
     assert machine.processor_quota is None or machine.processor_quota > 0
 

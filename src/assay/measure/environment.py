@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import sys
 
 import msgspec
 
-from assay.processors import describe_processor, find_processor_quota
+from assay.processors import describe_processor, find_processor_quota, list_processors
 
 PACKAGES = (
     "numpy",
@@ -28,15 +29,16 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """What the figures of a run depend on besides the model.
 
     `processors` is how many this process may use; `processor_quota` is the share of them that a
-    container's limit leaves, None where there is no limit. `load_average` is over the minute before.
+    container's limit leaves, None where there is no limit. `load_average` is over the minute before. The
+    memory and the load are None on Windows, which tells neither in this way.
     """
 
     system: str
     processor: str
     processors: int
     processor_quota: float | None
-    memory_bytes: int
-    load_average: float
+    memory_bytes: int | None
+    load_average: float | None
     python: str
     packages: dict[str, str]
 
@@ -46,13 +48,19 @@ def describe_machine() -> Machine:
     return Machine(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         processor=describe_processor(),
-        processors=len(os.sched_getaffinity(0)),
+        processors=len(list_processors()),
         processor_quota=find_processor_quota(),
-        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        load_average=os.getloadavg()[0],
+        memory_bytes=_read_memory_bytes(),
+        load_average=None if sys.platform == "win32" else os.getloadavg()[0],
         python=platform.python_version(),
         packages=_find_versions(),
     )
+
+
+def _read_memory_bytes() -> int | None:
+    if sys.platform == "win32":
+        return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _find_versions() -> dict[str, str]:

@@ -68,10 +68,9 @@ def write_tool_file(path: Path, content: bytes) -> None:
     and after a power cut short files are found by their size.
     """
     temporary = path.with_name(f".{path.name}{PART_SUFFIX}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, FILE_MODE)  # whatever the umask is
+        with temporary.open("wb") as file:
+            temporary.chmod(FILE_MODE)  # whatever the umask is
             file.write(content)
         temporary.replace(path)
     finally:

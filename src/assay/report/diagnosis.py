@@ -8,6 +8,7 @@ import msgspec
 
 from assay.images.pixel_check import PixelCheck
 from assay.measure.environment import Machine
+from assay.report.tables.machine import describe_load, describe_memory
 
 WIDTH = 80
 _RESAMPLERS = {
@@ -82,7 +83,7 @@ def summarise_machine(diagnosis: MachineDiagnosis) -> list[str]:
     lines = [
         machine.system,
         f"{machine.processors} processors{quota}: {machine.processor}",
-        f"{machine.memory_bytes / 2**30:.1f} GiB of memory; load {machine.load_average:.1f}",
+        f"Memory {describe_memory(machine)}; load {describe_load(machine)}",
         *textwrap.wrap(f"Python {machine.python}; {packages}", WIDTH, subsequent_indent="  "),
         f"Pixels: Pillow {pixels.pillow} ({pixels.pillow_jpeg}), simplejpeg {pixels.simplejpeg}",
         f"Resized by {_RESAMPLERS.get(pixels.resampler, pixels.resampler)}",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from assay.processors import find_processor_quota
+from assay.processors import find_processor_quota, list_processors
 
 ROOT = Path("/")
 # Of /proc/stat, in ticks: user nice system idle iowait irq softirq steal (proc(5)); guests are in user.
@@ -53,7 +53,7 @@ def read_machine(root: Path = ROOT) -> Reading:
         root: The folder that `proc` and `sys` are in.
     """
     times = os.times()
-    processors = os.sched_getaffinity(0)
+    processors = list_processors()
     folders = [root / f"sys/devices/system/cpu/cpu{number}" for number in sorted(processors)]
     frequencies = [_read_number(folder / "cpufreq/scaling_cur_freq") for folder in folders]
     throttled = [
@@ -100,7 +100,7 @@ def measure_machine_use(readings: list[tuple[Reading, Reading]], root: Path = RO
         readings: At least one pair.
         root: As in `read_machine`.
     """
-    processors = len(os.sched_getaffinity(0))
+    processors = len(list_processors())
     return MachineUse(
         processors=processors,
         processor_quota=find_processor_quota(root),
