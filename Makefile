@@ -1,7 +1,7 @@
 # make demo and make test need nothing but Python 3.11 or later; each makes .venv by itself.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: setup demo check test slow bench clean
+.PHONY: setup demo check test slow wheel bench clean
 
 setup: .venv/ready  ## install assay and everything it needs into .venv
 
@@ -27,6 +27,9 @@ test: check  ## everything that must hold before a change lands
 slow: setup  ## the tests that take longer, the demo among them
 	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
+wheel: setup  ## the wheel and the source archive, into dist/
+	$(BIN)/python -m build --outdir dist .
+
 bench: setup  ## measurements, by hand, on a quiet machine
 	$(BIN)/python benchmarks/resize.py
 	$(BIN)/python benchmarks/host_pipeline.py
@@ -35,4 +38,4 @@ bench: setup  ## measurements, by hand, on a quiet machine
 	$(BIN)/python benchmarks/startup.py
 
 clean:  ## remove what make made
-	rm -rf .venv build demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build dist demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

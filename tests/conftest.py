@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 
 from assay.checkpoint.network import ARCHITECTURES
@@ -34,6 +35,8 @@ from failing_store import FailingStore
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
 DOUBLES = Path(__file__).resolve().parent / "doubles"
 collect_ignore = ["doubles"]
+settings.register_profile("assay", deadline=None)  # no test times anything
+settings.load_profile("assay")
 SHORT_REPEATS = {"ASSAY_RUN_SECONDS": "0.1", "ASSAY_BENCHMARK_SECONDS": "0.1"}
 RunAssay = Callable[..., "subprocess.CompletedProcess[str]"]
 MakeRow = Callable[..., ThroughputRow]

@@ -30,7 +30,7 @@ class Ledger:
             self.received += 1
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(count=st.integers(0, 30), ahead=st.integers(1, 8), threads=st.integers(1, 4))
 def test_results_come_in_order_with_a_bounded_number_under_way(count: int, ahead: int, threads: int) -> None:
     ledger = Ledger()

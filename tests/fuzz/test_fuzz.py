@@ -28,7 +28,7 @@ from assay.modelzoo.result_files import find_result_files
 from assay.modelzoo.result_values import count_classes, read_values
 
 FOLDER = Path(__file__).parent
-SMALL = settings(deadline=None, max_examples=150)
+SMALL = settings(max_examples=150)
 
 NAMES = st.sampled_from(["a.JPEG", "ILSVRC2012_val_00000001.JPEG", "b c.png", "x", '"q"', "é.jpg"])
 LABELS = st.sampled_from(["0", "999", "1000", "n01440764", "n00000000", "-1", "1.5", "", "crane", "٣"])
@@ -93,7 +93,7 @@ FILE_NAMES = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(names=st.lists(FILE_NAMES, max_size=4, unique=True))
 def test_info_files(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     folder = tmp_path_factory.mktemp("info")

@@ -42,7 +42,7 @@ def expect_reason(encoded: bytes, reason: str, **options: int) -> None:
 PHOTOGRAPH = Image.fromarray(draw_pixels(101, 67))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     width=st.integers(1, 70),
     height=st.integers(1, 70),
@@ -247,7 +247,7 @@ SEEDS = {
 
 
 @pytest.mark.filterwarnings("ignore")  # of Pillow, where this test calls it
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     kind=st.sampled_from(sorted(SEEDS)),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=3),

@@ -54,7 +54,7 @@ def crop_by_pillow(pixels: Pixels, crop: Crop) -> Pixels:
     return np.asarray(resized.crop((crop.left, crop.top, crop.left + crop.size, crop.top + crop.size)))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(drawn=draw_crops())
 def test_every_resampler_gives_pillows_pixels(drawn: tuple[Pixels, Crop]) -> None:
     pixels, crop = drawn
@@ -63,7 +63,7 @@ def test_every_resampler_gives_pillows_pixels(drawn: tuple[Pixels, Crop]) -> Non
         np.testing.assert_array_equal(resample_crop(pixels, crop, resampler), expected, err_msg=resampler)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     drawn=draw_crops().filter(lambda drawn: drawn[0].size < 300_000 and drawn[1].size < 100),
 )
@@ -75,7 +75,7 @@ def test_the_code_for_thin_pictures_gives_pillows_pixels(drawn: tuple[Pixels, Cr
     np.testing.assert_array_equal(found, crop_by_pillow(pixels, crop))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(drawn=draw_crops(), bgr=st.booleans())
 def test_a_table_is_looked_up_by_plane(drawn: tuple[Pixels, Crop], bgr: bool) -> None:
     pixels, crop = drawn

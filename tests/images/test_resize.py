@@ -39,7 +39,7 @@ def crop_with_pillow(
     return np.asarray(picture.crop((left, top, left + crop, top + crop)))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     width=st.integers(1, 90),
     height=st.integers(1, 90),

@@ -36,7 +36,7 @@ def make_images(make_source: MakeSource, count: int, bad: Sequence[int] = ()) ->
     return [make_source(f"{n:03d}", None if n in bad else 16 * (n % 16), label=n % 16) for n in range(count)]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     count=st.integers(0, 40),
     bad=st.sets(st.integers(0, 39)),
