@@ -57,9 +57,36 @@ def test_case_33_class_folders_are_looked_into_one_level_deep(tmp_path: Path) ->
     assert list_names(index_images(tmp_path, 1000)) == ["n01440764/a.JPEG"]
 
 
-def test_case_33_images_one_folder_deeper_are_pointed_at(tmp_path: Path) -> None:
-    (tmp_path / "val").mkdir()
-    (tmp_path / "val" / NAME).write_bytes(b"x")
+@pytest.mark.parametrize("inner", ["val", "train", "validation", "Val"])
+@pytest.mark.parametrize("place", ["folder", "URL"])
+def test_case_33_the_only_folder_inside_is_taken_and_that_is_said(
+    tmp_path: Path, inner: str, place: str
+) -> None:
+    (tmp_path / inner / "n01440764").mkdir(parents=True)
+    (tmp_path / inner / "n01440764" / NAME).write_bytes(b"x")
+    (tmp_path / "README.md").write_text("read me")
+    index = index_images(tmp_path if place == "folder" else Path(f"file://{tmp_path}"), 1000)
+    assert [(image.relative_path, image.label) for image in index.images] == [(f"n01440764/{NAME}", 0)]
+    assert f"no images in the folder itself: those in {inner}, its only folder, are used" in index.notes
+
+
+def test_case_33_the_only_folder_inside_is_not_followed_out_unless_asked_for(
+    tmp_path: Path, photographs: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "val").symlink_to(photographs)
+    with pytest.raises(BadImagesError, match="give that folder"):
+        index_images(tmp_path / "images", 1000)
+    index = index_images(tmp_path / "images", 1000, reading=ReadOptions(follow_links=True))
+    assert len(index.images) == 12
+
+
+@pytest.mark.parametrize("layout", ["flat", "synsets"])
+def test_case_33_of_several_folders_the_validation_is_pointed_at(tmp_path: Path, layout: str) -> None:
+    for name in ("a", "train", "val"):
+        folder = tmp_path / name if layout == "flat" else tmp_path / name / "n01440764"
+        folder.mkdir(parents=True)
+        (folder / NAME).write_bytes(b"x")
     with pytest.raises(BadImagesError, match=f"there are images in {tmp_path / 'val'}: give that folder"):
         index_images(tmp_path, 1000)
 
@@ -234,6 +261,22 @@ def test_case_40_no_suffix_where_the_name_is_known(folder: Path, tmp_path: Path)
     labels.write_text("cat.jpg 281\n")
     index = index_images(folder, 1000, LabelOptions(path=labels))
     assert {image.name: image.label for image in index.images}["cat"] == 281
+
+
+@pytest.mark.parametrize("name", ["a.jfif", "a.jpe", "a.MPO", "a.pnm"])
+def test_case_39_unusual_suffixes_of_formats_that_are_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    assert list_names(index_images(tmp_path, 1000)) == [name]
+
+
+def test_case_40_any_suffix_that_the_label_file_names(folder: Path, tmp_path: Path) -> None:
+    for name in ("a.heic", "b.xyz", "c.xyz", "d.txt", "ILSVRC2012_val_00000001.xml"):
+        (folder / name).write_bytes(b"x")
+    labels = tmp_path / "labels.txt"
+    labels.write_text(f"{NAME} 65\nval/a.HEIC 1\nb.xyz 2\nd.jpg 3\n")
+    index = index_images(folder, 1000, LabelOptions(path=labels, trusted=True))
+    assert {image.name: image.label for image in index.images} == {NAME: 65, "a.heic": 1, "b.xyz": 2}
+    assert index.ignored == ("ILSVRC2012_val_00000001.xml", "c.xyz", "d.txt")
 
 
 def test_case_41_names_with_several_dots(tmp_path: Path) -> None:

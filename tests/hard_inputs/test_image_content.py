@@ -96,7 +96,8 @@ def test_case_07_garbage_behind_the_end(preprocess: Preprocess) -> None:
 
 
 def test_case_08_garbage_before_the_beginning() -> None:
-    assert "not an image" in refuse(b"garbage" + JPEG)
+    assert refuse(b"garbage" + JPEG).startswith("not an image: begins with b'garbage")
+    assert refuse(b"garbage" + JPEG).endswith("; a JPEG begins at byte 7")
 
 
 def test_case_09_a_web_page_named_jpeg() -> None:
@@ -105,6 +106,48 @@ def test_case_09_a_web_page_named_jpeg() -> None:
 
 def test_case_10_a_gzipped_jpeg() -> None:
     assert refuse(gzip.compress(JPEG)) == "gzip data: gunzip it"
+
+
+def break_chunk(png: bytes, kind: bytes) -> bytes:
+    """Change a byte of the checksum of a PNG's first chunk of that kind."""
+    start = png.index(kind) - 4
+    checksum = start + 8 + int.from_bytes(png[start : start + 4], "big")
+    return png[:checksum] + bytes([png[checksum] ^ 255]) + png[checksum + 1 :]
+
+
+PNG = encode(PHOTOGRAPH, "PNG", icc_profile=bytes(100))
+
+
+@pytest.mark.parametrize("kind", [b"IHDR", b"iCCP"])
+def test_case_11_a_png_with_a_wrong_checksum_is_a_broken_png(kind: bytes) -> None:
+    assert refuse(break_chunk(PNG, kind)) == f"broken PNG: wrong checksum in its {kind.decode()} chunk"
+
+
+@pytest.mark.parametrize("kind", [b"IDAT", b"IEND"])
+def test_case_11_a_wrong_checksum_that_pillow_passes_over_is_noted(kind: bytes) -> None:
+    encoded = break_chunk(PNG, kind)
+    decoded = decode_image(encoded)
+    assert decoded.pixels == pillow_pixels(encoded)
+    assert decoded.note == f"decoder warning: wrong checksum in its {kind.decode()} chunk"
+
+
+@pytest.mark.parametrize("kept", [20, 40, 100, 0.5])
+@pytest.mark.parametrize("image_format", ["PNG", "TIFF", "WEBP", "GIF", "BMP", "JPEG"])
+def test_case_11_a_broken_file_is_named_by_its_format(image_format: str, kept: float) -> None:
+    encoded = encode(PHOTOGRAPH, image_format)
+    broken = encoded[: int(kept * len(encoded)) if kept < 1 else int(kept)]
+    reason = refuse(broken)
+    assert reason.startswith(f"broken {image_format}: ")
+    assert len(reason) > len(f"broken {image_format}: ") + 5
+
+
+def test_case_11_a_webp_cut_short_says_by_how_much() -> None:
+    encoded = encode(PHOTOGRAPH, "WEBP")
+    assert refuse(encoded[:100]) == f"broken WEBP: cut short: 100 of {len(encoded):,} bytes"
+
+
+def test_case_11_other_riff_files_are_no_images() -> None:
+    assert refuse(b"RIFF\x24\0\0\0WAVEfmt " + bytes(40)).startswith("not an image: begins with b'RIFF")
 
 
 def test_case_11_a_png_named_jpeg(preprocess: Preprocess) -> None:

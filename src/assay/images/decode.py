@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
-import threading
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +13,14 @@ from PIL import ExifTags, Image
 
 from assay.arrays import Pixels
 from assay.errors import UndecodableImageError
+from assay.images.formats import (
+    PILLOW_ERRORS,
+    describe_broken,
+    describe_unidentified,
+    find_wrong_chunk,
+    name_format,
+    without_warnings,
+)
 from assay.images.jpeg_header import (
     JPEG_MAGIC,
     find_orientation,
@@ -27,19 +32,6 @@ MAX_PIXELS = 100_000_000
 _EXACT_COLOURSPACES = frozenset({"Gray", "YCbCr", "RGB"})
 # No others are tried: some of Pillow's readers start other programs.
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-# What Pillow is known to raise on damaged files, besides its own UnidentifiedImageError.
-_PILLOW_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    LookupError,
-    OverflowError,
-    TypeError,
-    struct.error,
-)
 _FOREIGN_KINDS = (
     (b"\x1f\x8b", "gzip data: gunzip it"),
     (b"version https://git-lfs", "a Git LFS pointer: git lfs pull"),
@@ -48,7 +40,6 @@ _FOREIGN_KINDS = (
     (b"\0\0\0\x0cjP  ", "JPEG 2000, not supported"),
     (b"\xff\x4f\xff\x51", "JPEG 2000, not supported"),
 )
-_WARNINGS_LOCK = threading.Lock()
 _TURNED_ORIENTATIONS = frozenset({5, 6, 7, 8})
 _ALPHA_MODES = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
 _CLIPPING_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
@@ -63,12 +54,12 @@ class DecodedImage:
 
 
 def decode_image(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
-    """Return the pixels of an encoded image, uint8 (height, width, 3), RGB.
+    """Decode an image file to its pixels, uint8 (height, width, 3), RGB.
 
     One- and three-component JPEGs go through simplejpeg, everything else through Pillow, which is the
     reference: colour profiles and EXIF rotation are ignored, alpha is dropped, of several frames the first
     is taken; the note says so. When simplejpeg meets corrupt data that Pillow tolerates, the pixels are
-    Pillow's and the note says that.
+    Pillow's and the note says that; so it does of a PNG with a wrong checksum that Pillow does not look at.
 
     Args:
         encoded: A whole image file; its contents tell of which kind, not its name.
@@ -106,7 +97,7 @@ def _refuse_foreign_kinds(encoded: bytes) -> None:
 
 
 def read_shown_size(path: Path) -> tuple[int, int]:
-    """Return (width, height) of an image file as viewers show it, from its header, without decoding it.
+    """Read (width, height) of an image file as viewers show it, from its header, without decoding it.
 
     That is turned as EXIF says, unlike the pixels that `decode_image` gives.
 
@@ -119,13 +110,13 @@ def read_shown_size(path: Path) -> tuple[int, int]:
             turned = picture.getexif().get(ExifTags.Base.Orientation) in _TURNED_ORIENTATIONS
             return (height, width) if turned else (width, height)
     except PIL.UnidentifiedImageError as error:
-        raise UndecodableImageError("not an image") from error
-    except _PILLOW_ERRORS as error:
+        raise UndecodableImageError(describe_unidentified(path.read_bytes())) from error
+    except PILLOW_ERRORS as error:
         raise UndecodableImageError(f"{error}".strip() or type(error).__name__) from error
 
 
 def _is_exact_in_simplejpeg(encoded: bytes, max_pixels: int) -> bool:
-    """Return whether simplejpeg decodes this JPEG as Pillow does."""
+    """Tell whether simplejpeg decodes this JPEG as Pillow does."""
     try:
         height, width, colourspace, _ = simplejpeg.decode_jpeg_header(encoded)
     except ValueError:  # damaged, or subsampled in a way it has no name for: Pillow decides
@@ -145,17 +136,19 @@ def _decode_with_pillow(encoded: bytes, max_pixels: int) -> DecodedImage:
         has_alpha = picture.mode in _ALPHA_MODES or "transparency" in picture.info
         picture.info.pop("transparency", None)  # alpha is dropped; converting it would only warn
         pixels = np.asarray(picture.convert("RGB"))  # (height, width, 3)
-        return DecodedImage(pixels=pixels, note=_note_oddities(picture, has_alpha=has_alpha))
+        oddities = (_note_oddities(picture, has_alpha=has_alpha), _note_wrong_checksum(encoded))
+        return DecodedImage(pixels=pixels, note=", ".join(filter(None, oddities)))
     except PIL.UnidentifiedImageError as error:
-        raise UndecodableImageError(f"not an image: begins with {encoded[:16]!r}") from error
+        raise UndecodableImageError(describe_unidentified(encoded)) from error
     except Image.DecompressionBombError as error:
         raise UndecodableImageError(str(error)) from error
-    except _PILLOW_ERRORS as error:
-        raise UndecodableImageError(f"{error}".strip() or type(error).__name__) from error
+    except PILLOW_ERRORS as error:
+        reason = f"{error}".strip() or type(error).__name__
+        raise UndecodableImageError(describe_broken(encoded, reason)) from error
 
 
 def _note_oddities(picture: Image.Image, *, has_alpha: bool) -> str:
-    """Return what Pillow leaves out of the pixels, in words; mostly empty."""
+    """Say in words what Pillow leaves out of the pixels; mostly empty."""
     frame_count = _count_frames(picture)
     notes = {
         "4-component": picture.mode == "CMYK",
@@ -165,18 +158,22 @@ def _note_oddities(picture: Image.Image, *, has_alpha: bool) -> str:
     return ", ".join(note for note, applies in notes.items() if applies)
 
 
+def _note_wrong_checksum(encoded: bytes) -> str:
+    chunk = find_wrong_chunk(encoded) if name_format(encoded) == "PNG" else ""
+    return f"decoder warning: wrong checksum in its {chunk} chunk" if chunk else ""
+
+
 def _count_frames(picture: Image.Image) -> int:
-    """Return how many frames a picture has that is decoded already; 1 where the others are damaged."""
+    """Count the frames of a picture that is decoded already; 1 where the others are damaged."""
     try:
         return getattr(picture, "n_frames", 1)
-    except _PILLOW_ERRORS:
+    except PILLOW_ERRORS:
         return 1
 
 
 def _open_quietly(source: Path | io.BytesIO) -> Image.Image:
-    """Return the opened picture; odd EXIF and large sizes warn, but change no pixel."""
-    with _WARNINGS_LOCK, warnings.catch_warnings():  # which changes the filters of all threads
-        warnings.simplefilter("ignore")
+    """Open a picture without its warnings."""
+    with without_warnings():
         return Image.open(source, formats=_FORMATS)
 
 

@@ -7,19 +7,19 @@ from dataclasses import dataclass
 
 from assay.errors import SourceError, UndecodableImageError
 from assay.images.decode import decode_image
+from assay.images.formats import name_format
 from assay.images.jpeg_header import JPEG_MAGIC, find_frame, find_orientation
 from assay.images.listing import LabelledImage, ReadOptions
 from assay.images.prepare import OK
 from assay.images.read import Patience, read_image
 
-_KINDS = {
-    JPEG_MAGIC: frozenset({"jpg", "jpeg"}),
-    b"\x89PNG": frozenset({"png"}),
-    b"GIF8": frozenset({"gif"}),
-    b"BM": frozenset({"bmp"}),
-    b"II*\0": frozenset({"tif", "tiff"}),
-    b"MM\0*": frozenset({"tif", "tiff"}),
-    b"RIFF": frozenset({"webp"}),
+_SUFFIXES = {
+    "JPEG": frozenset({"jpg", "jpeg", "jfif", "jpe", "mpo"}),
+    "PNG": frozenset({"png"}),
+    "GIF": frozenset({"gif"}),
+    "BMP": frozenset({"bmp"}),
+    "TIFF": frozenset({"tif", "tiff"}),
+    "WEBP": frozenset({"webp"}),
 }
 
 
@@ -79,5 +79,5 @@ def examine_image(
 
 def _is_misnamed(name: str, encoded: bytes) -> bool:
     suffix = name.rpartition(".")[2].lower()
-    known = [suffixes for magic, suffixes in _KINDS.items() if encoded.startswith(magic)]
-    return bool(known) and suffix in frozenset().union(*_KINDS.values()) - known[0]
+    own = _SUFFIXES.get(name_format(encoded))
+    return own is not None and suffix in frozenset().union(*_SUFFIXES.values()) - own

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from assay.images.decode import MAX_PIXELS
 
-IMAGE_SUFFIXES = frozenset(
-    {".jpeg", ".jpg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
-)
+JPEG_SUFFIXES = frozenset({".jpeg", ".jpg", ".jfif", ".jpe", ".mpo"})
+IMAGE_SUFFIXES = JPEG_SUFFIXES | {
+    ".png",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+}
 # What systems leave beside images: macOS, Synology's file server
 _LITTER_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
+INNER_FOLDERS = ("val", "validation", "valid", "test", "train", "images")
+"""Names of folders that hold a data set's images and are no classes, the likeliest to be meant first."""
 
 MAX_FILE_BYTES = 64 * 2**20
 
 KnowsName = Callable[[str], bool]
-"""Tells whether a file name without a suffix is an image's."""
+"""Tells whether a file name is an image's though its suffix, or the lack of one, does not say so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,15 +100,30 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
+def find_inner_folder(folders: Iterable[str]) -> str | None:
+    """Find the only folder of a data set that holds nothing else, such as `val`; None where there is none.
+
+    >>> find_inner_folder(["val", ".cache"])
+    'val'
+    >>> find_inner_folder(["train", "val"])
+    >>> find_inner_folder(["crane"])
+    """
+    found = [name for name in folders if not name.startswith(".") and name not in _LITTER_FOLDERS]
+    return found[0] if len(found) == 1 and found[0].lower() in INNER_FOLDERS else None
+
+
+def note_inner_folder(name: str) -> str:
+    """Say that the images of the only folder inside are used."""
+    return f"no images in the folder itself: those in {name}, its only folder, are used"
+
+
 def is_image_path(relative_path: str, knows_name: KnowsName) -> bool:
-    """Return whether a file is an image by its name: by its suffix or, without one, by being known.
+    """Tell whether a file is an image by its name: by its suffix or, with another or none, by being known.
 
     macOS leaves a `._NAME` beside every NAME on foreign file systems: those are none.
     """
     *folders, name = relative_path.split("/")
     if name.startswith("._") or _LITTER_FOLDERS & {*folders}:
         return False
-    stem, dot, suffix = name.rpartition(".")
-    if not dot or not stem:
-        return knows_name(name)
-    return f".{suffix.lower()}" in IMAGE_SUFFIXES
+    stem, _, suffix = name.rpartition(".")
+    return (bool(stem) and f".{suffix.lower()}" in IMAGE_SUFFIXES) or knows_name(name)

@@ -123,9 +123,16 @@ def index_images(
 
 
 def _make_name_test(file: LabelFile | None) -> KnowsName:
-    """Return what tells whether a name without a suffix is an image's: the label file or ImageNet has it."""
+    """Make what tells whether a name with an unusual suffix, or none, is an image's.
+
+    The label file names it, with that suffix; or it has no suffix and is a name of ImageNet's.
+    """
     known = {normalise_name(name) for name in file.labels} if file else set()
-    return lambda name: find_val_number(name) is not None or normalise_name(name) in known
+
+    def knows_name(name: str) -> bool:
+        return normalise_name(name) in known or ("." not in name and find_val_number(name) is not None)
+
+    return knows_name
 
 
 def _label_by_file(

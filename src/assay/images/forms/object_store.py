@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -15,7 +17,7 @@ from assay.errors import BadImagesError, SourceError
 from assay.images.forms.class_folders import NUMBER, SYNSET, sort_out_files
 from assay.images.forms.folder import FolderOptions
 from assay.images.forms.local_file import LocalFile
-from assay.images.listing import LabelledImage, Listing
+from assay.images.listing import LabelledImage, Listing, find_inner_folder, note_inner_folder
 from assay.images.read import Patience, try_patiently
 
 # A Path has one slash where the URL had two: `Path("s3://bucket")` is `s3:/bucket`.
@@ -84,13 +86,28 @@ def list_objects(url: str, options: FolderOptions) -> Listing:
         SourceError: The store failed.
     """
     infos = try_patiently(partial(_list_infos, url), f"--images {url}", Patience())
-    path = open_url(url)[1]
-    place = ObjectFolder(url=url, path=path)
-    files = [_make_image(place, info) for info in infos if info.type == fs.FileType.File]
+    files = [info for info in infos if info.type == fs.FileType.File]
+    return _sort_out(ObjectFolder(url=url, path=open_url(url)[1]), files, options)
+
+
+def _sort_out(place: ObjectFolder, infos: Sequence[fs.FileInfo], options: FolderOptions) -> Listing:
+    """List the images among the files at a place, or in its only folder where it holds none itself."""
+    files = [_make_image(place, info) for info in infos]
     flat = [file for file in files if "/" not in file.relative_path]
     has_flat = bool(sort_out_files("", "", flat, options.knows_name).images)
     chosen = [file for file in files if _is_listed(file.relative_path, options, has_flat=has_flat)]
-    return sort_out_files(f"--images {url}", "objects behind a URL", chosen, options.knows_name)
+    listing = sort_out_files(f"--images {place.url}", "objects behind a URL", chosen, options.knows_name)
+    inner = find_inner_folder({folder for file in files if (folder := _get_first_folder(file))})
+    if listing.images or inner is None:
+        return listing
+    start = f"{place.path}/{inner}"
+    inside = [info for info in infos if info.path.startswith(f"{start}/")]
+    found = _sort_out(ObjectFolder(url=place.url, path=start), inside, options)
+    return dataclasses.replace(found, notes=(note_inner_folder(inner), *found.notes))
+
+
+def _get_first_folder(file: LabelledImage) -> str:
+    return file.relative_path.partition("/")[0] if "/" in file.relative_path else ""
 
 
 def _is_listed(relative_path: str, options: FolderOptions, *, has_flat: bool) -> bool:

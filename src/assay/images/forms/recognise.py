@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from assay.errors import BadImagesError
+from assay.images.forms.class_folders import SYNSET
 from assay.images.forms.folder import FolderOptions, list_folder, list_names
 from assay.images.forms.kaggle import find_kaggle_images, list_kaggle
 from assay.images.forms.object_store import find_url, list_objects
@@ -13,7 +15,14 @@ from assay.images.forms.path_list import list_paths
 from assay.images.forms.tar_archives import list_tar, read_tar_files
 from assay.images.forms.webdataset import label_samples, list_shards
 from assay.images.forms.zip_archives import list_zip
-from assay.images.listing import IMAGE_SUFFIXES, Listing, is_image_path
+from assay.images.listing import (
+    IMAGE_SUFFIXES,
+    INNER_FOLDERS,
+    Listing,
+    find_inner_folder,
+    is_image_path,
+    note_inner_folder,
+)
 
 _HEAD_BYTES = 512
 _PACKED = {
@@ -25,10 +34,11 @@ _LABEL_FILE_SUFFIXES = frozenset({".txt", ".csv", ".lst"})
 
 
 def list_images(path: Path, options: FolderOptions) -> Listing:
-    """Return the images at `path`, in whatever form.
+    """List the images at `path`, in whatever form.
 
     Raises:
         BadImagesError: Nothing is there, it is in no form that is read, it is damaged, or it holds no images.
+        SourceError: The place that holds it failed.
     """
     if url := find_url(path):
         listing = list_objects(url, options)
@@ -60,7 +70,15 @@ def _list_in_folder(folder: Path, options: FolderOptions) -> Listing:
         return list_shards(folder, tar_files, options.knows_name)
     if any(".tfrecord" in name or "-of-" in name for name in listing.ignored):
         _refuse_tfrecords(folder)
-    return listing
+    inner = find_inner_folder(name for name in list_names(folder) if _is_inner(folder / name, options))
+    if inner is None:
+        return listing
+    found = _list_in_folder(folder / inner, options)
+    return dataclasses.replace(found, notes=(note_inner_folder(inner), *found.notes))
+
+
+def _is_inner(path: Path, options: FolderOptions) -> bool:
+    return path.is_dir() and (options.follow_links or not path.is_symlink())
 
 
 def _find_files(folder: Path, suffix: str) -> list[Path]:
@@ -122,12 +140,26 @@ def _refuse_tfrecords(path: Path) -> None:
     )
 
 
+def _rank_folder(name: str) -> tuple[int, str]:
+    """Rank folders by how likely they are to be meant: `val` before others."""
+    lower = name.lower()
+    return INNER_FOLDERS.index(lower) if lower in INNER_FOLDERS else len(INNER_FOLDERS), name
+
+
+def _holds_images(folder: Path) -> bool:
+    """Tell whether a folder holds images or folders of classes, by their names."""
+    return any(
+        is_image_path(name, lambda _: False) or SYNSET.fullmatch(name) is not None
+        for name in list_names(folder)
+    )
+
+
 def _explain_nothing(path: Path, listing: Listing) -> str:
-    """Return what was looked for, and where images might be instead."""
+    """Say what was looked for, and where images might be instead."""
     if path.is_dir():
-        for name in sorted(list_names(path)):
+        for name in sorted(list_names(path), key=_rank_folder):
             inner = path / name
-            if inner.is_dir() and any(is_image_path(file, lambda _: False) for file in list_names(inner)):
+            if inner.is_dir() and _holds_images(inner):
                 return (
                     f"there are images in {inner}: give that folder; or, if its name is a class, name the "
                     "folders by synset or number, or give --labels"
