@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import shlex
 import shutil
@@ -9,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from assay import __version__
 from assay.command_line.app import app
 from assay.models.record import read_model_record
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def list_blocks(language: str) -> list[str]:
@@ -72,14 +74,55 @@ def test_the_python_shown_runs(
     assert (tmp_path / "runs" / "mine" / "report.md").exists()
 
 
-def test_the_readme_shows_every_folder_of_the_package() -> None:
-    readme = (ROOT / "README.md").read_text()
-    folders = {file.parent.name for file in (ROOT / "src" / "assay").glob("*/__init__.py")}
-    assert {folder for folder in folders if f"├── {folder}/" not in readme} == set()
+PACKAGE = ROOT / "src" / "assay"
 
 
-def test_the_changelog_names_the_version_or_what_is_unreleased() -> None:
-    assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+def list_drawn_paths(page: Path) -> set[str]:
+    """The paths in the drawing of the package, below its root: `a/`, `a/b/`, `a/b.py`."""
+    drawing = page.read_text().partition("```text\nsrc/assay/\n")[2].partition("```")[0]
+    drawn, outer = set(), ""
+    for line in drawing.splitlines():
+        found = re.match(r"(│   )?[├└]── ((?:[\w.]+/?(?: |$))+)", line)
+        if found is None:
+            continue
+        names = found[2].split()
+        if not found[1]:
+            outer = names[0] if names[0].endswith("/") else ""
+        drawn |= {outer + name if found[1] else name for name in names}
+    return drawn
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/explanation/architecture.md"])
+def test_the_pages_draw_every_folder_and_every_module_at_the_root_of_the_package(page: str) -> None:
+    drawn = list_drawn_paths(ROOT / page)
+    folders = {f"{file.parent.name}/" for file in PACKAGE.glob("*/__init__.py")}
+    leaves = {file.name for file in PACKAGE.glob("*.py")} - {"__init__.py", "__main__.py"}
+    assert folders | leaves <= drawn
+
+
+def test_the_architecture_draws_every_inner_folder_and_nothing_that_is_not_there() -> None:
+    drawn = list_drawn_paths(ROOT / "docs/explanation/architecture.md")
+    inner = {f"{file.parent.relative_to(PACKAGE).as_posix()}/" for file in PACKAGE.glob("*/*/__init__.py")}
+    assert inner <= drawn
+    assert {path for path in drawn if not (PACKAGE / path).exists()} == set()
+
+
+def test_the_architecture_has_the_import_order_of_the_import_rules() -> None:
+    rules = configparser.ConfigParser()
+    rules.read(ROOT / ".importlinter", encoding="utf-8")
+    layers = rules["importlinter:contract:stages"]["layers"].replace("assay.", "").strip().split("\n")
+    order = " → ".join(["leaves", *layers[-2:0:-1]])
+    assert f"\n{order}\n" in (ROOT / "docs/explanation/architecture.md").read_text()
+
+
+def test_the_changelog_opens_with_what_is_unreleased_or_with_this_version() -> None:
+    first = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)[0]
+    assert re.fullmatch(rf"\[Unreleased\]|\[{re.escape(__version__)}\] - \d{{4}}-\d\d-\d\d", first)
+
+
+def test_file_names_of_the_documentation_are_lower_case_words_with_hyphens() -> None:
+    names = [file.name for file in (ROOT / "docs").rglob("*") if file.is_file() and file.name != "README.md"]
+    assert [name for name in names if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*\.(md|png)", name)] == []
 
 
 INPUTS = (ROOT / "docs/reference/inputs.md").read_text()
