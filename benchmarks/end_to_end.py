@@ -28,10 +28,9 @@ from assay.images.drawn_images import draw_labelled_images
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex, index_images
 from assay.inference.pipeline import PipelineOptions, predict_shards
-from assay.inference.shards import cut_shards, write_shard
+from assay.inference.shards import StoredPredictions, cut_shards, write_shard
 from assay.measure.accuracy.accuracy import measure_accuracy
 from assay.models.record import ModelRecord, read_model_record
-from assay.workflows.evaluate.evaluate import read_predictions
 
 BATCH_SIZE = 16
 CHIP = "1113"  # images/s of an Ascend 310 at batch 16, as published by the ModelZoo
@@ -106,7 +105,8 @@ def compare(  # noqa: PLR0913 - a script's one call
         options = PipelineOptions(batch_size=BATCH_SIZE, decode_threads=decode_threads)
         for shard, predictions in predict_shards(session, shards, record, options, lambda _: None):
             write_shard(folder / "predictions" / shard.file_name, predictions, "0" * 64)
-        measure_accuracy(read_predictions(folder, [shard.file_name for shard in shards]))
+        paths = [folder / "predictions" / shard.file_name for shard in shards]
+        measure_accuracy(StoredPredictions(paths=paths))
 
     ways = {
         ORIGINAL: lambda: len(sources) / time_call(run_original),

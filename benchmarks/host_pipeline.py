@@ -28,10 +28,9 @@ from assay.images.prepare import PreprocessedImage
 from assay.images.sources import index_images
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import make_predictions
-from assay.inference.shards import cut_shards, write_shard
+from assay.inference.shards import StoredPredictions, cut_shards, write_shard
 from assay.measure.accuracy.accuracy import measure_accuracy
 from assay.models.record import read_model_record
-from assay.workflows.evaluate.evaluate import read_predictions
 
 ROUNDS = 5  # over the images in one turn of the pipeline
 PLAIN = "original steps, one thread, to .bin"
@@ -97,8 +96,9 @@ def follow_session(images: Sequence[PreprocessedImage], folder: Path) -> None:
             images[start : start + 16], logits[: len(images) - start], keep_logits=False
         )
     ]
-    write_shard(folder / "predictions" / "part-00000.parquet", predictions, "0" * 64)
-    measure_accuracy(read_predictions(folder, ["part-00000.parquet"]))
+    path = folder / "predictions" / "part-00000.parquet"
+    write_shard(path, predictions, "0" * 64)
+    measure_accuracy(StoredPredictions(paths=[path]))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,9 @@ class ReportFlags(ShowFlags):
 class CompareFlags(ShowFlags, GateFlags):
     """Flags of `assay compare`."""
 
-    margin: Annotated[float, make_help("Loss of Top-1 that does not matter, in percentage points.")] = 0.1
+    margin: Annotated[
+        float | None, make_help("Loss of Top-1 that does not matter, in percentage points; 0.1 if not given.")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,16 +64,16 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
         a: The reference: a run folder, or the name or TOML file of a model record.
         b: The run folder that is compared with it.
     """
+    from assay.measure.accuracy.comparison import DEFAULT_MARGIN_POINTS
     from assay.measure.accuracy.coverage import describe_scope
     from assay.report.sentences import describe_gates
     from assay.report.tables.comparison import describe_comparison, make_flip_table, make_speed_table
-    from assay.workflows.results.compare import compare_runs, judge_comparison
+    from assay.workflows.results.compare import compare_runs
 
     if not Path(a).is_dir():
-        return _compare_with_published(a, b)
-    gates = flags.choose_gates()
-    found = compare_runs(Path(a), b, flags.margin)
-    judged = judge_comparison(found, Path(a), b, gates)
+        return _compare_with_published(a, b, flags)
+    margin = DEFAULT_MARGIN_POINTS if flags.margin is None else flags.margin
+    found = compare_runs(Path(a), b, margin, flags.choose_gates())
     compared = found.comparison
     tables = [make_flip_table(compared), make_speed_table(found.speeds)]
     lines: list[str | Table] = [
@@ -82,13 +84,18 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
         *(table for table in tables if table is not None),
     ]
     return Outcome(
-        lines=[*lines, *describe_gates(judged)],
-        document={"comparison": found, "gates": judged},
-        exit_status=choose_status(judged),
+        lines=[*lines, *describe_gates(found.gates)],
+        document={"comparison": found, "gates": found.gates},
+        exit_status=choose_status(found.gates),
     )
 
 
-def _compare_with_published(model: str, run: Path) -> Outcome:
+def _compare_with_published(model: str, run: Path, flags: CompareFlags) -> Outcome:
+    if flags.gate or flags.margin is not None:
+        raise UsageError(
+            f"assay compare {model}: --gate and --margin are for two runs, and {model} is no folder",
+            hint="assay evaluate --gate published judges a run by what its model record publishes",
+        )
     from assay.report.tables.comparison import make_published_table
     from assay.workflows.results.compare import compare_with_published
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from assay.measure.accuracy.agreement import Agreement
-from assay.measure.accuracy.comparison import judge_difference
+from assay.measure.accuracy.comparison import DEFAULT_MARGIN_POINTS, judge_difference
 from assay.measure.accuracy.coverage import describe_scope
 from assay.models.record import ModelRecord
 from assay.report.named_run import NamedRun, Picture
@@ -33,8 +33,6 @@ from assay.report.tables.runs import (
 from assay.report.tables.table import Table
 from assay.report.tables.throughput import format_rate, make_best_batch_table, make_throughput_tables
 from assay.runs.results_file import Manifest, Metrics
-
-MARGIN_POINTS = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +118,7 @@ def write_verdict(manifest: Manifest, metrics: Metrics | None) -> str:
     if metrics is None:
         return "Only speed was measured."
     if metrics.agreement is not None:
-        verdict = judge_difference(metrics.agreement.paired, MARGIN_POINTS, "This model")
+        verdict = judge_difference(metrics.agreement.paired, DEFAULT_MARGIN_POINTS, "This model")
         return f"Against {metrics.agreement.reference}: {verdict.sentence}"
     count = metrics.accuracy.image_count
     return f"Top-1 {metrics.accuracy.top1.percent:.2f} % of {count:,} images; not compared with a reference"
@@ -134,7 +132,7 @@ def _write_verdicts(runs: Sequence[NamedRun]) -> str:
 
 def _write_verdict_on(name: str, agreement: Agreement) -> str:
     """Return the verdict on a run, with the images that it holds for where those are not all of both runs."""
-    verdict = judge_difference(agreement.paired, MARGIN_POINTS, name)
+    verdict = judge_difference(agreement.paired, DEFAULT_MARGIN_POINTS, name)
     sentence = f"{name}: {verdict.sentence}" if verdict.outcome == "cannot tell" else verdict.sentence
     return sentence + describe_scope(agreement.coverage, agreement.image_count)
 

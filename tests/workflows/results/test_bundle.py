@@ -102,7 +102,7 @@ def test_one_prediction_edited_with_its_hash_is_caught_by_the_figures(
     ("name", "before", "after", "caught"),
     [
         ("metrics.json", '"image_count": 12', '"image_count": 13', "accuracy"),
-        ("manifest.json", '"shard_size": 1024', '"shard_size": 1025', "parts of the predictions"),
+        ("manifest.json", '"shard_size": 1024', '"shard_size": 1025', "shards of the predictions"),
         ("report.md", "of 12", "of 13", "report.md"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_run_that_is_not_finished_is_refused(
     (tmp_path / "cut" / "predictions" / "part-00000.parquet").unlink()
     done = run_assay("compare", golden_runs / "right", tmp_path / "cut")
     assert done.returncode == 2
-    assert "parts of its predictions are missing" in done.stderr
+    assert "1 of 1 shards are missing: part-00000.parquet" in done.stderr
 
 
 @pytest.mark.parametrize("gate", ["paired", "paired:0", "paired:x", "fast", "paired:nan"])

@@ -21,7 +21,7 @@ from assay.runs.folder import RunPlace, RunResult
 from assay.runs.listener import SILENT
 from assay.workflows.evaluate.evaluate import EvaluateOptions
 from assay.workflows.models.compile import compile_model
-from assay.workflows.results.compare import RunComparison, compare_runs, judge_comparison
+from assay.workflows.results.compare import RunComparison, compare_runs
 from assay.workflows.single_steps import run_evaluation
 from colour_classifier import make_colour_classifier
 from compiling import resolve_choice
@@ -177,8 +177,7 @@ def test_counts_are_those_of_the_two_predictions_files_failed_images_included(
         place = Path(folder)
         results = [evaluate(side, *write_side(side, drawn, place, likeliest)) for side in ("A", "B")]
         rows = [read_rows(result.folder) for result in results]
-        found = compare_runs(results[0].folder, results[1].folder, margin_points=0.1)
-        judged = judge_comparison(found, results[0].folder, results[1].folder, [parse_gate("paired:99")])
+        found = compare_runs(results[0].folder, results[1].folder, gates=[parse_gate("paired:99")])
     assert count_found(found) == count_plainly(*rows)
     for result, side_rows in zip(results, rows, strict=True):
         assert result.metrics is not None
@@ -187,8 +186,8 @@ def test_counts_are_those_of_the_two_predictions_files_failed_images_included(
         assert accuracy.image_count == len(side_rows)
     is_same_set = all(set(one.present) == {"A", "B"} and one.labelled in {"AB", ""} for one in drawn)
     if not is_same_set:
-        assert judged[0].outcome == "cannot tell"
-        assert "not over the same images" in judged[0].reason
+        assert found.gates[0].outcome == "cannot tell"
+        assert "not over the same images" in found.gates[0].reason
 
 
 def test_images_that_were_emptied_for_b_are_named_first_and_fail_the_gate(

@@ -4,41 +4,36 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from assay.errors import UsageError
-from assay.inference.identity import compute_fingerprint
-from assay.inference.shards import list_shard_files
+import msgspec
+
 from assay.runs.folder import RunFolder, RunResult
 from assay.runs.listener import SILENT
 from assay.runs.locks import lock_run
-from assay.runs.results_file import Manifest, read_result
-from assay.workflows.evaluate.evaluate import list_missing, write_metrics
+from assay.runs.results_file import Manifest, Metrics, read_result, write_result
+from assay.runs.stored import PredictedRun
+from assay.workflows.evaluate.evaluate import compute_metrics
 from assay.workflows.results.report import write_report
-
-_LISTED = 5
 
 
 def merge_run(path: Path) -> RunResult:
     """Write metrics and report of a run whose shards are all there; neither images nor model are needed.
 
+    How it agrees with its reference is computed again; what it scores by ReaL labels cannot be, and stays.
+
     Raises:
-        UsageError: It is no run, a process works on it, or shards are missing.
+        UsageError: Not a run with predictions, a process works on it, or shards are missing.
     """
-    manifest = read_result(path, Manifest)
-    if manifest is None or manifest.identity is None or manifest.image_set is None:
-        raise UsageError(
-            f"{path}: holds no run with predictions", hint="assay evaluate … --shard 1/4 begins one"
-        )
-    file_names = list_shard_files(manifest.image_set.image_count, manifest.identity.shard_size)
+    PredictedRun.from_manifest(path, read_result(path, Manifest))  # no lock in a folder that holds no run
     with lock_run(path, None):
-        missing = list_missing(path, file_names, compute_fingerprint(manifest.identity))
-        if missing:
-            more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
-            raise UsageError(
-                f"{path}: {len(missing)} of {len(file_names)} shards are missing: "
-                f"{', '.join(missing[:_LISTED])}{more}",
-                hint="assay evaluate … --resume computes them",
-            )
-        metrics = write_metrics(path, manifest, file_names)
-        RunFolder(path, manifest, SILENT).finish("finished")
+        run = PredictedRun.from_manifest(path, read_result(path, Manifest))
+        run.refuse_missing()
+        before = read_result(path, Metrics)
+        reference = before.agreement.reference if before and before.agreement else ""
+        metrics = compute_metrics(run, reference=reference)
+        if before and before.accuracy == metrics.accuracy:
+            metrics = msgspec.structs.replace(metrics, real=before.real)
+        write_result(path, metrics)
+        folder = RunFolder(path, run.manifest, SILENT)
+        folder.finish("finished")
     write_report(path)
-    return RunResult(folder=path, manifest=manifest, metrics=metrics)
+    return RunResult(folder=path, manifest=folder.manifest, metrics=metrics)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-import msgspec
 
 from assay.engines.catalog import load_for_evaluation
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
@@ -21,14 +19,15 @@ from assay.images.real_labels import RealLabels
 from assay.images.sources import ImageIndex
 from assay.inference.identity import RunIdentity, compute_fingerprint, identify_run
 from assay.inference.pipeline import PipelineOptions
-from assay.inference.shards import DEFAULT_SHARD_SIZE, Shard, StoredPredictions, cut_shards, has_shard
+from assay.inference.shards import DEFAULT_SHARD_SIZE, Shard, cut_shards
 from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy, measure_real_accuracy
-from assay.measure.accuracy.agreement import Agreement, measure_agreement
+from assay.measure.accuracy.agreement import measure_agreement
 from assay.measure.accuracy.calibration_error import measure_calibration_error
 from assay.measure.gates import Gate
 from assay.runs.folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
 from assay.runs.locks import lock_manifest
-from assay.runs.results_file import ImageSet, Manifest, Metrics, write_result
+from assay.runs.results_file import ImageSet, Metrics, write_result
+from assay.runs.stored import PredictedRun
 from assay.workflows.evaluate.early_stop import Workload, predict_until_certain
 from assay.workflows.evaluate.predict import Predictor, predict_missing_shards
 
@@ -85,11 +84,11 @@ def evaluate_model(
         run: The run folder.
         options: Batch size, shard size, logits, limits.
         reference: Another form of the model, such as the original network; where given, it predicts the
-            same images into parts of its own, and the metrics say how far the compiled model agrees.
+            same images into shards of its own, and the metrics say how far the compiled model agrees.
 
     Raises:
         UsageError: A shard size or batch size below 1, a batch the model was not compiled for, or a run
-            folder whose parts are of another model, other images, …
+            folder whose shards are of another model, other images, …
         BadModelError: The compiled model cannot be used.
         EngineError: The runtime failed.
     """
@@ -100,7 +99,9 @@ def evaluate_model(
     else:
         stop = predict_until_certain(work, options.gates, options.stop_error, run)
         if stop is not None:
-            return write_metrics(run.path, run.manifest, stop.shards, options.real_labels)
+            metrics = compute_metrics(PredictedRun.from_manifest(run.path, run.manifest), options.real_labels)
+            write_result(run.path, metrics)
+            return metrics
     return _score_run(work, run, options)
 
 
@@ -139,21 +140,19 @@ def _plan_run(
 
 def _score_run(work: Workload, run: RunFolder, options: EvaluateOptions) -> Metrics | None:
     """Write the metrics of a run whose own parts are computed; None where others compute the rest."""
-    file_names = [shard.file_name for shard in work.shards]
+    predicted = PredictedRun.from_manifest(run.path, run.manifest)
     if run.share is None:
-        _delete_stale(run.path / PREDICTIONS_FOLDER, set(file_names))
-    elif missing := list_missing(run.path, file_names, work.fingerprint):
-        run.announce(f"{len(missing)} of {len(file_names)} shards are still to be computed by others")
+        _delete_stale(run.path / PREDICTIONS_FOLDER, predicted.shards)
+    elif missing := predicted.list_missing():
+        run.announce(f"{len(missing)} of {len(work.shards)} shards are still to be computed by others")
         return None
-    agreement = None
     if work.reference is not None:
         run.announce(f"Running the same images by {work.reference.name}")
-        agreement = _compare_with(work.reference, work.index, work.shards, run, options)
+        _predict_by_reference(work.reference, work, run, options)
     with lock_manifest(run.path, run.share):
-        metrics = write_metrics(run.path, run.manifest, file_names, options.real_labels)
-        if agreement is not None:
-            metrics = msgspec.structs.replace(metrics, agreement=agreement)
-            write_result(run.path, metrics)
+        reference = work.reference.name if work.reference else ""
+        metrics = compute_metrics(predicted, options.real_labels, reference)
+        write_result(run.path, metrics)
         if run.share is not None:
             run.complete()
     return metrics
@@ -180,53 +179,36 @@ def make_predictor(
     )
 
 
-def _compare_with(
-    reference: Predictor, index: ImageIndex, shards: Sequence[Shard], run: RunFolder, options: EvaluateOptions
-) -> Agreement:
-    """Predict the same images by the reference, and return how far the run's predictions agree."""
-    fingerprint = compute_fingerprint(_identify(reference, index, run, options))
+def _predict_by_reference(
+    reference: Predictor, work: Workload, run: RunFolder, options: EvaluateOptions
+) -> None:
+    fingerprint = compute_fingerprint(_identify(reference, work.index, run, options))
     pipeline = PipelineOptions(
         batch_size=reference.batch_size, keep_logits=options.keep_logits, reading=options.reading
     )
-    predict_missing_shards(reference, shards, fingerprint, pipeline, run)
-    file_names = [shard.file_name for shard in shards]
-    _delete_stale(run.path / reference.folder, set(file_names))
-    its = read_predictions(run.path, file_names, reference.folder)
-    offset = reference.record.output.label_offset
-    return measure_agreement(reference.name, its, read_predictions(run.path, file_names), offset)
+    predict_missing_shards(reference, work.shards, fingerprint, pipeline, run)
+    _delete_stale(run.path / reference.folder, [shard.file_name for shard in work.shards])
 
 
-def read_predictions(
-    run_path: Path, file_names: Sequence[str], folder: str = PREDICTIONS_FOLDER
-) -> StoredPredictions:
-    """Return the predictions in the parts in a folder of the run, in order."""
-    return StoredPredictions(paths=[run_path / folder / name for name in file_names])
+def compute_metrics(run: PredictedRun, real_labels: RealLabels | None = None, reference: str = "") -> Metrics:
+    """The accuracy of a run whose shards are all there; they are read one at a time.
 
-
-def list_missing(
-    run_path: Path, file_names: Sequence[str], fingerprint: str, folder: str = PREDICTIONS_FOLDER
-) -> list[str]:
-    """Return which parts the run folder lacks."""
-    return [name for name in file_names if not has_shard(run_path / folder / name, fingerprint)]
-
-
-def write_metrics(
-    run_path: Path, manifest: Manifest, file_names: Sequence[str], real_labels: RealLabels | None = None
-) -> Metrics:
-    """Write `metrics.json` from the run's parts, which are read one at a time, and return what it says."""
-    stop = manifest.early_stop
-    predictions = read_predictions(run_path, file_names, stop.folder if stop else PREDICTIONS_FOLDER)
-    offset = manifest.model.output.label_offset if manifest.model else 0
-    metrics = Metrics(
+    Args:
+        run: The run.
+        real_labels: ReaL labels to score by besides, if there are any.
+        reference: Name of what predicted the same images too; empty where nothing did.
+    """
+    predictions, offset, stop = run.predictions, run.label_offset, run.manifest.early_stop
+    other = run.reference if reference else None
+    return Metrics(
         accuracy=measure_accuracy(predictions, offset),
-        limited_from=manifest.image_set.limited_from if manifest.image_set else None,
+        limited_from=run.image_set.limited_from,
         stopped_from=stop.of_count if stop else None,
         real=measure_real_accuracy(predictions, real_labels, offset) if real_labels else None,
+        agreement=measure_agreement(reference, other, predictions, offset) if other else None,
         calibration_error=measure_calibration_error(predictions, offset),
         per_class=measure_class_accuracy(predictions, offset),
     )
-    write_result(run_path, metrics)
-    return metrics
 
 
 def _identify(
@@ -268,8 +250,8 @@ def _describe_images(
     )
 
 
-def _delete_stale(folder: Path, expected: set[str]) -> None:
-    """Delete parts of an earlier run in this folder, over more images."""
+def _delete_stale(folder: Path, expected: Collection[str]) -> None:
+    """Delete shards of an earlier run in this folder, over more images."""
     for stale in [file for file in folder.iterdir() if file.name not in expected]:
         stale.unlink()
 

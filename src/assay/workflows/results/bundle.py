@@ -11,18 +11,12 @@ import msgspec
 from assay import __version__
 from assay.errors import UsageError
 from assay.files import write_in_place_of
-from assay.runs.folder import (
-    CALIBRATION_FILE,
-    PREDICTIONS_FOLDER,
-    REFERENCE_FOLDER,
-    REPORT_FILE,
-    SAMPLE_FOLDER,
-)
-from assay.runs.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json, read_result
+from assay.runs.folder import CALIBRATION_FILE, REPORT_FILE
+from assay.runs.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json
+from assay.runs.stored import StoredRun
 
 BUNDLE_FILE = "bundle.json"
 _FILES = (*(FILE_NAMES[kind] for kind in (Manifest, Metrics, Benchmark)), REPORT_FILE, CALIBRATION_FILE)
-_FOLDERS = (PREDICTIONS_FOLDER, REFERENCE_FOLDER, SAMPLE_FOLDER)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip file can say: one run gives one file, byte for byte
 
 
@@ -41,16 +35,15 @@ def write_bundle(run: Path, bundle: Path) -> BundleIndex:
     byte for byte.
 
     Raises:
-        UsageError: No run, or one that is not finished.
+        UsageError: Not a run with predictions, or one that is not finished.
         BadInputError: A file of the run cannot be read.
     """
-    manifest = read_result(run, Manifest)
-    if manifest is None or manifest.identity is None:
-        raise UsageError(f"{run}: holds no run with predictions", hint="expected a folder of `assay run`")
-    if manifest.status != "finished":
-        raise UsageError(f"{run}: the run is {manifest.status}, not finished", hint="finish it with --resume")
+    stored = StoredRun.open(run)
+    status = stored.manifest.status
+    if status != "finished":
+        raise UsageError(f"{run}: the run is {status}, not finished", hint="finish it with --resume")
     paths = [path for name in _FILES if (path := run / name).is_file()]
-    paths += [path for name in _FOLDERS for path in sorted((run / name).glob("*.parquet"))]
+    paths += [*stored.predictions.paths, *(stored.reference.paths if stored.reference else ())]
     contents = {path.relative_to(run).as_posix(): path.read_bytes() for path in paths}
     index = BundleIndex(
         files={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}

@@ -11,6 +11,7 @@ from assay.errors import BadInputError, UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.accuracy import TopKAccuracy
 from assay.measure.accuracy.comparison import (
+    DEFAULT_MARGIN_POINTS,
     Comparison,
     SpeedComparison,
     Verdict,
@@ -20,11 +21,11 @@ from assay.measure.accuracy.comparison import (
 )
 from assay.measure.accuracy.coverage import describe_coverage
 from assay.measure.gates import Gate, GateResult, judge_gate
+from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import PublishedAccuracy, read_model_record
-from assay.runs.results_file import Benchmark, Manifest, Metrics, read_result
-from assay.workflows.evaluate.evaluate import read_predictions
+from assay.runs.stored import StoredRun
 from assay.workflows.results.gates import collect_evidence, select_rows
-from assay.workflows.results.matching_runs import compare_manifests, list_parts
+from assay.workflows.results.matching_runs import describe_differences
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,12 +38,14 @@ class RunComparison:
         comparison: Image by image.
         verdict: What it proves.
         speeds: At every batch size and clock that both have.
+        gates: What each gate says of run B.
     """
 
     notes: tuple[str, ...]
     comparison: Comparison
     verdict: Verdict
     speeds: tuple[SpeedComparison, ...]
+    gates: tuple[GateResult, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +58,19 @@ class PublishedComparison:
     is_within: bool
 
 
-def compare_runs(reference: Path, candidate: Path, margin_points: float) -> RunComparison:
-    """Return how the candidate's run compares with the reference's.
+def compare_runs(
+    reference_path: Path,
+    candidate_path: Path,
+    margin_points: float = DEFAULT_MARGIN_POINTS,
+    gates: Sequence[Gate] = (),
+) -> RunComparison:
+    """How the candidate's run compares with the reference's.
+
+    Args:
+        reference_path: The reference's run folder.
+        candidate_path: The candidate's.
+        margin_points: The largest loss of Top-1 that does not matter, in percentage points, over 0.
+        gates: What the candidate must show.
 
     Raises:
         UsageError: A folder that holds no finished predictions, or a margin that is not over 0.
@@ -64,25 +78,27 @@ def compare_runs(reference: Path, candidate: Path, margin_points: float) -> RunC
     """
     if margin_points <= 0:
         raise UsageError(f"--margin is {margin_points:g}; expected percentage points over 0, such as 0.1")
-    its, mine = _read_manifest(reference), _read_manifest(candidate)
-    notes = compare_manifests(its, mine)
-    offset = mine.model.output.label_offset if mine.model else 0
+    reference, candidate = StoredRun.open(reference_path), StoredRun.open(candidate_path)
+    notes = describe_differences(reference, candidate)
     try:
-        comparison = compare_predictions(
-            read_predictions(reference, list_parts(reference, its)),
-            read_predictions(candidate, list_parts(candidate, mine)),
-            offset,
-        )
+        comparison = compare_predictions(reference.predictions, candidate.predictions, candidate.label_offset)
     except ValueError as error:
         raise BadInputError(
-            f"{candidate} cannot be compared with {reference}: {error}",
+            f"{candidate_path} cannot be compared with {reference_path}: {error}",
             hint="compare runs over the same images and labels",
         ) from error
+    evidence = dataclasses.replace(
+        collect_evidence(candidate.manifest, candidate.metrics, candidate.benchmark),
+        paired=comparison.paired,
+        coverage=comparison.coverage,
+        reference_rows=select_rows(reference.manifest, reference.benchmark),
+    )
     return RunComparison(
         notes=(*describe_coverage(comparison.coverage, "A", "B"), *notes),
         comparison=comparison,
         verdict=judge_difference(comparison.paired, margin_points),
-        speeds=tuple(_compare_benchmarks(reference, candidate)),
+        speeds=tuple(_compare_benchmarks(evidence.reference_rows, evidence.rows)),
+        gates=tuple(judge_gate(gate, evidence) for gate in gates),
     )
 
 
@@ -94,11 +110,11 @@ def compare_with_published(model: str, run: Path) -> list[PublishedComparison]:
         UsageError: The record publishes none, or the run is over other images.
     """
     record = read_model_record(model)
-    manifest, metrics = _read_manifest(run), read_result(run, Metrics)
-    images = manifest.image_set
-    if not record.published_accuracy or metrics is None or images is None:
-        raise UsageError(f"{model} publishes no accuracy, or {run} has none")
-    if not metrics.accuracy.image_count == images.val_image_count == IMAGENET_VAL_COUNT:
+    stored = StoredRun.open(run)
+    if not record.published_accuracy:
+        raise UsageError(f"{model} publishes no accuracy")
+    metrics = stored.metrics
+    if not metrics.accuracy.image_count == stored.image_set.val_image_count == IMAGENET_VAL_COUNT:
         raise UsageError(
             f"{run} is over {metrics.accuracy.image_count:,} images; the published accuracy is over the "
             f"{IMAGENET_VAL_COUNT:,} of ImageNet's validation set",
@@ -116,47 +132,20 @@ def compare_with_published(model: str, run: Path) -> list[PublishedComparison]:
     ]
 
 
-def judge_comparison(
-    found: RunComparison, reference: Path, candidate: Path, gates: Sequence[Gate]
-) -> list[GateResult]:
-    """Return what each gate says of the candidate, compared with the reference."""
-    benchmarks = [read_result(run, Benchmark) for run in (reference, candidate)]
-    manifest, metrics = _read_manifest(candidate), read_result(candidate, Metrics)
-    evidence = dataclasses.replace(
-        collect_evidence(manifest, metrics, benchmarks[1]),
-        paired=found.comparison.paired,
-        coverage=found.comparison.coverage,
-        reference_rows=select_rows(_read_manifest(reference), benchmarks[0]),
-    )
-    return [judge_gate(gate, evidence) for gate in gates]
-
-
 def _holds(topk: TopKAccuracy, percent: float) -> bool:
     low, high = topk.interval_percent
     return low <= percent <= high
 
 
-def _read_manifest(run: Path) -> Manifest:
-    manifest = read_result(run, Manifest)
-    if manifest is None or manifest.identity is None or manifest.image_set is None:
-        raise UsageError(
-            f"{run}: holds no run with predictions", hint="expected a folder of `assay run` or `evaluate`"
-        )
-    return manifest
-
-
-def _compare_benchmarks(reference: Path, candidate: Path) -> list[SpeedComparison]:
-    """Return the speeds at every batch size and clock that both runs measured; the main model's alone."""
-    rates = [_read_rates(run) for run in (reference, candidate)]
+def _compare_benchmarks(
+    reference: Sequence[ThroughputRow], candidate: Sequence[ThroughputRow]
+) -> list[SpeedComparison]:
+    """The speeds at every batch size and clock that both runs measured."""
+    rates = [
+        {(row.batch_size, row.clock): row.images_per_second.values for row in rows}
+        for rows in (reference, candidate)
+    ]
     common = sorted(set(rates[0]) & set(rates[1]), key=lambda key: (key[1], key[0]))
     return [
         compare_speeds(size, clock, rates[0][size, clock], rates[1][size, clock]) for size, clock in common
     ]
-
-
-def _read_rates(run: Path) -> dict[tuple[int, str], tuple[float, ...]]:
-    benchmark, manifest = read_result(run, Benchmark), read_result(run, Manifest)
-    if manifest is None:
-        return {}
-    rows = select_rows(manifest, benchmark)
-    return {(row.batch_size, row.clock): row.images_per_second.values for row in rows}

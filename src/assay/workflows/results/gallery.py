@@ -14,14 +14,12 @@ from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
 from assay.images.read import NO_PATIENCE, read_image
 from assay.images.sources import index_images
 from assay.inference.predictions import Prediction
-from assay.inference.shards import StoredPredictions, list_shard_files
+from assay.inference.shards import StoredPredictions
 from assay.measure.accuracy.comparison import compare_predictions
 from assay.measure.accuracy.mistakes import find_mistakes
 from assay.measure.accuracy.outputs import OutputKind, compute_probability, recognise_outputs
 from assay.report.named_run import Gallery, Guess, Picture, name_class
-from assay.runs.folder import REFERENCE_FOLDER
-from assay.runs.results_file import Manifest
-from assay.workflows.evaluate.evaluate import read_predictions
+from assay.runs.stored import StoredRun
 
 MOST_PICTURES = 60
 MOST_MISTAKES = 30
@@ -36,42 +34,36 @@ _NOTES: dict[OutputKind, str] = {
 
 
 def collect_gallery(
-    run: Path, manifest: Manifest, reference: StoredPredictions | None = None, *, with_thumbnails: bool = True
+    run: StoredRun, reference: StoredPredictions | None = None, *, with_thumbnails: bool = True
 ) -> Gallery:
     """Collect the images whose Top-1 changed against the reference, and the most confident mistakes.
 
-    At most 60, those that changed first.
+    At most 60, those that changed first; none of a run that was cut before all its images were predicted.
 
     Args:
-        run: The run folder.
-        manifest: What it holds.
+        run: The run.
         reference: Another run's predictions, of the same images; the run's own reference if None.
         with_thumbnails: Whether the images are read.
     """
-    if manifest.identity is None or manifest.image_set is None or manifest.model is None:
+    if run.manifest.early_stop is not None:
         return Gallery()
-    names = list_shard_files(manifest.image_set.image_count, manifest.identity.shard_size)
-    predictions = read_predictions(run, names)
-    if not all(path.is_file() for path in predictions.paths):
-        return Gallery()
-    offset = manifest.model.output.label_offset
-    outputs = recognise_outputs(predictions)
-    mistakes = find_mistakes(predictions, offset, outputs=outputs, count=MOST_MISTAKES)
-    reference = reference or read_predictions(run, names, REFERENCE_FOLDER)
-    chosen = _list_changed(reference, predictions, offset)
-    reference_outputs = recognise_outputs(reference) if chosen else "logits"
+    outputs = recognise_outputs(run.predictions)
+    mistakes = find_mistakes(run.predictions, run.label_offset, outputs=outputs, count=MOST_MISTAKES)
+    reference = reference or run.reference
+    chosen = _list_changed(reference, run) if reference else []
+    reference_outputs = recognise_outputs(reference) if reference and chosen else "logits"
     changed_paths = {row.relative_path for _, row, _ in chosen}
     chosen += [("mistake", row, None) for row in mistakes.confident if row.relative_path not in changed_paths]
     shown = chosen[:MOST_PICTURES]
     wanted = {row.relative_path for _, row, _ in shown} if with_thumbnails else set()
-    images, note = _find_images(manifest, wanted)
+    images, note = _find_images(run, wanted)
     pictures = [
         Picture(
             relative_path=row.relative_path,
             kind=kind,
-            label="none" if row.label is None else name_class(row.label, manifest),
-            top=_list_guesses(row, outputs, manifest),
-            reference_top=_list_guesses(other, reference_outputs, manifest) if other else (),
+            label="none" if row.label is None else name_class(row.label, run.manifest),
+            top=_list_guesses(row, outputs, run),
+            reference_top=_list_guesses(other, reference_outputs, run) if other else (),
             thumbnail=_make_thumbnail(images.get(row.relative_path)),
         )
         for kind, row, other in shown
@@ -85,40 +77,37 @@ def collect_gallery(
 
 
 def _list_changed(
-    reference: StoredPredictions, predictions: StoredPredictions, offset: int
+    reference: StoredPredictions, run: StoredRun
 ) -> list[tuple[str, Prediction, Prediction | None]]:
-    """List the images that changed against the reference, where there is one: kind and both rows."""
-    if not reference.paths or not all(path.is_file() for path in reference.paths):
-        return []
-    found = compare_predictions(reference, predictions, offset)
+    """List the images that changed against the reference: kind and both rows."""
+    found = compare_predictions(reference, run.predictions, run.label_offset)
     kinds = {
         flip.relative_path: kind
         for kind, flips in (("lost", found.lost), ("won", found.won), ("changed", found.changed))
         for flip in flips
     }
     others = {row.relative_path: row for row in reference if row.relative_path in kinds}
-    rows = [row for row in predictions if row.relative_path in kinds]
+    rows = [row for row in run.predictions if row.relative_path in kinds]
     order = ("lost", "won", "changed")
     rows.sort(key=lambda row: (order.index(kinds[row.relative_path]), row.relative_path))
     return [(kinds[row.relative_path], row, others[row.relative_path]) for row in rows]
 
 
-def _find_images(manifest: Manifest, wanted: set[str]) -> tuple[dict[str, LabelledImage], str]:
-    """Return the images of these paths, and a note where they are not there any more."""
-    if manifest.image_set is None or manifest.model is None or not wanted:
+def _find_images(run: StoredRun, wanted: set[str]) -> tuple[dict[str, LabelledImage], str]:
+    """The images of these paths, and a note where they are not there any more."""
+    if not wanted:
         return {}, ""
     try:
-        index = index_images(Path(manifest.image_set.path), manifest.model.label_count)
+        index = index_images(Path(run.image_set.path), run.model.label_count)
     except (AssayError, OSError):
-        return {}, f"No thumbnails: the images are not at {manifest.image_set.path} any more."
+        return {}, f"No thumbnails: the images are not at {run.image_set.path} any more."
     return {image.relative_path: image for image in index.images if image.relative_path in wanted}, ""
 
 
-def _list_guesses(row: Prediction, outputs: OutputKind, manifest: Manifest) -> list[Guess]:
-    offset = manifest.model.output.label_offset if manifest.model else 0
+def _list_guesses(row: Prediction, outputs: OutputKind, run: StoredRun) -> list[Guess]:
     return [
         Guess(
-            name=name_class(number - offset, manifest),
+            name=name_class(number - run.label_offset, run.manifest),
             logit=row.top_logits[rank],
             share=compute_probability(row, outputs, rank),
         )

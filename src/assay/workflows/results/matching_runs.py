@@ -2,68 +2,58 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from assay.errors import BadInputError, UsageError
-from assay.inference.identity import compute_fingerprint
-from assay.inference.shards import list_shard_files
-from assay.runs.results_file import Manifest
-from assay.workflows.evaluate.evaluate import list_missing
+from assay.models.record import Preprocessing
+from assay.runs.stored import StoredRun
 
 
-def list_parts(run: Path, manifest: Manifest) -> list[str]:
-    """Return the names of the parts of a run's predictions.
+def describe_differences(reference: StoredRun, candidate: StoredRun) -> list[str]:
+    """What differs besides the model.
 
     Raises:
-        UsageError: It has none, or not all of them.
-    """
-    if manifest.identity is None or manifest.image_set is None:
-        raise UsageError(f"{run}: holds no run with predictions")
-    names = list_shard_files(manifest.image_set.image_count, manifest.identity.shard_size)
-    missing = list_missing(run, names, compute_fingerprint(manifest.identity))
-    if missing:
-        raise UsageError(
-            f"{run}: {len(missing)} of {len(names)} parts of its predictions are missing: {missing[0]}, …",
-            hint="finish it with --resume",
-        )
-    return names
-
-
-def compare_manifests(its: Manifest, mine: Manifest) -> list[str]:
-    """Return what differs besides the model.
-
-    Raises:
+        UsageError: A run was cut before all its images were predicted.
         BadInputError: The classes are not the same ones.
     """
-    if its.identity is None or mine.identity is None or its.model is None or mine.model is None:
-        return []
-    outputs = [(model.output.class_count, model.output.label_offset) for model in (its.model, mine.model)]
-    if outputs[0] != outputs[1]:
-        raise BadInputError(
-            f"the two models have other classes: {outputs[0][0]} with label offset {outputs[0][1]} against "
-            f"{outputs[1][0]} with {outputs[1][1]}",
-            hint="compare models over the same classes",
-        )
+    for run in (reference, candidate):
+        _refuse_cut(run)
+    _refuse_other_classes(reference, candidate)
     notes = []
-    if its.identity.preprocessing != mine.identity.preprocessing:
-        notes.append(f"preprocessed differently: {_describe_preprocessing(its, mine)}")
-    if its.identity.images != mine.identity.images:
+    if reference.identity.preprocessing != candidate.identity.preprocessing:
+        changed = _describe_preprocessing(reference.model.preprocessing, candidate.model.preprocessing)
+        notes.append(f"preprocessed differently: {changed}")
+    if reference.identity.images != candidate.identity.images:
         notes.append("other images, or in another place: compared over those of the same path")
-    if its.model.name != mine.model.name:
-        notes.append(f"another model: {its.model.name} against {mine.model.name}")
-    if its.machine.processor != mine.machine.processor:
-        notes.append(f"another machine: {its.machine.processor} against {mine.machine.processor}")
+    if reference.model.name != candidate.model.name:
+        notes.append(f"another model: {reference.model.name} against {candidate.model.name}")
+    processors = [run.manifest.machine.processor for run in (reference, candidate)]
+    if processors[0] != processors[1]:
+        notes.append(f"another machine: {processors[0]} against {processors[1]}")
     return notes
 
 
-def _describe_preprocessing(its: Manifest, mine: Manifest) -> str:
-    """Return which keys of the preprocessing differ, with both values."""
-    if its.model is None or mine.model is None:
-        return "unknown"
-    one, other = its.model.preprocessing, mine.model.preprocessing
+def _refuse_cut(run: StoredRun) -> None:
+    if run.manifest.early_stop is not None:
+        raise UsageError(
+            f"{run.path}: {run.manifest.early_stop.sentence}",
+            hint="complete it with --resume and without --stop-when-certain",
+        )
+
+
+def _refuse_other_classes(reference: StoredRun, candidate: StoredRun) -> None:
+    one, other = reference.model.output, candidate.model.output
+    if (one.class_count, one.label_offset) != (other.class_count, other.label_offset):
+        raise BadInputError(
+            f"the two models have other classes: {one.class_count} with label offset {one.label_offset} "
+            f"against {other.class_count} with {other.label_offset}",
+            hint="compare models over the same classes",
+        )
+
+
+def _describe_preprocessing(reference: Preprocessing, candidate: Preprocessing) -> str:
+    """Which keys of the preprocessing differ, with both values."""
     changed = [
-        f"{key} {getattr(one, key)} against {getattr(other, key)}"
-        for key in type(one).__struct_fields__
-        if getattr(one, key) != getattr(other, key)
+        f"{key} {getattr(reference, key)} against {getattr(candidate, key)}"
+        for key in Preprocessing.__struct_fields__
+        if getattr(reference, key) != getattr(candidate, key)
     ]
     return "; ".join(changed) or "other versions of what computes it, or other limits"

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.errors import AssayError, BadInputError, UsageError
+from assay.errors import AssayError, UsageError
 from assay.files import write_file
 from assay.measure.accuracy.agreement import measure_agreement
 from assay.report.contents import Contents, gather_contents
 from assay.report.html import render_page
 from assay.report.markdown import render_contents, render_report
-from assay.report.named_run import NamedRun
+from assay.report.named_run import Gallery, NamedRun
 from assay.runs.folder import PAGE_FILE, REPORT_FILE
-from assay.runs.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json, read_result
-from assay.workflows.evaluate.evaluate import read_predictions
+from assay.runs.results_file import FILE_NAMES, Manifest, encode_json
+from assay.runs.stored import StoredRun, find_stored_run, read_run_files
 from assay.workflows.results.gallery import collect_gallery
-from assay.workflows.results.matching_runs import compare_manifests, list_parts
+from assay.workflows.results.matching_runs import describe_differences
 
 CONTENTS_FILE = "report.json"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -60,7 +60,7 @@ def write_joint_report(run_folders: Sequence[Path], folder: Path) -> WrittenRepo
     if (folder / FILE_NAMES[Manifest]).exists():
         raise UsageError(f"{folder} is a run folder, whose own report is there", hint="give another -o DIR")
     runs = [_read_run(path, letter) for path, letter in zip(run_folders, LETTERS, strict=False)]
-    runs = [runs[0], *(_compare_with_first(run_folders[0], runs[0], run) for run in runs[1:])]
+    runs = [runs[0], *(_compare_with_first(runs[0], run) for run in runs[1:])]
     contents = gather_contents(runs)
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / CONTENTS_FILE, encode_json(describe_contents(contents)))
@@ -97,31 +97,29 @@ def describe_contents(contents: Contents) -> dict[str, Any]:
 
 
 def _read_run(folder: Path, name: str) -> NamedRun:
-    manifest = read_result(folder, Manifest)
-    if manifest is None:
-        raise BadInputError(f"{folder} holds no run: manifest.json is missing")
+    files, stored = read_run_files(folder), find_stored_run(folder)
     return NamedRun(
         name=name,
         folder=str(folder) if name else "",
-        manifest=manifest,
-        metrics=read_result(folder, Metrics),
-        benchmark=read_result(folder, Benchmark),
-        gallery=collect_gallery(folder, manifest),
+        manifest=files.manifest,
+        metrics=files.metrics,
+        benchmark=files.benchmark,
+        gallery=collect_gallery(stored) if stored else Gallery(),
     )
 
 
-def _compare_with_first(first_folder: Path, first: NamedRun, run: NamedRun) -> NamedRun:
-    """Return the run with how it agrees with the first, or with a note why that cannot be said."""
-    folder, offset = Path(run.folder), run.manifest.model.output.label_offset if run.manifest.model else 0
+def _compare_with_first(first: NamedRun, run: NamedRun) -> NamedRun:
+    """The run with how it agrees with the first, or with a note why that cannot be said."""
     try:
-        notes = compare_manifests(first.manifest, run.manifest)
-        its = read_predictions(first_folder, list_parts(first_folder, first.manifest))
-        mine = read_predictions(folder, list_parts(folder, run.manifest))
-        agreement = measure_agreement(first.name, its, mine, offset)
+        reference, candidate = StoredRun.open(Path(first.folder)), StoredRun.open(Path(run.folder))
+        notes = describe_differences(reference, candidate)
+        agreement = measure_agreement(
+            first.name, reference.predictions, candidate.predictions, candidate.label_offset
+        )
     except (AssayError, ValueError) as error:
         note = f"Not compared with {first.name}: {error}"
         return dataclasses.replace(run, gallery=dataclasses.replace(run.gallery, note=note))
-    gallery = collect_gallery(folder, run.manifest, its)
+    gallery = collect_gallery(candidate, reference.predictions)
     notes = [f"Against {first.name}: {note}" for note in notes] + ([gallery.note] if gallery.note else [])
     gallery = dataclasses.replace(gallery, note="; ".join(notes))
     return dataclasses.replace(run, agreement=agreement, gallery=gallery)

@@ -6,23 +6,20 @@ import hashlib
 import statistics
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from assay.errors import BadInputError
-from assay.inference.identity import compute_fingerprint
-from assay.inference.shards import StoredPredictions, list_shard_files
-from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy
-from assay.measure.accuracy.agreement import measure_agreement
-from assay.measure.accuracy.calibration_error import measure_calibration_error
+from assay.errors import BadInputError, UsageError
 from assay.measure.speed.throughput import ThroughputRow, measure_latency
 from assay.report.markdown import render_report
+from assay.report.named_run import Gallery
 from assay.report.tables.verification import Check
-from assay.runs.folder import PREDICTIONS_FOLDER, REFERENCE_FOLDER, REPORT_FILE
-from assay.runs.results_file import Benchmark, Manifest, Metrics, read_result
-from assay.workflows.evaluate.evaluate import list_missing, read_predictions
+from assay.runs.folder import REPORT_FILE
+from assay.runs.results_file import Benchmark
+from assay.runs.stored import StoredRun
+from assay.workflows.evaluate.evaluate import compute_metrics
 from assay.workflows.results.bundle import BUNDLE_FILE, BundleIndex
 from assay.workflows.results.gallery import collect_gallery
 
@@ -32,25 +29,27 @@ NOT_HERE = "not computed again: the labels are not in the bundle"
 
 
 def verify_bundle(bundle: Path) -> list[Check]:
-    """Return what was computed again, and where it differs from what the bundle says.
+    """What was computed again, and where it differs from what the bundle says.
 
     Raises:
-        BadInputError: The file is no bundle, or a file in it cannot be read.
+        BadInputError: Not a bundle, or a file in it cannot be read.
     """
     with tempfile.TemporaryDirectory(prefix="assay-verify-") as folder:
-        run = Path(folder)
-        checks = [_check_hashes(_unpack(bundle, run), run)]
-        manifest, metrics = read_result(run, Manifest), read_result(run, Metrics)
-        if manifest is None or manifest.identity is None or manifest.image_set is None or metrics is None:
-            raise BadInputError(f"{bundle} lacks manifest.json or metrics.json", hint="make the bundle again")
-        names = list_parts(manifest)
-        checks.append(_check_parts(run, names, manifest))
-        if checks[-1].found == OK:
-            checks += _check_metrics(run, names, manifest, metrics)
-        benchmark = read_result(run, Benchmark)
-        if benchmark is not None:
-            checks.append(_check_timings(benchmark))
-        checks.append(_check_report(run, manifest, metrics, benchmark))
+        path = Path(folder)
+        checks = [_check_hashes(_unpack(bundle, path), path)]
+        try:
+            run = StoredRun.open_unchecked(path)
+        except UsageError as error:
+            raise BadInputError(
+                f"{bundle} lacks manifest.json, metrics.json or predictions", hint="make the bundle again"
+            ) from error
+        missing = run.list_missing()
+        checks.append(_check_shards(run, missing))
+        if not missing:
+            checks += _check_metrics(run)
+        if run.benchmark is not None:
+            checks.append(_check_timings(run.benchmark))
+        checks.append(_check_report(run, missing))
     return checks
 
 
@@ -85,47 +84,26 @@ def _check_hashes(index: BundleIndex, run: Path) -> Check:
     return Check(what=f"sha256 of {len(index.files):,} files", found=", ".join(differing[:3]) or OK)
 
 
-def list_parts(manifest: Manifest) -> list[str]:
-    """Return the names of the parts that the metrics are computed from."""
-    if manifest.early_stop is not None:
-        return manifest.early_stop.shards
-    if manifest.identity is None or manifest.image_set is None:
-        return []
-    return list_shard_files(manifest.image_set.image_count, manifest.identity.shard_size)
-
-
-def _choose_folder(manifest: Manifest) -> str:
-    return manifest.early_stop.folder if manifest.early_stop else PREDICTIONS_FOLDER
-
-
-def _check_parts(run: Path, names: list[str], manifest: Manifest) -> Check:
-    """Find parts of the predictions that are missing or of another run."""
-    fingerprint = compute_fingerprint(manifest.identity) if manifest.identity else ""
-    missing = list_missing(run, names, fingerprint, _choose_folder(manifest))
+def _check_shards(run: StoredRun, missing: Sequence[str]) -> Check:
     found = f"missing or of another run: {', '.join(missing[:3])}" if missing else OK
-    return Check(what=f"{len(names):,} parts of the predictions", found=found)
+    return Check(what=f"{len(run.shards):,} shards of the predictions", found=found)
 
 
-def _check_metrics(run: Path, names: list[str], manifest: Manifest, metrics: Metrics) -> Iterator[Check]:
-    offset = manifest.model.output.label_offset if manifest.model else 0
-    predictions = read_predictions(run, names, _choose_folder(manifest))
-    accuracy = measure_accuracy(predictions, offset)
-    yield Check(what="accuracy, with its intervals", found=_find_difference(metrics.accuracy, accuracy))
-    per_class = measure_class_accuracy(predictions, offset)
-    yield Check(what="hits of every class", found=_find_difference(metrics.per_class, per_class))
-    if metrics.calibration_error is not None:
-        calibration = measure_calibration_error(predictions, offset)
-        yield Check(what="calibration error", found=_find_difference(metrics.calibration_error, calibration))
-    if metrics.real is not None:
+def _check_metrics(run: StoredRun) -> Iterator[Check]:
+    said = run.metrics
+    again = compute_metrics(run, reference=said.agreement.reference if said.agreement else "")
+    yield Check(what="accuracy, with its intervals", found=_find_difference(said.accuracy, again.accuracy))
+    yield Check(what="hits of every class", found=_find_difference(said.per_class, again.per_class))
+    if said.calibration_error is not None:
+        found = _find_difference(said.calibration_error, again.calibration_error)
+        yield Check(what="calibration error", found=found)
+    if said.real is not None:
         yield Check(what="accuracy by ReaL labels", found=NOT_HERE)
-    if metrics.agreement is not None:
-        paths = [run / REFERENCE_FOLDER / name for name in names]
-        if not all(path.is_file() for path in paths):
-            yield Check(what="agreement", found="the reference's predictions are missing")
-            return
-        reference = StoredPredictions(paths=paths)
-        again = measure_agreement(metrics.agreement.reference, reference, predictions, offset)
-        yield Check(what="agreement and paired test", found=_find_difference(metrics.agreement, again))
+    if said.agreement is not None and again.agreement is None:
+        yield Check(what="agreement", found="the reference's predictions are missing")
+    elif said.agreement is not None:
+        found = _find_difference(said.agreement, again.agreement)
+        yield Check(what="agreement and paired test", found=found)
 
 
 def _check_timings(benchmark: Benchmark) -> Check:
@@ -145,12 +123,13 @@ def _is_consistent(row: ThroughputRow) -> bool:
     )
 
 
-def _check_report(run: Path, manifest: Manifest, metrics: Metrics, benchmark: Benchmark | None) -> Check:
-    path = run / REPORT_FILE
+def _check_report(run: StoredRun, missing: Sequence[str]) -> Check:
+    path = run.path / REPORT_FILE
     if not path.is_file():
         return Check(what="report.md", found="missing")
-    gallery = collect_gallery(run, manifest, with_thumbnails=False)
-    same = path.read_text(encoding="utf-8") == render_report(manifest, metrics, benchmark, gallery)
+    gallery = Gallery() if missing else collect_gallery(run, with_thumbnails=False)
+    expected = render_report(run.manifest, run.metrics, run.benchmark, gallery)
+    same = path.read_text(encoding="utf-8") == expected
     return Check(what="report.md", found=OK if same else "not what these results give")
 
 
