@@ -14,8 +14,9 @@ AssayError                      a message for the user; never a traceback
         └── UndecodableImageError   one image: becomes its row's status, never ends a run
 ```
 
-Exit status 3 (finished, but some images failed), 70 (a bug) and 130 (interrupted) are no errors of
-this tree: the command line derives them from the result, from any other exception and from Ctrl-C.
+Exit status 3 (finished, but some images failed), 6 (a gate cannot be told by what was measured), 70 (a bug)
+and 130 (interrupted) are no errors of this tree: the command line derives them from the result, from any
+other exception and from Ctrl-C.
 """
 
 from __future__ import annotations

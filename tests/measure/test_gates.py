@@ -13,8 +13,8 @@ from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import measure_accuracy
 from assay.measure.accuracy.paired import measure_paired_accuracy
 from assay.measure.gates import Evidence, GateResult, find_mlperf_threshold, judge_gate, parse_gate
-from assay.measure.speed.throughput import Latency, Spread, ThroughputRow
 from assay.models.record import ModelRecord
+from speed_rows import REASON, make_speed_row
 
 MakeEvidence = Callable[..., Evidence]
 
@@ -137,21 +137,6 @@ def test_paired_passes_only_what_is_proven_and_fails_only_what_is(
     assert judge("paired:0.1", evidence).outcome == outcome
 
 
-def make_row(batch_size: int, *values: float, clock: str = "call") -> ThroughputRow:
-    return ThroughputRow(
-        engine="e",
-        device="d",
-        precision="fp32",
-        batch_size=batch_size,
-        clock=clock,  # type: ignore[arg-type]
-        caller_count=1,
-        images_per_second=Spread(median=sorted(values)[len(values) // 2], values=values),
-        latency_ms=Latency(p50=1, p90=1, p99=1),
-        warm_up_ms=(),
-        call_ms=tuple((1.0,) for _ in values),
-    )
-
-
 @pytest.mark.parametrize(
     ("gate", "outcome"),
     [
@@ -162,19 +147,23 @@ def make_row(batch_size: int, *values: float, clock: str = "call") -> Throughput
     ],
 )
 def test_a_throughput_passes_when_every_repeat_does(gate: str, outcome: str) -> None:
-    assert judge(gate, Evidence(rows=[make_row(16, 100, 110, 120)])).outcome == outcome
+    assert judge(gate, Evidence(rows=[make_speed_row(100, 110, 120, batch_size=16)])).outcome == outcome
 
 
 def test_of_several_caller_counts_the_fastest_is_judged() -> None:
-    rows = [make_row(16, 100, 100, 100), make_row(16, 120, 120, 120), make_row(16, 90, 90, 90)]
+    rows = [
+        make_speed_row(100, 100, 100, batch_size=16),
+        make_speed_row(120, 120, 120, batch_size=16),
+        make_speed_row(90, 90, 90, batch_size=16),
+    ]
     assert judge("throughput>=110@bs16", Evidence(rows=rows)).outcome == "pass"
 
 
 def test_the_original_results_own_acceptance_rule(se_resnext50: ModelRecord) -> None:
     """The best batch of the 310P over that of the 310, 1.62 as published; on the device clock."""
     best = [max(column.images_per_second.values()) for column in se_resnext50.published_throughput]
-    rows = [make_row(4, best[1], best[1], best[1], clock="device")]
-    its = [make_row(16, best[0], best[0], best[0], clock="device")]
+    rows = [make_speed_row(best[1], best[1], best[1], clock="device", batch_size=4)]
+    its = [make_speed_row(best[0], best[0], best[0], clock="device", batch_size=16)]
     evidence = Evidence(rows=rows, reference_rows=its)
     assert judge("speedup>=1.2", evidence).outcome == "pass"
     assert judge("speedup>=1.6", evidence).outcome == "pass"
@@ -183,8 +172,39 @@ def test_the_original_results_own_acceptance_rule(se_resnext50: ModelRecord) -> 
 
 
 def test_speeds_on_other_clocks_are_never_in_one_ratio() -> None:
-    evidence = Evidence(rows=[make_row(4, 9, clock="device")], reference_rows=[make_row(4, 1)])
+    evidence = Evidence(
+        rows=[make_speed_row(9, clock="device", batch_size=4)],
+        reference_rows=[make_speed_row(1, batch_size=4)],
+    )
     assert judge("speedup>=1.2", evidence).outcome == "cannot tell"
+
+
+def test_an_invalid_throughput_neither_passes_nor_fails() -> None:
+    rows = [make_speed_row(100, 110, 120, batch_size=16, is_valid=False)]
+    for gate in ("throughput>=95@bs16", "throughput>=130@bs16"):
+        result = judge(gate, Evidence(rows=rows))
+        assert result.outcome == "cannot tell"
+        assert result.reason.startswith(f"INVALID ({REASON}): 110.00 images/s at batch 16")
+
+
+def test_a_valid_row_passes_though_a_faster_one_is_invalid_but_does_not_fail() -> None:
+    rows = [
+        make_speed_row(100, 100, 100, batch_size=16),
+        make_speed_row(150, 150, 150, batch_size=16, is_valid=False),
+    ]
+    assert judge("throughput>=95@bs16", Evidence(rows=rows)).outcome == "pass"
+    assert judge("throughput>=130@bs16", Evidence(rows=rows)).outcome == "cannot tell"
+
+
+@pytest.mark.parametrize("side", ["rows", "reference_rows"])
+def test_a_speedup_is_not_told_where_the_best_batch_of_either_may_be_an_invalid_one(side: str) -> None:
+    """20 VALID over 10 VALID would be 2; the 40 that is INVALID may be what either is capable of."""
+    evidence = {"rows": [make_speed_row(20, 20, 20)], "reference_rows": [make_speed_row(10, 10, 10)]}
+    assert judge("speedup>=2", Evidence(**evidence)).outcome == "pass"  # type: ignore[arg-type]
+    evidence[side] = [*evidence[side], make_speed_row(40, 40, 40, batch_size=8, is_valid=False)]
+    result = judge("speedup>=2", Evidence(**evidence))  # type: ignore[arg-type]
+    assert result.outcome == "cannot tell"
+    assert "the INVALID row of 40.00 images/s at batch 8" in result.reason
 
 
 @pytest.mark.parametrize(

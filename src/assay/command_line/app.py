@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 EXIT_BUG = 70
 _EPILOGUE = (
     "Exit status: 0 fine; 1 a gate failed; 2 usage; 3 finished, but some images failed; 4 a runtime, device "
-    "or package is missing; 5 bad weights, model, images or labels; 70 a bug; 130 interrupted, with what was "
-    "done kept. Options come from the command line, then ASSAY_COMMAND_OPTION, then ./assay.toml."
+    "or package is missing; 5 bad weights, model, images or labels; 6 a gate cannot be told; 70 a bug; 130 "
+    "interrupted, with what was done kept. Options come from the command line, then ASSAY_COMMAND_OPTION, "
+    "then ./assay.toml."
 )
 _EXTRAS = {
     "torch": "export",

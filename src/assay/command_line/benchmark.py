@@ -125,4 +125,4 @@ def benchmark(*folders: Path, flags: BenchmarkFlags = BenchmarkFlags()) -> Outco
     )
     with open_listener(quiet=flags.quiet) as listener:
         result = run_benchmark(folders, request, flags.to_run_place(), listener)
-    return describe_run(result)
+    return describe_run(result, flags.cannot_tell)

@@ -75,7 +75,7 @@ def run(flags: RunFlags) -> Outcome:
     )
     with open_listener(quiet=flags.quiet) as listener:
         result = run_all(request, flags.to_run_place(), listener)
-    return describe_run(result)
+    return describe_run(result, flags.cannot_tell)
 
 
 def demo(flags: DemoFlags = DemoFlags()) -> Outcome:

@@ -113,7 +113,7 @@ def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
     with stage_run(place) as place, open_listener(quiet=flags.quiet) as listener:
         labels = flags.to_label_options(flags.labels)
         result = run_evaluation(folder, images, labels, options, place, listener)
-    return describe_run(result)
+    return describe_run(result, flags.cannot_tell)
 
 
 def merge(folder: Path, /, flags: ShowFlags = ShowFlags()) -> Outcome:  # noqa: ARG001 - main reads --json

@@ -231,9 +231,14 @@ class GateFlags:
     gate: Annotated[
         tuple[str, ...],
         make_help(
-            "Gate to pass, else exit status 1: published, mlperf-99, smoke, paired:0.1, …; repeatable."
+            "Gate to pass, else exit status 1, or 6 if the run cannot tell: published, mlperf-99, smoke, "
+            "paired:0.1, …; repeatable."
         ),
     ] = ()
+    cannot_tell: Annotated[
+        Literal["pass", "fail"] | None,
+        make_help("What a gate counts as that the run cannot tell; exit status 6 if not given."),
+    ] = None
 
     def choose_gates(self) -> tuple[Gate, ...]:
         """The gates.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from assay.measure.gates import GateResult
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 EXIT_GATE_FAILED = 1
 EXIT_SOME_IMAGES_FAILED = 3
+EXIT_CANNOT_TELL = 6
+CannotTell = Literal["pass", "fail"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +26,8 @@ class Outcome:
     exit_status: int = 0
 
 
-def describe_run(result: RunResult) -> Outcome:
-    """What a run found, and whether its gates passed."""
+def describe_run(result: RunResult, cannot_tell: CannotTell | None = None) -> Outcome:
+    """What a run found, and whether its gates passed; `cannot_tell` as in `choose_status`."""
     from assay.report.summary import list_findings, summarise_run
 
     failed_count = result.metrics.accuracy.failed_count if result.metrics else 0
@@ -35,10 +37,19 @@ def describe_run(result: RunResult) -> Outcome:
             "run": str(result.folder),
             **list_findings(result.metrics, result.benchmark, result.gates),
         },
-        exit_status=choose_status(result.gates) or (EXIT_SOME_IMAGES_FAILED if failed_count else 0),
+        exit_status=choose_status(result.gates, cannot_tell)
+        or (EXIT_SOME_IMAGES_FAILED if failed_count else 0),
     )
 
 
-def choose_status(judged: Sequence[GateResult]) -> int:
-    """The exit status that gates ask for: only a pass passes."""
-    return 0 if all(gate.outcome == "pass" for gate in judged) else EXIT_GATE_FAILED
+def choose_status(judged: Sequence[GateResult], cannot_tell: CannotTell | None) -> int:
+    """The exit status that gates ask for: a fail before a "cannot tell", which has its own.
+
+    Args:
+        judged: What the gates said.
+        cannot_tell: What "cannot tell" counts as, where it is not to have its own status.
+    """
+    outcomes = {gate.outcome for gate in judged}
+    if "fail" in outcomes or ("cannot tell" in outcomes and cannot_tell == "fail"):
+        return EXIT_GATE_FAILED
+    return EXIT_CANNOT_TELL if "cannot tell" in outcomes and cannot_tell is None else 0

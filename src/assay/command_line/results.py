@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - read with the shared flags
 
 from assay.command_line.flags import GateFlags, ShowFlags, make_help
 from assay.command_line.outcome import EXIT_GATE_FAILED, Outcome, choose_status
@@ -86,7 +86,7 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
     return Outcome(
         lines=[*lines, *describe_gates(found.gates)],
         document={"comparison": found, "gates": found.gates},
-        exit_status=choose_status(found.gates),
+        exit_status=choose_status(found.gates, flags.cannot_tell),
     )
 
 

@@ -16,7 +16,7 @@ from assay.measure.accuracy.accuracy import Accuracy
 from assay.measure.accuracy.comparison import judge_difference
 from assay.measure.accuracy.coverage import Coverage, describe_other_images
 from assay.measure.accuracy.paired import PairedAccuracy
-from assay.measure.speed.throughput import ThroughputRow
+from assay.measure.speed.throughput import ThroughputRow, find_best_row, find_faster_invalid
 from assay.models.record import ModelRecord
 
 GateKind = Literal["published", "mlperf", "smoke", "paired", "throughput", "speedup"]
@@ -90,7 +90,7 @@ class Evidence:
         paired: The run against its reference on the same images.
         coverage: Which images of the two are not compared.
         rows: Its speeds.
-        reference_rows: The speeds of the run that it is compared with.
+        reference_rows: The speeds of the run that it is compared with, or of the float model of an int8 run.
     """
 
     accuracy: Accuracy | None = None
@@ -250,14 +250,27 @@ def _judge_rate(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
     rows = [row for row in evidence.rows if row.batch_size == gate.batch_size]
     if not rows:
         return "cannot tell", f"batch {gate.batch_size} was not measured"
-    clock = rows[-1].clock  # the device clock, where there is one
-    row = max((row for row in rows if row.clock == clock), key=lambda row: row.images_per_second.median)
+    rows = [row for row in rows if row.clock == rows[-1].clock]  # the device clock, where there is one
+    row = find_best_row(rows)
     values = row.images_per_second.values
     reason = (
         f"{row.images_per_second.median:.2f} images/s at batch {gate.batch_size} on the {row.clock} clock, "
         f"repeats {min(values):.2f} to {max(values):.2f}"
     )
-    return _judge_range(min(values), max(values), gate.bound), reason
+    if not row.is_valid:
+        return "cannot tell", f"INVALID ({row.invalid_reasons}): {reason}"
+    outcome = _judge_range(min(values), max(values), gate.bound)
+    if outcome != "pass" and (faster := find_faster_invalid(rows, row)):
+        return "cannot tell", f"{reason}; {_describe_invalid(faster)} is faster"
+    return outcome, reason
+
+
+def _describe_invalid(row: ThroughputRow) -> str:
+    """Return a figure that proves nothing, and why."""
+    return (
+        f"the INVALID row of {row.images_per_second.median:.2f} images/s at batch {row.batch_size} "
+        f"({row.invalid_reasons})"
+    )
 
 
 def _judge_range(lowest: float, highest: float, bound: float) -> GateOutcome:
@@ -267,15 +280,16 @@ def _judge_range(lowest: float, highest: float, bound: float) -> GateOutcome:
 
 
 def _judge_speedup(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
-    """The best batch over the other run's best batch, on the same clock."""
+    """The best batch over the reference's best batch, on the same clock."""
     clocks = {row.clock for row in evidence.rows} & {row.clock for row in evidence.reference_rows}
     if not clocks:
-        return "cannot tell", "needs speeds of two runs on the same clock: assay compare A B"
+        return "cannot tell", (
+            "needs the speed of a reference on the same clock: the float model of `run --precision int8`, or "
+            "another run, by assay compare A B"
+        )
     clock = "device" if "device" in clocks else min(clocks)
-    candidate, reference = (
-        max((row for row in rows if row.clock == clock), key=lambda row: row.images_per_second.median)
-        for rows in (evidence.rows, evidence.reference_rows)
-    )
+    sides = [[row for row in rows if row.clock == clock] for rows in (evidence.rows, evidence.reference_rows)]
+    candidate, reference = map(find_best_row, sides)
     one, other = candidate.images_per_second, reference.images_per_second
     lowest, highest = min(one.values) / max(other.values), max(one.values) / min(other.values)
     reason = (
@@ -283,6 +297,13 @@ def _judge_speedup(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
         f"batch {candidate.batch_size} over {other.median:.2f} at batch {reference.batch_size}, "
         f"{clock} clock"
     )
+    invalid = [row for row in (candidate, reference) if not row.is_valid] + [
+        faster
+        for rows, best in zip(sides, (candidate, reference), strict=True)
+        if (faster := find_faster_invalid(rows, best))
+    ]
+    if invalid:
+        return "cannot tell", f"{reason}; {_describe_invalid(invalid[0])} may be the best batch"
     return _judge_range(lowest, highest, gate.bound), reason
 
 

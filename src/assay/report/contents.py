@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.comparison import DEFAULT_MARGIN_POINTS, judge_difference
 from assay.measure.accuracy.coverage import describe_scope
+from assay.measure.speed.throughput import find_best_row
 from assay.models.record import ModelRecord
 from assay.report.named_run import NamedRun, Picture
 from assay.report.sentences import (
@@ -31,7 +32,12 @@ from assay.report.tables.runs import (
     make_runs_table,
 )
 from assay.report.tables.table import Table
-from assay.report.tables.throughput import format_rate, make_best_batch_table, make_throughput_tables
+from assay.report.tables.throughput import (
+    format_rate,
+    make_best_batch_table,
+    make_throughput_tables,
+    show_rate,
+)
 from assay.runs.results_file import Manifest, Metrics
 
 
@@ -153,12 +159,13 @@ def _list_cards(run: NamedRun) -> Iterator[Card]:
                 ),
             )
     if run.benchmark is not None and run.benchmark.rows:
-        best = max(run.benchmark.rows, key=lambda row: row.images_per_second.median)
+        best = find_best_row(run.benchmark.rows)
         values = best.images_per_second.values
         yield Card(
             name=f"{start}Best throughput",
-            value=f"{format_rate(best.images_per_second.median)} images/s",
+            value=f"{show_rate(best)} images/s",
             details=(
+                *([] if best.is_valid else [f"INVALID, as all rows are: {best.invalid_reasons}"]),
                 f"batch {best.batch_size}, {best.precision}, {best.clock} clock",
                 f"{format_rate(min(values))} to {format_rate(max(values))} over {len(values)} repeats",
             ),

@@ -45,6 +45,7 @@ def render_page(contents: Contents) -> str:
 
 def _list_charts(runs: Sequence[NamedRun]) -> Iterator[dict[str, str]]:
     rates, medians, tails = (dict[str, list[tuple[int, float, float, float]]]() for _ in range(3))
+    invalid: dict[str, set[int]] = {}
     for run in runs:
         start = f"{run.name}: " if run.name else ""
         for row in run.benchmark.rows if run.benchmark else ():
@@ -55,6 +56,9 @@ def _list_charts(runs: Sequence[NamedRun]) -> Iterator[dict[str, str]]:
             )
             for kept, mark, value in ((medians, "p50", latency.p50), (tails, "p99", latency.p99)):
                 kept.setdefault(f"{mark}, {name}", []).append((row.batch_size, value, value, value))
+            if not row.is_valid:
+                for line in (name, f"p50, {name}", f"p99, {name}"):
+                    invalid.setdefault(line, set()).add(row.batch_size)
     if not rates:
         return
     published = next((run.manifest.model.published_throughput for run in runs if run.manifest.model), ())
@@ -66,8 +70,12 @@ def _list_charts(runs: Sequence[NamedRun]) -> Iterator[dict[str, str]]:
         ("Throughput by batch size", "images/s", rates),
         ("Latency of a call by batch size", "ms", medians | tails),
     ):
-        series = [Series(name=name, points=sorted(points)) for name, points in lines.items()]
-        yield {"title": title, "svg": draw_chart(title, unit, series), "note": ""}
+        series = [
+            Series(name=name, points=sorted(points), invalid=frozenset(invalid.get(name, ())))
+            for name, points in lines.items()
+        ]
+        note = "Dashed circles are INVALID: the notes of Throughput say why." if invalid else ""
+        yield {"title": title, "svg": draw_chart(title, unit, series), "note": note}
 
 
 def _list_intervals(runs: Sequence[NamedRun]) -> Iterator[dict[str, str]]:

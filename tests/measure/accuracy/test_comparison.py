@@ -1,17 +1,12 @@
-"""Comparisons of runs, against scipy and the anchors of the facts."""
+"""Comparisons of runs image by image, against the anchors of the facts."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
 
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.comparison import (
     compare_predictions,
-    compare_speeds,
-    compute_rank_sum_p,
     count_needed_images,
     judge_difference,
 )
@@ -110,23 +105,3 @@ def test_the_verdict_is_one_sentence(table: tuple[int, int, int, int], sentence:
 def test_no_difference_on_a_few_images_proves_little() -> None:
     verdict = judge_difference(measure_paired_accuracy(89, 0, 0, 11), 0.1)
     assert verdict.outcome == "cannot tell"
-
-
-VALUES = st.lists(st.integers(1, 10_000), min_size=1, max_size=8, unique=True)
-
-
-@given(VALUES, VALUES)
-def test_the_rank_sum_test_is_scipys(one: list[int], other: list[int]) -> None:
-    shifted = tuple(value + 0.5 for value in other)  # no ties: scipy's exact test has none
-    expected = stats.mannwhitneyu(one, shifted, method="exact").pvalue
-    assert compute_rank_sum_p(tuple(map(float, one)), shifted) == pytest.approx(expected, rel=1e-9)
-
-
-def test_speeds_are_called_different_only_when_the_repeats_are() -> None:
-    faster = compare_speeds(8, "call", (10, 10.1, 10.2, 10.3, 10.4), (12, 12.1, 12.2, 12.3, 12.4))
-    assert faster.outcome == "faster"
-    assert faster.ratio == pytest.approx(12.2 / 10.2)
-    slower = compare_speeds(8, "call", (12, 12.1, 12.2, 12.3, 12.4), (10, 10.1, 10.2, 10.3, 10.4))
-    assert slower.outcome == "slower"
-    mixed = compare_speeds(8, "call", (10, 12, 11, 13, 10.5), (10.2, 12.4, 11.3, 13.1, 9.9))
-    assert mixed.outcome == "cannot tell"

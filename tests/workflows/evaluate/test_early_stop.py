@@ -160,7 +160,7 @@ def test_a_full_run_is_cut_too_and_still_measures_the_speed(
     assert done.returncode == 1, done.stderr
     document = json.loads(done.stdout)
     assert document["accuracy"]["image_count"] == 16
-    assert [gate["outcome"] for gate in document["gates"]] == ["fail", "pass"]
+    assert [gate["outcome"] for gate in document["gates"]] == ["fail", "cannot tell"]
 
 
 @pytest.mark.slow

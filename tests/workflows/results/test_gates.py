@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.label_files import LabelOptions
-from assay.measure.gates import parse_gate
+from assay.measure.gates import judge_gate, parse_gate
 from assay.runs.folder import RunPlace, RunResult
 from assay.runs.listener import SILENT
 from assay.runs.locks import Share
-from assay.runs.results_file import Manifest, read_result
+from assay.runs.results_file import Benchmark, Manifest, read_result
 from assay.workflows.evaluate.evaluate import EvaluateOptions
 from assay.workflows.full_run import run_all
 from assay.workflows.make_models import FullRun
+from assay.workflows.results.gates import collect_evidence
 from assay.workflows.single_steps import run_evaluation
 from assay.workflows.speed.benchmark import SpeedRequest
+from speed_rows import make_speed_row
 
 GATES = tuple(map(parse_gate, ("smoke", "throughput>=0.001@bs1")))
 COUNT = 4
@@ -46,7 +49,7 @@ def finished(workplace: Path, colour_onnx: Path) -> RunResult:
 def test_a_run_from_python_gives_its_judged_gates_and_its_report_holds_them(finished: RunResult) -> None:
     assert [(found.gate, found.outcome) for found in finished.gates] == [
         ("smoke", "cannot tell"),  # four images are too few
-        ("throughput>=0.001@bs1", "pass"),
+        ("throughput>=0.001@bs1", "cannot tell"),  # measured for a moment only: INVALID
     ]
     manifest = read_result(finished.folder, Manifest)
     assert manifest is not None
@@ -69,3 +72,14 @@ def test_a_share_that_leaves_images_to_others_records_no_judgement(
         assert manifest is not None
         recorded.append(len(manifest.gates))
     assert recorded == [0, 1]
+
+
+def test_the_float_model_that_an_int8_run_measures_is_the_reference_of_a_speedup(finished: RunResult) -> None:
+    manifest = msgspec.structs.replace(finished.manifest, precision="int8")
+    slow, fast = make_speed_row(10, 10, 10), make_speed_row(21, 21, 21, precision="int8")
+    other_engine = make_speed_row(1, 1, 1, engine="onnxruntime")
+    evidence = collect_evidence(manifest, None, Benchmark(rows=[fast, slow, other_engine]))
+    assert judge_gate(parse_gate("speedup>=2"), evidence).outcome == "pass"
+    assert judge_gate(parse_gate("speedup>=2.2"), evidence).outcome == "fail"
+    alone = collect_evidence(finished.manifest, None, Benchmark(rows=[slow]))
+    assert judge_gate(parse_gate("speedup>=2"), alone).outcome == "cannot tell"

@@ -70,7 +70,7 @@ def test_there_is_a_column_for_each_run(document: dict[str, Any], folder: Path) 
     speed = find_table(document, "Throughput by engine or chip")
     assert speed["header"][1:3] == ["A: openvino CPU fp32", "B: openvino CPU fp32"]
     ratio = speed["header"].index("B: openvino CPU fp32 / A: openvino CPU fp32")
-    assert speed["rows"][0][ratio] == "1.00"
+    assert speed["rows"][0][ratio] == "1.00 !"  # measured for a moment only
 
 
 def test_the_three_forms_say_the_same(document: dict[str, Any], folder: Path) -> None:

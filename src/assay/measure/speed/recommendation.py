@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from assay.measure.speed.throughput import ThroughputRow
+from assay.measure.speed.throughput import ThroughputRow, find_best_row
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     """The fastest batch size and number of callers whose calls keep a bound; None where none does.
 
     `p99_ms` is the upper end of the 95 % interval of p99 where `is_bound`, else p99 itself: there were too
-    few calls for an interval.
+    few calls for an interval. `is_valid` is False where no VALID row keeps the bound and an INVALID one does.
     """
 
     engine: str
@@ -25,10 +25,11 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     images_per_second: float | None = None
     p99_ms: float | None = None
     is_bound: bool = False
+    is_valid: bool = True
 
 
 def recommend_batch_sizes(rows: Iterable[ThroughputRow], max_latency_ms: float) -> list[Recommendation]:
-    """Return the fastest row within the bound for each model, on the `call` clock.
+    """Return the fastest VALID row within the bound for each model, on the `call` clock; else an INVALID one.
 
     Args:
         rows: Those on another clock are passed over.
@@ -49,7 +50,7 @@ def _recommend(rows: list[ThroughputRow], max_latency_ms: float) -> Recommendati
     within = list(_list_within(rows, max_latency_ms))
     if not within:
         return none
-    best = max(within, key=lambda row: row.images_per_second.median)
+    best = find_best_row(within)
     return msgspec.structs.replace(
         none,
         batch_size=best.batch_size,
@@ -57,6 +58,7 @@ def _recommend(rows: list[ThroughputRow], max_latency_ms: float) -> Recommendati
         images_per_second=best.images_per_second.median,
         p99_ms=_find_p99(best),
         is_bound="p99" in best.latency_ms.intervals,
+        is_valid=best.is_valid,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,6 +70,16 @@ class ThroughputRow(msgspec.Struct, frozen=True, kw_only=True):
     card_devices: int = 1
     validity: Validity | None = None
     fresh_processes: bool = False
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether nothing is known against the row; one that was not judged has no reasons against it."""
+        return self.validity is None or self.validity.is_valid
+
+    @property
+    def invalid_reasons(self) -> str:
+        """Why the row is INVALID, in one line; empty where it is not."""
+        return "" if self.is_valid or self.validity is None else "; ".join(self.validity.reasons)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +190,21 @@ def measure_latency(call_ms: Sequence[float]) -> Latency:
         p99=compute_percentile(call_ms, 99),
         intervals={name: interval for name, interval in named.items() if interval is not None},
     )
+
+
+def find_best_row(rows: Iterable[ThroughputRow]) -> ThroughputRow:
+    """Return the fastest VALID row, or the fastest of all where none is VALID; at least one row."""
+    return max(rows, key=lambda row: (row.is_valid, row.images_per_second.median))
+
+
+def find_faster_invalid(rows: Iterable[ThroughputRow], best: ThroughputRow) -> ThroughputRow | None:
+    """Return the fastest INVALID row that is faster than the best VALID one; None where there is none."""
+    faster = [
+        row
+        for row in rows
+        if not row.is_valid and row.images_per_second.median > best.images_per_second.median
+    ]
+    return max(faster, key=lambda row: row.images_per_second.median, default=None)
 
 
 def is_unsteady(images_per_second: Sequence[float]) -> bool:

@@ -15,10 +15,11 @@ DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 3")
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """One line of a chart: (x, y, low, high) for each point, x and y over 0."""
+    """One line of a chart: (x, y, low, high) for each point, x and y over 0; `invalid` x are marked."""
 
     name: str
     points: Sequence[tuple[int, float, float, float]]
+    invalid: frozenset[int] = frozenset()
 
 
 def draw_chart(title: str, unit: str, series: Sequence[Series]) -> str:
@@ -108,10 +109,11 @@ def _draw_series(one: Series, number: int, sizes: Sequence[int], ticks: Sequence
             ends = f"{_place_y(low, ticks):.1f}V{_place_y(high, ticks):.1f}"
             yield f'<path class="{style}" d="M{x:.1f} {ends}"/>'
         spread = f" ({_format(low)} to {_format(high)})" if low != high else ""
-        label = escape(f"{one.name}, batch {size}: {_format(value)}{spread}")
+        verdict = " INVALID" if size in one.invalid else ""
+        label = escape(f"{one.name}, batch {size}: {_format(value)}{spread}{verdict}")
         yield (
-            f'<circle class="{style} point" tabindex="0" role="img" aria-label="{label}" cx="{x:.1f}" '
-            f'cy="{y:.1f}" r="4.5"><title>{label}</title></circle>'
+            f'<circle class="{style} point{verdict.lower()}" tabindex="0" role="img" aria-label="{label}" '
+            f'cx="{x:.1f}" cy="{y:.1f}" r="4.5"><title>{label}</title></circle>'
         )
 
 

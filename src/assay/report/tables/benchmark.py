@@ -9,7 +9,7 @@ from assay.measure.speed.loading import LoadCost
 from assay.measure.speed.recommendation import Recommendation
 from assay.report.tables.loadgen import make_loadgen_tables
 from assay.report.tables.table import Table
-from assay.report.tables.throughput import format_rate
+from assay.report.tables.throughput import format_rate, mark
 from assay.runs.results_file import Benchmark
 
 UNKNOWN = "not told"
@@ -31,14 +31,19 @@ def _make_recommendation_table(recommended: Sequence[Recommendation]) -> Table:
     for one in recommended:
         if one.batch_size is None:
             notes.append(f"None of the measured batch sizes keeps {one.max_latency_ms:g} ms on {one.engine}.")
-        elif not one.is_bound:
+            continue
+        if not one.is_valid:
+            notes.append(
+                f"{one.engine}: no VALID row keeps {one.max_latency_ms:g} ms; ! marks one that is INVALID."
+            )
+        if not one.is_bound:
             notes.append(f"{one.engine}: too few calls for an interval of p99, so p99 itself was compared.")
     return Table(
         title="Recommended batch size",
         header=("Model", "p99 within", "Batch", "Callers", "Images/s", "p99 up to"),
         rows=tuple(map(_make_recommendation_row, recommended)),
         notes=(
-            "The fastest whose p99, at the upper end of its 95 % interval, is within the bound; call clock.",
+            "The fastest VALID row whose p99, at the upper end of its 95 % interval, is within; call clock.",
             *notes,
         ),
     )
@@ -48,7 +53,7 @@ def _make_recommendation_row(one: Recommendation) -> tuple[str, ...]:
     name, bound = f"{one.engine} on {one.device}, {one.precision}", f"{one.max_latency_ms:g} ms"
     if one.images_per_second is None or one.p99_ms is None:
         return name, bound, "none", "", "", ""
-    rate = format_rate(one.images_per_second)
+    rate = f"{format_rate(one.images_per_second)}{mark(is_valid=one.is_valid)}"
     return name, bound, f"{one.batch_size}", f"{one.caller_count}", rate, f"{one.p99_ms:.1f} ms"
 
 
@@ -71,7 +76,7 @@ def _make_loading_table(benchmark: Benchmark) -> Table:
 def _make_loading_row(name: str, costs: Sequence[LoadCost], benchmark: Benchmark) -> tuple[str, ...]:
     first = costs[0]
     steady = [
-        row.latency_ms.p50
+        f"{row.latency_ms.p50:.1f}{mark(is_valid=row.is_valid)}"
         for row in benchmark.rows
         if (row.engine, row.device, row.precision) == (first.engine, first.device, first.precision)
         and row.clock == "call"
@@ -82,7 +87,7 @@ def _make_loading_row(name: str, costs: Sequence[LoadCost], benchmark: Benchmark
         f"{len(costs)}",
         f"{statistics.median(cost.load_ms for cost in costs):.0f}",
         f"{statistics.median(cost.first_call_ms for cost in costs):.1f}",
-        f"{steady[0]:.1f}" if steady else UNKNOWN,
+        steady[0] if steady else UNKNOWN,
         _format_memory([cost.memory_loaded_bytes for cost in costs]),
         _format_memory([cost.peak_memory_bytes for cost in costs]),
     )
@@ -111,7 +116,7 @@ def _make_imported_table(benchmark: Benchmark) -> Table:
         header=("Tool", "Device", "Batch", "Clock", "Images/s", "p50 ms", "p99 ms", "Calls"),
         rows=rows,
         notes=(
-            "Not measured by assay: read from files of other tools.",
+            "Not measured by assay, and not judged VALID or INVALID: read from files of other tools.",
             *(
                 f"{row.tool}, batch {row.batch_size}: {row.how}. File {row.source_file}, sha256 {row.sha256}."
                 for row in benchmark.imported

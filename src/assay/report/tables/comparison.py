@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from assay.measure.accuracy.accuracy import TopKAccuracy
-from assay.measure.accuracy.comparison import Comparison, Flip, SpeedComparison
+from assay.measure.accuracy.comparison import Comparison, Flip
+from assay.measure.speed.comparison import SpeedComparison
 from assay.models.record import PublishedAccuracy
 from assay.report.tables.table import Table
-from assay.report.tables.throughput import format_rate
+from assay.report.tables.throughput import format_rate, mark
 
 LISTED_FLIPS = 20
 
@@ -66,9 +67,9 @@ def make_speed_table(speeds: Sequence[SpeedComparison]) -> Table | None:
         (
             f"{speed.batch_size}",
             speed.clock,
-            format_rate(speed.reference),
-            format_rate(speed.candidate),
-            f"{speed.ratio:.2f}",
+            f"{format_rate(speed.reference)}{mark(is_valid=speed.reference_is_valid)}",
+            f"{format_rate(speed.candidate)}{mark(is_valid=speed.candidate_is_valid)}",
+            f"{speed.ratio:.2f}{mark(is_valid=not speed.reason)}",
             f"{speed.p_value:.2g}",
             speed.outcome,
         )
@@ -78,7 +79,14 @@ def make_speed_table(speeds: Sequence[SpeedComparison]) -> Table | None:
         title="Speed",
         header=("Batch", "clock", "A images/s", "B images/s", "B / A", "p", "B is"),
         rows=rows,
-        notes=("Medians of the repeats; p: exact rank-sum test over them, two-sided.",),
+        notes=(
+            "Medians of the repeats; p: exact rank-sum test over them, two-sided.",
+            *(
+                f"Batch {speed.batch_size}, {speed.clock} clock: {speed.reason}."
+                for speed in speeds
+                if speed.reason
+            ),
+        ),
     )
 
 

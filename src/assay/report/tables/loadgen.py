@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from assay.report.sentences import describe_topk
 from assay.report.tables.table import Table
+from assay.report.tables.throughput import mark
 from assay.runs.results_file import Benchmark
 
 
@@ -18,7 +19,7 @@ def make_loadgen_tables(benchmark: Benchmark) -> Iterator[Table]:
             row.scenario,
             "VALID" if row.is_valid else "INVALID",
             row.metric,
-            "" if row.value is None else f"{row.value:,.2f}",
+            "" if row.value is None else f"{row.value:,.2f}{mark(is_valid=row.is_valid)}",
             f"{row.query_count:,}",
         )
         for row in benchmark.loadgen

@@ -5,26 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from assay.measure.speed.throughput import ThroughputRow
+from assay.measure.speed.throughput import ThroughputRow, find_best_row
 from assay.models.record import ModelRecord, SpeedTarget
 from assay.report.named_run import NamedRun, name_run
 from assay.report.tables.table import Table
-from assay.report.tables.throughput import format_rate
+from assay.report.tables.throughput import explain_marks, mark, show_rate
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Column:
-    """Images per second by batch size, of a chip or run; `digits` as they are shown."""
+    """Images per second by batch size, of a chip or run; `digits` as shown, those of `invalid` marked."""
 
     name: str
     clock: str
     rates: Mapping[int, float]
     digits: Mapping[int, str]
+    invalid: frozenset[int] = frozenset()
 
     @property
     def best(self) -> tuple[int, float]:
-        """The best batch size, and its images per second."""
-        return max(self.rates.items(), key=lambda item: item[1])
+        """The best VALID batch size, and its images per second; the best of all where none is VALID."""
+        return max(self.rates.items(), key=lambda item: (item[0] not in self.invalid, item[1]))
 
 
 def make_layout_accuracy_table(runs: Sequence[NamedRun], record: ModelRecord) -> Table:
@@ -70,21 +71,22 @@ def make_layout_throughput_table(runs: Sequence[NamedRun], record: ModelRecord) 
         (
             f"{size}",
             *(column.digits.get(size, "") for column in columns),
-            *(_divide(one.rates.get(size), other.rates.get(size)) for one, other in ratios),
+            *(_divide(one, size, other, size) for one, other in ratios),
         )
         for size in sizes
     ]
     best = (
         "best",
         *(f"{column.digits[column.best[0]]} ({column.best[0]})" for column in columns),
-        *(_divide(one.best[1], other.best[1]) for one, other in ratios),
+        *(_divide(one, one.best[0], other, other.best[0]) for one, other in ratios),
     )
     return Table(
         title="Throughput by engine or chip",
         header=("Batch", *(column.name for column in columns), *(f"{a.name} / {b.name}" for a, b in ratios)),
         rows=(*rows, best),
         notes=(
-            "Images per second; best: the best batch, in brackets.",
+            "Images per second; best: the best VALID batch, in brackets.",
+            *explain_marks(digits for column in columns for digits in column.digits.values()),
             *_note_clocks(columns),
             *_judge_targets(published, record),
         ),
@@ -97,12 +99,16 @@ def _list_measured(run: NamedRun) -> Iterator[_Column]:
         by_model.setdefault((row.engine, row.device, row.precision, row.clock), []).append(row)
     for (engine, device, precision, clock), rows in by_model.items():
         what = f"{engine} {device} {precision}" + ("" if clock == "call" else f", {clock} clock")
-        rates = {row.batch_size: row.images_per_second.median for row in rows}
+        by_size: dict[int, list[ThroughputRow]] = {}
+        for row in rows:  # one for each number of callers
+            by_size.setdefault(row.batch_size, []).append(row)
+        best = {size: find_best_row(sized) for size, sized in by_size.items()}
         yield _Column(
             name=f"{run.name}: {what}" if run.name else what,
             clock=clock,
-            rates=rates,
-            digits={size: format_rate(rate) for size, rate in rates.items()},
+            rates={size: row.images_per_second.median for size, row in best.items()},
+            digits={size: show_rate(row) for size, row in best.items()},
+            invalid=frozenset(size for size, row in best.items() if not row.is_valid),
         )
 
 
@@ -122,8 +128,12 @@ def _find_targets(
     return [(target, by_name[target.device], by_name[target.over]) for target in record.speed_target]
 
 
-def _divide(one: float | None, other: float | None) -> str:
-    return "" if one is None or other is None else f"{one / other:.2f}"
+def _divide(one: _Column, one_size: int, other: _Column, other_size: int) -> str:
+    """Return the ratio of two figures, marked where one of them is; empty where one is not there."""
+    if one_size not in one.rates or other_size not in other.rates:
+        return ""
+    is_valid = one_size not in one.invalid and other_size not in other.invalid
+    return f"{one.rates[one_size] / other.rates[other_size]:.2f}{mark(is_valid=is_valid)}"
 
 
 def _note_clocks(columns: Sequence[_Column]) -> Iterator[str]:

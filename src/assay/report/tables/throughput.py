@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from assay.measure.speed.throughput import ThroughputRow, find_outliers, is_unsteady
+from assay.measure.speed.throughput import ThroughputRow, find_best_row, find_outliers, is_unsteady
 from assay.models.record import ModelRecord, PublishedThroughput
 from assay.report.tables.table import Table
 
@@ -37,7 +37,7 @@ def _name_rows(row: ThroughputRow) -> str:
 
 def _make_table(name: str, rows: Sequence[ThroughputRow], record: ModelRecord) -> Table:
     published = record.published_throughput
-    best = max(rows, key=_get_rate)
+    best = find_best_row(rows)
     return Table(
         title=f"Throughput: {name}",
         header=("Batch", "Images/s", "range", "p50 ms", "p99 ms", *(column.device for column in published)),
@@ -67,15 +67,21 @@ def _measured_cells(row: ThroughputRow, *, is_best: bool) -> tuple[str, ...]:
     values = row.images_per_second.values
     return (
         f"{row.batch_size}",
-        f"{format_rate(_get_rate(row))}{_mark_validity(row)}{BEST if is_best else ''}",
+        f"{show_rate(row)}{BEST if is_best else ''}",
         f"{format_rate(min(values))}-{format_rate(max(values))}",
         f"{row.latency_ms.p50:.1f}",
         f"{row.latency_ms.p99:.1f}",
     )
 
 
-def _mark_validity(row: ThroughputRow) -> str:
-    return "" if row.validity is None or row.validity.is_valid else INVALID
+def mark(*, is_valid: bool) -> str:
+    """Return what stands behind a figure of an INVALID row, wherever it is shown."""
+    return "" if is_valid else INVALID
+
+
+def show_rate(row: ThroughputRow) -> str:
+    """Return a row's images per second, marked where it is INVALID."""
+    return f"{format_rate(_get_rate(row))}{mark(is_valid=row.is_valid)}"
 
 
 def _published_cells(row: ThroughputRow, published: Iterable[PublishedThroughput]) -> list[str]:
@@ -92,18 +98,19 @@ def _make_notes(rows: Sequence[ThroughputRow], published: Sequence[PublishedThro
     yield (
         f"Images/s: median of {len(first.images_per_second.values)} repeats, {first.engine} on "
         f"{first.device}, {first.precision}, {first.clock} clock, {first.caller_count} callers at once; "
-        "range: lowest to highest repeat. * marks the best batch."
+        f"range: lowest to highest repeat. {describe_best(rows)}"
     )
     yield CLOCK_NOTE
     yield from _note_validity(rows)
     if first.fresh_processes:
         yield "Each repeat loaded the model in a process of its own."
     if first.card_devices > 1:
-        best = max(rows, key=_get_rate)
+        best = find_best_row(rows)
         yield (
             f"One device was measured. A card has {first.card_devices} such devices, as was stated: "
-            f"{first.card_devices} x {format_rate(_get_rate(best))} = "
-            f"{format_rate(first.card_devices * _get_rate(best))} images/s at best, computed, not measured."
+            f"{first.card_devices} x {show_rate(best)} = "
+            f"{format_rate(first.card_devices * _get_rate(best))}{mark(is_valid=best.is_valid)} images/s at "
+            "best, computed, not measured."
         )
     yield from _note_sources(first, published)
     unsteady = [str(row.batch_size) for row in rows if is_unsteady(row.images_per_second.values)]
@@ -122,6 +129,13 @@ def _make_notes(rows: Sequence[ThroughputRow], published: Sequence[PublishedThro
     for name, rates in named:
         for batch_size in find_outliers(rates):
             yield f"Outlier: {name} at batch {batch_size} lies far below both neighbours; do not rely on it."
+
+
+def describe_best(rows: Iterable[ThroughputRow]) -> str:
+    """Return what the mark of the best batch means."""
+    if find_best_row(rows).is_valid:
+        return "* marks the best VALID batch."
+    return "* marks the best batch; none is VALID."
 
 
 def _note_validity(rows: Sequence[ThroughputRow]) -> Iterable[str]:
@@ -156,17 +170,18 @@ def _note_sources(measured: ThroughputRow, published: Sequence[PublishedThroughp
 
 def make_best_batch_table(rows: Sequence[ThroughputRow], record: ModelRecord) -> Table:
     """Return each device's best batch, and its ratio to the first published device on the same clock."""
-    best_rows: dict[str, ThroughputRow] = {}
+    by_name: dict[str, list[ThroughputRow]] = {}
     for row in rows:
-        best_rows[_name_rows(row)] = max(best_rows.get(_name_rows(row), row), row, key=_get_rate)
+        by_name.setdefault(_name_rows(row), []).append(row)
+    best_rows = {name: find_best_row(named) for name, named in by_name.items()}
     candidates = [
-        (f"measured: {name}", row.clock, row.batch_size, _get_rate(row), format_rate(_get_rate(row)))
+        (f"measured: {name}", row.clock, row.batch_size, _get_rate(row), show_rate(row))
         for name, row in best_rows.items()
     ]
     for column in record.published_throughput:
         batch_size, rate = max(column.images_per_second.items(), key=lambda item: item[1])
         candidates.append((f"published: {column.device}", column.clock, batch_size, rate, f"{rate}"))
-    base_name, base_clock, _, base_rate, _ = candidates[min(len(best_rows), len(candidates) - 1)]
+    base_name, base_clock, _, base_rate, base_text = candidates[min(len(best_rows), len(candidates) - 1)]
     return Table(
         title="Best batch",
         header=("Device", "Clock", "Batch", "Images/s", f"of {base_name.removeprefix('published: ')}"),
@@ -176,8 +191,22 @@ def make_best_batch_table(rows: Sequence[ThroughputRow], record: ModelRecord) ->
                 clock,
                 f"{size}",
                 text,
-                f"{rate / base_rate:.2f}" if clock == base_clock else "other clock",
+                f"{rate / base_rate:.2f}{_find_mark(text, base_text)}"
+                if clock == base_clock
+                else "other clock",
             )
             for name, clock, size, rate, text in candidates
         ),
+        notes=tuple(explain_marks(text for *_, text in candidates)),
     )
+
+
+def _find_mark(*figures: str) -> str:
+    """Return the mark of a ratio of these figures."""
+    return mark(is_valid=not any(INVALID in figure for figure in figures))
+
+
+def explain_marks(figures: Iterable[str]) -> Iterator[str]:
+    """Yield what the mark of INVALID means, where one of the figures has it."""
+    if any(INVALID in figure for figure in figures):
+        yield "! marks figures that are INVALID: the notes of Throughput say why."

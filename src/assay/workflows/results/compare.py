@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,13 @@ from assay.measure.accuracy.accuracy import TopKAccuracy
 from assay.measure.accuracy.comparison import (
     DEFAULT_MARGIN_POINTS,
     Comparison,
-    SpeedComparison,
     Verdict,
     compare_predictions,
-    compare_speeds,
     judge_difference,
 )
 from assay.measure.accuracy.coverage import describe_coverage
 from assay.measure.gates import Gate, GateResult, judge_gate
-from assay.measure.speed.throughput import ThroughputRow
+from assay.measure.speed.comparison import SpeedComparison, compare_benchmarks
 from assay.models.record import PublishedAccuracy, read_model_record
 from assay.runs.stored import StoredRun
 from assay.workflows.results.gates import collect_evidence, select_rows
@@ -76,7 +75,7 @@ def compare_runs(
         UsageError: A folder that holds no finished predictions, or a margin that is not over 0.
         BadInputError: Runs that cannot be compared: no image in common, other labels, other classes.
     """
-    if margin_points <= 0:
+    if not 0 < margin_points < math.inf:
         raise UsageError(f"--margin is {margin_points:g}; expected percentage points over 0, such as 0.1")
     reference, candidate = StoredRun.open(reference_path), StoredRun.open(candidate_path)
     notes = describe_differences(reference, candidate)
@@ -97,7 +96,7 @@ def compare_runs(
         notes=(*describe_coverage(comparison.coverage, "A", "B"), *notes),
         comparison=comparison,
         verdict=judge_difference(comparison.paired, margin_points),
-        speeds=tuple(_compare_benchmarks(evidence.reference_rows, evidence.rows)),
+        speeds=tuple(compare_benchmarks(evidence.reference_rows, evidence.rows)),
         gates=tuple(judge_gate(gate, evidence) for gate in gates),
     )
 
@@ -135,17 +134,3 @@ def compare_with_published(model: str, run: Path) -> list[PublishedComparison]:
 def _holds(topk: TopKAccuracy, percent: float) -> bool:
     low, high = topk.interval_percent
     return low <= percent <= high
-
-
-def _compare_benchmarks(
-    reference: Sequence[ThroughputRow], candidate: Sequence[ThroughputRow]
-) -> list[SpeedComparison]:
-    """The speeds at every batch size and clock that both runs measured."""
-    rates = [
-        {(row.batch_size, row.clock): row.images_per_second.values for row in rows}
-        for rows in (reference, candidate)
-    ]
-    common = sorted(set(rates[0]) & set(rates[1]), key=lambda key: (key[1], key[0]))
-    return [
-        compare_speeds(size, clock, rates[0][size, clock], rates[1][size, clock]) for size, clock in common
-    ]

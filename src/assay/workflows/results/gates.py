@@ -11,6 +11,8 @@ from assay.measure.speed.throughput import ThroughputRow
 from assay.runs.folder import RunFolder
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 
+INT8 = "int8"
+
 
 def judge_run(
     run: RunFolder, gates: Sequence[Gate], metrics: Metrics | None = None, benchmark: Benchmark | None = None
@@ -53,10 +55,20 @@ def collect_evidence(manifest: Manifest, metrics: Metrics | None, benchmark: Ben
         paired=agreement.paired if agreement else None,
         coverage=agreement.coverage if agreement else Coverage(),
         rows=select_rows(manifest, benchmark),
+        reference_rows=select_float_rows(manifest, benchmark),
     )
 
 
 def select_rows(manifest: Manifest, benchmark: Benchmark | None) -> list[ThroughputRow]:
     """Return the speeds of the run's main model, not of the float model beside it."""
+    main = (manifest.engine, manifest.device, manifest.precision)
     rows = benchmark.rows if benchmark else []
-    return [row for row in rows if row.precision == manifest.precision]
+    return [row for row in rows if (row.engine, row.device, row.precision) == main]
+
+
+def select_float_rows(manifest: Manifest, benchmark: Benchmark | None) -> list[ThroughputRow]:
+    """Return the speeds of the float model that an int8 run measured beside its main model."""
+    if manifest.precision != INT8 or benchmark is None:
+        return []
+    main = (manifest.engine, manifest.device)
+    return [row for row in benchmark.rows if (row.engine, row.device) == main and row.precision != INT8]
