@@ -11,6 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from assay.arrays import Logits
+from assay.models.choose_record import store_record
+from assay.models.record import read_model_record
 
 
 def draw_weights(class_count: int = 1000, seed: int = 3) -> Logits:
@@ -38,7 +40,10 @@ def make_colour_classifier(
     batch_size: int | None = None,
     seed: int = 3,
 ) -> Path:
-    """Write a real, tiny ONNX classifier: a linear layer on the image's mean colour."""
+    """Write a real, tiny ONNX classifier: a linear layer on the image's mean colour.
+
+    The file carries SE-ResNeXt-50's model record, as one made by `assay export` does.
+    """
     batch = batch_size or "batch"
     weights = draw_weights(class_count, seed)
     graph = helper.make_graph(
@@ -54,4 +59,5 @@ def make_colour_classifier(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(path))
+    store_record(path, read_model_record("se_resnext50_32x4d"))
     return path

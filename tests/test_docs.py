@@ -8,11 +8,15 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
+import onnxruntime
 import pytest
+from onnx import helper
 
 from assay import __version__
 from assay.command_line.app import app
 from assay.models.record import read_model_record
+from brightness_classifier import FLOAT, make_brightness_classifier, make_port
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -66,12 +70,30 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 def test_the_python_shown_runs(
     photographs: Path, colour_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (code,) = list_blocks("python")
+    (code,) = [block for block in list_blocks("python") if "assay" in block]
     photographs.rename(tmp_path / "val")
     shutil.copy(colour_onnx, tmp_path / "model.onnx")
     monkeypatch.chdir(tmp_path)
     exec(code, {})
     assert (tmp_path / "runs" / "mine" / "report.md").exists()
+
+
+def test_the_snippet_that_turns_a_file_with_channels_last_makes_one_that_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (code,) = [block for block in list_blocks("python") if "channels_last.onnx" in block]
+    monkeypatch.chdir(tmp_path)
+    make_brightness_classifier(
+        tmp_path / "channels_last.onnx",
+        front=[helper.make_node("Transpose", ["nhwc"], ["pixels"], perm=[0, 3, 1, 2])],
+        image=make_port("nhwc", FLOAT, ["batch", 224, 224, 3]),
+    )
+    exec(code, {})
+    session = onnxruntime.InferenceSession(tmp_path / "channels_first.onnx")
+    images = np.random.default_rng(1).random((2, 3, 224, 224), dtype=np.float32)
+    colour = images.mean(axis=(2, 3)).sum(axis=1)  # (2,)
+    (logits,) = session.run(["class"], {"nchw": images})
+    np.testing.assert_allclose(logits, np.stack([-3 * colour, 3 * colour], axis=1), rtol=1e-4)
 
 
 PACKAGE = ROOT / "src" / "assay"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-DEFAULT_MODEL = "se_resnext50_32x4d"
+DEFAULT_MODEL = "se_resnext50_32x4d"  # of a checkpoint, which then has to have exactly this network's tensors
 DEFAULT_ENGINE = "openvino"
 
 OPSETS = range(11, 19)  # what ATC accepts: ai.onnx opset 11 to 18 (CANN ATC manual)

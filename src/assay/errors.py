@@ -10,6 +10,7 @@ AssayError                      a message for the user; never a traceback
 └── BadInputError          5    what the user gave cannot be used
     ├── BadCheckpointError 5    weights
     ├── BadModelError      5    model record, ONNX file, compiled model
+    │   └── FixedBatchError        a network that runs batches of one size only
     └── BadImagesError     5    images or labels as a whole
         └── UndecodableImageError   one image: becomes its row's status, never ends a run
 ```
@@ -86,6 +87,22 @@ class BadCheckpointError(BadInputError):
 
 class BadModelError(BadInputError):
     """The model record, the ONNX file or the compiled model cannot be used."""
+
+
+class FixedBatchError(BadModelError):
+    """A network runs batches of one size only, and was to run others.
+
+    Args:
+        path: Its file.
+        batch_size: The one size.
+    """
+
+    def __init__(self, path: object, batch_size: int) -> None:
+        super().__init__(
+            f"{path}: the network runs batches of {batch_size} only",
+            hint=f"give --batch-size {batch_size}, or export it again with a dynamic batch",
+        )
+        self.batch_size = batch_size
 
 
 class BadImagesError(BadInputError):

@@ -133,7 +133,7 @@ def test_an_unknown_missing_or_wrong_key_is_refused(
         ("crop_size = 224", "crop_size = 200", "input is 224x224.*200x200"),
         ("height = 224", "height = 225", "input is 225x224"),
         ("resize_side = 256", "resize_side = 223", "larger than preprocessing.resize_side"),
-        ("std = [0.229, 0.224, 0.225]", "std = [0.229, 0.0, 0.225]", "holds a 0"),
+        ("std = [0.229, 0.224, 0.225]", "std = [0.229, 0.0, 0.225]", "not above 0"),
         ("label_offset = 0", "label_offset = 1000", "label_offset is not below"),
     ],
     ids=["crop", "input", "resize", "std", "offset"],

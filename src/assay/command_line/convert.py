@@ -85,10 +85,10 @@ def export(weights: Path, onnx_file: Path, /, flags: ExportFlags = ExportFlags()
     from assay.command_line.terminal import open_listener
     from assay.images.sample_images import load_sample_images
     from assay.images.sources import index_images
-    from assay.models.record import read_model_record
+    from assay.models.choose_record import choose_record
     from assay.workflows.models.export import PARITY_IMAGE_COUNT, export_checkpoint
 
-    record = read_model_record(flags.model)
+    record = choose_record(flags.model, weights)
     index = index_images(flags.images, record.label_count) if flags.images else None
     samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
     with open_listener(quiet=flags.quiet) as listener:
@@ -110,12 +110,12 @@ def quantize(onnx_file: Path, out_file: Path, /, flags: QuantizeFlags) -> Outcom
         out_file: The int8 ONNX file to write.
     """
     from assay.command_line.terminal import open_listener
-    from assay.models.record import read_model_record
+    from assay.models.choose_record import choose_record
     from assay.report.sentences import describe_quantised
     from assay.report.tables.quantisation import make_trial_table
     from assay.workflows.models.quantize import quantize_file, quantize_within
 
-    record = read_model_record(flags.model)
+    record = choose_record(flags.model, onnx_file)
     calibration = flags.to_calibration_options(flags.calibration, flags.to_read_options())
     control = flags.to_accuracy_control()
     with open_listener(quiet=flags.quiet) as listener:
@@ -141,12 +141,12 @@ def compile(onnx_file: Path, folder: Path, /, flags: CompileFlags = CompileFlags
     """
     from assay.command_line.terminal import open_listener
     from assay.engines.catalog import find_engine
-    from assay.models.record import read_model_record
+    from assay.models.choose_record import choose_record
     from assay.workflows.models.compile import compile_model
 
-    record = read_model_record(flags.model)
     choice = flags.to_compile_choice()
-    options = find_engine(choice.engine).resolve(choice, record)
+    engine = find_engine(choice.engine)  # a mistyped name is said before the file is looked at
+    options = engine.resolve(choice, choose_record(flags.model, onnx_file))
     with open_listener(quiet=flags.quiet) as listener:
         compiled = compile_model(onnx_file, folder, options, overwrite=flags.overwrite, listener=listener)
     line = f"{folder}: {compiled.engine} {compiled.engine_version}, {compiled.device}, {compiled.precision}"

@@ -69,7 +69,10 @@ class ShowFlags:
 class ModelFlags:
     """Which model."""
 
-    model: Annotated[str, make_help("Name of a model record, or a TOML file.")] = "se_resnext50_32x4d"
+    model: Annotated[
+        str,
+        make_help("Name of a model record, or a TOML file; if not given, what the ONNX file carries."),
+    ] = ""
 
 
 @dataclass(frozen=True, kw_only=True)

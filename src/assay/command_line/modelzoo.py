@@ -65,15 +65,15 @@ def preprocess(images: Path, folder: Path, /, flags: PreprocessFlags = Preproces
         folder: The folder for the .bin files.
     """
     from assay.command_line.terminal import open_listener
+    from assay.defaults import DEFAULT_MODEL
     from assay.models.record import read_model_record
     from assay.report.summary import summarise_failures
     from assay.workflows.modelzoo.preprocess_bins import preprocess_to_bins
 
+    record = read_model_record(flags.model or DEFAULT_MODEL)  # the original script is for that model
     mode = choose_mode(resume=flags.resume, overwrite=flags.overwrite)
     with open_listener(quiet=flags.quiet) as listener:
-        done = preprocess_to_bins(
-            images, folder, read_model_record(flags.model), mode, listener, flags.to_read_options()
-        )
+        done = preprocess_to_bins(images, folder, record, mode, listener, flags.to_read_options())
     lines = [
         f"{folder}: {done.written_count:,} written, {done.kept_count:,} were there, "
         f"{len(done.failures):,} failed",

@@ -17,6 +17,7 @@ import onnx
 
 from assay.arrays import Images
 from assay.errors import BadModelError, EngineError, UsageError
+from assay.models.choose_record import RECORD_KEY
 
 os.environ["NNCF_CI"] = "1"  # read when NNCF is imported: it reports its use otherwise
 
@@ -106,6 +107,8 @@ def quantize_onnx(
             )
         except Exception as error:
             raise EngineError(f"NNCF cannot quantise the model: {error}") from error
+    for entry in [entry for entry in quantized.metadata_props if entry.key == RECORD_KEY]:
+        quantized.metadata_props.remove(entry)  # the caller stores its own
     onnx.save(quantized, str(out_path))
 
 

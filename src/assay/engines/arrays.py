@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from assay.arrays import Batch
+from assay.arrays import Batch, Logits
 from assay.engines.engine import Session
 from assay.errors import BadModelError
+from assay.models.check_network import fits_logits
 from assay.models.pixel_values import recover_pixels
 from assay.models.record import ModelRecord
 
@@ -59,16 +61,27 @@ def as_session_input(images: Batch, session: Session, record: ModelRecord) -> Ba
     return recover_pixels(images, record) if session.description.takes_pixels else images
 
 
+def take_logits(output: NDArray[Any], row_count: int, fed_count: int, record: ModelRecord) -> Logits:
+    """The logits of the first `row_count` of the `fed_count` images that a runtime was fed: float32, a copy.
+
+    Raises:
+        BadModelError: As `check_logits_shape`: a row of padding is cut off only where each row is an image's.
+    """
+    check_logits_shape(output.shape, fed_count, record)
+    rows = output.reshape(fed_count, record.output.class_count)[:row_count]  # (N, classes)
+    return np.array(rows, dtype=np.float32)
+
+
 def check_logits_shape(shape: Iterable[int], row_count: int, record: ModelRecord) -> None:
     """Refuse an output that is not one row of logits for each image.
 
     Raises:
-        BadModelError: The output's shape is not (row_count, class_count).
+        BadModelError: The output's shape is not (row_count, class_count), with or without axes of 1.
     """
     found = tuple(shape)
-    expected = (row_count, record.output.class_count)
-    if found != expected:
+    if found[:1] != (row_count,) or not fits_logits(found, record.output.class_count):
         raise BadModelError(
-            f"the network's output {record.output.name!r}: expected shape {expected}, found {found}",
+            f"the network's output {record.output.name!r}: expected one row for each of {row_count} images, "
+            f"shape {(row_count, record.output.class_count)}, found {found}",
             hint="set output.name and output.class_count of the model record to what the network has",
         )

@@ -35,9 +35,9 @@ class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
 
     `call_size` is how many images a call of the session should hold; 0 means the batch size. `takes_pixels`
     says that the model can also be loaded for pixels, which it normalises itself.
-    `calibration` says how an int8 source was made, where that is known. `recipe` is the sha256
-    of all that made it: a compiled model is used again where that is the same. `tuning` was measured on the
-    machine it was compiled on, and is no part of the recipe.
+    `calibration` says how an int8 source was made, where that is known. `recipe` is the sha256 of all that
+    was asked for: a compiled model is used again where that is the same. `tuning` was measured on the machine
+    it was compiled on, and is no part of the recipe.
     """
 
     schema_version: int = 1
@@ -60,13 +60,15 @@ class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compute_recipe(compiled: CompiledModel) -> str:
-    """Return the sha256, as 64 hex digits, of all that decides what a compiled model is.
+    """The sha256, as 64 hex digits, of all that was asked for and decides what a compiled model is.
 
-    That is the source file's content, the model record, engine, runtime version, device, precision, batch
-    size and settings; not the files that came out, nor what the source file is called.
+    That is the content of the source with all its files and of those that settings name, how the source was
+    calibrated, the model record, engine, runtime version, device, precision, batch size and settings; not the
+    files that came out, nor what the source is called.
     """
     decides = [
-        sorted(compiled.source_files.values()),
+        list(compiled.source_files.values()),
+        msgspec.to_builtins(compiled.calibration),
         [compiled.assay_version, compiled.engine, compiled.engine_version],
         [compiled.device, compiled.device_name, compiled.precision, compiled.batch_size],
         compiled.settings,
@@ -76,16 +78,17 @@ def compute_recipe(compiled: CompiledModel) -> str:
 
 
 def write_compiled_json(compiled: CompiledModel, compiled_dir: Path) -> CompiledModel:
-    """Write `compiled.json` for the files that are in `compiled_dir` now, and return what it says."""
-    files = {file.name: hash_file(file) for file in sorted(compiled_dir.iterdir())}
-    compiled = msgspec.structs.replace(compiled, files=files, recipe=compute_recipe(compiled))
+    """Write `compiled.json` for the files that are in `compiled_dir` now; returns what it says."""
+    paths = sorted(path for path in compiled_dir.rglob("*") if path.is_file())
+    files = {path.relative_to(compiled_dir).as_posix(): hash_file(path) for path in paths}
+    compiled = msgspec.structs.replace(compiled, files=files)
     text = msgspec.json.format(msgspec.json.encode(compiled), indent=2)
     write_file(compiled_dir / COMPILED_JSON, text + b"\n")
     return compiled
 
 
 def read_compiled_json(compiled_dir: Path) -> CompiledModel:
-    """Return what `compiled.json` says, after checking every file's sha256.
+    """What `compiled.json` says, after checking every file's sha256.
 
     Raises:
         BadModelError: No compiled model there, unreadable, or a file is missing or has changed.
@@ -118,7 +121,7 @@ def _check_compiled_file(file: Path, sha256: str) -> None:
 
 
 def read_compiled_for(engine_name: str, compiled_dir: Path) -> CompiledModel:
-    """Return what `compiled.json` says, after checking every file's sha256 and whose model it is.
+    """What `compiled.json` says, after checking every file's sha256 and whose model it is.
 
     Raises:
         BadModelError: As `read_compiled_json`, or it was compiled for another engine.

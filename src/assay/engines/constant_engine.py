@@ -16,7 +16,7 @@ from assay.engines.arrays import check_images
 from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
 from assay.engines.options import check_options, choose_count
-from assay.engines.sources import check_onnx_path, record_compiled
+from assay.engines.sources import check_source, record_compiled
 from assay.errors import EngineError
 from assay.models.record import ModelRecord
 
@@ -52,7 +52,7 @@ class ConstantEngine:
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """Write the row of logits: 0, -1, -2, … See `Engine.compile`."""
-        check_onnx_path(source)
+        check_source(source, options)
         class_count = options.record.output.class_count
         np.save(compiled_dir / LOGITS_FILE, -np.arange(class_count, dtype=np.float32))
         return record_compiled(self, source, compiled_dir, options, takes_pixels=True)

@@ -50,6 +50,8 @@ class CompileOptions:
         device: One of the engine's `devices`.
         batch_size: Compiled for batches of exactly this size; None means any size.
         settings: Of the engine, by name.
+        compares_batches: Whether a few images are run alone and in batches, and a network that answers
+            differently is refused. False for drafts of a network that is compared otherwise.
     """
 
     engine: str
@@ -58,6 +60,7 @@ class CompileOptions:
     device: str
     batch_size: int | None
     settings: Mapping[str, str]
+    compares_batches: bool = True
 
 
 class SessionDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,13 +152,16 @@ class Engine(Protocol):
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """Write the runtime's own files and `compiled.json` into the empty folder `compiled_dir`.
 
+        A file that declares one batch size is compiled for that where it cannot be made to run others.
+
         Args:
             source: An ONNX file, or a checkpoint, as the engine's `source` says.
             compiled_dir: An empty folder.
             options: How to compile, as `resolve` made them.
 
         Raises:
-            BadInputError: The source cannot be read or is not what the record says.
+            BadInputError: The source cannot be read or is not what the record says; an image's logits depend
+                on the images beside it; or, as FixedBatchError, it runs other batches than were asked for.
             EngineError: The runtime refused the model; its own error is the cause.
         """
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import mmap
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
-from assay.engines.compiled_model import CompiledModel, write_compiled_json
+from assay.engines.compiled_model import CompiledModel, compute_recipe, write_compiled_json
 from assay.engines.engine import CompileOptions, Engine
-from assay.errors import BadModelError
+from assay.errors import BadModelError, FixedBatchError
 from assay.files import hash_file
 from assay.models.calibration import read_calibration
+from assay.models.check_network import check_network
+from assay.models.onnx_file import OnnxFile, hash_onnx, hash_onnx_files, read_onnx_file
 
 
 def describe_source(engine: Engine, source: Path, options: CompileOptions) -> CompiledModel:
-    """Return what `compiled.json` will say of a model that is made of `source`, before it is made."""
-    source_sha256 = hash_file(source)
-    return CompiledModel(
+    """What `compiled.json` will say of a model that is made of `source`, before it is made.
+
+    Raises:
+        BadModelError: The files that hold an ONNX file's weights are not there, or elsewhere.
+    """
+    is_onnx = engine.source == "ONNX file"
+    source_files = hash_onnx_files(source) if is_onnx else {source.name: hash_file(source)}
+    described = CompiledModel(
         engine=engine.name,
         engine_version=engine.version,
         device=options.device,
@@ -25,12 +32,13 @@ def describe_source(engine: Engine, source: Path, options: CompileOptions) -> Co
         precision=options.precision,
         batch_size=options.batch_size,
         settings=dict(options.settings),
-        source_files={source.name: source_sha256}
-        | {file.name: hash_file(file) for file in _list_setting_files(options)},
+        source_files=source_files
+        | {f"{name}: {file.name}": hash_file(file) for name, file in _find_setting_files(options).items()},
         files={},
         model=options.record,
-        calibration=read_calibration(source, source_sha256),
+        calibration=read_calibration(source, hash_onnx(source)) if is_onnx else None,
     )
+    return msgspec.structs.replace(described, recipe=compute_recipe(described))
 
 
 def recall_options(compiled: CompiledModel) -> CompileOptions:
@@ -45,8 +53,9 @@ def recall_options(compiled: CompiledModel) -> CompileOptions:
     )
 
 
-def _list_setting_files(options: CompileOptions) -> list[Path]:
-    return [path for value in options.settings.values() if (path := Path(value)).is_file()]
+def _find_setting_files(options: CompileOptions) -> dict[str, Path]:
+    """The files that settings name, by the setting."""
+    return {name: path for name, value in sorted(options.settings.items()) if (path := Path(value)).is_file()}
 
 
 def record_compiled(
@@ -58,35 +67,46 @@ def record_compiled(
     call_size: int = 0,
     takes_pixels: bool = False,
 ) -> CompiledModel:
-    """Write `compiled.json` for the files that are in `compiled_dir` now, and return what it says."""
+    """Write `compiled.json` for the files that are in `compiled_dir` now; returns what it says."""
     compiled = describe_source(engine, source, options)
     return write_compiled_json(
         msgspec.structs.replace(compiled, call_size=call_size, takes_pixels=takes_pixels), compiled_dir
     )
 
 
-def check_onnx_path(onnx_path: Path) -> None:
-    """Refuse what cannot be an ONNX file, before a runtime reads it.
+def check_source(onnx_path: Path, options: CompileOptions) -> OnnxFile:
+    """What an ONNX file says of itself, after checking that it can be compiled as the options say.
 
     Raises:
-        BadModelError: Missing, empty, without the suffix `.onnx`, or a git-LFS pointer.
+        BadModelError: As `check_network` and `check_quantisation`.
     """
-    if not onnx_path.is_file():
-        raise BadModelError(f"ONNX file {onnx_path} does not exist")
-    if onnx_path.suffix.lower() != ".onnx":
-        raise BadModelError(f"{onnx_path}: expected an ONNX file, its name ending in .onnx")
-    with onnx_path.open("rb") as file:
-        head = file.read(64)
-    if not head:
-        raise BadModelError(f"{onnx_path} is empty", hint="export it again")
-    if head.startswith(b"version https://git-lfs"):
-        raise BadModelError(f"{onnx_path} is a git-LFS pointer, not the model", hint="run `git lfs pull`")
+    found = check_network(onnx_path, options.record)
+    check_quantisation(onnx_path, options.precision)
+    return found
+
+
+def fix_batch_size(onnx_path: Path, found: OnnxFile, options: CompileOptions) -> CompileOptions:
+    """The options, with the batch size that the file declares where it declares one and none was asked for.
+
+    Raises:
+        FixedBatchError: Another one was asked for.
+    """
+    shape = found.inputs[0].shape
+    declared = shape[0] if shape else None
+    if declared is None or declared == options.batch_size:
+        return options
+    if options.batch_size is not None:
+        raise FixedBatchError(onnx_path, declared)
+    return replace(options, batch_size=declared)
 
 
 def is_quantised(onnx_path: Path) -> bool:
-    """Return whether an ONNX file has quantised layers: the names of their operators stand in it as text."""
-    with onnx_path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return any(content.find(name) >= 0 for name in (b"QuantizeLinear", b"QLinearConv", b"FakeQuantize"))
+    """Whether an ONNX file has quantised layers.
+
+    Raises:
+        BadModelError: It cannot be read.
+    """
+    return read_onnx_file(onnx_path).is_quantised
 
 
 def check_quantisation(onnx_path: Path, precision: str) -> None:

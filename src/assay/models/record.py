@@ -17,6 +17,8 @@ ONNX_ONLY = "onnx only"
 Positive = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(gt=0)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
+# How far the values of a normalised image can lie apart. Known networks: 1 (only / 255) to 5, or 255 (raw).
+_SMALLEST_SPAN, _USUAL_SPAN, _LARGEST_SPAN = 0.05, 0.5, 400
 ThreeChannels = Annotated[tuple[float, ...], Meta(min_length=3, max_length=3)]
 
 
@@ -58,6 +60,40 @@ class Preprocessing(_Record, frozen=True, kw_only=True):
     pixel_scale: Annotated[float, Meta(gt=0)] = 255.0
     mean: ThreeChannels
     std: ThreeChannels
+
+    def __post_init__(self) -> None:
+        """Refuse constants that no network can have been trained with.
+
+        Raises:
+            ValueError: A mean outside the range of pixel / pixel_scale, a std that is not above 0, or
+                images whose values would span next to nothing, or far more than those of raw pixels.
+        """
+        numbers = (*self.mean, *self.std, self.pixel_scale)
+        if not all(math.isfinite(number) for number in numbers):
+            raise ValueError("preprocessing: a number is infinite or not a number")
+        if min(self.std) <= 0:
+            raise ValueError("preprocessing.std holds a number that is not above 0")
+        largest = 255 / self.pixel_scale
+        fit = f"pixel / pixel_scale is 0 to {largest:g} (pixel_scale = {self.pixel_scale:g})"
+        hint = "give mean and std in that unit, or the pixel_scale that they are for: 255 or 1"
+        if not all(0 <= mean <= largest for mean in self.mean):
+            msg = f"preprocessing.mean is {list(self.mean)}, but {fit}; {hint}"
+            raise ValueError(msg)
+        spans = [largest / std for std in self.std]
+        if min(spans) < _SMALLEST_SPAN or max(spans) > _LARGEST_SPAN:
+            found = "next to nothing" if min(spans) < _SMALLEST_SPAN else f"{max(spans):.0f}"
+            msg = f"preprocessing.std is {list(self.std)}, but {fit}: images would span {found}; {hint}"
+            raise ValueError(msg)
+
+    def list_oddities(self) -> list[str]:
+        """What is possible but seldom meant, in words; mostly nothing."""
+        largest = 255 / self.pixel_scale
+        spans = [largest / std for std in self.std]
+        if min(spans) < _USUAL_SPAN:
+            return [f"images span {min(spans):.2g} only; most networks take a span of 1 to 5, or of 255"]
+        if 0 < max(self.mean) < largest / 100:
+            return [f"preprocessing.mean is at most {max(self.mean):g}, of values of 0 to {largest:g}"]
+        return []
 
 
 class OutputTensor(_Record, frozen=True, kw_only=True):
@@ -125,13 +161,9 @@ class ModelRecord(_Record, frozen=True, kw_only=True):
             raise ValueError(msg)
         if crop > self.preprocessing.resize_side:
             raise ValueError("preprocessing.crop_size is larger than preprocessing.resize_side")
-        preprocessing = self.preprocessing
-        if 0 in preprocessing.std:
-            raise ValueError("preprocessing.std holds a 0")
         rates = (rate for column in self.published_throughput for rate in column.images_per_second.values())
-        numbers = (*preprocessing.mean, *preprocessing.std, preprocessing.pixel_scale, *rates)
-        if not all(math.isfinite(number) for number in numbers):
-            raise ValueError("a number is infinite or not a number")
+        if not all(map(math.isfinite, rates)):
+            raise ValueError("published_throughput: a number is infinite or not a number")
         devices = {column.device for column in self.published_throughput}
         if unknown := {name for one in self.speed_target for name in (one.device, one.over)} - devices:
             raise ValueError(f"speed_target names {sorted(unknown)[0]!r}, which has no published_throughput")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import index_images, require_labels
 from assay.images.subset import limit_images
-from assay.models.record import read_model_record
+from assay.models.choose_record import choose_record
 from assay.runs.folder import RunPlace, RunResult, open_run_folder
 from assay.runs.listener import SILENT, Listener
 from assay.workflows.evaluate.early_stop import check_stop
@@ -24,7 +24,7 @@ def run_all(request: FullRun, place: RunPlace, listener: Listener = SILENT) -> R
     Raises:
         AssayError: Anything a user can cause; what was done until then is kept in the run folder.
     """
-    record = read_model_record(request.model)
+    record = choose_record(request.model, request.weights)
     check_request(request, record)
     check_stop(request.gates, request.stop_error)
     index = index_images(request.images, record.label_count, request.labels, request.reading)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from assay.defaults import DEFAULT_BATCH_SIZES
@@ -11,6 +12,7 @@ from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import CompileChoice, CompileOptions
 from assay.engines.sources import is_quantised
+from assay.errors import FixedBatchError
 from assay.images.calibration import DEFAULT_CALIBRATION, CalibrationOptions
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
@@ -45,7 +47,8 @@ class FullRun:
         images: The folder of images.
         labels: The label file, if there is one.
         reading: How images are read.
-        model: Name of a model record, or the path of one.
+        model: Name of a model record, or the path of one; empty for the one that the ONNX file carries, or,
+            of a checkpoint, SE_ResNeXt50's.
         compile: The engine, and how it compiles.
         calibration: How an int8 model is calibrated.
         speed: How the speed is measured.
@@ -63,7 +66,7 @@ class FullRun:
     images: Path
     labels: LabelOptions = NO_LABEL_FILE
     reading: ReadOptions = DEFAULT_READ_OPTIONS
-    model: str = "se_resnext50_32x4d"
+    model: str = ""
     compile: CompileChoice = field(default_factory=CompileChoice)
     calibration: CalibrationOptions = DEFAULT_CALIBRATION
     speed: SpeedRequest = DEFAULT_REQUEST
@@ -156,12 +159,21 @@ def _quantise(request: FullRun, record: ModelRecord, onnx_path: Path, run: RunFo
 def _compile(
     request: FullRun, record: ModelRecord, source: Path, folder: Path, run: RunFolder, precision: str
 ) -> list[Path]:
-    """Return the compiled models: one, or one for each batch size where the engine fixes it."""
+    """The compiled models: one, or one for each batch size where the engine fixes it.
+
+    A network that runs batches of one size only is compiled for that where speed is measured at that alone.
+    """
     folders = []
     for size in _choose_sizes(request):
         options = _resolve(request, record, precision, size)
         compiled_dir = folder if size is None else folder / f"batch-{size}"
-        compile_model(source, compiled_dir, options, overwrite=True, listener=run)
+        make = partial(compile_model, source, compiled_dir, overwrite=True, listener=run)
+        try:
+            make(options)
+        except FixedBatchError as error:
+            if size is not None or set(request.speed.batch_sizes or ()) != {error.batch_size}:
+                raise
+            make(replace(options, batch_size=error.batch_size))
         folders.append(compiled_dir)
     return folders
 

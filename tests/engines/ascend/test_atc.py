@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from assay.engines.ascend.atc import ADVICE, AtcOptions, build_command, explain_failure
 from assay.engines.ascend.engine import AscendEngine
 from assay.engines.engine import CompileChoice
 from assay.errors import BadModelError, EngineError, UsageError
 from assay.models.record import ModelRecord
+from brightness_classifier import make_brightness_classifier, make_brightness_record
 from colour_classifier import make_colour_classifier
 from compiling import compile_with
 from conftest import RunAssay
@@ -85,21 +88,21 @@ def test_an_unknown_chip(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path)
 
 def test_another_input_name(run_assay: RunAssay, tmp_path: Path) -> None:
     onnx_path = make_colour_classifier(tmp_path / "other.onnx", input_name="picture")
-    assert ADVICE["E10016"] in refuse(run_assay, onnx_path, tmp_path)
+    assert "an input named 'image', found: picture" in refuse(run_assay, onnx_path, tmp_path)
 
 
 def test_another_input_size(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> None:
     model = onnx.load(str(colour_onnx))
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 192
     onnx.save(model, str(tmp_path / "small.onnx"))
-    assert "E10014" in refuse(run_assay, tmp_path / "small.onnx", tmp_path)
+    assert "has shape [batch, 3, 192, 224]" in refuse(run_assay, tmp_path / "small.onnx", tmp_path)
 
 
 def test_another_rank(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> None:
     model = onnx.load(str(colour_onnx))
     del model.graph.input[0].type.tensor_type.shape.dim[3]
     onnx.save(model, str(tmp_path / "flat.onnx"))
-    assert "E10049" in refuse(run_assay, tmp_path / "flat.onnx", tmp_path)
+    assert "has shape [batch, 3, 224]" in refuse(run_assay, tmp_path / "flat.onnx", tmp_path)
 
 
 def test_an_opset_that_is_too_new(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> None:
@@ -111,7 +114,8 @@ def test_an_opset_that_is_too_new(run_assay: RunAssay, colour_onnx: Path, tmp_pa
 
 def test_noise_instead_of_a_model(run_assay: RunAssay, tmp_path: Path) -> None:
     (tmp_path / "noise.onnx").write_bytes(bytes(range(256)))
-    assert ADVICE["E10041"] in refuse(run_assay, tmp_path / "noise.onnx", tmp_path)
+    said = refuse(run_assay, tmp_path / "noise.onnx", tmp_path, "--model", "se_resnext50_32x4d")
+    assert "cannot be read as an ONNX file" in said
 
 
 def test_gears_for_a_batch_that_is_fixed(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> None:
@@ -226,8 +230,14 @@ def test_a_model_of_another_chip_is_refused_before_it_is_loaded(
         AscendEngine().load(tmp_path)
 
 
-def test_a_quantised_file_is_refused(tmp_path: Path, se_resnext50: ModelRecord) -> None:
-    path = tmp_path / "int8.onnx"
-    path.write_bytes(b"\x08\x08QuantizeLinear")
+def test_a_quantised_file_is_refused(tmp_path: Path) -> None:
+    path = make_brightness_classifier(
+        tmp_path / "int8.onnx",
+        front=[
+            helper.make_node("QuantizeLinear", ["image", "scale"], ["quantised"]),
+            helper.make_node("DequantizeLinear", ["quantised", "scale"], ["pixels"]),
+        ],
+        constants={"scale": np.float32(1.0)},
+    )
     with pytest.raises(BadModelError, match="is quantised"):
-        compile_with(AscendEngine(), path, tmp_path, se_resnext50, batch_size=4)
+        compile_with(AscendEngine(), path, tmp_path, make_brightness_record(), batch_size=4)

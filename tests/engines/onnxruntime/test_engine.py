@@ -19,8 +19,8 @@ from compiling import compile_with
 @pytest.mark.parametrize(
     ("made", "complaint"),
     [
-        ({"input_name": "picture"}, "expected one input named 'image', found: picture"),
-        ({"output_name": "scores"}, "expected one output named 'class', found: scores"),
+        ({"input_name": "picture"}, "expected an input named 'image', found: picture"),
+        ({"output_name": "scores"}, "expected an output named 'class', found: scores"),
         ({"class_count": 10}, "has shape .*10.*, the model record says .*1000"),
     ],
 )

@@ -23,9 +23,9 @@ from compiling import compile_with
 @pytest.mark.parametrize(
     ("made", "complaint"),
     [
-        ({"input_name": "picture"}, "expected one input named 'image', found: picture"),
-        ({"output_name": "scores"}, "expected one output named 'class', found: scores"),
-        ({"class_count": 10}, "expected .*1000"),
+        ({"input_name": "picture"}, "expected an input named 'image', found: picture"),
+        ({"output_name": "scores"}, "expected an output named 'class', found: scores"),
+        ({"class_count": 10}, "has shape .*10.*, the model record says .*1000"),
     ],
 )
 def test_a_file_with_other_tensors_than_the_record_is_refused(
@@ -51,7 +51,7 @@ def test_bytes_that_are_no_onnx_are_refused_with_the_cause(se_resnext50: ModelRe
     path.write_bytes(bytes(range(256)) * 4)
     with pytest.raises(BadModelError, match="cannot be read as an ONNX file") as caught:
         compile_with(OpenVinoEngine(), path, tmp_path, se_resnext50)
-    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert caught.value.__cause__ is not None
 
 
 def test_a_precision_that_the_processor_lacks_is_refused(

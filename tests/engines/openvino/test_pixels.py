@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.openvino.engine import OpenVinoEngine
@@ -41,12 +42,16 @@ def test_all_golden_images_have_the_same_top1_and_the_same_logits_within_1e_4(
 def test_where_the_logits_would_differ_the_host_normalises(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
 ) -> None:
-    """Values up to 100,000 make logits as large, of which float32 holds no four places after the point."""
-    steep = msgspec.structs.replace(se_resnext50.preprocessing, std=(1e-5, 1e-5, 1e-5))
-    record = msgspec.structs.replace(se_resnext50, preprocessing=steep)
-    compiled = compile_with(OpenVinoEngine(), colour_onnx, tmp_path, record, settings=QUICK)
+    """Weights of 100,000 make logits as large, of which float32 holds no four places after the point."""
+    model = onnx.load(str(colour_onnx))
+    weights = model.graph.initializer[0]
+    weights.CopyFrom(numpy_helper.from_array(1e5 * numpy_helper.to_array(weights), weights.name))
+    onnx.save(model, str(tmp_path / "steep.onnx"))
+    (tmp_path / "compiled").mkdir()
+    steep, folder = tmp_path / "steep.onnx", tmp_path / "compiled"
+    compiled = compile_with(OpenVinoEngine(), steep, folder, se_resnext50, settings=QUICK)
     assert not compiled.takes_pixels
-    session = OpenVinoEngine().load_for_pixels(tmp_path)
+    session = OpenVinoEngine().load_for_pixels(tmp_path / "compiled")
     assert not session.description.takes_pixels
     session.close()
 

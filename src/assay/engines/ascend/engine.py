@@ -16,7 +16,7 @@ from assay.engines.ascend.toolkit import choose_soc_version, find_atc, find_cann
 from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, Session, SourceKind
 from assay.engines.options import check_options, choose_setting
-from assay.engines.sources import check_onnx_path, check_quantisation, record_compiled
+from assay.engines.sources import check_source, fix_batch_size, record_compiled
 from assay.errors import BadModelError, EngineError, UsageError
 from assay.models.record import ModelRecord
 
@@ -89,8 +89,7 @@ class AscendEngine:
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """See `Engine.compile`."""
-        check_onnx_path(source)
-        check_quantisation(source, options.precision)
+        _check_source(source, options)
         atc_options = AtcOptions(
             record=options.record,
             soc_version=options.settings["soc_version"],
@@ -127,6 +126,19 @@ class AscendEngine:
         )
         session = AisBenchProcess if compiled.settings.get("runner") == "process" else AscendSession
         return session(compiled, compiled_dir / OM_FILE, model_input)
+
+
+def _check_source(source: Path, options: CompileOptions) -> None:
+    """Refuse what ATC would compile but could not be run: another batch size, or a second output."""
+    found = check_source(source, options)
+    if not _read_gears(options.settings):
+        fix_batch_size(source, found, options)
+    if len(found.outputs) > 1:
+        raise BadModelError(
+            f"{source}: {len(found.outputs)} outputs; the inference tool takes the first, whatever its name",
+            hint=f"cut it: onnx.utils.extract_model('{source}', 'one.onnx', ['{options.record.input.name}'], "
+            f"['{options.record.output.name}'])",
+        )
 
 
 def _read_gears(settings: Mapping[str, str]) -> list[int]:

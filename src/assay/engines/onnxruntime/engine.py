@@ -7,28 +7,38 @@ import re
 import shutil
 import warnings
 from collections.abc import Mapping
+from contextlib import closing, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import platformdirs
+from msgspec.structs import replace
 
 from assay.arrays import Batch, Logits
-from assay.engines.arrays import check_images, check_logits_shape, pad_images
-from assay.engines.compiled_model import CompiledModel, read_compiled_for
+from assay.engines.arrays import check_images, pad_images, take_logits
+from assay.engines.compiled_model import (
+    COMPILED_JSON,
+    CompiledModel,
+    read_compiled_for,
+    write_compiled_json,
+)
 from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
-from assay.engines.native_output import capture_native_output
+from assay.engines.native_output import NativeOutput, capture_native_output, quote
+from assay.engines.neighbours import check_neighbours
 from assay.engines.onnxruntime.distributions import find_distribution, import_onnxruntime
 from assay.engines.options import check_options, choose_thread_count
-from assay.engines.sources import check_onnx_path, check_quantisation, recall_options, record_compiled
-from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
+from assay.engines.sources import check_source, describe_source, fix_batch_size, recall_options
+from assay.errors import BadModelError, EngineError, FixedBatchError, MissingRuntimeError, UsageError
+from assay.models.check_network import fits_logits
+from assay.models.onnx_file import list_weight_files
 from assay.models.record import ModelRecord
 from assay.processors import describe_processor
 
 onnxruntime = import_onnxruntime()
 
 MODEL_FILE = "model.onnx"
+_WARNING, _FATAL = 2, 4  # ONNX Runtime's severities
 LARGEST_BATCH = 64  # that a TensorRT profile is made for where the batch size is left open
 _PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -91,11 +101,15 @@ class OnnxRuntimeEngine:
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """See `Engine.compile`."""
-        check_onnx_path(source)
-        check_quantisation(source, options.precision)
-        shutil.copyfile(source, compiled_dir / MODEL_FILE)
-        _check_tensors(compiled_dir / MODEL_FILE, source, options)
-        return record_compiled(self, source, compiled_dir, options)
+        fitting = fix_batch_size(source, check_source(source, options), options)
+        _copy_model(source, compiled_dir)
+        _check_loads(compiled_dir / MODEL_FILE, source, fitting)
+        described = describe_source(self, source, options)
+        compiled = write_compiled_json(replace(described, batch_size=fitting.batch_size), compiled_dir)
+        if options.compares_batches:
+            with closing(self.load(compiled_dir)) as session:
+                check_neighbours(session.run, compiled, source)
+        return compiled
 
     def load(self, compiled_dir: Path) -> OnnxRuntimeSession:
         """See `Engine.load`."""
@@ -113,6 +127,8 @@ class OnnxRuntimeSession:
     def __init__(self, compiled: CompiledModel, loaded: Any) -> None:
         self._compiled = compiled
         self._loaded = loaded
+        self._run_options = onnxruntime.RunOptions()
+        self._run_options.log_severity_level = _FATAL  # its errors are raised too
         self._has_run = False
 
     @property
@@ -134,18 +150,15 @@ class OnnxRuntimeSession:
             raise ValueError("the session is closed")
         check_images(images, self._compiled.model, self._compiled.batch_size)
         record, row_count = self._compiled.model, len(images)
+        fed = pad_images(images, self._compiled.batch_size)
         try:
-            output = loaded.run(
-                [record.output.name], {record.input.name: pad_images(images, self._compiled.batch_size)}
-            )
+            output = loaded.run([record.output.name], {record.input.name: fed}, self._run_options)
         except _RUNTIME_ERRORS as error:
-            raise EngineError(f"ONNX Runtime failed on a batch of {row_count}: {error}") from error
+            raise EngineError(f"ONNX Runtime failed on a batch of {row_count}: {quote(error)}") from error
         if not self._has_run:
             _check_used_provider(loaded, self._compiled.device, "")
             self._has_run = True
-        logits = np.array(output[0][:row_count], dtype=np.float32)  # (N, classes), a copy
-        check_logits_shape(logits.shape, row_count, record)
-        return logits
+        return take_logits(output[0], row_count, len(fed), record)
 
     def take_device_ms(self) -> tuple[float, ...]:
         """See `Session.take_device_ms`: ONNX Runtime tells only while it profiles, which costs time."""
@@ -208,78 +221,76 @@ def _is_usable(device: str) -> bool:
 def _try_provider(device: str) -> None:
     """Refuse a provider that is built in but cannot be used: its own library or its device is missing."""
     try:
-        _open(_PROBE_MODEL, _set_up(1), device, {})
+        _open(_PROBE_MODEL, _set_up(1, _WARNING), device, {})
     except _RUNTIME_ERRORS as error:
-        raise MissingRuntimeError(f"{_PROVIDERS[device]} cannot be used: {error}") from error
+        raise MissingRuntimeError(f"{_PROVIDERS[device]} cannot be used: {quote(error)}") from error
 
 
-def _check_tensors(copy: Path, source: Path, options: CompileOptions) -> None:
-    """Refuse a file that ONNX Runtime cannot load, or with other tensors than the record says."""
+def _copy_model(source: Path, compiled_dir: Path) -> None:
+    """Copy an ONNX file, and beside it the files with its weights, where the file expects them."""
+    shutil.copyfile(source, compiled_dir / MODEL_FILE)
+    for location, path in list_weight_files(source).items():
+        target = compiled_dir / location
+        if location in (MODEL_FILE, COMPILED_JSON):
+            raise BadModelError(
+                f"{source}: its weights are in {location}, a name that compiled models use themselves",
+                hint="save the model again with its weights in a file of another name",
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+
+
+def _check_loads(copy: Path, source: Path, options: CompileOptions) -> None:
+    """Refuse a file that ONNX Runtime cannot load, or whose output has another shape than the record says.
+
+    Raises:
+        BadModelError: That.
+        FixedBatchError: The network makes batches of another size, whatever its file declares.
+    """
     try:
         loaded = onnxruntime.InferenceSession(copy, _set_up(1), providers=["CPUExecutionProvider"])
     except _RUNTIME_ERRORS as error:
         raise BadModelError(
-            f"{source} cannot be read as an ONNX file: {error}",
-            hint="expected a file written by `assay export` or another exporter, with its weights inside",
+            f"ONNX Runtime cannot load {source}: {quote(error)}",
+            hint="expected a file written by `assay export` or another exporter",
         ) from error
-    tensor, output = options.record.input, options.record.output
-    size = [tensor.channels, tensor.height, tensor.width]
-    _check_tensor("input", tensor.name, size, loaded.get_inputs(), options, source)
-    _check_tensor("output", output.name, [output.class_count], loaded.get_outputs(), options, source)
-
-
-def _check_tensor(
-    kind: str,
-    name: str,
-    size: list[int],
-    ports: list[Any],
-    options: CompileOptions,
-    source: Path,
-) -> None:
-    """Refuse other ports than one of that name, with axes of `size` after the batch where they are fixed."""
-    if [port.name for port in ports] != [name]:
-        found = ", ".join(port.name for port in ports) or "none"
+    output = options.record.output
+    shape = next(port.shape for port in loaded.get_outputs() if port.name == output.name)
+    shape = tuple(size if isinstance(size, int) else None for size in shape)
+    if not fits_logits(shape, output.class_count):
         raise BadModelError(
-            f"{source}: expected one {kind} named {name!r}, found: {found}",
-            hint=f"set {kind}.name of the model record to what the network has",
+            f"{source}: output {output.name!r} has shape {shape}, expected {(None, output.class_count)}",
+            hint="set output.class_count of the model record to what the network has",
         )
-    shape = ports[0].shape
-    fits = len(shape) == len(size) + 1 and all(
-        found == wanted for found, wanted in zip(shape[1:], size, strict=True) if isinstance(found, int)
-    )
-    if not fits:
-        raise BadModelError(
-            f"{source}: {kind} {name!r} has shape {shape}, the model record says {['batch', *size]}",
-            hint=f"set {kind} of the model record to what the network has",
-        )
-    if isinstance(shape[0], int) and shape[0] != options.batch_size:
-        raise BadModelError(
-            f"{source}: takes batches of {shape[0]}, not of {options.batch_size or 'any size'}",
-            hint="export it with a dynamic batch, or compile with the --batch-size it was exported for",
-        )
+    if shape[0] not in (None, options.batch_size):
+        raise FixedBatchError(source, shape[0])
 
 
-def _set_up(thread_count: int) -> Any:
+def _set_up(thread_count: int, severity: int = _FATAL) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = thread_count
     options.inter_op_num_threads = 1
-    options.log_severity_level = 2  # warnings: the loader's reasons for falling back among them
+    options.log_severity_level = severity
     return options
 
 
 def _open_session(model_path: Path, compiled: CompiledModel) -> Any:
     """Return ONNX Runtime's session of a compiled model."""
-    options = _set_up(choose_thread_count(recall_options(compiled)))
+    # the loader gives its reasons for falling back as warnings; on the CPU there is nothing to fall back from
+    severity = _FATAL if compiled.device == "cpu" else _WARNING
+    options = _set_up(choose_thread_count(recall_options(compiled)), severity)
     try:
         return _open(model_path, options, compiled.device, _configure_provider(compiled))
     except _RUNTIME_ERRORS as error:
-        raise EngineError(f"ONNX Runtime cannot load {model_path.parent}: {error}") from error
+        raise EngineError(f"ONNX Runtime cannot load {model_path.parent}: {quote(error)}") from error
 
 
 def _open(model: Path | bytes, options: Any, device: str, provider_options: dict[str, str]) -> Any:
     """Return a session by the provider that was asked for, and no other."""
     provider = (_PROVIDERS[device], provider_options)
-    with capture_native_output() as said, warnings.catch_warnings():
+    # what is captured cannot be seen while it is waited for, so only where a reason may be in it
+    capture = nullcontext(NativeOutput()) if device == "cpu" else capture_native_output()
+    with capture as said, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that it falls back: an error below
         loaded = onnxruntime.InferenceSession(model, options, providers=[provider])
     loaded.disable_fallback()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import math
 import queue
 from collections.abc import Mapping
@@ -13,21 +14,23 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import msgspec
 import numpy as np
 import openvino
+from msgspec.structs import replace
 from openvino import properties
 from openvino.properties import hint
 
 from assay.arrays import Batch, Logits
-from assay.engines.arrays import check_images, check_logits_shape, pad_images
+from assay.engines.arrays import check_images, pad_images, take_logits
 from assay.engines.compiled_model import CompiledModel, Tuning, read_compiled_for, write_compiled_json
 from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
+from assay.engines.native_output import quote
+from assay.engines.neighbours import LARGEST_SIZE, check_neighbours
 from assay.engines.openvino.pixels import gives_the_same, normalise_in_graph
 from assay.engines.openvino.source import read_onnx, reshape, set_shape
 from assay.engines.openvino.tuning import INNER_BATCHES, choose_tuning, count_hinted_streams
 from assay.engines.options import check_options, choose_count, choose_setting
-from assay.engines.sources import check_onnx_path, check_quantisation, describe_source
+from assay.engines.sources import check_source, describe_source
 from assay.errors import EngineError, MissingRuntimeError
 from assay.models.record import ModelRecord
 from assay.processors import count_processors
@@ -89,21 +92,21 @@ class OpenVinoEngine:
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """See `Engine.compile`."""
-        check_onnx_path(source)
-        check_quantisation(source, options.precision)
+        shape = check_source(source, options).inputs[0].shape
         model = read_onnx(source, options.record)
-        set_shape(model, source, options)
+        batch_size = set_shape(model, source, options, shape[0] if shape else None)
         try:
             openvino.save_model(model, compiled_dir / MODEL_FILE, compress_to_fp16=False)
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot write {source} as its own model: {error}") from error
-        tuning = _tune(compiled_dir / MODEL_FILE, options) if options.device == "CPU" else None
-        compiled = describe_source(self, source, options)
-        compiled = msgspec.structs.replace(compiled, tuning=tuning)
+            raise EngineError(f"OpenVINO cannot write {source} as its own model: {quote(error)}") from error
+        compiled = replace(describe_source(self, source, options), batch_size=batch_size)
+        if options.compares_batches:
+            _check_neighbours(compiled_dir, compiled, source)
+        if options.device == "CPU":
+            fitting = dataclasses.replace(options, batch_size=batch_size)
+            compiled = replace(compiled, tuning=_tune(compiled_dir / MODEL_FILE, fitting))
         if choose_setting(options, "normalise", NORMALISE) == "in_graph":
-            compiled = msgspec.structs.replace(
-                compiled, takes_pixels=_is_same_from_pixels(compiled_dir, compiled)
-            )
+            compiled = replace(compiled, takes_pixels=_is_same_from_pixels(compiled_dir, compiled))
         return write_compiled_json(compiled, compiled_dir)
 
     def load(self, compiled_dir: Path) -> OpenVinoSession:
@@ -158,8 +161,7 @@ class OpenVinoSession:
             else:
                 logits = np.concatenate(list(self._callers.map(self._infer, pieces)))  # (N, classes)
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO failed on a batch of {len(images)}: {error}") from error
-        check_logits_shape(logits.shape, len(images), self._compiled.model)
+            raise EngineError(f"OpenVINO failed on a batch of {len(images)}: {quote(error)}") from error
         return logits
 
     def _choose_piece_size(self, count: int) -> int:
@@ -172,8 +174,9 @@ class OpenVinoSession:
         """Return a copy of the logits of at most as many images as one inference takes."""
         request = self._requests.get()
         try:
-            output = request.infer([pad_images(piece, self._fixed_size)], share_inputs=True)
-            return np.array(output[0][: len(piece)], dtype=np.float32)  # (n, classes)
+            fed = pad_images(piece, self._fixed_size)
+            output = request.infer([fed], share_inputs=True)
+            return take_logits(output[0], len(piece), len(fed), self._compiled.model)  # (n, classes)
         finally:
             self._requests.put(request)
 
@@ -200,13 +203,21 @@ def _open(compiled_dir: Path, compiled: CompiledModel, *, takes_pixels: bool) ->
         else:
             loaded = load(compiled.tuning.streams, compiled.tuning.inner_batch, record)
     except RuntimeError as error:
-        raise EngineError(f"OpenVINO cannot load {compiled_dir}: {error}") from error
+        raise EngineError(f"OpenVINO cannot load {compiled_dir}: {quote(error)}") from error
     description = _describe(loaded, compiled, takes_pixels=takes_pixels)
     _check_loaded(loaded, compiled, description)
     # The table of types is built at its first use, and two threads that use it first at once wait for
     # each other for ever: one holds the GIL, the other the table's guard (OpenVINO 2026.4.1, measured).
     openvino.Type.f32.to_dtype()
     return OpenVinoSession(compiled, loaded, description)
+
+
+def _check_neighbours(compiled_dir: Path, compiled: CompiledModel, source: Path) -> None:
+    """Compare images alone with images in batches, which one inference takes whole here."""
+    whole = Tuning(streams=1, inner_batch=compiled.batch_size or LARGEST_SIZE)
+    as_one = replace(compiled, tuning=whole if compiled.device == "CPU" else None)
+    with closing(_open(compiled_dir, as_one, takes_pixels=False)) as session:
+        check_neighbours(session.run, compiled, source)
 
 
 def _is_same_from_pixels(compiled_dir: Path, compiled: CompiledModel) -> bool:
@@ -245,7 +256,7 @@ def _tune(model_path: Path, options: CompileOptions) -> Tuning:
         sizes = (size,) if size is not None else _list_inner_batches(model_path, options)
         return choose_tuning(partial(_load, model_path, options.device, settings), (streams,), sizes)
     except RuntimeError as error:
-        raise EngineError(f"OpenVINO cannot run {model_path}: {error}") from error
+        raise EngineError(f"OpenVINO cannot run the network: {quote(error)}") from error
 
 
 def _list_inner_batches(model_path: Path, options: CompileOptions) -> tuple[int, ...]:
@@ -254,11 +265,10 @@ def _list_inner_batches(model_path: Path, options: CompileOptions) -> tuple[int,
         return INNER_BATCHES
     smaller = [size for size in INNER_BATCHES if size < options.batch_size]
     model = openvino.Core().read_model(model_path)
-    classes = options.record.output.class_count
     try:
         for size in smaller:
             reshape(model, size)
-            if list(model.outputs[0].get_partial_shape().to_shape()) != [size, classes]:
+            if next(iter(model.outputs[0].get_partial_shape().to_shape())) != size:
                 return (options.batch_size,)
     except RuntimeError:
         return (options.batch_size,)

@@ -7,65 +7,91 @@ from pathlib import Path
 import openvino
 
 from assay.engines.engine import CompileOptions
-from assay.errors import BadModelError
-from assay.models.record import ModelRecord
+from assay.engines.native_output import quote
+from assay.errors import BadModelError, FixedBatchError
+from assay.models.check_network import fits_logits
+from assay.models.record import InputTensor, ModelRecord
 
 
 def read_onnx(onnx_path: Path, record: ModelRecord) -> openvino.Model:
-    """Return the ONNX file's model, after checking its input and output by name.
+    """The ONNX file's model, with the record's output alone.
 
     Raises:
-        BadModelError: It cannot be read, or has others.
+        BadModelError: It cannot be read.
     """
     try:
         model = openvino.Core().read_model(onnx_path)
+        output = model.output(record.output.name).get_node()
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1]
         raise BadModelError(
-            f"{onnx_path} cannot be read as an ONNX file: {reason}",
+            f"OpenVINO cannot read {onnx_path}: {quote(error)}",
             hint="expected a file written by `assay export` or another ONNX exporter",
         ) from error
-    _check_name("input", record.input.name, [port.names for port in model.inputs], onnx_path)
-    _check_name("output", record.output.name, [port.names for port in model.outputs], onnx_path)
+    for result in model.get_results():
+        if result != output:
+            model.remove_result(result)
     return model
 
 
-def _check_name(kind: str, name: str, ports: list[set[str]], onnx_path: Path) -> None:
-    if len(ports) != 1 or name not in ports[0]:
-        found = ", ".join(sorted(min(names, default="(unnamed)") for names in ports)) or "none"
-        raise BadModelError(
-            f"{onnx_path}: expected one {kind} named {name!r}, found: {found}",
-            hint=f"set {kind}.name of the model record to what the network has",
-        )
+def set_shape(
+    model: openvino.Model, onnx_path: Path, options: CompileOptions, declared: int | None
+) -> int | None:
+    """Give the model the shape it is compiled for; returns its batch size, None for any.
 
-
-def set_shape(model: openvino.Model, onnx_path: Path, options: CompileOptions) -> None:
-    """Give the model the shape it is compiled for: the record's image, and the batch size or any.
+    Args:
+        model: The model; its shape is changed.
+        onnx_path: Its file, for messages.
+        options: The record's image, and the batch size that was asked for.
+        declared: The batch size that the file declares, if it declares one: the model gets that where it
+            cannot run any size and none was asked for.
 
     Raises:
-        BadModelError: It cannot take that, or gives no row of logits for each image.
+        FixedBatchError: It runs batches of another size only.
+        BadModelError: It cannot take such images, or gives no row of logits for each.
     """
-    tensor = options.record.input
-    batch = -1 if options.batch_size is None else options.batch_size
-    shape = openvino.PartialShape([batch, tensor.channels, tensor.height, tensor.width])
-    own = model.inputs[0].get_partial_shape()
-    if own.rank.is_dynamic or own.rank.get_length() != 4 or not own[1:].compatible(shape[1:]):
-        raise BadModelError(
-            f"{onnx_path}: input {tensor.name!r} has shape {own}, the model record says {shape}",
-            hint="set input and preprocessing of the model record to what the network takes",
-        )
+    tensor, wanted = options.record.input, options.batch_size
     try:
-        model.reshape({tensor.name: shape})
+        own = _set_batch(model, tensor, None)
+    except RuntimeError:  # its inner shapes do not fit together for just any size
+        own = wanted or declared or 1
+    if own is None:
+        own = wanted
+    elif own != (declared if wanted is None else wanted):
+        raise FixedBatchError(onnx_path, own)
+    try:
+        _set_batch(model, tensor, own)
     except RuntimeError as error:
         raise BadModelError(
-            f"{onnx_path}: cannot take batches of {options.batch_size or 'any size'}: {error}",
+            f"{onnx_path}: OpenVINO cannot give it batches of {own}: {quote(error)}",
             hint="export it with a dynamic batch, or compile with the --batch-size it was exported for",
         ) from error
-    classes = model.outputs[0].get_partial_shape()
-    expected = openvino.PartialShape([batch, options.record.output.class_count])
-    if not classes.compatible(expected):
+    _check_output(model, onnx_path, options.record)
+    return own
+
+
+def _set_batch(model: openvino.Model, tensor: InputTensor, batch_size: int | None) -> int | None:
+    """Set the model's batch size, None for any; returns how many rows of logits it then gives.
+
+    Raises:
+        RuntimeError: The model's inner shapes do not fit together for that.
+    """
+    batch = -1 if batch_size is None else batch_size
+    model.reshape({tensor.name: openvino.PartialShape([batch, tensor.channels, tensor.height, tensor.width])})
+    shape = model.outputs[0].get_partial_shape()
+    sizes = () if shape.rank.is_dynamic else _list_sizes(shape)
+    return sizes[0] if sizes else None
+
+
+def _list_sizes(shape: openvino.PartialShape) -> tuple[int | None, ...]:
+    return tuple(None if size.is_dynamic else size.get_length() for size in shape)
+
+
+def _check_output(model: openvino.Model, onnx_path: Path, record: ModelRecord) -> None:
+    shape = model.outputs[0].get_partial_shape()
+    if shape.rank.is_static and not fits_logits(_list_sizes(shape), record.output.class_count):
         raise BadModelError(
-            f"{onnx_path}: output {options.record.output.name!r} has shape {classes}, expected {expected}",
+            f"{onnx_path}: output {record.output.name!r} has shape {shape}, expected [batch, "
+            f"{record.output.class_count}]",
             hint="set output.class_count of the model record to what the network has",
         )
 

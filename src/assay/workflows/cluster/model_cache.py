@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 from platformdirs import user_cache_path
@@ -12,8 +12,6 @@ from platformdirs import user_cache_path
 from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, read_compiled_json
 from assay.errors import BadModelError
 from assay.files import hash_file, write_folder_in_place_of
-
-_FORBIDDEN = ("", ".", "..")
 
 
 def hash_compiled(compiled: CompiledModel, compiled_dir: Path) -> str:
@@ -50,9 +48,11 @@ def keep_compiled(
         if not _is_kept(folder, sha256):
             with write_folder_in_place_of(folder) as temporary:
                 for name, content in fetch_files().items():
-                    if "/" in name or name in _FORBIDDEN:
+                    path = PurePosixPath(name)
+                    if not path.parts or path.is_absolute() or ".." in path.parts:
                         raise BadModelError(f"compiled model: {name!r} is no file's name")
-                    (temporary / name).write_bytes(content)
+                    (temporary / path).parent.mkdir(parents=True, exist_ok=True)
+                    (temporary / path).write_bytes(content)
                 found = hash_compiled(read_compiled_json(temporary), temporary)
                 if found != sha256:
                     raise BadModelError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from assay.convert.quantize import list_layers, read_onnx, return_to_float
 from assay.engines.catalog import find_engine
 from assay.engines.engine import CompileChoice, Session
 from assay.errors import BadInputError, UsageError
-from assay.files import hash_file, write_file, write_in_place_of
+from assay.files import write_file, write_in_place_of
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
 from assay.inference.identity import compute_fingerprint, identify_run
@@ -26,6 +26,7 @@ from assay.inference.predictions import Prediction
 from assay.inference.shards import DEFAULT_SHARD_SIZE, cut_shards
 from assay.measure.accuracy.agreement import measure_agreement
 from assay.measure.accuracy.paired import Trial
+from assay.models.onnx_file import hash_onnx
 from assay.models.record import ModelRecord
 from assay.processors import count_processors
 from assay.runs.listener import Listener, Progress
@@ -154,8 +155,8 @@ class _Search:
         self._path = request.out_path.with_suffix(".trials.json")
         self._reference: list[Prediction] | None = None
         fresh = TrialsFile(
-            source_sha256=hash_file(request.source),
-            quantized_sha256=hash_file(request.quantized),
+            source_sha256=hash_onnx(request.source),
+            quantized_sha256=hash_onnx(request.quantized),
             images_sha256=_hash_images(request),
             image_count=len(request.index.images),
         )
@@ -256,7 +257,8 @@ class _Search:
             onnx.save(model, str(path))
             compiled_dir = Path(folder) / "compiled"
             compiled_dir.mkdir()
-            engine.compile(path, compiled_dir, engine.resolve(choice, self._request.record))
+            options = replace(engine.resolve(choice, self._request.record), compares_batches=False)
+            engine.compile(path, compiled_dir, options)
             with closing(engine.load(compiled_dir)) as session:
                 return use(session)
 

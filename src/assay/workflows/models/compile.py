@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from assay.engines.catalog import find_engine
-from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, compute_recipe, read_compiled_json
+from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, read_compiled_json
 from assay.engines.engine import CompileOptions
 from assay.engines.sources import describe_source
 from assay.errors import BadModelError, UsageError
 from assay.files import write_folder_in_place_of
+from assay.models.choose_record import describe_choice
 from assay.runs.listener import Listener
 
 
@@ -42,7 +43,7 @@ def compile_model(
     if (
         there is not None
         and source.is_file()
-        and there.recipe == compute_recipe(describe_source(engine, source, options))
+        and there.recipe == describe_source(engine, source, options).recipe
     ):
         listener.announce(f"{compiled_dir}: compiled of the same already; used again")
         return there
@@ -51,9 +52,14 @@ def compile_model(
             f"{compiled_dir}: holds a compiled model already, made of something else",
             hint="replace it with --overwrite",
         )
+    for note in describe_choice(options.record, source):
+        listener.announce(f"Note: {note}")
     listener.announce(f"Compiling {source} for {options.engine}, {options.precision}")
     with write_folder_in_place_of(compiled_dir) as temporary:
-        return engine.compile(source, temporary, options)
+        compiled = engine.compile(source, temporary, options)
+    if compiled.batch_size != options.batch_size:
+        listener.announce(f"{source} takes batches of {compiled.batch_size} only: compiled for that")
+    return compiled
 
 
 def _find_compiled(compiled_dir: Path) -> CompiledModel | None:

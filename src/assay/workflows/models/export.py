@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from assay.engines.catalog import find_engine
 from assay.engines.engine import CompileChoice, Session
 from assay.engines.torch_engine import TorchEngine, TorchSession
 from assay.files import hash_file, write_in_place_of
+from assay.models.choose_record import store_record
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener
 
@@ -68,6 +69,7 @@ def export_checkpoint(
             with closing(TorchSession(checkpoint.network, torch_options)) as torch_session:
                 parity = _compare_with_torch(torch_session, draft, record, images)
             require_logit_parity(parity, onnx_path)
+            store_record(draft, record)
             draft.replace(temporary)
         finally:
             draft.unlink(missing_ok=True)
@@ -93,7 +95,8 @@ def _compare_with_torch(
         settings = {"streams": "1", "inner_batch": str(PARITY_IMAGE_COUNT), "normalise": "on_host"}
         choice = CompileChoice(settings=settings)
         engine = find_engine(choice.engine)
-        engine.compile(onnx_path, Path(folder), engine.resolve(choice, record))
+        options = replace(engine.resolve(choice, record), compares_batches=False)  # compared here
+        engine.compile(onnx_path, Path(folder), options)
         with closing(engine.load(Path(folder))) as session:
             return measure_logit_parity(_run_batches(reference, images), _run_batches(session, images))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from assay.arrays import Images
 from assay.convert.quantize import TOOL, match_layers, quantize_onnx, read_onnx
-from assay.engines.sources import check_onnx_path, check_quantisation
+from assay.engines.sources import check_quantisation
 from assay.errors import BadImagesError, UsageError
 from assay.files import hash_file, write_in_place_of
 from assay.images.calibration import (
@@ -23,6 +23,9 @@ from assay.images.listing import LabelledImage, ReadOptions
 from assay.images.prepare import preprocess_image
 from assay.images.sources import index_images, require_labels
 from assay.models.calibration import CalibrationRecord, name_calibration_file, read_calibration
+from assay.models.check_network import check_network
+from assay.models.choose_record import store_record
+from assay.models.onnx_file import hash_onnx
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import encode_json
@@ -56,7 +59,7 @@ def quantize_file(
         UsageError: A layer to keep in float that is not there, or no images given.
         EngineError: NNCF failed.
     """
-    check_onnx_path(onnx_path)
+    check_network(onnx_path, record)
     check_quantisation(onnx_path, "fp32")
     images_path = options.images or default_images
     if images_path is None:
@@ -65,7 +68,7 @@ def quantize_file(
     chosen = choose_images(index.images, options)
     model = read_onnx(onnx_path)
     planned = CalibrationRecord(
-        source_sha256=hash_file(onnx_path),
+        source_sha256=hash_onnx(onnx_path),
         sha256="",
         tool=TOOL,
         preset=options.preset,
@@ -87,6 +90,7 @@ def quantize_file(
             preset=options.preset,
             float_layers=planned.float_layers,
         )
+        store_record(temporary, record)
     return write_calibration(out_path, planned)
 
 

@@ -1,0 +1,299 @@
+"""Networks in the forms that exporters give them: taken with the right logits, or refused when compiled."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from assay.arrays import Logits
+from assay.engines.catalog import find_engine
+from assay.errors import BadModelError, FixedBatchError
+from brightness_classifier import (
+    FLOAT,
+    make_brightness_classifier,
+    make_brightness_record,
+    make_port,
+    move_weights_out,
+)
+from compiling import compile_with
+
+ENGINES = ("openvino", "onnxruntime")
+QUICK = {"openvino": {"streams": "1", "inner_batch": "1"}}
+RECORD = make_brightness_record()
+COLOURS = (-1.0, 0.5, 0.25)
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def compile_and_run(onnx_path: Path, engine: str, batch_size: int | None = None) -> Logits:
+    """The logits of three images of one colour each."""
+    folder = onnx_path.parent / "compiled"
+    folder.mkdir()
+    chosen = {"batch_size": batch_size, "settings": QUICK.get(engine, {})}
+    compiled = compile_with(find_engine(engine), onnx_path, folder, RECORD, **chosen)
+    images = np.concatenate([np.full((1, 3, 224, 224), colour, np.float32) for colour in COLOURS])
+    with closing(find_engine(engine).load(folder)) as session:
+        size = compiled.batch_size or len(images)
+        return np.concatenate(
+            [session.run(images[start : start + size]) for start in range(0, len(images), size)]
+        )
+
+
+def refuse(onnx_path: Path, engine: str, complaint: str) -> str:
+    """Compile, which must be refused with that complaint; returns the hint."""
+    with pytest.raises(BadModelError, match=complaint) as caught:
+        compile_and_run(onnx_path, engine)
+    return caught.value.hint
+
+
+EXPECTED = np.array([[-9 * colour, 9 * colour] for colour in COLOURS], np.float32)
+"""The weights are -3 and 3 for each of three channels."""
+
+
+def assert_right(logits: Logits) -> None:
+    np.testing.assert_allclose(logits, EXPECTED, atol=1e-4)
+
+
+def test_weights_in_a_file_beside_it(tmp_path: Path, engine: str) -> None:
+    path = make_brightness_classifier(tmp_path / "model.onnx")
+    move_weights_out(path)
+    assert_right(compile_and_run(path, engine))
+
+
+def test_weights_in_a_folder_beside_it(tmp_path: Path, engine: str) -> None:
+    path = make_brightness_classifier(tmp_path / "model.onnx")
+    move_weights_out(path, "weights/all.bin")
+    assert_right(compile_and_run(path, engine))
+
+
+def test_a_file_that_declares_batches_of_one(tmp_path: Path, engine: str) -> None:
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        image=make_port("image", FLOAT, [1, 3, 224, 224]),
+        outputs=[make_port("class", FLOAT, [1, 2])],
+    )
+    assert_right(compile_and_run(path, engine))
+
+
+def make_baked(path: Path, declared: int | str, size: int = 1) -> Path:
+    """A network whose last node gives logits for that many images, whatever its input declares."""
+    return make_brightness_classifier(
+        path,
+        back=[helper.make_node("Reshape", ["logits", "shape"], ["class"])],
+        constants={"shape": np.array([size, 2])},
+        image=make_port("image", FLOAT, [declared, 3, 224, 224]),
+        outputs=[make_port("class", FLOAT, [declared, 2])],
+    )
+
+
+def test_a_batch_fixed_within_the_network_names_the_batch_size(tmp_path: Path, engine: str) -> None:
+    with pytest.raises(FixedBatchError, match="runs batches of 1 only") as caught:
+        compile_and_run(make_baked(tmp_path / "model.onnx", "batch"), engine)
+    assert (caught.value.batch_size, "--batch-size 1" in caught.value.hint) == (1, True)
+
+
+def test_a_batch_fixed_within_the_network_runs_at_that_size(tmp_path: Path, engine: str) -> None:
+    assert_right(compile_and_run(make_baked(tmp_path / "model.onnx", "batch"), engine, batch_size=1))
+
+
+def test_a_batch_that_is_declared_and_fixed_within_is_compiled_for(tmp_path: Path, engine: str) -> None:
+    assert_right(compile_and_run(make_baked(tmp_path / "model.onnx", 1), engine))
+
+
+def test_another_batch_size_than_the_network_runs_is_refused(tmp_path: Path, engine: str) -> None:
+    with pytest.raises(FixedBatchError, match="runs batches of 3 only"):
+        compile_and_run(make_baked(tmp_path / "model.onnx", 3, size=3), engine, batch_size=2)
+
+
+def test_a_fixed_batch_in_the_middle_of_the_network(tmp_path: Path, engine: str) -> None:
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        front=[helper.make_node("Reshape", ["image", "shape"], ["pixels"])],
+        constants={"shape": np.array([1, 3, 224, 224])},
+    )
+    with pytest.raises(FixedBatchError, match="runs batches of 1 only"):
+        compile_and_run(path, engine)
+
+
+@pytest.mark.parametrize("axes", [[0, 2, 1, 1], [0, 1, 1, 2], [0, 2, 1]])
+def test_axes_of_one_beside_the_classes(tmp_path: Path, engine: str, axes: list[int]) -> None:
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        back=[helper.make_node("Reshape", ["logits", "shape"], ["class"])],
+        constants={"shape": np.array(axes)},
+        outputs=[make_port("class", FLOAT, ["batch", *axes[1:]])],
+    )
+    assert_right(compile_and_run(path, engine))
+
+
+@pytest.mark.parametrize("first", ["class", "top"])
+def test_the_records_output_among_several(tmp_path: Path, engine: str, first: str) -> None:
+    outputs = [make_port("top", TensorProto.INT64, ["batch"]), make_port("class", FLOAT, ["batch", 2])]
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        back=[
+            helper.make_node("Identity", ["logits"], ["class"]),
+            helper.make_node("ArgMax", ["logits"], ["top"], axis=1, keepdims=0),
+        ],
+        outputs=outputs if first == "top" else outputs[::-1],
+    )
+    assert_right(compile_and_run(path, engine))
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.DOUBLE])
+def test_logits_of_other_floating_types(tmp_path: Path, engine: str, kind: int) -> None:
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        back=[helper.make_node("Cast", ["logits"], ["class"], to=kind)],
+        outputs=[make_port("class", kind, ["batch", 2])],
+    )
+    np.testing.assert_allclose(compile_and_run(path, engine), EXPECTED, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (TensorProto.UINT8, "uint8"),
+        (TensorProto.INT8, "int8"),
+        (TensorProto.FLOAT16, "float16"),
+        (TensorProto.DOUBLE, "float64"),
+        (TensorProto.BFLOAT16, "bfloat16"),
+    ],
+)
+@pytest.mark.parametrize("of", [*ENGINES, "constant"])
+def test_an_input_of_another_type_is_refused(tmp_path: Path, of: str, kind: int, name: str) -> None:
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        front=[helper.make_node("Cast", ["image"], ["pixels"], to=FLOAT)],
+        image=make_port("image", kind, ["batch", 3, 224, 224]),
+    )
+    assert "own-classifier.md" in refuse(path, of, f"takes {name}; assay feeds float32")
+
+
+def test_an_output_that_is_no_logits_points_to_the_one_that_is(tmp_path: Path, engine: str) -> None:
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        back=[
+            helper.make_node("Identity", ["logits"], ["scores"]),
+            helper.make_node("ArgMax", ["logits"], ["class"], axis=1, keepdims=0),
+        ],
+        outputs=[make_port("class", TensorProto.INT64, ["batch"]), make_port("scores", FLOAT, ["batch", 2])],
+    )
+    assert "'scores'" in refuse(path, engine, "output 'class' holds int64")
+
+
+def test_channels_last_is_refused_with_how_to_turn_the_file(tmp_path: Path, engine: str) -> None:
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        front=[helper.make_node("Transpose", ["image"], ["pixels"], perm=[0, 3, 1, 2])],
+        image=make_port("image", FLOAT, ["batch", 224, 224, 3]),
+    )
+    assert "--inputs-as-nchw image" in refuse(path, engine, "channels last")
+
+
+def test_more_inputs_than_the_images_are_refused(tmp_path: Path, engine: str) -> None:
+    path = make_brightness_classifier(tmp_path / "model.onnx")
+    model = onnx.load(str(path))
+    model.graph.input.append(make_port("training", TensorProto.BOOL, []))
+    onnx.save(model, str(path))
+    refuse(path, engine, "expected one input, found 2: image, training")
+
+
+def make_normalised(path: Path, *, in_training: bool = False) -> Path:
+    """A network that begins with batch normalisation."""
+    outputs = ["pixels", "mean_out", "variance_out"] if in_training else ["pixels"]
+    inputs = ["image", "scale", "shift", "mean", "variance"]
+    node = helper.make_node("BatchNormalization", inputs, outputs, name="bn1", training_mode=int(in_training))
+    return make_brightness_classifier(
+        path,
+        front=[node],
+        constants={name: np.full(3, name in ("scale", "variance"), np.float32) for name in inputs[1:]},
+    )
+
+
+def test_batch_normalisation_in_evaluation_mode_is_taken(tmp_path: Path, engine: str) -> None:
+    np.testing.assert_allclose(
+        compile_and_run(make_normalised(tmp_path / "model.onnx"), engine), EXPECTED, rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("of", [*ENGINES, "constant"])
+def test_batch_normalisation_in_training_mode_is_refused(tmp_path: Path, of: str) -> None:
+    path = make_normalised(tmp_path / "model.onnx", in_training=True)
+    assert "model.eval()" in refuse(path, of, "compute as during training, such as 'bn1'")
+
+
+def test_batch_normalisation_of_old_opsets_in_training_mode_is_refused(tmp_path: Path, engine: str) -> None:
+    path = make_normalised(tmp_path / "model.onnx", in_training=True)
+    model = onnx.load(str(path))
+    del model.graph.node[0].attribute[:]
+    model.graph.node[0].output.extend(["saved_mean", "saved_variance"])
+    model.opset_import[0].version = 13
+    onnx.save(model, str(path))
+    refuse(path, engine, "compute as during training")
+
+
+@pytest.mark.parametrize("from_node", [False, True])
+def test_dropout_in_training_mode_is_refused(tmp_path: Path, engine: str, from_node: bool) -> None:
+    true = onnx.numpy_helper.from_array(np.array(True), "value")
+    dropout = helper.make_node("Dropout", ["image", "ratio", "training"], ["pixels"])
+    constant = helper.make_node("Constant", [], ["training"], value=true)
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        front=[constant, dropout] if from_node else [dropout],
+        constants={"ratio": np.float32(0.5)} | ({} if from_node else {"training": np.array(True)}),
+    )
+    refuse(path, engine, "compute as during training, such as 'Dropout'")
+
+
+def test_a_batch_normalised_by_its_own_images_is_refused(tmp_path: Path, engine: str) -> None:
+    """As a normalisation without running statistics is exported: plain operators over the batch."""
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        front=[
+            helper.make_node("ReduceMean", ["image"], ["mean"], axes=[0, 2, 3]),
+            helper.make_node("Sub", ["image", "mean"], ["pixels"]),
+        ],
+    )
+    assert "evaluation mode" in refuse(path, engine, "other logits in a batch of 3 than alone")
+
+
+def test_a_network_that_draws_at_random_is_refused(tmp_path: Path, engine: str) -> None:
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        back=[
+            helper.make_node("RandomNormalLike", ["logits"], ["noise"]),
+            helper.make_node("Add", ["logits", "noise"], ["class"]),
+        ],
+    )
+    refuse(path, engine, "other logits when it is run again")
+
+
+def test_a_network_that_gives_two_rows_for_each_image_is_refused(tmp_path: Path, engine: str) -> None:
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        back=[helper.make_node("Concat", ["logits", "logits"], ["class"], axis=0)],
+        outputs=[make_port("class", FLOAT, ["rows", 2])],
+    )
+    with pytest.raises(BadModelError):
+        compile_and_run(path, engine)
+
+
+def test_logits_that_are_not_numbers_are_left_to_the_evaluation(tmp_path: Path, engine: str) -> None:
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        back=[
+            helper.make_node("Div", ["logits", "zero"], ["inf"]),
+            helper.make_node("Sub", ["inf", "inf"], ["class"]),
+        ],
+        constants={"zero": np.float32(0)},
+    )
+    assert np.isnan(compile_and_run(path, engine)).all()

@@ -1,0 +1,81 @@
+"""Which model record goes with a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from assay.errors import BadModelError, UsageError
+from assay.models.choose_record import (
+    RECORD_KEY,
+    choose_record,
+    describe_choice,
+    read_stored_record,
+    store_record,
+)
+from assay.models.record import ModelRecord
+from brightness_classifier import RECORD, make_brightness_classifier
+
+
+@pytest.fixture
+def record_toml(tmp_path: Path) -> Path:
+    path = tmp_path / "brightness.toml"
+    path.write_text(RECORD)
+    return path
+
+
+def test_an_onnx_file_without_a_record_is_refused_with_how_to_give_one(tmp_path: Path) -> None:
+    path = make_brightness_classifier(tmp_path / "model.onnx")
+    with pytest.raises(UsageError) as caught:
+        choose_record("", path)
+    assert "--model NAME_OR_TOML" in caught.value.hint
+    assert "own-classifier.md" in caught.value.hint
+
+
+def test_a_checkpoint_without_a_name_has_the_default_record(tmp_path: Path) -> None:
+    assert choose_record("", tmp_path / "weights.pth").name == "se_resnext50_32x4d"
+
+
+def test_a_stored_record_is_found_again_and_the_model_is_as_it_was(
+    tmp_path: Path, se_resnext50: ModelRecord
+) -> None:
+    path = make_brightness_classifier(tmp_path / "model.onnx")
+    before = onnx.load(str(path))
+    store_record(path, se_resnext50)
+    assert choose_record("", path) == se_resnext50
+    after = onnx.load(str(path))
+    assert [entry.key for entry in after.metadata_props] == [RECORD_KEY]
+    del after.metadata_props[:]
+    assert after == before
+    onnx.checker.check_model(str(path))
+
+
+def test_a_named_record_comes_before_the_stored_one_and_that_is_said(
+    tmp_path: Path, se_resnext50: ModelRecord, record_toml: Path
+) -> None:
+    path = make_brightness_classifier(tmp_path / "model.onnx")
+    store_record(path, se_resnext50)
+    record = choose_record(str(record_toml), path)
+    assert record.name == "brightness"
+    assert "carries another model record, se_resnext50_32x4d" in describe_choice(record, path)[0]
+    assert describe_choice(se_resnext50, path) == []
+
+
+def test_a_stored_record_of_another_version_is_refused_and_can_be_replaced(
+    tmp_path: Path, record_toml: Path
+) -> None:
+    path = make_brightness_classifier(tmp_path / "model.onnx")
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, {RECORD_KEY: '{"schema_version": 99}'})
+    onnx.save(model, str(path))
+    with pytest.raises(BadModelError, match="model record stored in it cannot be read"):
+        read_stored_record(path)
+    assert choose_record(str(record_toml), path).name == "brightness"
+    assert describe_choice(choose_record(str(record_toml), path), path) == []
+
+
+def test_a_missing_onnx_file_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(BadModelError, match="does not exist"):
+        choose_record("", tmp_path / "none.onnx")
