@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,7 +151,3 @@ def test_an_opset_that_cannot_be_quantised_is_refused(small_onnx: Path, tmp_path
             preset="mixed",
             float_layers=[],
         )
-
-
-def test_nncf_is_told_not_to_report_its_use() -> None:
-    assert os.environ["NNCF_CI"] == "1"

@@ -2,5 +2,5 @@
 
 import sys
 
-# NNCF sends events of its use to Google Analytics, unless the package that does so is not there.
+# NNCF imports OpenVINO, which sends an event to Google Analytics unless the package that does so is missing.
 sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None: an import of it fails

@@ -21,7 +21,7 @@ LISTED_NAMES = 5
 NO_RESULT = "no result"
 
 
-class Coverage(msgspec.Struct, frozen=True, kw_only=True):
+class ScoreCoverage(msgspec.Struct, frozen=True, kw_only=True):
     """How results and labels fit together; the first names of what is missing and what is surplus."""
 
     label_count: int
@@ -38,7 +38,7 @@ class ScoreMetrics(msgspec.Struct, frozen=True, kw_only=True):
 
     schema_version: int = 1
     accuracy: Accuracy
-    coverage: Coverage
+    coverage: ScoreCoverage
     per_class: list[ClassAccuracy]
 
 
@@ -110,12 +110,12 @@ def get_label_offset(class_count: int) -> int:
 
 def measure_coverage(
     labels: Mapping[str, int], files: Sequence[ResultFile], matched: Mapping[str, ResultFile]
-) -> Coverage:
+) -> ScoreCoverage:
     """Return which labels have no result, and which results have no label."""
     missing = [name for name in labels if name not in matched]
     taken = {file.stem for file in matched.values()}
     surplus = [file.stem for file in files if file.stem not in taken]
-    return Coverage(
+    return ScoreCoverage(
         label_count=len(labels),
         result_count=len(files),
         scored_count=len(matched),
@@ -126,7 +126,7 @@ def measure_coverage(
     )
 
 
-def require_coverage(coverage: Coverage, *, allow_missing: bool) -> None:
+def require_coverage(coverage: ScoreCoverage, *, allow_missing: bool) -> None:
     """Refuse a score that leaves labels out.
 
     Raises:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import openvino
 import pytest
 
-from assay.arrays import Batch, Logits
+from assay.arrays import Batch
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.errors import BadModelError, MissingRuntimeError
@@ -132,7 +133,12 @@ def test_a_batch_run_in_pieces_keeps_its_order(
 
 @pytest.mark.parametrize(("count", "expected"), [(1, [1]), (4, [2, 2]), (5, [3, 2]), (9, [4, 4, 1])])
 def test_a_batch_of_one_caller_is_shared_by_the_streams(
-    count: int, expected: list[int], colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+    count: int,
+    expected: list[int],
+    colour_onnx: Path,
+    se_resnext50: ModelRecord,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     settings = {"streams": "2", "inner_batch": "4"}
     compile_with(OpenVinoEngine(), colour_onnx, tmp_path, se_resnext50, settings=settings)
@@ -140,13 +146,13 @@ def test_a_batch_of_one_caller_is_shared_by_the_streams(
     if session.concurrency != 2:
         pytest.skip("one processor has one stream")
     sizes: list[int] = []
-    infer = session._infer
+    infer = openvino.InferRequest.infer
 
-    def infer_and_note(piece: Batch) -> Logits:
-        sizes.append(len(piece))
-        return infer(piece)
+    def infer_and_note(request: openvino.InferRequest, inputs: list[Batch], **options: Any) -> Any:
+        sizes.append(len(inputs[0]))
+        return infer(request, inputs, **options)
 
-    session._infer = infer_and_note  # type: ignore[method-assign]
+    monkeypatch.setattr(openvino.InferRequest, "infer", infer_and_note)
     try:
         assert session.run(np.zeros((count, 3, 224, 224), np.float32)).shape == (count, 1000)
     finally:

@@ -145,7 +145,7 @@ def test_quirk_3_folders_in_one_another_are_refused(
 def test_quirk_5_too_little_space_is_said_before_any_work(
     photographs: Path, se_resnext50: ModelRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = shutil._ntuple_diskusage(10**9, 10**9, 12 * 602_112 - 1)
+    usage = shutil.disk_usage(tmp_path)._replace(free=12 * 602_112 - 1)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UsageError, match="7,225,344 bytes are needed, 7,225,343 are free"):
         preprocess_to_bins(photographs, tmp_path / "out", se_resnext50, "new", SILENT)

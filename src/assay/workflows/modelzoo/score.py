@@ -19,7 +19,7 @@ from assay.modelzoo.result_files import ResultFile, find_result_files
 from assay.modelzoo.result_values import Values, check_value_type, count_classes, read_values
 from assay.modelzoo.scoring import (
     NO_RESULT,
-    Coverage,
+    ScoreCoverage,
     ScoreMetrics,
     encode_original_result,
     get_label_offset,
@@ -108,7 +108,7 @@ def score_results(
     return Score(result_path=result_path, class_count=class_count, metrics=metrics)
 
 
-def _announce(label_file: LabelFile, coverage: Coverage, listener: Listener) -> None:
+def _announce(label_file: LabelFile, coverage: ScoreCoverage, listener: Listener) -> None:
     repeated = f", {label_file.repeated_count:,} lines repeat one" if label_file.repeated_count else ""
     listener.announce(f"labels: {coverage.label_count:,}, form: {label_file.form}{repeated}")
     if coverage.missing_count:
