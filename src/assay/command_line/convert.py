@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - read with t
 
 from assay.command_line.flags import (
     CalibrationFlags,
+    CannotTellFlags,
     EngineFlags,
     LabelFileFlags,
     ModelFlags,
@@ -16,7 +17,7 @@ from assay.command_line.flags import (
     ShowFlags,
     make_help,
 )
-from assay.command_line.outcome import EXIT_GATE_FAILED, Outcome
+from assay.command_line.outcome import Outcome, choose_status
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class ExportFlags(ShowFlags, ModelFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizeFlags(ShowFlags, ModelFlags, CalibrationFlags, LabelFileFlags, ReadFlags):
+class QuantizeFlags(ShowFlags, CannotTellFlags, ModelFlags, CalibrationFlags, LabelFileFlags, ReadFlags):
     """Flags of `assay quantize`."""
 
     calibration: Annotated[Path, make_help("Images to calibrate on: a folder, or any form --images takes.")]
@@ -121,14 +122,24 @@ def quantize(onnx_file: Path, out_file: Path, /, flags: QuantizeFlags) -> Outcom
     with open_listener(quiet=flags.quiet) as listener:
         if control is None:
             made = quantize_file(onnx_file, out_file, record, calibration, listener)
-            lines = [describe_quantised(str(out_file), made)]
+            lines = describe_quantised(str(out_file), made)
             return Outcome(lines=lines, document={"quantized": made})
         made, found = quantize_within(onnx_file, out_file, calibration, control, record, listener)
-    lines = [describe_quantised(str(out_file), made)]
+    verdict = found.verdict
     return Outcome(
-        lines=[*lines, make_trial_table(found.trials, found.trial, control.max_drop)],
-        document={"quantized": made, "trials": found.trials, "within": found.is_within},
-        exit_status=0 if found.is_within else EXIT_GATE_FAILED,
+        lines=[
+            *describe_quantised(str(out_file), made),
+            make_trial_table(found.trials, found.trial, control.max_drop),
+            "",
+            f"Loss of at most {control.max_drop:g} points: {verdict.outcome} ({verdict.sentence})",
+        ],
+        document={
+            "quantized": made,
+            "trials": found.trials,
+            "verdict": verdict,
+            "within": {"within": True, "not within": False}.get(verdict.outcome),
+        },
+        exit_status=choose_status([verdict.outcome], flags.cannot_tell),
     )
 
 

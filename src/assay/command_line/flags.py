@@ -228,7 +228,17 @@ class ImageFlags(LabelFileFlags, ReadFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GateFlags:
+class CannotTellFlags:
+    """What counts as a pass."""
+
+    cannot_tell: Annotated[
+        Literal["pass", "fail"] | None,
+        make_help("Take 'cannot tell' for a pass or a fail; its own exit status, 6, if not given."),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateFlags(CannotTellFlags):
     """What the run must show."""
 
     gate: Annotated[
@@ -238,10 +248,6 @@ class GateFlags:
             "paired:0.1, …; repeatable."
         ),
     ] = ()
-    cannot_tell: Annotated[
-        Literal["pass", "fail"] | None,
-        make_help("What a gate counts as that the run cannot tell; exit status 6 if not given."),
-    ] = None
 
     def choose_gates(self) -> tuple[Gate, ...]:
         """The gates.

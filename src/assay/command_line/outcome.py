@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from assay.measure.gates import GateResult
+    from assay.measure.accuracy.comparison import LossOutcome
+    from assay.measure.gates import GateOutcome
     from assay.report.tables.table import Table
     from assay.runs.folder import RunResult
 
@@ -37,19 +38,19 @@ def describe_run(result: RunResult, cannot_tell: CannotTell | None = None) -> Ou
             "run": str(result.folder),
             **list_findings(result.metrics, result.benchmark, result.gates),
         },
-        exit_status=choose_status(result.gates, cannot_tell)
+        exit_status=choose_status((gate.outcome for gate in result.gates), cannot_tell)
         or (EXIT_SOME_IMAGES_FAILED if failed_count else 0),
     )
 
 
-def choose_status(judged: Sequence[GateResult], cannot_tell: CannotTell | None) -> int:
+def choose_status(outcomes: Iterable[GateOutcome | LossOutcome], cannot_tell: CannotTell | None) -> int:
     """The exit status that gates ask for: a fail before a "cannot tell", which has its own.
 
     Args:
-        judged: What the gates said.
+        outcomes: What the gates said.
         cannot_tell: What "cannot tell" counts as, where it is not to have its own status.
     """
-    outcomes = {gate.outcome for gate in judged}
-    if "fail" in outcomes or ("cannot tell" in outcomes and cannot_tell == "fail"):
+    found = set(outcomes)
+    if found & {"fail", "not within"} or ("cannot tell" in found and cannot_tell == "fail"):
         return EXIT_GATE_FAILED
-    return EXIT_CANNOT_TELL if "cannot tell" in outcomes and cannot_tell is None else 0
+    return EXIT_CANNOT_TELL if "cannot tell" in found and cannot_tell is None else 0

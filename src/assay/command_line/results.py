@@ -86,7 +86,7 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
     return Outcome(
         lines=[*lines, *describe_gates(found.gates)],
         document={"comparison": found, "gates": found.gates},
-        exit_status=choose_status(found.gates, flags.cannot_tell),
+        exit_status=choose_status((gate.outcome for gate in found.gates), flags.cannot_tell),
     )
 
 

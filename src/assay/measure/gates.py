@@ -13,7 +13,7 @@ import msgspec
 from assay.errors import UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.accuracy import Accuracy
-from assay.measure.accuracy.comparison import judge_difference
+from assay.measure.accuracy.comparison import LossOutcome, judge_loss
 from assay.measure.accuracy.coverage import Coverage, describe_other_images
 from assay.measure.accuracy.paired import PairedAccuracy
 from assay.measure.speed.throughput import ThroughputRow, find_best_row, find_faster_invalid
@@ -238,11 +238,13 @@ def _judge_paired(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
         return "cannot tell", "needs a reference on the same images, such as --compare-with-torch"
     if other := describe_other_images(evidence.coverage, "the reference", "the run"):
         return "cannot tell", f"not over the same images: {'; '.join(other)}"
-    verdict = judge_difference(evidence.paired, gate.bound, "the run")
-    outcomes: dict[str, GateOutcome] = {"as accurate": "pass", "cannot tell": "cannot tell"}
-    if verdict.outcome == "loses" and evidence.paired.interval_points[1] >= -gate.bound:
-        return "cannot tell", verdict.sentence  # it loses, but perhaps less than the margin
-    return outcomes.get(verdict.outcome, "fail"), verdict.sentence
+    verdict = judge_loss(evidence.paired, gate.bound, "the run")
+    outcomes: dict[LossOutcome, GateOutcome] = {
+        "within": "pass",
+        "not within": "fail",
+        "cannot tell": "cannot tell",
+    }
+    return outcomes[verdict.outcome], verdict.sentence
 
 
 def _judge_rate(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:

@@ -9,6 +9,7 @@ from assay.measure.accuracy.comparison import (
     compare_predictions,
     count_needed_images,
     judge_difference,
+    judge_loss,
 )
 from assay.measure.accuracy.paired import measure_paired_accuracy
 
@@ -105,3 +106,23 @@ def test_the_verdict_is_one_sentence(table: tuple[int, int, int, int], sentence:
 def test_no_difference_on_a_few_images_proves_little() -> None:
     verdict = judge_difference(measure_paired_accuracy(89, 0, 0, 11), 0.1)
     assert verdict.outcome == "cannot tell"
+
+
+@pytest.mark.parametrize(
+    ("table", "limit", "outcome", "sentence"),
+    [
+        ((97, 1, 0, 2), 1, "cannot tell", "these 100 images cannot tell: 1 points needs about 857"),
+        ((97, 1, 0, 2), 6, "within", "int8 loses no more than 6 points (95 %)"),
+        ((39_400, 60, 60, 10_480), 0.1, "within", "int8 loses no more than 0.1 points (95 %)"),
+        ((39_000, 500, 300, 10_200), 0.1, "not within", "int8 loses between 0."),
+        ((39_000, 500, 300, 10_200), 0.4, "cannot tell", "int8 loses between 0."),
+        ((12, 0, 0, 0), 0, "cannot tell", "these 12 images cannot tell: no number of images proves"),
+    ],
+)
+def test_a_loss_is_within_a_limit_only_where_its_whole_interval_is(
+    table: tuple[int, int, int, int], limit: float, outcome: str, sentence: str
+) -> None:
+    """A loss that is measured as no more than the limit proves nothing by itself: 1 of 100 lost, say."""
+    verdict = judge_loss(measure_paired_accuracy(*table), limit, "int8")
+    assert (verdict.outcome, verdict.limit_points) == (outcome, limit)
+    assert verdict.sentence.startswith(sentence)

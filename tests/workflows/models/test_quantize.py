@@ -195,7 +195,7 @@ def test_a_search_that_was_interrupted_goes_on_and_ends_with_the_same(request_wi
     assert len(ranked["errors"]) == 5
     assert all(error >= 0 for error in ranked["errors"].values())
     found = control_accuracy(request_within, SILENT)
-    assert found.is_within
+    assert found.verdict.outcome == "cannot tell"  # twelve images prove no loss of exactly 0
     assert read_json(trials_path)["errors"] == ranked["errors"]
     assert found.trial in found.trials
     onnx.checker.check_model(str(request_within.out_path), full_check=True)
@@ -244,7 +244,7 @@ def test_the_golden_images_lose_nothing_with_layers_kept_in_float(
     given = [golden / "efficientnet_lite0" / "model.onnx", tmp_path / "out.onnx", "--model", lite0_toml]
     given += ["--calibration", few, "--images", golden / "images", "--labels", golden / "labels.txt"]
     done = run_assay("quantize", *given, "--max-drop", "1", "--json")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 6, done.stderr  # 100 images cannot prove that no more than 1 point is lost
     document = json.loads(done.stdout)
     counts = {trial["float_layer_count"]: trial["paired"] for trial in document["trials"]}
     kept = len(document["quantized"]["float_layers"])

@@ -20,6 +20,7 @@ from assay.measure.accuracy.paired import PairedAccuracy, measure_paired_accurac
 DEFAULT_MARGIN_POINTS = 0.1  # of Top-1: a loss within it does not matter
 ALPHA, POWER = 0.05, 0.9  # of the number of images that a margin needs, one-sided
 Outcome = Literal["as accurate", "loses", "cannot tell"]
+LossOutcome = Literal["within", "not within", "cannot tell"]
 
 
 class Flip(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +62,14 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     outcome: Outcome
     margin_points: float
+    sentence: str
+
+
+class LossVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the loss is proven to be within a limit in percentage points of Top-1, in one sentence."""
+
+    outcome: LossOutcome
+    limit_points: float
     sentence: str
 
 
@@ -174,14 +183,39 @@ def judge_difference(paired: PairedAccuracy, margin_points: float, name: str = "
             margin_points=margin_points,
             sentence=f"{name} loses between {-high:.2f} and {-low:.2f} points (95 %)",
         )
-    needed = count_needed_images(paired, margin_points)
-    about = "about" if paired.lost_count + paired.won_count else "at most about"
     return Verdict(
         outcome="cannot tell",
         margin_points=margin_points,
-        sentence=f"these {paired.image_count:,} images cannot tell: {margin_points:g} points needs {about} "
-        f"{needed:,}",
+        sentence=f"these {paired.image_count:,} images cannot tell: {_describe_need(paired, margin_points)}",
     )
+
+
+def judge_loss(paired: PairedAccuracy, limit_points: float, name: str) -> LossVerdict:
+    """Whether the candidate is proven to lose no more than the limit, or more, by the 95 % interval.
+
+    Args:
+        paired: The comparison.
+        limit_points: The largest loss that is allowed, in percentage points, 0 or more.
+        name: What the candidate is called.
+    """
+    low, high = paired.interval_points
+    if high < 0 and low < -limit_points:
+        outcome: LossOutcome = "not within" if high < -limit_points else "cannot tell"
+        sentence = f"{name} loses between {-high:.2f} and {-low:.2f} points (95 %)"
+        return LossVerdict(outcome=outcome, limit_points=limit_points, sentence=sentence)
+    if low >= -limit_points:
+        sentence = f"{name} loses no more than {limit_points:g} points (95 %)"
+        return LossVerdict(outcome="within", limit_points=limit_points, sentence=sentence)
+    sentence = f"these {paired.image_count:,} images cannot tell: {_describe_need(paired, limit_points)}"
+    return LossVerdict(outcome="cannot tell", limit_points=limit_points, sentence=sentence)
+
+
+def _describe_need(paired: PairedAccuracy, margin_points: float) -> str:
+    """How many images it would take."""
+    if margin_points == 0:
+        return "no number of images proves that nothing at all is lost"
+    about = "about" if paired.lost_count + paired.won_count else "at most about"
+    return f"{margin_points:g} points needs {about} {count_needed_images(paired, margin_points):,}"
 
 
 def count_needed_images(paired: PairedAccuracy, margin_points: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from assay.measure.accuracy.comparison import judge_loss
 from assay.measure.accuracy.paired import Trial
 from assay.report.tables.table import Table
 
@@ -17,15 +18,16 @@ def make_trial_table(trials: Sequence[Trial], best: Trial, max_drop: float) -> T
             f"{trial.paired.interval_points[0]:+.2f} to {trial.paired.interval_points[1]:+.2f}",
             f"{trial.paired.lost_count:,}",
             f"{trial.paired.won_count:,}",
-            "yes" if trial.drop_points <= max_drop + 1e-9 else "no",
+            judge_loss(trial.paired, max_drop, "").outcome,
         )
         for trial in trials
     )
     return Table(
         title="Trials",
-        header=("Layers in float", "Top-1, points", "95 % interval", "lost", "won", f"within {max_drop:g}"),
+        header=("Layers in float", "Top-1, points", "95 % interval", "lost", "won", f"loss <= {max_drop:g}"),
         rows=rows,
         notes=(
             f"Against the float model on the same {best.paired.image_count:,} images; * marks what was kept.",
+            "The layers were chosen on these images: on others the model may lose more.",
         ),
     )

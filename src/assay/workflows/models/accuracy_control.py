@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -25,6 +26,7 @@ from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
 from assay.inference.shards import DEFAULT_SHARD_SIZE, cut_shards
 from assay.measure.accuracy.agreement import measure_agreement
+from assay.measure.accuracy.comparison import LossVerdict, judge_loss
 from assay.measure.accuracy.paired import Trial
 from assay.models.onnx_file import hash_onnx
 from assay.models.record import ModelRecord
@@ -60,13 +62,13 @@ class ControlledModel:
         float_layers: Which layers compute in float.
         trial: How it does.
         trials: All that were tried, by the number of layers in float.
-        is_within: Whether it loses no more than allowed.
+        verdict: Whether it is proven to lose no more than allowed.
     """
 
     float_layers: tuple[str, ...]
     trial: Trial
     trials: tuple[Trial, ...]
-    is_within: bool
+    verdict: LossVerdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,25 +97,26 @@ def control_accuracy(request: ControlRequest, listener: Listener) -> ControlledM
 
     Layers are ranked by how much nearer the float model's logits come when that layer alone computes in
     float; then the smallest number of the first ones that is enough is searched for by doubling and halving,
-    each trial on all images. `out_path` always holds the best so far, also where none is good enough.
+    each trial on all images. `out_path` always holds the best so far, also where none is good enough. The
+    search goes by the loss that is measured; the verdict says what its 95 % interval proves.
 
     Raises:
-        UsageError: A negative loss was allowed.
+        UsageError: The allowed loss is negative or not a number.
         BadInputError: The trials of an earlier search cannot be read.
     """
-    if request.max_drop < 0:
+    if not 0 <= request.max_drop < math.inf:
         raise UsageError(f"--max-drop is {request.max_drop}; expected 0 or more percentage points")
     search = _Search(request, listener)
     layers = search.rank_layers()
     # one layer stays in int8, or it would be no int8 model
-    fewest = find_fewest(max(len(layers) - 1, 0), lambda count: search.meets(layers[:count]))
+    find_fewest(max(len(layers) - 1, 0), lambda count: search.meets(layers[:count]))
     best = search.find_best()
     search.write(layers[: best.float_layer_count])
     return ControlledModel(
         float_layers=tuple(layers[: best.float_layer_count]),
         trial=best,
         trials=tuple(sorted(search.file.trials, key=lambda trial: trial.float_layer_count)),
-        is_within=fewest is not None,
+        verdict=judge_loss(best.paired, request.max_drop, "the int8 model"),
     )
 
 
