@@ -112,7 +112,7 @@ def test_wrapped_state_dict_is_found_and_its_key_told(
     key: str, thin_weights: Weights, save: Save, record: ModelRecord
 ) -> None:
     checkpoint = load_checkpoint(save({"epoch": 90, key: thin_weights}), record)
-    assert checkpoint.state_dict_key == key
+    assert checkpoint.weights_key == key
 
 
 def test_of_several_state_dicts_the_plain_one_is_taken(
@@ -120,11 +120,23 @@ def test_of_several_state_dicts_the_plain_one_is_taken(
 ) -> None:
     average = {key: torch.zeros_like(tensor) for key, tensor in thin_weights.items()}
     checkpoint = load_checkpoint(save({"state_dict_ema": average, "state_dict": thin_weights}), record)
-    assert checkpoint.state_dict_key == "state_dict"
+    assert checkpoint.weights_key == "state_dict"
     assert_holds(checkpoint.network, thin_weights)
 
 
-@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod."])
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "module.",
+        "_orig_mod.",
+        "module._orig_mod.",
+        "model.",
+        "backbone.",
+        "net.",
+        "network.",
+        "model.backbone.",
+    ],
+)
 def test_prefixes_of_training_wrappers_are_taken_off(
     prefix: str, thin_weights: Weights, save: Save, record: ModelRecord
 ) -> None:
@@ -283,13 +295,19 @@ def test_pickled_network_is_refused_with_the_way_to_convert_it(
     assert "state_dict()" in error.hint
 
 
+class ForeignConfig:
+    """A class that stands beside weights in a checkpoint and is installed where it was made alone."""
+
+
 def test_class_beside_the_weights_is_named(thin_weights: Weights, save: Save, record: ModelRecord) -> None:
-    content = {"args": argparse.Namespace(lr=0.1), "state_dict": thin_weights}
-    assert "argparse.Namespace" in refusal(save(content), record).message
+    content = {"config": ForeignConfig(), "args": argparse.Namespace(lr=0.1), "state_dict": thin_weights}
+    message = refusal(save(content), record).message
+    assert "ForeignConfig" in message
+    assert "Namespace" not in message  # it is read
 
 
 def test_torchs_advice_to_load_unsafely_is_not_passed_on(save: Save, record: ModelRecord) -> None:
-    error = refusal(save({"args": argparse.Namespace()}), record)
+    error = refusal(save({"config": ForeignConfig()}), record)
     assert "weights_only" not in error.message
     assert isinstance(error.__cause__, pickle.UnpicklingError)
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from assay.checkpoint.choose_weights import choose_weights
 from assay.checkpoint.network import ARCHITECTURES
-from assay.checkpoint.read_weights import (
-    SAVE_HINT,
-    FileFormat,
-    name_first_three,
-    read_content,
-    recognise_format,
-)
-from assay.errors import BadCheckpointError, BadModelError
+from assay.checkpoint.read_weights import FileFormat, read_content, recognise_format
+from assay.checkpoint.weights_choice import name_first_three
+from assay.errors import BadCheckpointError, BadModelError, shorten
 from assay.files import hash_file
 from assay.models.record import ONNX_ONLY, ModelRecord
 
-WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema")
-PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")  # DataParallel and its kin; torch.compile
 COUNTER = ".num_batches_tracked"  # torch has it since 0.4.1; inference does not read it
 FLOAT_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 COUNTER_DTYPES = (torch.int64, torch.int32, *FLOAT_DTYPES)
@@ -37,26 +29,29 @@ class Checkpoint:
         network: In eval mode, on the CPU, float32, no gradients.
         sha256: Of the whole file, 64 lower-case hex digits.
         file_format: Recognised by the file's content.
-        state_dict_key: Where in the file the weights were, such as "state_dict"; "" for its top level.
+        weights_key: Where in the file the weights were, such as "state_dict"; "" for its top level.
+        other_keys: Where the file holds other sets of the same weights.
     """
 
     network: nn.Module
     sha256: str
     file_format: FileFormat
-    state_dict_key: str
+    weights_key: str
+    other_keys: tuple[str, ...]
 
 
-def load_checkpoint(path: Path, record: ModelRecord) -> Checkpoint:
-    """Return the network of the record's architecture with the weights in `path`.
+def load_checkpoint(path: Path, record: ModelRecord, weights_key: str | None = None) -> Checkpoint:
+    """Make the network of the record's architecture with the weights in `path`.
 
     Code in the file is never run, whatever is asked: a file that needs some is refused. Every key of
     the network must be there with its shape, and none besides; only BatchNorm's batch counters may be
     missing. Half precision, bfloat16 and double weights become float32. Where a file holds several
-    sets of weights, the first of `WRAPPERS` is taken, and `state_dict_key` says which.
+    sets of weights, the plain ones are taken, and `weights_key` says which.
 
     Args:
         path: A state_dict that torch.save wrote (zip or legacy format) or a safetensors file.
         record: Gives the architecture, the class count, and the hashes of the files it knows by name.
+        weights_key: Which set of weights to take instead; see `choose_weights`.
 
     Raises:
         BadCheckpointError: The file is not there, not whole, not safe, or not these weights.
@@ -67,9 +62,18 @@ def load_checkpoint(path: Path, record: ModelRecord) -> Checkpoint:
     head, sha256 = _read_head_and_hash(path)
     file_format = recognise_format(head, path)
     _check_hash(sha256, path, record)
-    state_dict, state_dict_key = _find_state_dict(read_content(path, file_format), path)
-    network = _fill_network(state_dict, record, path)
-    return Checkpoint(network=network, sha256=sha256, file_format=file_format, state_dict_key=state_dict_key)
+    with torch.device("meta"):  # no random weights are drawn only to be overwritten
+        network = ARCHITECTURES[record.architecture](record.output.class_count)
+    chosen = choose_weights(read_content(path, file_format), network.state_dict().keys(), path, weights_key)
+    failure = f"weights {path} do not fit {record.architecture} with {record.output.class_count} classes"
+    _fill_network(network, chosen.tensors, failure, path)
+    return Checkpoint(
+        network=network.eval().requires_grad_(False),
+        sha256=sha256,
+        file_format=file_format,
+        weights_key=chosen.key,
+        other_keys=chosen.other_keys,
+    )
 
 
 def check_architecture(record: ModelRecord) -> None:
@@ -114,51 +118,10 @@ def _check_hash(sha256: str, path: Path, record: ModelRecord) -> None:
             )
 
 
-def _find_state_dict(content: object, path: Path) -> tuple[dict[str, Tensor], str]:
-    """Return the tensors by name, without wrappers and prefixes, and the wrappers' keys."""
-    wrappers: list[str] = []
-    while isinstance(content, dict) and len(wrappers) < 2:  # a pickled dict can hold itself
-        wrapper = next((key for key in WRAPPERS if isinstance(content.get(key), dict)), None)
-        if wrapper is None:
-            break
-        content = content[wrapper]
-        wrappers.append(wrapper)
-    if not isinstance(content, dict) or not content:
-        found = "nothing in it" if content == {} else type(content).__name__
-        raise BadCheckpointError(f"weights {path}: expected a state_dict, found {found}", hint=SAVE_HINT)
-    strangers = [
-        f"{key} ({type(value).__name__})" for key, value in content.items() if not isinstance(value, Tensor)
-    ]
-    if strangers:
-        raise BadCheckpointError(
-            f"weights {path}: expected tensors alone, or one of the keys {', '.join(WRAPPERS)}; "
-            f"found {name_first_three(strangers)}",
-            hint=SAVE_HINT,
-        )
-    return _strip_prefixes(content, path), ".".join(wrappers)
-
-
-def _strip_prefixes(tensors: dict[Any, Tensor], path: Path) -> dict[str, Tensor]:
-    stripped: dict[str, Tensor] = {}
-    for key, tensor in tensors.items():
-        name = PREFIXES.sub("", str(key))
-        if name in stripped:
-            raise BadCheckpointError(
-                f"weights {path}: expected one tensor for {name}, found two", hint=SAVE_HINT
-            )
-        stripped[name] = tensor
-    return stripped
-
-
-def _fill_network(state_dict: dict[str, Tensor], record: ModelRecord, path: Path) -> nn.Module:
-    with torch.device("meta"):  # no random weights are drawn only to be overwritten
-        network = ARCHITECTURES[record.architecture](record.output.class_count)
+def _fill_network(network: nn.Module, state_dict: dict[str, Tensor], failure: str, path: Path) -> None:
+    """Give a network on the meta device its weights, after checking every one."""
     expected = network.state_dict()
-    _check_keys(
-        state_dict,
-        expected,
-        f"weights {path} do not fit {record.architecture} with {record.output.class_count} classes",
-    )
+    _check_keys(state_dict, expected, failure)
     _check_kinds(state_dict, path)
     zero = torch.zeros((), dtype=torch.int64)
     network.to_empty(device="cpu")
@@ -169,7 +132,6 @@ def _fill_network(state_dict: dict[str, Tensor], record: ModelRecord, path: Path
             f"weights {path}: expected finite values, found NaN or infinity in {name_first_three(bad)}",
             hint="the training that wrote them diverged, or the file is damaged: take another one",
         )
-    return network.eval().requires_grad_(False)
 
 
 def _check_keys(found: dict[str, Tensor], expected: dict[str, Tensor], failure: str) -> None:
@@ -181,7 +143,7 @@ def _check_keys(found: dict[str, Tensor], expected: dict[str, Tensor], failure: 
         if key in found and found[key].shape != expected[key].shape
     ]
     faults = {"missing": missing, "unexpected": unexpected, "wrong shape": misshaped}
-    listed = [f"{fault}: {name_first_three(names)}" for fault, names in faults.items() if names]
+    listed = [f"{fault}: {shorten(name_first_three(names), 300)}" for fault, names in faults.items() if names]
     if listed:
         raise BadCheckpointError(
             f"{failure}: {'; '.join(listed)}",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal  # noqa: F401 - the annotations of the shared flags are read here
 
 from assay.command_line.flags import (
+    WEIGHTS_KEY_HELP,
     CalibrationFlags,
     EngineFlags,
     FolderFlags,
@@ -35,6 +36,7 @@ class RunFlags(
     """Flags of `assay run`."""
 
     weights: Annotated[Path, make_help("Checkpoint (.pth, .safetensors), or an ONNX file.")]
+    weights_key: Annotated[str | None, make_help(WEIGHTS_KEY_HELP)] = None
     opset: Annotated[int, make_help("Opset of the ONNX file, 11 to 18.")] = 18
     compare_with_torch: Annotated[bool, make_help("Let torch predict the same images, and compare.")] = False
     calibration: Annotated[
@@ -65,6 +67,7 @@ def run(flags: RunFlags) -> Outcome:
         compile=flags.to_compile_choice(),
         calibration=flags.to_calibration_options(flags.calibration, flags.to_read_options()),
         speed=flags.choose_speed(),
+        weights_key=flags.weights_key,
         opset=flags.opset,
         shard_size=flags.shard_size,
         keep_logits=flags.keep_logits,

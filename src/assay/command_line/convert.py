@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - read with the shared flags
 
 from assay.command_line.flags import (
+    WEIGHTS_KEY_HELP,
     CalibrationFlags,
     CannotTellFlags,
     EngineFlags,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 class ExportFlags(ShowFlags, ModelFlags):
     """Flags of `assay export`."""
 
+    weights_key: Annotated[str | None, make_help(WEIGHTS_KEY_HELP)] = None
     opset: Annotated[int, make_help("Opset of the ONNX file, 11 to 18.")] = 18
     images: Annotated[Path | None, make_help("Images to compare with torch on; drawn ones if not given.")] = (
         None
@@ -83,24 +85,27 @@ def export(weights: Path, onnx_file: Path, /, flags: ExportFlags = ExportFlags()
         weights: Checkpoint: .pth or .safetensors.
         onnx_file: The ONNX file to write.
     """
+    from assay.checkpoint.weights_choice import describe_weights_choice
     from assay.command_line.terminal import open_listener
     from assay.images.sample_images import load_sample_images
     from assay.images.sources import index_images
     from assay.models.choose_record import choose_record
-    from assay.workflows.models.export import PARITY_IMAGE_COUNT, export_checkpoint
+    from assay.workflows.models.export import PARITY_IMAGE_COUNT, ExportOptions, export_checkpoint
 
     record = choose_record(flags.model, weights)
     index = index_images(flags.images, record.label_count) if flags.images else None
     samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
     with open_listener(quiet=flags.quiet) as listener:
-        exported = export_checkpoint(weights, onnx_file, record, flags.opset, samples, listener)
+        options = ExportOptions(opset=flags.opset, weights_key=flags.weights_key)
+        exported = export_checkpoint(weights, onnx_file, record, samples, listener, options)
     parity = exported.parity
     line = (
         f"{onnx_file}: opset {exported.opset}, largest logit difference from torch "
         f"{parity.max_difference:.2g}, same Top-1 on {parity.top1_agreement_count} of "
         f"{parity.image_count} images"
     )
-    return Outcome(lines=[line], document={"export": exported})
+    choice = describe_weights_choice(exported.weights_key, exported.other_weights_keys)
+    return Outcome(lines=[line, *filter(None, [choice])], document={"export": exported})
 
 
 def quantize(onnx_file: Path, out_file: Path, /, flags: QuantizeFlags) -> Outcome:

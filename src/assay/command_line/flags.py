@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from assay.workflows.speed.benchmark import SpeedRequest
 
 
+WEIGHTS_KEY_HELP = (
+    "Which set of weights of the checkpoint, such as state_dict_ema; the plain ones if not given."
+)
+
+
 def make_help(text: str, alias: str | None = None) -> Parameter:
     """How a flag is shown, and its short name."""
     return Parameter(help=text, alias=alias)

@@ -36,6 +36,7 @@ def describe_run(result: RunResult, cannot_tell: CannotTell | None = None) -> Ou
         lines=summarise_run(result.folder, result.manifest, result.metrics, result.benchmark),
         document={
             "run": str(result.folder),
+            "weights_key": result.manifest.weights_key,
             **list_findings(result.metrics, result.benchmark, result.gates),
         },
         exit_status=choose_status((gate.outcome for gate in result.gates), cannot_tell)

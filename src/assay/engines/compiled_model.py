@@ -35,6 +35,8 @@ class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
 
     `call_size` is how many images a call of the session should hold; 0 means the batch size. `takes_pixels`
     says that the model can also be loaded for pixels, which it normalises itself.
+    `weights_key` is where in a checkpoint the weights were, "" for its top level, None where the source is
+    none; `other_weights_keys` are where other sets of the same weights are.
     `calibration` says how an int8 source was made, where that is known. `recipe` is the sha256 of all that
     was asked for: a compiled model is used again where that is the same. `tuning` was measured on the machine
     it was compiled on, and is no part of the recipe.
@@ -51,6 +53,8 @@ class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
     call_size: int = 0
     takes_pixels: bool = False
     settings: dict[str, str] = {}
+    weights_key: str | None = None
+    other_weights_keys: tuple[str, ...] = ()
     source_files: dict[str, str]
     files: dict[str, str]
     model: ModelRecord

@@ -17,6 +17,9 @@ from assay.models.record import ModelRecord
 SourceKind = Literal["ONNX file", "checkpoint"]
 BatchSizes = Literal["any", "fixed"]
 
+WEIGHTS_KEY = "weights_key"
+"""The setting of engines that take a checkpoint: which set of its weights."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompileChoice:

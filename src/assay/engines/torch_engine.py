@@ -8,16 +8,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
 from assay.arrays import Batch, Logits
 from assay.checkpoint.load import load_checkpoint
 from assay.engines.arrays import check_images, check_logits_shape
-from assay.engines.compiled_model import CompiledModel, read_compiled_for
-from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
+from assay.engines.compiled_model import CompiledModel, read_compiled_for, write_compiled_json
+from assay.engines.engine import (
+    WEIGHTS_KEY,
+    BatchSizes,
+    CompileChoice,
+    CompileOptions,
+    SessionDescription,
+    SourceKind,
+)
 from assay.engines.options import check_options, choose_setting, choose_thread_count
-from assay.engines.sources import recall_options, record_compiled
+from assay.engines.sources import describe_source, recall_options
 from assay.errors import BadCheckpointError, EngineError, MissingRuntimeError
 from assay.models.record import ModelRecord
 from assay.processors import describe_processor
@@ -42,6 +50,7 @@ class TorchEngine:
         {
             "mode": "eager (if not given) or compiled: by torch.compile, which needs a C++ compiler",
             "layout": "channels_last (if not given) or contiguous",
+            WEIGHTS_KEY: "which set of a checkpoint's weights; the plain ones if not given",
             "threads": "processors to use on the CPU; all of them if not given",
         }
     )
@@ -64,9 +73,13 @@ class TorchEngine:
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """See `Engine.compile`."""
-        load_checkpoint(source, options.record)
+        checkpoint = load_checkpoint(source, options.record, options.settings.get(WEIGHTS_KEY))
         shutil.copyfile(source, compiled_dir / f"{WEIGHTS_STEM}{source.suffix}")
-        return record_compiled(self, source, compiled_dir, options)
+        described = describe_source(self, source, options)
+        described = msgspec.structs.replace(
+            described, weights_key=checkpoint.weights_key, other_weights_keys=checkpoint.other_keys
+        )
+        return write_compiled_json(described, compiled_dir)
 
     def load(self, compiled_dir: Path) -> TorchSession:
         """See `Engine.load`."""
@@ -74,7 +87,7 @@ class TorchEngine:
         _check_device(compiled.device)
         try:
             weights = next(compiled_dir / name for name in compiled.files if name.startswith(WEIGHTS_STEM))
-            network = load_checkpoint(weights, compiled.model).network
+            network = load_checkpoint(weights, compiled.model, compiled.settings.get(WEIGHTS_KEY)).network
         except (StopIteration, BadCheckpointError) as error:
             raise EngineError(f"torch cannot load {compiled_dir}: {error}") from error
         return TorchSession(network, recall_options(compiled))

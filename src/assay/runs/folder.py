@@ -125,6 +125,10 @@ class RunFolder(Listener):
         hashes = self._manifest.hashes | {weights: sha256}
         self._record(opset=opset, logit_parity=parity, hashes=hashes)
 
+    def record_weights_key(self, key: str) -> None:
+        """Record which set of a checkpoint's weights was exported; "" for the file's top level."""
+        self._record(weights_key=key)
+
     def record_calibration(self, calibration: CalibrationRecord) -> None:
         """Record how the int8 model was made."""
         self._record(calibration=calibration)
@@ -133,6 +137,7 @@ class RunFolder(Listener):
         """Record which compiled model is run."""
         self._record(
             model=compiled.model,
+            weights_key=self._manifest.weights_key if compiled.weights_key is None else compiled.weights_key,
             engine=compiled.engine,
             engine_version=compiled.engine_version,
             device=compiled.device,

@@ -58,6 +58,7 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`manifest.json`: what was run, on what, with what; written first, completed at the end.
 
+    `weights_key` is where in the checkpoint the weights were, "" for its top level; None without one.
     `failed_shards` holds the cause by the file name of the shard that a session died in, or whose images
     could not be read.
     """
@@ -73,6 +74,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     pixel_check: PixelCheck
     model: ModelRecord | None = None
     hashes: dict[str, str] = {}
+    weights_key: str | None = None
     opset: int | None = None
     logit_parity: LogitParity | None = None
     engine: str = ""

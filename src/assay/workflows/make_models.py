@@ -10,9 +10,9 @@ from pathlib import Path
 from assay.defaults import DEFAULT_BATCH_SIZES
 from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import CompileChoice, CompileOptions
+from assay.engines.engine import WEIGHTS_KEY, CompileChoice, CompileOptions
 from assay.engines.sources import is_quantised
-from assay.errors import FixedBatchError
+from assay.errors import FixedBatchError, UsageError
 from assay.images.calibration import DEFAULT_CALIBRATION, CalibrationOptions
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
@@ -52,6 +52,7 @@ class FullRun:
         compile: The engine, and how it compiles.
         calibration: How an int8 model is calibrated.
         speed: How the speed is measured.
+        weights_key: Which set of weights of a checkpoint; None for the plain ones.
         opset: The ai.onnx opset of the export, 11 to 18.
         shard_size: Images whose predictions share a file.
         keep_logits: Whether the predictions hold all logits.
@@ -70,6 +71,7 @@ class FullRun:
     compile: CompileChoice = field(default_factory=CompileChoice)
     calibration: CalibrationOptions = DEFAULT_CALIBRATION
     speed: SpeedRequest = DEFAULT_REQUEST
+    weights_key: str | None = None
     opset: int = 18
     shard_size: int = DEFAULT_SHARD_SIZE
     keep_logits: bool = False
@@ -101,9 +103,13 @@ def check_request(request: FullRun, record: ModelRecord) -> None:
     """Refuse what the engine cannot do, before any work.
 
     Raises:
-        UsageError: An unknown engine, or options that it does not declare.
+        UsageError: An unknown engine, options that it does not declare, or a key for an ONNX file.
         MissingRuntimeError: Its runtime or device is not there.
     """
+    if request.weights_key is not None and request.weights.suffix.lower() == ".onnx":
+        raise UsageError(
+            f"--weights-key {request.weights_key}: {request.weights} is an ONNX file, with one set of weights"
+        )
     for precision in (
         ("fp32", "int8") if request.compile.precision == "int8" else (request.compile.precision,)
     ):
@@ -137,11 +143,13 @@ def _export(request: FullRun, record: ModelRecord, index: ImageIndex, run: RunFo
     """Return the path of the ONNX file: the one that was given, or one made of the checkpoint."""
     if request.weights.suffix.lower() == ".onnx":
         return request.weights
-    from assay.workflows.models.export import export_checkpoint
+    from assay.workflows.models.export import ExportOptions, export_checkpoint
 
     samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
-    exported = export_checkpoint(request.weights, run.path / ONNX_FILE, record, request.opset, samples, run)
+    options = ExportOptions(opset=request.opset, weights_key=request.weights_key)
+    exported = export_checkpoint(request.weights, run.path / ONNX_FILE, record, samples, run, options)
     run.record_export(request.weights.name, exported.weights_sha256, exported.opset, exported.parity)
+    run.record_weights_key(exported.weights_key)
     return exported.onnx_path
 
 
@@ -190,30 +198,33 @@ def _choose_sizes(request: FullRun) -> Sequence[int | None]:
 
 def _resolve(request: FullRun, record: ModelRecord, precision: str, batch_size: int | None) -> CompileOptions:
     choice = replace(request.compile, precision=precision, batch_size=batch_size)
-    return find_engine(choice.engine).resolve(choice, record)
+    engine = find_engine(choice.engine)
+    if request.weights_key is not None and engine.source == "checkpoint":
+        choice = replace(choice, settings={**choice.settings, WEIGHTS_KEY: request.weights_key})
+    return engine.resolve(choice, record)
 
 
 def _find_reference(request: FullRun, record: ModelRecord, float_dir: Path | None) -> Predictor | None:
     if request.compare_with_torch:
-        return _make_torch_reference(request.weights, record)
+        return _make_torch_reference(request, record)
     if float_dir is None:
         return None
     compiled = read_compiled_json(float_dir)
     return make_predictor(float_dir, compiled, REFERENCE_FOLDER, task="Evaluating the float model")
 
 
-def _make_torch_reference(weights: Path, record: ModelRecord) -> Predictor:
+def _make_torch_reference(request: FullRun, record: ModelRecord) -> Predictor:
     """Return what predicts by the original network in torch."""
     from assay.checkpoint.load import load_checkpoint
     from assay.engines.torch_engine import TorchEngine, TorchSession
 
     options = TorchEngine().resolve(CompileChoice(engine="torch"), record)
-    checkpoint = load_checkpoint(weights, record)
+    checkpoint = load_checkpoint(request.weights, record, request.weights_key)
     return Predictor(
         name="torch",
         task="Torch",
         record=record,
-        identity=["torch", checkpoint.sha256],
+        identity=["torch", checkpoint.sha256, *filter(None, [request.weights_key])],
         open_session=lambda: TorchSession(checkpoint.network, options),
         folder=REFERENCE_FOLDER,
         batch_size=REFERENCE_BATCH_SIZE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from assay.checkpoint.weights_choice import describe_weights_choice
 from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, read_compiled_json
 from assay.engines.engine import CompileOptions
@@ -59,6 +60,8 @@ def compile_model(
         compiled = engine.compile(source, temporary, options)
     if compiled.batch_size != options.batch_size:
         listener.announce(f"{source} takes batches of {compiled.batch_size} only: compiled for that")
+    if choice := describe_weights_choice(compiled.weights_key or "", compiled.other_weights_keys):
+        listener.announce(f"{source}: {choice}")
     return compiled
 
 

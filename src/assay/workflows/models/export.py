@@ -11,6 +11,7 @@ import numpy as np
 
 from assay.arrays import Images
 from assay.checkpoint.load import load_checkpoint
+from assay.checkpoint.weights_choice import describe_weights_choice
 from assay.convert.check_onnx import check_onnx_file
 from assay.convert.export_onnx import export_onnx
 from assay.convert.parity import LogitParity, measure_logit_parity, require_logit_parity
@@ -27,18 +28,45 @@ PARITY_IMAGE_COUNT = sum(PARITY_BATCH_SIZES)
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """How a checkpoint is exported.
+
+    Args:
+        opset: The ai.onnx opset, 11 to 18.
+        weights_key: Which set of weights of the file; None for the plain ones.
+    """
+
+    opset: int = 18
+    weights_key: str | None = None
+
+
+DEFAULT_EXPORT_OPTIONS = ExportOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportedModel:
-    """An ONNX file and what is known of it."""
+    """An ONNX file and what is known of it.
+
+    `weights_key` is where in the checkpoint its weights were, "" for the top level; `other_weights_keys`
+    are where other sets of the same weights are.
+    """
 
     onnx_path: Path
     opset: int
     weights_sha256: str
+    weights_key: str
+    other_weights_keys: tuple[str, ...]
     onnx_sha256: str
     parity: LogitParity
 
 
 def export_checkpoint(
-    weights: Path, onnx_path: Path, record: ModelRecord, opset: int, images: Images, listener: Listener
+    weights: Path,
+    onnx_path: Path,
+    record: ModelRecord,
+    images: Images,
+    listener: Listener,
+    options: ExportOptions = DEFAULT_EXPORT_OPTIONS,
 ) -> ExportedModel:
     """Write the checkpoint as an ONNX file; it appears only when it has passed its checks.
 
@@ -46,10 +74,10 @@ def export_checkpoint(
         weights: The checkpoint.
         onnx_path: The file to write; a file there is replaced.
         record: The model record.
-        opset: The ai.onnx opset, 11 to 18.
         images: At least four, float32 (N, 3, H, W): run in torch and from the ONNX file, in a batch of 1
             and one of 3.
         listener: Hears of the steps.
+        options: Which weights, and which opset.
 
     Raises:
         BadCheckpointError: The weights cannot be used.
@@ -57,13 +85,16 @@ def export_checkpoint(
         GateFailedError: The logits differ by more than 1e-3.
     """
     listener.announce(f"Loading {weights}")
-    checkpoint = load_checkpoint(weights, record)
-    listener.announce(f"Exporting to ONNX, opset {opset}")
+    checkpoint = load_checkpoint(weights, record, options.weights_key)
+    choice = describe_weights_choice(checkpoint.weights_key, checkpoint.other_keys)
+    if choice:
+        listener.announce(f"{weights}: {choice}")
+    listener.announce(f"Exporting to ONNX, opset {options.opset}")
     with write_in_place_of(onnx_path) as temporary:
         # runtimes know an ONNX file by its suffix
         draft = temporary.with_suffix(".onnx")
         try:
-            export_onnx(checkpoint.network, draft, record, opset)
+            export_onnx(checkpoint.network, draft, record, options.opset)
             check_onnx_file(draft, record)
             torch_options = TorchEngine().resolve(CompileChoice(engine="torch"), record)
             with closing(TorchSession(checkpoint.network, torch_options)) as torch_session:
@@ -79,8 +110,10 @@ def export_checkpoint(
     )
     return ExportedModel(
         onnx_path=onnx_path,
-        opset=opset,
+        opset=options.opset,
         weights_sha256=checkpoint.sha256,
+        weights_key=checkpoint.weights_key,
+        other_weights_keys=checkpoint.other_keys,
         onnx_sha256=hash_file(onnx_path),
         parity=parity,
     )

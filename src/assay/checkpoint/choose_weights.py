@@ -1,0 +1,183 @@
+"""Finds the sets of weights in what a checkpoint holds, and takes one of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from assay.checkpoint.read_weights import SAVE_HINT, WRAPPERS
+from assay.checkpoint.weights_choice import name_first_three
+from assay.errors import BadCheckpointError, quote, shorten
+
+MOST_WRAPPERS = 3  # one in the other; a pickled dict can hold itself
+# DataParallel and its kin, torch.compile, Lightning, and modules that hold the network
+PREFIXES = re.compile(r"(?:(?:module|_orig_mod|model|backbone|encoder|network|net)\.)+")
+COUNTERS = ("n_averaged",)  # beside the weights of torch's AveragedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenWeights:
+    """One set of weights of a file.
+
+    Args:
+        tensors: By the name that the network has for each, without prefixes.
+        key: Where in the file they were, such as "state_dict"; "" for its top level.
+        other_keys: Where other sets of the same weights are.
+    """
+
+    tensors: dict[str, Tensor]
+    key: str
+    other_keys: tuple[str, ...]
+
+
+def choose_weights(
+    content: object, expected: Collection[str], path: Path, key: str | None = None
+) -> ChosenWeights:
+    """Take one set of weights of what a file holds.
+
+    Args:
+        content: What the file holds.
+        expected: The network's names of its weights, by which other sets are known.
+        path: The file, for messages.
+        key: Which set: a key of the file, keys with dots between, or the first part of the names in a flat
+            file; None for the first of `WRAPPERS` that is there, else the only set, else the top level.
+
+    Raises:
+        BadCheckpointError: No such key, no weights, several sets with nothing to choose by, or something
+            else than tensors among them.
+    """
+    sets = dict(_list_sets(content, expected))
+    if key is not None:
+        found = sets.get(key, _look_up(content, key))
+        if found is None:
+            raise BadCheckpointError(
+                f"weights {path}: nothing is at the key {quote(key)}", hint=_list_keys(sets) or SAVE_HINT
+            )
+    else:
+        key, found = _find_plain(content, sets)
+        if key is None:
+            raise BadCheckpointError(
+                f"weights {path}: several sets of weights, none of them called {WRAPPERS[0]}",
+                hint=_list_keys(sets),
+            )
+    tensors = _strip_prefixes(_require_tensors(found, sets, path), expected, path)
+    return ChosenWeights(
+        tensors=tensors, key=key, other_keys=tuple(name for name in sets if name not in ("", key))
+    )
+
+
+def _list_sets(
+    content: object, expected: Collection[str], key: str = "", depth: int = 0
+) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield key and tensors of every dict that holds most of the network's weights, by their names."""
+    if not isinstance(content, Mapping) or depth > MOST_WRAPPERS:
+        return
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    parts = {name.partition(".")[0] for name in tensors}
+    by_part = {part: _take_part(tensors, part) for part in sorted(parts)}
+    fitting = {part: found for part, found in by_part.items() if _fit(found, expected)}
+    if len(fitting) > 1:
+        yield from ((f"{key}.{part}" if key else part, found) for part, found in fitting.items())
+    elif _fit(tensors, expected):
+        yield key, tensors
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _list_sets(value, expected, f"{key}.{name}" if key else f"{name}", depth + 1)
+
+
+def _take_part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    start = f"{part}."
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+
+
+def _fit(tensors: Mapping[str, Tensor], expected: Collection[str]) -> bool:
+    """Return whether the tensors are most of the network's, by name."""
+    known = set(expected)
+    return 2 * len({PREFIXES.sub("", name, count=1) for name in tensors} & known) > len(known)
+
+
+def _look_up(content: object, key: str) -> object | None:
+    """Return what is at a key, or at keys with dots between; None where nothing is."""
+    if not isinstance(content, Mapping):
+        return None
+    if key in content:
+        value: object = content[key]
+        return value
+    for name, value in content.items():
+        if key.startswith(f"{name}.") and isinstance(value, Mapping):
+            found = _look_up(value, key.removeprefix(f"{name}."))
+            if found is not None:
+                return found
+    return None
+
+
+def _find_plain(content: object, sets: Mapping[str, dict[str, Tensor]]) -> tuple[str | None, object]:
+    """Return key and content of the plain weights; no key where several sets are there and none is plain."""
+    keys: list[str] = []
+    found = content
+    while isinstance(found, Mapping) and len(keys) < MOST_WRAPPERS - 1 and ".".join(keys) not in sets:
+        wrapper = next((name for name in WRAPPERS if isinstance(found.get(name), Mapping)), None)
+        if wrapper is None:
+            break
+        found = found[wrapper]
+        keys.append(wrapper)
+    key = ".".join(keys)
+    if key in sets:
+        return key, sets[key]
+    inside = [name for name in sets if not key or name.startswith(f"{key}.")]
+    if len(inside) > 1:
+        return None, None
+    return (inside[0], sets[inside[0]]) if inside else (key, found)
+
+
+def _require_tensors(content: object, sets: Mapping[str, dict[str, Tensor]], path: Path) -> dict[str, Tensor]:
+    """Return the content as tensors by name.
+
+    Raises:
+        BadCheckpointError: It is no dict of tensors alone.
+    """
+    if not isinstance(content, Mapping) or not content:
+        found = "nothing in it" if content == {} else type(content).__name__
+        raise BadCheckpointError(f"weights {path}: expected a state_dict, found {found}", hint=SAVE_HINT)
+    strangers = [
+        f"{shorten(name, 40)} ({type(value).__name__})"
+        for name, value in content.items()
+        if not isinstance(value, Tensor)
+    ]
+    if strangers:
+        raise BadCheckpointError(
+            f"weights {path}: expected tensors alone, or a dict of them at a key such as "
+            f"{', '.join(WRAPPERS[:3])}; found {name_first_three(strangers)}",
+            hint=_list_keys(sets) or SAVE_HINT,
+        )
+    return {str(name): value for name, value in content.items()}
+
+
+def _strip_prefixes(
+    tensors: Mapping[str, Tensor], expected: Collection[str], path: Path
+) -> dict[str, Tensor]:
+    stripped: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        bare = name if name in expected else _strip_prefix(name)
+        if bare in stripped:
+            raise BadCheckpointError(
+                f"weights {path}: expected one tensor for {shorten(bare)}, found two",
+                hint="--weights-key takes the first part of the names of one set",
+            )
+        if bare not in COUNTERS:
+            stripped[bare] = tensor
+    return stripped
+
+
+def _strip_prefix(name: str) -> str:
+    match = PREFIXES.match(name)
+    return name[match.end() :] if match else name
+
+
+def _list_keys(sets: Mapping[str, dict[str, Tensor]]) -> str:
+    keys = [name for name in sets if name]
+    return " or ".join(f"--weights-key {name}" for name in keys[:3])
