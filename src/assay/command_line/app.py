@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import traceback
@@ -10,13 +11,15 @@ from inspect import BoundArguments
 from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Env, Toml
+from cyclopts.config import Env
 
 from assay import __version__
+from assay.command_line.supplied import AssayToml, Supplied
 from assay.errors import AssayError, UsageError, missing_package
 from assay.interrupts import EXIT_INTERRUPTED, end_on_signals
 
 if TYPE_CHECKING:
+    from assay.command_line.flags import ShowFlags
     from assay.command_line.outcome import Outcome
 
 EXIT_BUG = 70
@@ -35,6 +38,7 @@ _EXTRAS = {
     "ray": "ray",
 }
 
+_SUPPLIED = Supplied()
 app = App(
     name="assay",
     version=__version__,
@@ -42,7 +46,7 @@ app = App(
     "fast it is there.",
     help_epilogue=_EPILOGUE,
     help_format="plaintext",
-    config=(Env("ASSAY_"), Toml("assay.toml")),
+    config=(Env("ASSAY_"), AssayToml("assay.toml"), _SUPPLIED),
     default_parameter=Parameter(negative=(), show_env_var=False),
 )
 # By module of this folder: its functions, imported when they are called. What they say of themselves stands
@@ -100,7 +104,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not command.__module__.startswith("assay."):  # --help and --version print for themselves
             command(*bound.args, **bound.kwargs)
             return 0
-        as_json = any(getattr(value, "json", False) for value in bound.arguments.values())
+        flags: ShowFlags = bound.arguments["flags"]
+        as_json = flags.json
+        bound.arguments["flags"] = dataclasses.replace(flags, supplied=_SUPPLIED.lines)
+        if not flags.quiet:
+            sys.stderr.writelines(f"assay: {line}\n" for line in _SUPPLIED.lines)
         with end_on_signals():
             return _run_command(command, bound, as_json=as_json)
     except CycloptsError as error:

@@ -14,7 +14,6 @@ from assay.command_line.flags import (
     FolderFlags,
     GateFlags,
     LabelFileFlags,
-    ShowFlags,
     SpeedFlags,
     make_help,
     parse_numbers,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkFlags(ShowFlags, GateFlags, FolderFlags, LabelFileFlags, SpeedFlags):
+class BenchmarkFlags(GateFlags, FolderFlags, LabelFileFlags, SpeedFlags):
     """Flags of `assay benchmark`."""
 
     callers: Annotated[

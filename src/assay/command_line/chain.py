@@ -24,7 +24,6 @@ from assay.command_line.outcome import Outcome, describe_run
 
 @dataclass(frozen=True, kw_only=True)
 class RunFlags(
-    ShowFlags,
     StopFlags,
     PredictionFlags,
     FolderFlags,

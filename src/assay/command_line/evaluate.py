@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateFlags(ShowFlags, StopFlags, PredictionFlags, FolderFlags, ImageFlags):
+class EvaluateFlags(StopFlags, PredictionFlags, FolderFlags, ImageFlags):
     """Flags of `assay evaluate`."""
 
     batch_size: Annotated[

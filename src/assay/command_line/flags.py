@@ -26,9 +26,9 @@ WEIGHTS_KEY_HELP = (
 )
 
 
-def make_help(text: str, alias: str | None = None) -> Parameter:
-    """How a flag is shown, and its short name."""
-    return Parameter(help=text, alias=alias)
+def make_help(text: str, alias: str | None = None, *, is_flag: bool = True) -> Parameter:
+    """How a flag is shown, and its short name; a field that is no flag is filled in by `main`."""
+    return Parameter(help=text, alias=alias, parse=is_flag)
 
 
 def parse_numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
@@ -68,6 +68,7 @@ class ShowFlags:
 
     json: Annotated[bool, make_help("One JSON document on stdout instead of text.")] = False
     quiet: Annotated[bool, make_help("No progress on stderr.", "-q")] = False
+    supplied: Annotated[tuple[str, ...], make_help("By ./assay.toml and ASSAY_*.", is_flag=False)] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,7 +323,7 @@ class PredictionFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderFlags:
+class FolderFlags(ShowFlags):
     """Where the results go."""
 
     output: Annotated[Path | None, make_help("The run folder; a new one in runs/ if not given.", "-o")] = None
@@ -340,4 +341,4 @@ class FolderFlags:
         if self.resume and self.output is None:
             raise UsageError("--resume needs the run folder", hint="give it with -o")
         mode = choose_mode(resume=self.resume, overwrite=self.overwrite)
-        return RunPlace(path=self.output, mode=mode, arguments=tuple(sys.argv[1:]))
+        return RunPlace(path=self.output, mode=mode, arguments=tuple(sys.argv[1:]), supplied=self.supplied)

@@ -63,6 +63,7 @@ class RunPlace:
         path: The run folder; None means a new one, `runs/TIME-MODEL-ENGINE`, the time in UTC.
         mode: Whether a run that is there already is an error, is continued or is deleted.
         arguments: The command as it was given, for the manifest.
+        supplied: Flags that came from elsewhere, each with its value and source, for the manifest.
         share: Which parts of the run this process computes; None means all. A run that is there is
             joined then, whatever the mode.
     """
@@ -70,6 +71,7 @@ class RunPlace:
     path: Path | None = None
     mode: Mode = "new"
     arguments: tuple[str, ...] = ()
+    supplied: tuple[str, ...] = ()
     share: Share | None = None
 
     def choose_path(self, model_name: str, engine_name: str) -> Path:
@@ -266,6 +268,7 @@ def _begin_manifest(path: Path, place: RunPlace) -> Manifest:
     return Manifest(
         status="running",
         arguments=place.arguments,
+        supplied=place.supplied,
         started=_now(),
         machine=describe_machine(),
         pixel_check=check_pixels(),

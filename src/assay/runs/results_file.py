@@ -67,6 +67,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     status: Literal["running", "finished", "failed", "interrupted"]
     assay_version: str = __version__
     arguments: tuple[str, ...]
+    supplied: tuple[str, ...] = ()
     started: str
     finished: str = ""
     error: str = ""
