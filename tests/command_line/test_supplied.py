@@ -30,6 +30,11 @@ def test_what_was_not_given_on_the_command_line_is_said_and_stands_in_the_manife
         assert manifest["supplied"] == ["--shard-size 2 (from ASSAY_EVALUATE_SHARD_SIZE)"]
 
 
+def test_a_command_without_any_flag_is_no_bug(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["bundle", str(tmp_path / "nothing")]) in {2, 5}
+    assert "a bug in assay" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flag", "value"),
     [

@@ -104,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not command.__module__.startswith("assay."):  # --help and --version print for themselves
             command(*bound.args, **bound.kwargs)
             return 0
+        bound.apply_defaults()
         flags: ShowFlags = bound.arguments["flags"]
         as_json = flags.json
         bound.arguments["flags"] = dataclasses.replace(flags, supplied=_SUPPLIED.lines)
