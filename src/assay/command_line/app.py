@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from inspect import BoundArguments
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,13 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Env
 
 from assay import __version__
+from assay.command_line.streams import (
+    STDOUT,
+    describe_failure,
+    drain,
+    fill_closed_streams,
+    write_to_stderr,
+)
 from assay.command_line.supplied import AssayToml, Supplied
 from assay.errors import AssayError, UsageError, missing_package
 from assay.interrupts import EXIT_INTERRUPTED, end_on_signals
@@ -97,19 +104,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The command line without the program's name; that of the process if None.
     """
-    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    closed = fill_closed_streams()
+    status = _run(list(sys.argv[1:] if arguments is None else arguments))
+    failure: OSError | None = None
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        failure = error
+        drain(sys.stdout)
+    if failure is None and STDOUT not in closed:
+        return status
+    return _show_lost_result(failure, status)
+
+
+def _run(tokens: list[str]) -> int:
     as_json = "--json" in tokens  # for usage errors; when the command is parsed, it says itself
     try:
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
         if not command.__module__.startswith("assay."):  # --help and --version print for themselves
-            command(*bound.args, **bound.kwargs)
+            with suppress(SystemExit):  # rich raises it where the reader has gone, as `head` does
+                command(*bound.args, **bound.kwargs)
             return 0
         bound.apply_defaults()
         flags: ShowFlags = bound.arguments["flags"]
         as_json = flags.json
         bound.arguments["flags"] = dataclasses.replace(flags, supplied=_SUPPLIED.lines)
         if not flags.quiet:
-            sys.stderr.writelines(f"assay: {line}\n" for line in _SUPPLIED.lines)
+            write_to_stderr("".join(f"assay: {line}\n" for line in _SUPPLIED.lines))
         with end_on_signals():
             return _run_command(command, bound, as_json=as_json)
     except CycloptsError as error:
@@ -145,25 +166,42 @@ def _run_command(command: Callable[..., Outcome], bound: BoundArguments, *, as_j
             else:
                 write_lines(outcome.lines, stdout)
             stdout.flush()
-        except BrokenPipeError:  # the reader has seen enough, as `head` does; nothing is left to write to
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stdout.fileno())
+        except OSError as error:
+            drain(stdout)
+            return _show_lost_result(error, outcome.exit_status)
     return outcome.exit_status
+
+
+def _show_lost_result(error: OSError | None, status: int) -> int:
+    """Say that stdout took no result, and return the exit status: the command's, else that of usage.
+
+    A reader that went, as `head` does, has seen enough: nothing is said, and the status stays.
+    """
+    problem = describe_failure(error)
+    if not problem:
+        return status
+    write_to_stderr(f"assay: {problem}\n")
+    return status or UsageError.exit_status
 
 
 def _show_error(error: AssayError, *, as_json: bool, exit_status: int | None = None) -> int:
     """Show the message on stderr, as JSON on stdout too where that was asked for; return the exit status."""
     status = error.exit_status if exit_status is None else exit_status
-    sys.stderr.write(f"assay: {error}\n")
+    write_to_stderr(f"assay: {error}\n")
     if as_json:
         from assay.command_line.terminal import write_document
 
         problem = {"exit_status": status, "message": error.message, "hint": error.hint}
-        write_document({"error": problem}, sys.stdout)
+        try:
+            write_document({"error": problem}, sys.stdout)
+        except OSError as lost:
+            drain(sys.stdout)
+            return _show_lost_result(lost, status)
     return status
 
 
 def _show_bug(*, as_json: bool) -> int:
-    traceback.print_exc()
+    write_to_stderr(traceback.format_exc())
     kind, value, _ = sys.exc_info()
     name = kind.__name__ if kind else "error"
     error = AssayError(f"a bug in assay: {name}: {value}", hint="please report it with the lines above")

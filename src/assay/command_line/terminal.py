@@ -24,6 +24,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from assay.command_line.streams import drain
 from assay.report.tables.table import Table
 from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import SCHEMA_VERSION, encode_json
@@ -89,8 +90,11 @@ class LineListener(Listener):
         self._starts: dict[str, float] = {}
 
     def announce(self, text: str) -> None:
-        """Write the line."""
-        print(text, file=self._stream, flush=True)
+        """Write the line; where its reader went or there is no space, it is lost and the work goes on."""
+        try:
+            print(text, file=self._stream, flush=True)
+        except OSError:
+            drain(self._stream)
 
     def advance(self, progress: Progress) -> None:
         """Write a line when another tenth of the task is done."""
