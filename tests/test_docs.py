@@ -133,7 +133,7 @@ def test_the_architecture_has_the_import_order_of_the_import_rules() -> None:
     rules = configparser.ConfigParser()
     rules.read(ROOT / ".importlinter", encoding="utf-8")
     layers = rules["importlinter:contract:stages"]["layers"].replace("assay.", "").strip().split("\n")
-    order = " → ".join(["leaves", *layers[-2:0:-1]])
+    order = " → ".join([layers[-1].strip(), "leaves", *(layer.strip() for layer in layers[-3:0:-1])])
     assert f"\n{order}\n" in (ROOT / "docs/explanation/architecture.md").read_text()
 
 

@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.files import hash_file, is_unfinished, write_file, write_folder_in_place_of, write_in_place_of
+from assay.errors import UsageError
+from assay.files import (
+    hash_file,
+    is_unfinished,
+    refuse_same_file,
+    write_file,
+    write_folder_in_place_of,
+    write_in_place_of,
+)
 
 
 @pytest.fixture
@@ -107,3 +115,39 @@ def test_a_block_that_raises_leaves_the_folder_as_it_was(folder: Path) -> None:
 )
 def test_only_hidden_names_with_the_suffix_are_unfinished(name: str, unfinished: bool) -> None:
     assert is_unfinished(name) is unfinished
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["model.onnx", "./model.onnx", "folder/../model.onnx", "link.onnx", "hard.onnx", "linked/model.onnx"],
+)
+def test_an_output_that_is_the_input_is_refused_however_it_is_spelled(tmp_path: Path, spelling: str) -> None:
+    model = tmp_path / "real" / "model.onnx"
+    (tmp_path / "real" / "folder").mkdir(parents=True)
+    model.write_bytes(b"weights")
+    (tmp_path / "real" / "link.onnx").symlink_to("model.onnx")
+    (tmp_path / "real" / "hard.onnx").hardlink_to(model)
+    (tmp_path / "real" / "linked").symlink_to(tmp_path / "real")
+    with pytest.raises(UsageError, match="is the input"):
+        refuse_same_file(tmp_path / "real" / spelling, model)
+
+
+def test_an_output_beside_the_input_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"weights")
+    refuse_same_file(tmp_path / "other.onnx", tmp_path / "model.onnx", None)
+    refuse_same_file(tmp_path / "folder", tmp_path / "model.onnx")
+
+
+def test_a_folder_that_holds_the_input_is_refused_also_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "out" / "deep").mkdir(parents=True)
+    (tmp_path / "out" / "deep" / "model.onnx").write_bytes(b"weights")
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for output in (tmp_path / "out", tmp_path / "link"):
+        with pytest.raises(UsageError, match="holds the input"):
+            refuse_same_file(output, tmp_path / "out" / "deep" / "model.onnx")
+
+
+def test_an_input_that_is_not_there_is_compared_by_its_path(tmp_path: Path) -> None:
+    refuse_same_file(tmp_path / "a.onnx", tmp_path / "b.onnx")
+    with pytest.raises(UsageError):
+        refuse_same_file(tmp_path / "a.onnx", tmp_path / "x" / ".." / "a.onnx")

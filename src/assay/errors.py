@@ -22,6 +22,14 @@ other exception and from Ctrl-C.
 
 from __future__ import annotations
 
+import re
+import tempfile
+
+LONGEST_QUOTE = 240  # characters
+_TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_PLACE_IN_SOURCE = re.compile(r"^(Exception from \S+:\d+:?|Check '.*' failed at \S+:\d+:?)\s*")
+_TEMPORARY_PATH = re.compile(re.escape(tempfile.gettempdir()) + r"/[^\s'\":,)]*/")
+
 
 class AssayError(Exception):
     """An error with a message made for the user: what failed, where, expected, found.
@@ -149,3 +157,17 @@ def quote(text: object, length: int = 60) -> str:
     ("'three words'", "'999999999 … 99999999'")
     """
     return f"'{shorten(text, length)}'"
+
+
+def quote_reason(said: object) -> str:
+    r"""The first line with a reason of what a runtime said, cut to one short line for a message.
+
+    Left out are terminal codes, the runtime's own source lines and paths of temporary folders.
+
+    >>> quote_reason("Exception from src/core.cpp:93:\nCheck 'a == b' failed at a.cpp:7:\n\x1b[31mno room")
+    'no room'
+    """
+    lines = [_TERMINAL_CODES.sub("", line).strip() for line in str(said).splitlines()]
+    reasons = [reason for line in lines if (reason := _PLACE_IN_SOURCE.sub("", line).strip())]
+    reason = _TEMPORARY_PATH.sub("", reasons[0] if reasons else "no reason given")
+    return reason if len(reason) <= LONGEST_QUOTE else f"{reason[: LONGEST_QUOTE - 1]}…"

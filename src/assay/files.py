@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from assay.errors import UsageError
+
 PART_SUFFIX = ".part"
 """How the hidden name of a file or folder ends that is still being written."""
 
@@ -65,6 +67,41 @@ def write_folder_in_place_of(folder: Path) -> Iterator[Path]:
         temporary.replace(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_same_file(output: Path, *inputs: Path | None) -> None:
+    """Refuse to write over what a command reads, however its path is spelled and whatever links lead to it.
+
+    Args:
+        output: What will be written: a file, or a folder that is replaced with all that is in it.
+        inputs: Files and folders that are read; None stands for one that was not given.
+
+    Raises:
+        UsageError: The output is one of the inputs, or a folder that holds one.
+    """
+    written = _identify(output)
+    for path in inputs:
+        if path is None:
+            continue
+        if _identify(path) == written:
+            raise UsageError(
+                f"{output} is the input {path} itself, which would be lost", hint="write to another name"
+            )
+        if output.is_dir() and written in {
+            _identify(parent) for parent in (*path.absolute().parents, *path.resolve().parents)
+        }:
+            raise UsageError(
+                f"{output} holds the input {path}, which would be lost", hint="write to another folder"
+            )
+
+
+def _identify(path: Path) -> tuple[int, int] | Path:
+    """What two paths of one file have in common: its number on its device; before it is there, its path."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return path.resolve()
+    return found.st_dev, found.st_ino
 
 
 def escape_name(name: str) -> str:

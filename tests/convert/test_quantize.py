@@ -15,15 +15,22 @@ from torch import nn
 
 from assay.arrays import Images
 from assay.convert.export_onnx import export_onnx
-from assay.convert.quantize import list_layers, match_layers, quantize_onnx, read_onnx, return_to_float
+from assay.convert.quantize import (
+    list_layers,
+    match_layers,
+    quantize_onnx,
+    read_float_onnx,
+    read_onnx,
+    return_to_float,
+    write_onnx,
+)
 from assay.errors import BadModelError, UsageError
 from assay.models.record import ModelRecord
 
 LAYERS = ["/0/Conv", "/2/Conv", "/6/Gemm"]
 
 
-@pytest.fixture(scope="module")
-def small_onnx(se_resnext50: ModelRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_small_network() -> nn.Module:
     """A network of two convolutions and a linear layer, with random weights."""
     torch.manual_seed(0)
     network = nn.Sequential(
@@ -35,8 +42,13 @@ def small_onnx(se_resnext50: ModelRecord, tmp_path_factory: pytest.TempPathFacto
         nn.Flatten(),
         nn.Linear(8, 1000),
     )
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def small_onnx(se_resnext50: ModelRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("small") / "small.onnx"
-    export_onnx(network.eval(), path, se_resnext50, 17)
+    export_onnx(make_small_network(), path, se_resnext50, 17)
     return path
 
 
@@ -139,15 +151,22 @@ def test_the_int8_model_is_not_changed_by_that(small_onnx: Path, int8_onnx: Path
     assert model.SerializeToString() == before
 
 
-def test_an_opset_that_cannot_be_quantised_is_refused(small_onnx: Path, tmp_path: Path) -> None:
+def test_an_older_opset_is_read_as_opset_13_with_the_same_logits(
+    small_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    path = tmp_path / "old.onnx"
+    export_onnx(make_small_network(), path, se_resnext50, 11)
+    converted = read_float_onnx(path)
+    assert converted.opset_import[0].version == 13
+    images = np.concatenate(list(draw_images(2)))
+    np.testing.assert_allclose(run(converted, images), run(read_onnx(path), images), atol=1e-5)
+    assert read_float_onnx(small_onnx) == read_onnx(small_onnx)
+
+
+def test_an_opset_that_onnx_cannot_convert_is_refused(small_onnx: Path, tmp_path: Path) -> None:
     model = read_onnx(small_onnx)
     model.opset_import[0].version = 11
-    with pytest.raises(BadModelError, match="needs 13 or later"):
-        quantize_onnx(
-            model,
-            tmp_path / "x.onnx",
-            draw_images(1),
-            input_name="image",
-            preset="mixed",
-            float_layers=[],
-        )
+    model.graph.node[0].op_type = "NoSuchOperator"
+    write_onnx(model, tmp_path / "old.onnx")
+    with pytest.raises(BadModelError, match="has opset 11; quantisation needs 13 or later"):
+        read_float_onnx(tmp_path / "old.onnx")

@@ -20,6 +20,7 @@ from assay.command_line.flags import (
 )
 from assay.command_line.outcome import Outcome, choose_status
 from assay.errors import UsageError
+from assay.files import refuse_same_file
 
 if TYPE_CHECKING:
     from assay.engines.engine import CompileChoice
@@ -92,6 +93,7 @@ def export(weights: Path, onnx_file: Path, /, flags: ExportFlags = ExportFlags()
     from assay.models.choose_record import choose_record
     from assay.workflows.models.export import PARITY_IMAGE_COUNT, ExportOptions, export_checkpoint
 
+    refuse_same_file(onnx_file, flags.find_model_file(), flags.images)
     record = choose_record(flags.model, weights)
     index = index_images(flags.images, record.label_count) if flags.images else None
     samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
@@ -121,6 +123,7 @@ def quantize(onnx_file: Path, out_file: Path, /, flags: QuantizeFlags) -> Outcom
     from assay.report.tables.quantisation import make_trial_table
     from assay.workflows.models.quantize import quantize_file, quantize_within
 
+    refuse_same_file(out_file, flags.find_model_file(), flags.calibration, flags.images, flags.labels)
     record = choose_record(flags.model, onnx_file)
     calibration = flags.to_calibration_options(flags.calibration, flags.to_read_options())
     control = flags.to_accuracy_control()
@@ -160,6 +163,7 @@ def compile(onnx_file: Path, folder: Path, /, flags: CompileFlags = CompileFlags
     from assay.models.choose_record import choose_record
     from assay.workflows.models.compile import compile_model
 
+    refuse_same_file(folder, flags.find_model_file())
     choice = flags.to_compile_choice()
     engine = find_engine(choice.engine)  # a mistyped name is said before the file is looked at
     options = engine.resolve(choice, choose_record(flags.model, onnx_file))

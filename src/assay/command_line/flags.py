@@ -80,6 +80,10 @@ class ModelFlags:
         make_help("Name of a model record, or a TOML file; if not given, what the ONNX file carries."),
     ] = ""
 
+    def find_model_file(self) -> Path | None:
+        """The TOML file, where one was given."""
+        return Path(self.model) if self.model.endswith(".toml") else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class EngineFlags(ModelFlags):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 
-from assay.errors import BadModelError
+from assay.errors import BadModelError, quote_reason
 from assay.models.record import ModelRecord
 
 
@@ -19,7 +19,7 @@ def check_onnx_file(onnx_path: Path, record: ModelRecord) -> None:
     try:
         onnx.checker.check_model(str(onnx_path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise BadModelError(f"{onnx_path}: onnx.checker refuses it: {error}") from error
+        raise BadModelError(f"{onnx_path}: onnx.checker refuses it: {quote_reason(error)}") from error
     graph = onnx.load(str(onnx_path), load_external_data=False).graph
     tensor = record.input
     found = [_describe_tensor(port) for port in (*graph.input, *graph.output)]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from assay.errors import UsageError
+from assay.models.choose_record import store_record
 from assay.models.record import ModelRecord
 
 OPSETS = range(11, 19)  # what ATC accepts: ai.onnx opset 11 to 18 (CANN ATC manual)
@@ -16,7 +17,7 @@ DEFAULT_OPSET = OPSETS[-1]
 
 
 def export_onnx(network: nn.Module, onnx_path: Path, record: ModelRecord, opset: int) -> None:
-    """Write the network to `onnx_path` with a dynamic batch and the record's tensor names.
+    """Write the network to `onnx_path` with a dynamic batch, the record's tensor names and the record itself.
 
     The TorchScript exporter is used: the newer one starts at opset 18 and reaches lower ones only by
     converting afterwards, and ATC takes nothing above 18.
@@ -49,3 +50,4 @@ def export_onnx(network: nn.Module, onnx_path: Path, record: ModelRecord, opset:
             opset_version=opset,
             dynamo=False,
         )
+    store_record(onnx_path, record)

@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 import numpy as np
 import onnx
+import onnx.version_converter
 
 from assay.arrays import Images
-from assay.errors import BadModelError, EngineError, UsageError
+from assay.errors import BadModelError, EngineError, UsageError, quote_reason
 from assay.models.choose_record import RECORD_KEY
 
 os.environ["NNCF_CI"] = "1"  # read when NNCF is imported: it reports its use otherwise
@@ -39,7 +40,33 @@ def read_onnx(onnx_path: Path) -> Any:
     try:
         return onnx.load(str(onnx_path))
     except Exception as error:  # the parser's error is of no class that onnx names
-        raise BadModelError(f"{onnx_path} cannot be read as an ONNX file: {error}") from error
+        reason = quote_reason(error)
+        raise BadModelError(f"{onnx_path} cannot be read as an ONNX file: {reason}") from error
+
+
+def read_float_onnx(onnx_path: Path) -> Any:
+    """A float ONNX file as a ModelProto, with its weights, in opset 13 where it has an older one.
+
+    Raises:
+        BadModelError: It cannot be read, or not be converted to that opset.
+    """
+    model = read_onnx(onnx_path)
+    opset = max(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
+    if opset >= OLDEST_OPSET:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, OLDEST_OPSET)
+    except RuntimeError as error:
+        raise BadModelError(
+            f"{onnx_path} has opset {opset}; quantisation needs {OLDEST_OPSET} or later, and onnx cannot "
+            f"convert it: {quote_reason(error)}",
+            hint="export it again with --opset 17",
+        ) from error
+
+
+def write_onnx(model: Any, path: Path) -> None:
+    """Write a ModelProto, with its weights, as an ONNX file."""
+    onnx.save(model, str(path))
 
 
 def list_layers(model: Any) -> list[str]:
@@ -78,7 +105,7 @@ def quantize_onnx(
     """Write the model in int8: weights and activations between quantise/dequantise pairs.
 
     Args:
-        model: A float ONNX model, opset 13 or later; it is not changed.
+        model: A float ONNX model as `read_float_onnx` gives it; it is not changed.
         out_path: The file to write.
         images: What the ranges are measured on, each float32 (1, channels, height, width).
         input_name: The name of the network's input.
@@ -86,15 +113,8 @@ def quantize_onnx(
         float_layers: Names of nodes that stay in float.
 
     Raises:
-        BadModelError: The opset is too old.
         EngineError: NNCF failed; its own error is the cause.
     """
-    opset = max(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
-    if opset < OLDEST_OPSET:
-        raise BadModelError(
-            f"the ONNX file has opset {opset}; quantisation needs {OLDEST_OPSET} or later",
-            hint="export it again with --opset 17",
-        )
     batches = list(images)
     with _quieten():
         try:
@@ -106,10 +126,10 @@ def quantize_onnx(
                 ignored_scope=nncf.IgnoredScope(names=list(float_layers)) if float_layers else None,
             )
         except Exception as error:
-            raise EngineError(f"NNCF cannot quantise the model: {error}") from error
+            raise EngineError(f"NNCF cannot quantise the model: {quote_reason(error)}") from error
     for entry in [entry for entry in quantized.metadata_props if entry.key == RECORD_KEY]:
         quantized.metadata_props.remove(entry)  # the caller stores its own
-    onnx.save(quantized, str(out_path))
+    write_onnx(quantized, out_path)
 
 
 def return_to_float(model: Any, source: Any, layers: Iterable[str]) -> Any:

@@ -33,7 +33,7 @@ def describe_source(engine: Engine, source: Path, options: CompileOptions) -> Co
         batch_size=options.batch_size,
         settings=dict(options.settings),
         source_files=source_files
-        | {f"{name}: {file.name}": hash_file(file) for name, file in _find_setting_files(options).items()},
+        | {f"{name}: {file.name}": hash_file(file) for name, file in find_setting_files(options).items()},
         files={},
         model=options.record,
         calibration=read_calibration(source, hash_onnx(source)) if is_onnx else None,
@@ -53,7 +53,7 @@ def recall_options(compiled: CompiledModel) -> CompileOptions:
     )
 
 
-def _find_setting_files(options: CompileOptions) -> dict[str, Path]:
+def find_setting_files(options: CompileOptions) -> dict[str, Path]:
     """The files that settings name, by the setting."""
     return {name: path for name, value in sorted(options.settings.items()) if (path := Path(value)).is_file()}
 

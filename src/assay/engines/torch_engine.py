@@ -26,7 +26,7 @@ from assay.engines.engine import (
 )
 from assay.engines.options import check_options, choose_setting, choose_thread_count
 from assay.engines.sources import describe_source, recall_options
-from assay.errors import BadCheckpointError, EngineError, MissingRuntimeError
+from assay.errors import BadCheckpointError, EngineError, MissingRuntimeError, quote_reason
 from assay.models.record import ModelRecord
 from assay.processors import describe_processor
 
@@ -89,7 +89,7 @@ class TorchEngine:
             weights = next(compiled_dir / name for name in compiled.files if name.startswith(WEIGHTS_STEM))
             network = load_checkpoint(weights, compiled.model, compiled.settings.get(WEIGHTS_KEY)).network
         except (StopIteration, BadCheckpointError) as error:
-            raise EngineError(f"torch cannot load {compiled_dir}: {error}") from error
+            raise EngineError(f"torch cannot load {compiled_dir}: {quote_reason(error)}") from error
         return TorchSession(network, recall_options(compiled))
 
 
@@ -142,7 +142,7 @@ class TorchSession:
                 tensor = torch.from_numpy(images).to(self._device, self._dtype, memory_format=self._layout)
                 logits: Logits = self._network(tensor).to("cpu", torch.float32).numpy()  # (N, classes)
         except (RuntimeError, NotImplementedError) as error:
-            raise EngineError(f"torch failed on a batch of {len(images)}: {error}") from error
+            raise EngineError(f"torch failed on a batch of {len(images)}: {quote_reason(error)}") from error
         check_logits_shape(logits.shape, len(images), self._record)
         return logits
 

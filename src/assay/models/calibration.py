@@ -45,15 +45,23 @@ def read_calibration(onnx_path: Path, sha256: str) -> CalibrationRecord | None:
     Raises:
         BadModelError: The record is there but cannot be read.
     """
-    path = name_calibration_file(onnx_path)
+    record = read_calibration_file(name_calibration_file(onnx_path))
+    return record if record is not None and record.sha256 == sha256 else None
+
+
+def read_calibration_file(path: Path) -> CalibrationRecord | None:
+    """The calibration record in a file; None where there is no file, or some other JSON.
+
+    Raises:
+        BadModelError: It cannot be read.
+    """
     if not path.is_file():
         return None
     try:
-        record = msgspec.json.decode(path.read_bytes(), type=CalibrationRecord)
+        return msgspec.json.decode(path.read_bytes(), type=CalibrationRecord)
     except msgspec.ValidationError:
-        return None  # some other JSON file of that name
+        return None
     except (OSError, msgspec.DecodeError) as error:
         raise BadModelError(
             f"calibration record {path} cannot be read: {error}", hint="quantise the model again"
         ) from error
-    return record if record.sha256 == sha256 else None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from assay.errors import BadImagesError, UndecodableImageError
-from assay.files import write_file
+from assay.files import refuse_same_file, write_file
 from assay.images.decode import read_shown_size
 from assay.images.listing import IMAGE_SUFFIXES
 
@@ -45,6 +45,8 @@ def _write_info(
     folder: str, info_path: Path, suffixes: Iterable[str], find_size: Callable[[Path], tuple[int, int]]
 ) -> int:
     names = _list_names(folder, suffixes)
+    if info_path.exists():
+        refuse_same_file(info_path, *(Path(folder) / name for name in names))
     prefix = folder.rstrip("/") or "/"
     lines = []
     for index, name in enumerate(names):

@@ -18,7 +18,7 @@ from assay.convert.parity import LogitParity
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import SessionDescription
 from assay.errors import AssayError, UsageError
-from assay.files import escape_name, is_unfinished
+from assay.files import escape_name, is_unfinished, refuse_same_file
 from assay.images.forms.object_store import find_url
 from assay.images.pixel_check import check_pixels
 from assay.inference.identity import RunIdentity, name_changes
@@ -73,6 +73,15 @@ class RunPlace:
     arguments: tuple[str, ...] = ()
     supplied: tuple[str, ...] = ()
     share: Share | None = None
+
+    def refuse_inputs(self, *inputs: Path | None) -> None:
+        """Refuse to replace a run folder that holds what the run reads.
+
+        Raises:
+            UsageError: One of the files and folders lies in it.
+        """
+        if self.path is not None and self.mode == "overwrite":
+            refuse_same_file(self.path, *inputs)
 
     def choose_path(self, model_name: str, engine_name: str) -> Path:
         """Return the path of the run folder."""

@@ -24,6 +24,7 @@ def run_all(request: FullRun, place: RunPlace, listener: Listener = SILENT) -> R
     Raises:
         AssayError: Anything a user can cause; what was done until then is kept in the run folder.
     """
+    place.refuse_inputs(request.weights, request.images, request.labels.path, request.calibration.images)
     record = choose_record(request.model, request.weights)
     check_request(request, record)
     check_stop(request.gates, request.stop_error)

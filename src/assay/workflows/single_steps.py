@@ -43,6 +43,7 @@ def run_evaluation(
     Raises:
         AssayError: As `index_images` and `evaluate_model`.
     """
+    place.refuse_inputs(compiled_dir, images, labels.path)
     check_stop(options.gates, options.stop_error)
     compiled = read_compiled_json(compiled_dir)
     index = index_images(images, compiled.model.label_count, labels, options.reading)
@@ -96,6 +97,7 @@ def run_benchmark(
     """
     if request.loadgen is not None and len(compiled_dirs) != 1:
         raise UsageError("--loadgen takes one compiled model", hint="run it once for each")
+    place.refuse_inputs(*compiled_dirs, request.images, request.labels.path, *dict(request.imports))
     imported = [import_result(path, batch_size) for path, batch_size in request.imports]
     if not compiled_dirs:
         with open_run_folder(place, "imported", "none", listener) as run:

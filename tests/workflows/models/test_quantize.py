@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -15,18 +17,19 @@ from hypothesis import strategies as st
 from torch import nn
 
 from assay.convert.export_onnx import export_onnx
-from assay.errors import UsageError
+from assay.errors import FixedBatchError, UsageError
 from assay.images.calibration import CalibrationOptions, choose_images
 from assay.images.sources import index_images
+from assay.models.choose_record import read_stored_record
 from assay.models.record import ModelRecord
 from assay.runs.listener import SILENT, Listener
 from assay.workflows.models.accuracy_control import ControlRequest, control_accuracy, find_fewest
 from assay.workflows.models.quantize import quantize_file
+from colour_classifier import make_colour_classifier
 from conftest import RunAssay
 
 
-@pytest.fixture(scope="module")
-def small_onnx(se_resnext50: ModelRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def export_small(path: Path, record: ModelRecord, opset: int = 17) -> Path:
     """A network of four convolutions and a linear layer, with random weights: hard on int8."""
     torch.manual_seed(2)
     layers: list[nn.Module] = []
@@ -35,9 +38,13 @@ def small_onnx(se_resnext50: ModelRecord, tmp_path_factory: pytest.TempPathFacto
         layers += [nn.Conv2d(channels, 12, 3, stride=2), nn.BatchNorm2d(12), nn.ReLU()]
         channels = 12
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, 1000))
-    path = tmp_path_factory.mktemp("small") / "small.onnx"
-    export_onnx(network.eval(), path, se_resnext50, 17)
+    export_onnx(network.eval(), path, record, opset)
     return path
+
+
+@pytest.fixture(scope="module")
+def small_onnx(se_resnext50: ModelRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_small(tmp_path_factory.mktemp("small") / "small.onnx", se_resnext50)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -104,8 +111,14 @@ def test_a_precision_that_is_not_the_files_is_refused(
 ) -> None:
     path = small_onnx
     if precision == "fp32":
+        model = onnx.load(str(small_onnx))
+        scale = onnx.numpy_helper.from_array(np.array(0.1, np.float32), "scale")
+        model.graph.initializer.append(scale)
+        model.graph.node.insert(0, onnx.helper.make_node("DequantizeLinear", ["q", "scale"], ["rounded"]))
+        model.graph.node.insert(0, onnx.helper.make_node("QuantizeLinear", ["image", "scale"], ["q"]))
+        model.graph.node[2].input[0] = "rounded"
         path = tmp_path / "int8.onnx"
-        path.write_bytes(small_onnx.read_bytes() + b"\x12\x0eQuantizeLinear")
+        onnx.save(model, str(path))
     done = run_assay("compile", path, tmp_path / "c", "--precision", precision, "--engine", engine, "-q")
     assert done.returncode == 5, done.stderr
     assert complaint in done.stderr
@@ -144,6 +157,52 @@ def test_a_calibration_image_that_cannot_be_decoded_is_refused(
     assert done.returncode == 5
     assert "ILSVRC2012_val_00000013.JPEG" in done.stderr
     assert not (tmp_path / "out.onnx").exists()
+
+
+class Announcements(Listener):
+    """Keeps what is announced."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def announce(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def test_a_file_of_opset_11_is_converted_first_and_that_is_said(
+    photographs: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    source = export_small(tmp_path / "old.onnx", se_resnext50, opset=11)
+    heard = Announcements()
+    quantize_file(source, tmp_path / "int8.onnx", se_resnext50, CalibrationOptions(images=photographs), heard)
+    assert "has opset 11; quantised from opset 13, whose logits differ by at most" in heard.lines[0]
+    made = onnx.load(str(tmp_path / "int8.onnx"))
+    assert made.opset_import[0].version >= 13
+    assert "QuantizeLinear" in {node.op_type for node in made.graph.node}
+
+
+def test_a_file_that_was_quantised_by_another_model_record_is_quantised_again(
+    small_onnx: Path, photographs: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    out, options = tmp_path / "int8.onnx", CalibrationOptions(images=photographs)
+    quantize_file(small_onnx, out, se_resnext50, options, SILENT)
+    before = out.read_bytes()
+    quantize_file(small_onnx, out, se_resnext50, options, Interrupted("Quantising"))  # used again
+    darker = msgspec.structs.replace(se_resnext50.preprocessing, mean=(0.9, 0.9, 0.9))
+    record = msgspec.structs.replace(se_resnext50, preprocessing=darker)
+    quantize_file(small_onnx, out, record, options, SILENT)
+    assert out.read_bytes() != before
+    assert read_stored_record(out) == record
+
+
+def test_a_network_that_runs_batches_of_eight_only_is_not_quantised(
+    photographs: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    source = make_colour_classifier(tmp_path / "fixed.onnx", batch_size=8)
+    with pytest.raises(FixedBatchError, match="batches of 8 only"):
+        quantize_file(
+            source, tmp_path / "o.onnx", se_resnext50, CalibrationOptions(images=photographs), SILENT
+        )
 
 
 @given(st.integers(0, 200), st.integers(0, 220))

@@ -18,7 +18,7 @@ from assay.engines.ascend.staging import stage_model
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import SessionDescription
 from assay.engines.native_output import NativeOutput, capture_native_output
-from assay.errors import EngineError, MissingRuntimeError
+from assay.errors import EngineError, MissingRuntimeError, quote_reason
 
 WHEELS_HINT = (
     "install the aclruntime and ais_bench wheels for this Python from Huawei's tools repository, or let "
@@ -119,7 +119,7 @@ class AscendSession:
         try:
             outputs = self._tool.infer([padded], mode)
         except (RuntimeError, ValueError) as error:
-            raise EngineError(f"the chip failed on a batch of {row_count}: {error}") from error
+            raise EngineError(f"the chip failed on a batch of {row_count}: {quote_reason(error)}") from error
         class_count = self._compiled.model.output.class_count
         logits = np.asarray(outputs[0], dtype=np.float32).reshape(size, -1)  # (size, classes)
         check_logits_shape(logits.shape, size, self._compiled.model)

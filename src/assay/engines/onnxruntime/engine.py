@@ -24,12 +24,19 @@ from assay.engines.compiled_model import (
     write_compiled_json,
 )
 from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
-from assay.engines.native_output import NativeOutput, capture_native_output, quote
+from assay.engines.native_output import NativeOutput, capture_native_output
 from assay.engines.neighbours import check_neighbours
 from assay.engines.onnxruntime.distributions import find_distribution, import_onnxruntime
 from assay.engines.options import check_options, choose_thread_count
 from assay.engines.sources import check_source, describe_source, fix_batch_size, recall_options
-from assay.errors import BadModelError, EngineError, FixedBatchError, MissingRuntimeError, UsageError
+from assay.errors import (
+    BadModelError,
+    EngineError,
+    FixedBatchError,
+    MissingRuntimeError,
+    UsageError,
+    quote_reason,
+)
 from assay.models.check_network import fits_logits
 from assay.models.onnx_file import list_weight_files
 from assay.models.record import ModelRecord
@@ -154,7 +161,9 @@ class OnnxRuntimeSession:
         try:
             output = loaded.run([record.output.name], {record.input.name: fed}, self._run_options)
         except _RUNTIME_ERRORS as error:
-            raise EngineError(f"ONNX Runtime failed on a batch of {row_count}: {quote(error)}") from error
+            raise EngineError(
+                f"ONNX Runtime failed on a batch of {row_count}: {quote_reason(error)}"
+            ) from error
         if not self._has_run:
             _check_used_provider(loaded, self._compiled.device, "")
             self._has_run = True
@@ -223,7 +232,7 @@ def _try_provider(device: str) -> None:
     try:
         _open(_PROBE_MODEL, _set_up(1, _WARNING), device, {})
     except _RUNTIME_ERRORS as error:
-        raise MissingRuntimeError(f"{_PROVIDERS[device]} cannot be used: {quote(error)}") from error
+        raise MissingRuntimeError(f"{_PROVIDERS[device]} cannot be used: {quote_reason(error)}") from error
 
 
 def _copy_model(source: Path, compiled_dir: Path) -> None:
@@ -251,7 +260,7 @@ def _check_loads(copy: Path, source: Path, options: CompileOptions) -> None:
         loaded = onnxruntime.InferenceSession(copy, _set_up(1), providers=["CPUExecutionProvider"])
     except _RUNTIME_ERRORS as error:
         raise BadModelError(
-            f"ONNX Runtime cannot load {source}: {quote(error)}",
+            f"ONNX Runtime cannot load {source}: {quote_reason(error)}",
             hint="expected a file written by `assay export` or another exporter",
         ) from error
     output = options.record.output
@@ -282,7 +291,7 @@ def _open_session(model_path: Path, compiled: CompiledModel) -> Any:
     try:
         return _open(model_path, options, compiled.device, _configure_provider(compiled))
     except _RUNTIME_ERRORS as error:
-        raise EngineError(f"ONNX Runtime cannot load {model_path.parent}: {quote(error)}") from error
+        raise EngineError(f"ONNX Runtime cannot load {model_path.parent}: {quote_reason(error)}") from error
 
 
 def _open(model: Path | bytes, options: Any, device: str, provider_options: dict[str, str]) -> Any:

@@ -24,14 +24,13 @@ from assay.arrays import Batch, Logits
 from assay.engines.arrays import check_images, pad_images, take_logits
 from assay.engines.compiled_model import CompiledModel, Tuning, read_compiled_for, write_compiled_json
 from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
-from assay.engines.native_output import quote
 from assay.engines.neighbours import LARGEST_SIZE, check_neighbours
 from assay.engines.openvino.pixels import gives_the_same, normalise_in_graph
 from assay.engines.openvino.source import read_onnx, reshape, set_shape
 from assay.engines.openvino.tuning import INNER_BATCHES, choose_tuning, count_hinted_streams
 from assay.engines.options import check_options, choose_count, choose_setting
 from assay.engines.sources import check_source, describe_source
-from assay.errors import EngineError, MissingRuntimeError
+from assay.errors import EngineError, MissingRuntimeError, quote_reason
 from assay.models.record import ModelRecord
 from assay.processors import count_processors
 
@@ -98,7 +97,9 @@ class OpenVinoEngine:
         try:
             openvino.save_model(model, compiled_dir / MODEL_FILE, compress_to_fp16=False)
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO cannot write {source} as its own model: {quote(error)}") from error
+            raise EngineError(
+                f"OpenVINO cannot write {source} as its own model: {quote_reason(error)}"
+            ) from error
         compiled = replace(describe_source(self, source, options), batch_size=batch_size)
         if options.compares_batches:
             _check_neighbours(compiled_dir, compiled, source)
@@ -161,7 +162,9 @@ class OpenVinoSession:
             else:
                 logits = np.concatenate(list(self._callers.map(self._infer, pieces)))  # (N, classes)
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO failed on a batch of {len(images)}: {quote(error)}") from error
+            raise EngineError(
+                f"OpenVINO failed on a batch of {len(images)}: {quote_reason(error)}"
+            ) from error
         return logits
 
     def _choose_piece_size(self, count: int) -> int:
@@ -203,7 +206,7 @@ def _open(compiled_dir: Path, compiled: CompiledModel, *, takes_pixels: bool) ->
         else:
             loaded = load(compiled.tuning.streams, compiled.tuning.inner_batch, record)
     except RuntimeError as error:
-        raise EngineError(f"OpenVINO cannot load {compiled_dir}: {quote(error)}") from error
+        raise EngineError(f"OpenVINO cannot load {compiled_dir}: {quote_reason(error)}") from error
     description = _describe(loaded, compiled, takes_pixels=takes_pixels)
     _check_loaded(loaded, compiled, description)
     # The table of types is built at its first use, and two threads that use it first at once wait for
@@ -256,7 +259,7 @@ def _tune(model_path: Path, options: CompileOptions) -> Tuning:
         sizes = (size,) if size is not None else _list_inner_batches(model_path, options)
         return choose_tuning(partial(_load, model_path, options.device, settings), (streams,), sizes)
     except RuntimeError as error:
-        raise EngineError(f"OpenVINO cannot run the network: {quote(error)}") from error
+        raise EngineError(f"OpenVINO cannot run the network: {quote_reason(error)}") from error
 
 
 def _list_inner_batches(model_path: Path, options: CompileOptions) -> tuple[int, ...]:

@@ -7,8 +7,7 @@ from pathlib import Path
 import openvino
 
 from assay.engines.engine import CompileOptions
-from assay.engines.native_output import quote
-from assay.errors import BadModelError, FixedBatchError
+from assay.errors import BadModelError, FixedBatchError, quote_reason
 from assay.models.check_network import fits_logits
 from assay.models.record import InputTensor, ModelRecord
 
@@ -24,7 +23,7 @@ def read_onnx(onnx_path: Path, record: ModelRecord) -> openvino.Model:
         output = model.output(record.output.name).get_node()
     except RuntimeError as error:
         raise BadModelError(
-            f"OpenVINO cannot read {onnx_path}: {quote(error)}",
+            f"OpenVINO cannot read {onnx_path}: {quote_reason(error)}",
             hint="expected a file written by `assay export` or another ONNX exporter",
         ) from error
     for result in model.get_results():
@@ -62,7 +61,7 @@ def set_shape(
         _set_batch(model, tensor, own)
     except RuntimeError as error:
         raise BadModelError(
-            f"{onnx_path}: OpenVINO cannot give it batches of {own}: {quote(error)}",
+            f"{onnx_path}: OpenVINO cannot give it batches of {own}: {quote_reason(error)}",
             hint="export it with a dynamic batch, or compile with the --batch-size it was exported for",
         ) from error
     _check_output(model, onnx_path, options.record)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
-import onnx
 
-from assay.convert.quantize import list_layers, read_onnx, return_to_float
-from assay.engines.catalog import find_engine
-from assay.engines.engine import CompileChoice, Session
+from assay.convert.quantize import list_layers, read_float_onnx, read_onnx, return_to_float, write_onnx
+from assay.engines.engine import Session
 from assay.errors import BadInputError, UsageError
 from assay.files import write_file, write_in_place_of
 from assay.images.sample_images import load_sample_images
@@ -30,10 +26,10 @@ from assay.measure.accuracy.comparison import LossVerdict, judge_loss
 from assay.measure.accuracy.paired import Trial
 from assay.models.onnx_file import hash_onnx
 from assay.models.record import ModelRecord
-from assay.processors import count_processors
 from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import encode_json
 from assay.workflows.evaluate.evaluate import DEFAULT_BATCH_SIZE
+from assay.workflows.models.draft import open_draft
 
 RANKING_IMAGE_COUNT = 32
 
@@ -153,7 +149,7 @@ class _Search:
     def __init__(self, request: ControlRequest, listener: Listener) -> None:
         self._request = request
         self._listener = listener
-        self._source = read_onnx(request.source)
+        self._source = read_float_onnx(request.source)
         self._quantized = read_onnx(request.quantized)
         self._path = request.out_path.with_suffix(".trials.json")
         self._reference: list[Prediction] | None = None
@@ -205,7 +201,7 @@ class _Search:
     def write(self, float_layers: Sequence[str]) -> None:
         """Write the model with these layers in float, whole or not at all."""
         with write_in_place_of(self._request.out_path) as temporary:
-            onnx.save(return_to_float(self._quantized, self._source, float_layers), str(temporary))
+            write_onnx(return_to_float(self._quantized, self._source, float_layers), temporary)
 
     def _quantizes(self, layer: str) -> bool:
         """Return whether the int8 model has the layer, with an input that comes from a quantised tensor."""
@@ -250,20 +246,9 @@ class _Search:
         return [row for _, predictions in parts for row in predictions]
 
     def _run_on(self, model: Any, precision: str, use: Callable[[Session], Any]) -> Any:
-        """Return what `use` makes of a session of the model, by the default engine."""
-        # for a hundred images, measuring how to run them would take longer than running them
-        settings = {"streams": str(count_processors()), "inner_batch": "1", "normalise": "on_host"}
-        choice = CompileChoice(precision=precision, settings=settings)
-        engine = find_engine(choice.engine)
-        with tempfile.TemporaryDirectory(prefix="assay-trial-") as folder:
-            path = Path(folder) / "model.onnx"
-            onnx.save(model, str(path))
-            compiled_dir = Path(folder) / "compiled"
-            compiled_dir.mkdir()
-            options = replace(engine.resolve(choice, self._request.record), compares_batches=False)
-            engine.compile(path, compiled_dir, options)
-            with closing(engine.load(compiled_dir)) as session:
-                return use(session)
+        """What `use` makes of a session of the model."""
+        with open_draft(model, self._request.record, precision) as session:
+            return use(session)
 
     def _save(self) -> None:
         write_file(self._path, encode_json(self.file))

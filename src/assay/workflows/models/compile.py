@@ -8,9 +8,9 @@ from assay.checkpoint.weights_choice import describe_weights_choice
 from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, read_compiled_json
 from assay.engines.engine import CompileOptions
-from assay.engines.sources import describe_source
+from assay.engines.sources import describe_source, find_setting_files
 from assay.errors import BadModelError, UsageError
-from assay.files import write_folder_in_place_of
+from assay.files import refuse_same_file, write_folder_in_place_of
 from assay.models.choose_record import describe_choice
 from assay.runs.listener import Listener
 
@@ -40,6 +40,7 @@ def compile_model(
         AssayError: As `Engine.compile`.
     """
     engine = find_engine(options.engine)
+    refuse_same_file(compiled_dir, source, *find_setting_files(options).values())
     there = _find_compiled(compiled_dir)
     if (
         there is not None

@@ -18,8 +18,8 @@ from assay.convert.parity import LogitParity, measure_logit_parity, require_logi
 from assay.engines.catalog import find_engine
 from assay.engines.engine import CompileChoice, Session
 from assay.engines.torch_engine import TorchEngine, TorchSession
-from assay.files import hash_file, write_in_place_of
-from assay.models.choose_record import store_record
+from assay.errors import UsageError
+from assay.files import hash_file, refuse_same_file, write_in_place_of
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener
 
@@ -80,10 +80,14 @@ def export_checkpoint(
         options: Which weights, and which opset.
 
     Raises:
+        UsageError: The ONNX file would be written over the checkpoint, or over a file that is something else.
         BadCheckpointError: The weights cannot be used.
         BadModelError: The ONNX file is malformed.
         GateFailedError: The logits differ by more than 1e-3.
     """
+    refuse_same_file(onnx_path, weights)
+    if onnx_path.suffix.lower() != ".onnx" and onnx_path.exists():
+        raise UsageError(f"{onnx_path} is there and is no ONNX file", hint="give a name that ends in .onnx")
     listener.announce(f"Loading {weights}")
     checkpoint = load_checkpoint(weights, record, options.weights_key)
     choice = describe_weights_choice(checkpoint.weights_key, checkpoint.other_keys)
@@ -100,7 +104,6 @@ def export_checkpoint(
             with closing(TorchSession(checkpoint.network, torch_options)) as torch_session:
                 parity = _compare_with_torch(torch_session, draft, record, images)
             require_logit_parity(parity, onnx_path)
-            store_record(draft, record)
             draft.replace(temporary)
         finally:
             draft.unlink(missing_ok=True)

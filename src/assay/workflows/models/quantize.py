@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from assay.arrays import Images
-from assay.convert.quantize import TOOL, match_layers, quantize_onnx, read_onnx
+from assay.convert.parity import MAX_LOGIT_DIFFERENCE, measure_logit_parity
+from assay.convert.quantize import (
+    OLDEST_OPSET,
+    TOOL,
+    match_layers,
+    quantize_onnx,
+    read_float_onnx,
+    read_onnx,
+)
 from assay.engines.sources import check_quantisation
-from assay.errors import BadImagesError, UsageError
-from assay.files import hash_file, write_in_place_of
+from assay.errors import BadImagesError, BadModelError, FixedBatchError, UsageError
+from assay.files import refuse_same_file, write_in_place_of
 from assay.images.calibration import (
     AccuracyControl,
     CalibrationOptions,
@@ -21,15 +30,24 @@ from assay.images.calibration import (
 )
 from assay.images.listing import LabelledImage, ReadOptions
 from assay.images.prepare import preprocess_image
+from assay.images.sample_images import load_sample_images
 from assay.images.sources import index_images, require_labels
-from assay.models.calibration import CalibrationRecord, name_calibration_file, read_calibration
+from assay.models.calibration import (
+    CalibrationRecord,
+    name_calibration_file,
+    read_calibration,
+    read_calibration_file,
+)
 from assay.models.check_network import check_network
-from assay.models.choose_record import store_record
-from assay.models.onnx_file import hash_onnx
+from assay.models.choose_record import read_stored_record, store_record
+from assay.models.onnx_file import hash_onnx, list_weight_files, read_onnx_file
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import encode_json
 from assay.workflows.models.accuracy_control import ControlledModel, ControlRequest, control_accuracy
+from assay.workflows.models.draft import open_draft
+
+CONVERSION_IMAGE_COUNT = 4
 
 
 def quantize_file(
@@ -54,19 +72,21 @@ def quantize_file(
         default_images: Where the images are if the options do not say.
 
     Raises:
-        BadModelError: The ONNX file cannot be used, or is quantised already.
+        BadModelError: The ONNX file cannot be used, is quantised already, or has an opset below 13 and gives
+            other logits when it is converted.
         BadImagesError: An image cannot be decoded, or there is none.
-        UsageError: A layer to keep in float that is not there, or no images given.
+        UsageError: A layer to keep in float that is not there, no images given, or an output that would
+            replace something else.
         EngineError: NNCF failed.
     """
-    check_network(onnx_path, record)
-    check_quantisation(onnx_path, "fp32")
+    _check_paths(onnx_path, out_path)
+    _check_source(onnx_path, record)
     images_path = options.images or default_images
     if images_path is None:
         raise UsageError("no images to calibrate on", hint="give them with --calibration")
     index = index_images(images_path, record.label_count, reading=options.reading)
     chosen = choose_images(index.images, options)
-    model = read_onnx(onnx_path)
+    model = read_float_onnx(onnx_path)
     planned = CalibrationRecord(
         source_sha256=hash_onnx(onnx_path),
         sha256="",
@@ -76,9 +96,10 @@ def quantize_file(
         float_layers=tuple(match_layers(model, options.keep_float)),
         images=tuple(map(describe_image, chosen)),
     )
-    if (there := find_same(out_path, planned)) is not None:
+    if (there := find_same(out_path, planned, record)) is not None:
         listener.announce(f"{out_path}: quantised of the same already; used again")
         return there
+    _check_conversion(onnx_path, model, record, listener)
     listener.announce(f"Quantising {onnx_path} on {len(chosen)} images by {TOOL}, preset {options.preset}")
     samples = _preprocess(chosen, record, options.reading, listener)
     with write_in_place_of(out_path) as temporary:
@@ -94,19 +115,76 @@ def quantize_file(
     return write_calibration(out_path, planned)
 
 
-def find_same(out_path: Path, planned: CalibrationRecord) -> CalibrationRecord | None:
-    """Return the record of what is at `out_path` already, if that was made as planned."""
+def _check_paths(onnx_path: Path, out_path: Path) -> None:
+    """Refuse outputs that would replace the float model, or a file that is something else.
+
+    Raises:
+        UsageError: That.
+    """
+    if out_path.suffix.lower() != ".onnx":
+        raise UsageError(f"{out_path}: expected a name ending in .onnx for the int8 model")
+    record_path = name_calibration_file(out_path)
+    for output in (out_path, record_path):
+        refuse_same_file(output, onnx_path, *list_weight_files(onnx_path).values())
+    if record_path.exists() and read_calibration_file(record_path) is None:
+        raise UsageError(
+            f"{record_path} is there and is no calibration record; that of {out_path} would replace it",
+            hint="give the int8 model another name",
+        )
+
+
+def _check_source(onnx_path: Path, record: ModelRecord) -> None:
+    """Refuse a file that is not what the record says, is quantised, or runs no single images.
+
+    Raises:
+        BadModelError: That; as FixedBatchError, it declares larger batches.
+    """
+    shape = check_network(onnx_path, record).inputs[0].shape
+    check_quantisation(onnx_path, "fp32")
+    if shape and shape[0] not in (None, 1):
+        raise FixedBatchError(onnx_path, shape[0])
+
+
+def _check_conversion(onnx_path: Path, model: Any, record: ModelRecord, listener: Listener) -> None:
+    """Refuse a model that had to be converted to a newer opset and gives other logits than the file.
+
+    Raises:
+        BadModelError: A logit of a drawn image differs by more than 1e-3.
+    """
+    opset = read_onnx_file(onnx_path).opset
+    if opset >= OLDEST_OPSET:
+        return
+    images = load_sample_images(record, None, CONVERSION_IMAGE_COUNT)
+    with open_draft(read_onnx(onnx_path), record, "fp32") as session:
+        expected = np.concatenate([session.run(image[np.newaxis]) for image in images])  # (N, classes)
+    with open_draft(model, record, "fp32") as session:
+        found = np.concatenate([session.run(image[np.newaxis]) for image in images])  # (N, classes)
+    parity = measure_logit_parity(expected, found)
+    if not parity.max_difference <= MAX_LOGIT_DIFFERENCE:  # also true for NaN
+        raise BadModelError(
+            f"{onnx_path} has opset {opset}; converted to {OLDEST_OPSET}, which quantisation needs, its "
+            f"logits differ by up to {parity.max_difference:.3g}",
+            hint="export it again with --opset 17",
+        )
+    listener.announce(
+        f"{onnx_path} has opset {opset}; quantised from opset {OLDEST_OPSET}, whose logits differ by at most "
+        f"{parity.max_difference:.2g}"
+    )
+
+
+def find_same(out_path: Path, planned: CalibrationRecord, record: ModelRecord) -> CalibrationRecord | None:
+    """The record of what is at `out_path` already, if that was made as planned, by the same model record."""
     if not out_path.is_file():
         return None
-    there = read_calibration(out_path, hash_file(out_path))
+    there = read_calibration(out_path, hash_onnx(out_path))
     if there is None or msgspec.structs.replace(there, sha256="") != planned:
         return None
-    return there
+    return there if read_stored_record(out_path) == record else None
 
 
 def write_calibration(out_path: Path, planned: CalibrationRecord) -> CalibrationRecord:
     """Write the calibration record of the file that is at `out_path` now, and return it."""
-    made = msgspec.structs.replace(planned, sha256=hash_file(out_path))
+    made = msgspec.structs.replace(planned, sha256=hash_onnx(out_path))
     with write_in_place_of(name_calibration_file(out_path)) as temporary:
         temporary.write_bytes(encode_json(made))
     return made
@@ -147,6 +225,7 @@ def quantize_within(
     Raises:
         AssayError: As `quantize_file`, `control_accuracy`, and `index_images` for the images it is scored on.
     """
+    _check_paths(onnx_path, out_path)
     index = index_images(control.images, record.label_count, control.labels, options.reading)
     require_labels(index, control.images, record.label_count)
     full_path = out_path.with_suffix(".full.onnx")

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.errors import UsageError
-from assay.files import write_file
+from assay.files import refuse_same_file, write_file
 from assay.images.label_files import NO_LABEL_FILE, LabelFile, LabelOptions, read_label_file
 from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
@@ -87,6 +87,9 @@ def score_results(
     if result_path.name == METRICS_FILE:
         raise UsageError(f"{result_path}: {METRICS_FILE} is written beside it", hint="give it another name")
     files = find_result_files(results)
+    for output in (result_path, result_path.with_name(METRICS_FILE)):
+        if output.exists():
+            refuse_same_file(output, labels, *(file.path for file in files))
     dtype = check_value_type(files, options.dtype)
     class_count = count_classes(files[0], dtype)
     offset = get_label_offset(class_count)

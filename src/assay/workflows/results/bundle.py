@@ -10,7 +10,7 @@ import msgspec
 
 from assay import __version__
 from assay.errors import UsageError
-from assay.files import write_in_place_of
+from assay.files import refuse_same_file, write_in_place_of
 from assay.runs.folder import CALIBRATION_FILE, REPORT_FILE
 from assay.runs.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json
 from assay.runs.stored import StoredRun
@@ -35,15 +35,21 @@ def write_bundle(run: Path, bundle: Path) -> BundleIndex:
     byte for byte.
 
     Raises:
-        UsageError: Not a run with predictions, or one that is not finished.
+        UsageError: Not a run with predictions, or one that is not finished; a bundle in the run folder.
         BadInputError: A file of the run cannot be read.
     """
+    refuse_same_file(bundle, run)
+    if run.resolve() in bundle.parent.resolve().joinpath(bundle.name).parents:
+        raise UsageError(
+            f"{bundle} lies in the run folder that it is made of", hint="write it beside the run"
+        )
     stored = StoredRun.open(run)
     status = stored.manifest.status
     if status != "finished":
         raise UsageError(f"{run}: the run is {status}, not finished", hint="finish it with --resume")
     paths = [path for name in _FILES if (path := run / name).is_file()]
     paths += [*stored.predictions.paths, *(stored.reference.paths if stored.reference else ())]
+    refuse_same_file(bundle, *paths)
     contents = {path.relative_to(run).as_posix(): path.read_bytes() for path in paths}
     index = BundleIndex(
         files={name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}

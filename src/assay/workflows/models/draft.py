@@ -1,0 +1,36 @@
+"""A session of an ONNX model that is only tried, by the default engine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from assay.convert.quantize import write_onnx
+from assay.engines.catalog import find_engine
+from assay.engines.engine import CompileChoice, Session
+from assay.models.record import ModelRecord
+from assay.processors import count_processors
+
+
+@contextmanager
+def open_draft(model: Any, record: ModelRecord, precision: str) -> Iterator[Session]:
+    """Give a session of a ModelProto, which is compiled without measuring and without comparing batches.
+
+    Raises:
+        AssayError: As `Engine.compile` and `Engine.load`.
+    """
+    # for a hundred images, measuring how to run them would take longer than running them
+    settings = {"streams": str(count_processors()), "inner_batch": "1", "normalise": "on_host"}
+    choice = CompileChoice(precision=precision, settings=settings)
+    engine = find_engine(choice.engine)
+    with tempfile.TemporaryDirectory(prefix="assay-draft-") as folder:
+        path, compiled_dir = Path(folder) / "model.onnx", Path(folder) / "compiled"
+        write_onnx(model, path)
+        compiled_dir.mkdir()
+        engine.compile(path, compiled_dir, replace(engine.resolve(choice, record), compares_batches=False))
+        with closing(engine.load(compiled_dir)) as session:
+            yield session
