@@ -18,7 +18,7 @@ def make_index(paths: list[str]) -> ImageIndex:
     images = tuple(
         LabelledImage(relative_path=path, label=0, size_bytes=1, read_bytes=bytes) for path in paths
     )
-    return ImageIndex(form="f", label_source="l", class_count=None, images=images)
+    return ImageIndex(form="f", label_source="l", label_kind="file", class_count=None, images=images)
 
 
 NAMES = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 501)]

@@ -125,3 +125,13 @@ def test_a_path_that_is_no_utf_8_does_not_stop_a_run(tmp_path: Path, manifest: M
     image_set = msgspec.structs.replace(manifest.image_set, path="val\udcff")
     manifest = msgspec.structs.replace(manifest, image_set=image_set)
     write_result(tmp_path, manifest)
+
+
+def test_a_manifest_of_an_older_assay_is_read(tmp_path: Path, manifest: Manifest) -> None:
+    document = read_json(write_result(tmp_path, manifest))
+    del document["image_set"]["label_kind"]
+    (tmp_path / "manifest.json").write_text(json.dumps(document))
+    found = read_result(tmp_path, Manifest)
+    assert found is not None
+    assert found.image_set is not None
+    assert found.image_set.label_kind is None

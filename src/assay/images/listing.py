@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from assay.images.decode import MAX_PIXELS
 
@@ -74,6 +75,11 @@ class LabelledImage:
         return self.relative_path.rpartition("/")[2]
 
 
+LabelKind = Literal["file", "synsets", "numbers", "names"]
+"""Where labels come from: a label file; synsets, or class numbers, that the data set itself holds; or the
+names of ImageNet's validation images, by the built-in table."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Listing:
     """What was found in one form of data set.
@@ -82,6 +88,7 @@ class Listing:
         form: The form, in words.
         images: The images; their labels are those that the form itself holds, if it holds any.
         label_source: What the form's own labels are, in words; empty where it holds none.
+        label_kind: The same as a value: synsets or numbers; None where it holds none.
         label_file: The label file that belongs to the form, if there is one.
         ignored: Relative paths of what is no image.
         in_storage_order: Whether the images are to be read in the order they are stored in, since
@@ -93,6 +100,7 @@ class Listing:
     form: str
     images: tuple[LabelledImage, ...]
     label_source: str = ""
+    label_kind: LabelKind | None = None
     label_file: Path | None = None
     ignored: tuple[str, ...] = ()
     in_storage_order: bool = False

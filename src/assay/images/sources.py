@@ -20,7 +20,14 @@ from assay.images.label_files import (
 )
 from assay.images.label_names import get_base_name, match_label_names, normalise_name
 from assay.images.labels import find_canonical_label, find_val_number, read_synsets
-from assay.images.listing import DEFAULT_READ_OPTIONS, KnowsName, LabelledImage, Listing, ReadOptions
+from assay.images.listing import (
+    DEFAULT_READ_OPTIONS,
+    KnowsName,
+    LabelKind,
+    LabelledImage,
+    Listing,
+    ReadOptions,
+)
 
 _LISTED = 5
 
@@ -32,6 +39,7 @@ class ImageIndex:
     Args:
         form: The form the data set is held in, in words.
         label_source: Where the labels come from, in words.
+        label_kind: The same as a value.
         images: The images, in byte order of the name; those of a gzipped archive and of Parquet files
             as they are stored.
         ignored: Relative paths of files that are not scored: no images, or beside the class folders.
@@ -45,6 +53,7 @@ class ImageIndex:
 
     form: str
     label_source: str
+    label_kind: LabelKind
     class_count: int | None
     images: tuple[LabelledImage, ...]
     ignored: tuple[str, ...] = ()
@@ -90,20 +99,16 @@ def index_images(
     surplus: tuple[str, ...] = ()
     if file is not None:
         images, surplus = _label_by_file(path, listing.images, file, labels)
-        label_source, class_count = (
-            f"label file {labels.path.name} ({file.form})" if labels.path else "",
-            None,
-        )
-    elif listing.label_source:
+        label_source = f"label file {labels.path.name} ({file.form})" if labels.path else ""
+        label_kind: LabelKind = "file"
+    elif listing.label_kind is not None:
         images = _shift_own_labels(path, listing, label_count, labels)
-        label_source = listing.label_source
-        class_count = len(read_synsets()) if "synset" in label_source else None
+        label_source, label_kind = listing.label_source, listing.label_kind
     else:
         images = tuple(
             dataclasses.replace(image, label=find_canonical_label(image.name)) for image in listing.images
         )
-        label_source = "built-in table of the ImageNet validation images"
-        class_count = len(read_synsets())
+        label_source, label_kind = "built-in table of the ImageNet validation images", "names"
     notes = (
         *listing.notes,
         *_note_gaps(images, listing.ignored, surplus),
@@ -112,7 +117,8 @@ def index_images(
     return ImageIndex(
         form=listing.form,
         label_source=label_source,
-        class_count=class_count,
+        label_kind=label_kind,
+        class_count=len(read_synsets()) if label_kind in {"synsets", "names"} else None,
         images=images if listing.in_storage_order else tuple(sorted(images, key=_byte_order)),
         ignored=listing.ignored,
         identity=listing.identity,
@@ -160,10 +166,12 @@ def _shift_own_labels(
     path: Path, listing: Listing, label_count: int, labels: LabelOptions
 ) -> tuple[LabelledImage, ...]:
     """Return the images with the labels that the data set holds, checked and counted from 0."""
-    if "synset" in listing.label_source:
+    where = f"--images {path}: {listing.label_source}"
+    if listing.label_kind == "synsets":
+        if labels.offset:
+            raise BadImagesError(f"{where}: synsets have no offset", hint="leave --label-offset out")
         return listing.images
     numbers = [image.label for image in listing.images if image.label is not None]
-    where = f"--images {path}: {listing.label_source}"
     if label_count == len(read_synsets()) and not labels.trusted:
         pairs = [
             (image.label, find_val_number(image.name)) for image in listing.images if image.label is not None

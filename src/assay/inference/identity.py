@@ -1,4 +1,4 @@
-"""What decides a run's predictions: parts of two runs belong together only where all of it is the same."""
+"""What decides a run's predictions: shards of two runs belong together only where all of it is the same."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def identify_run(
 
 
 def compute_fingerprint(identity: RunIdentity) -> str:
-    """Return the sha256 of the identity, as 64 hex digits; every part carries it."""
+    """Return the sha256 of the identity, as 64 hex digits; every shard carries it."""
     return _hash_text(_encode(identity))
 
 

@@ -49,7 +49,7 @@ class Prediction:
     logits: Logits | None = None
 
 
-def rank_top_classes(logits: Logits, count: int = TOP_K) -> npt.NDArray[np.int32]:
+def rank_top_classes(logits: npt.NDArray[np.floating], count: int = TOP_K) -> npt.NDArray[np.int32]:
     """Return the indices of the `count` largest logits of each row, largest first, int32 (N, count).
 
     Equal logits rank by class index, the lowest first. Fewer columns where there are fewer classes.

@@ -31,7 +31,7 @@ _SCHEMA = pyarrow.schema(
         pyarrow.field("lowest_logit", pyarrow.float32()),
     ]
 )
-_LATER_NAMES = {"log_sum_exp", "logit_sum", "lowest_logit"}  # columns that parts of earlier versions lack
+_LATER_NAMES = {"log_sum_exp", "logit_sum", "lowest_logit"}  # columns that shards of earlier versions lack
 _LOGITS_FIELD = pyarrow.field("logits", pyarrow.list_(pyarrow.float32()))
 
 

@@ -1,4 +1,4 @@
-"""Who works on a run folder: one process alone, or several that share its parts among them."""
+"""Who works on a run folder: one process alone, or several that share its shards among them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHORT_WAIT_S = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """Which parts of a run a process computes: every `count`-th, from the `number`-th on.
+    """Which shards of a run a process computes: every `count`-th, from the `number`-th on.
 
     Args:
         number: From 1 to `count`.

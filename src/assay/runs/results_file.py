@@ -12,6 +12,7 @@ from assay.convert.parity import LogitParity
 from assay.engines.engine import SessionDescription
 from assay.errors import BadInputError
 from assay.files import escape_name, write_file
+from assay.images.listing import LabelKind
 from assay.images.pixel_check import PixelCheck
 from assay.inference.identity import RunIdentity
 from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy, RealAccuracy
@@ -40,12 +41,14 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     """The images of a run: where, in which form, how many, and a sha256 of their paths, labels and sizes.
 
     `val_image_count` is how many have the name of an ImageNet validation image. `limited_from` is how many
-    images there were before `--limit` cut them. `notes` says what was odd.
+    images there were before `--limit` cut them. `notes` says what was odd. `label_kind` says by a value what
+    `label_source` says in words; None in the manifest of an older assay.
     """
 
     path: str
     form: str
     label_source: str
+    label_kind: LabelKind | None = None
     image_count: int
     ignored_count: int
     unlabelled_count: int

@@ -88,8 +88,33 @@ def test_the_annotations_label_kaggles_images_where_the_csv_is_missing(tmp_path:
     (annotations / "a.xml").write_text(
         "<annotation><object><name>n02119789</name></object><object><name>n01440764</name></object></annotation>"
     )
-    (image,) = index_images(tmp_path / "data", 1000).images
-    assert image.label == 278
+    index = index_images(tmp_path / "data", 1000)
+    assert [image.label for image in index.images] == [278]
+    assert (index.label_kind, index.class_count) == ("synsets", 1000)
+    with pytest.raises(BadImagesError, match="synsets have no offset"):
+        index_images(tmp_path / "data", 1000, LabelOptions(offset=1))
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [
+        ("synset folders", "synsets"),
+        ("number folders", "numbers"),
+        ("WebDataset", "numbers"),
+        ("Parquet", "numbers"),
+        ("Kaggle", "file"),
+        ("flat folder", "names"),
+    ],
+)
+def test_where_the_labels_come_from_is_a_value_too(form: str, kind: str, tmp_path: Path) -> None:
+    EVERY_FORM[form](tmp_path / "data", IMAGES)
+    assert index_images(tmp_path / "data", 1000).label_kind == kind
+
+
+def test_synset_folders_take_no_offset(tmp_path: Path) -> None:
+    FORMS["synset folders"](tmp_path / "data", IMAGES)
+    with pytest.raises(BadImagesError, match="the folders' synsets: synsets have no offset"):
+        index_images(tmp_path / "data", 1000, LabelOptions(offset=1))
 
 
 def test_numbers_are_classes_by_value_never_by_place(tmp_path: Path) -> None:

@@ -65,8 +65,8 @@ def evaluate(
     return run
 
 
-def list_parts(tmp_path: Path) -> list[int]:
-    return sorted(int(part.stem[-5:]) for part in (tmp_path / "run" / "predictions").iterdir())
+def list_shards(tmp_path: Path) -> list[int]:
+    return sorted(int(shard.stem[-5:]) for shard in (tmp_path / "run" / "predictions").iterdir())
 
 
 def test_the_other_shards_are_computed_and_kept(
@@ -74,7 +74,7 @@ def test_the_other_shards_are_computed_and_kept(
 ) -> None:
     with pytest.raises(EngineError, match=r"2 shards failed; the others are kept\. .*lost in call 2"):
         evaluate(compiled, photographs, tmp_path, {2, 5}, monkeypatch)
-    assert len(list_parts(tmp_path)) == 4
+    assert len(list_shards(tmp_path)) == 4
     manifest = (tmp_path / "run" / "manifest.json").read_text()
     assert '"part-00001.parquet": "the device was lost in call 2"' in manifest
 
@@ -85,7 +85,7 @@ def test_resume_computes_the_shards_that_failed(
     with pytest.raises(EngineError):
         evaluate(compiled, photographs, tmp_path, {2}, monkeypatch)
     run = evaluate(compiled, photographs, tmp_path, set(), monkeypatch)
-    assert list_parts(tmp_path) == [0, 1, 2, 3, 4, 5]
+    assert list_shards(tmp_path) == [0, 1, 2, 3, 4, 5]
     assert (run.manifest.status, run.manifest.failed_shards) == ("finished", {})
 
 

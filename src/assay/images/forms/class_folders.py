@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from assay.errors import BadImagesError
 from assay.images.labels import find_val_number, read_synset_labels
-from assay.images.listing import KnowsName, LabelledImage, Listing, is_image_path
+from assay.images.listing import KnowsName, LabelKind, LabelledImage, Listing, is_image_path
 
 SYNSET = re.compile(r"n[0-9]{8}")
 NUMBER = re.compile(r"[0-9]{1,5}")
@@ -38,6 +38,7 @@ def sort_out_files(
     images = kaggle or images
     folders = {_get_folder(image) for image in images}
     form, label_source = container, ""
+    label_kind: LabelKind | None = None
     if synsets := {folder for folder in folders if SYNSET.fullmatch(folder)}:
         _refuse_unknown(where, synsets)
         labels = read_synset_labels()
@@ -45,16 +46,19 @@ def sort_out_files(
             _label(image, labels[_get_folder(image)]) for image in images if _get_folder(image) in synsets
         ]
         form, label_source = f"{container}, a folder for each synset", "the folders' synsets"
+        label_kind = "synsets"
     elif (
         folders and all(NUMBER.fullmatch(folder) for folder in folders) and not _is_accident(folders, images)
     ):
         images = [_label(image, int(_get_folder(image))) for image in images]
         form, label_source = f"{container}, a folder for each class number", "the folders' numbers"
+        label_kind = "numbers"
     kept = {image.relative_path for image in images}
     return Listing(
         form=form,
         images=tuple(images),
         label_source=label_source,
+        label_kind=label_kind,
         ignored=tuple(sorted({file.relative_path for file in files} - kept)),
     )
 

@@ -39,7 +39,9 @@ def list_kaggle(folder: Path, images: Path, options: FolderOptions) -> Listing:
         return listing
     known = set(list_names(annotations))
     labelled = tuple(_label_by_xml(image, annotations, known) for image in listing.images)
-    return dataclasses.replace(listing, images=labelled, label_source="the annotations (XML)")
+    return dataclasses.replace(
+        listing, images=labelled, label_source="the annotations (XML)", label_kind="synsets"
+    )
 
 
 def _label_by_xml(image: LabelledImage, annotations: Path, known: set[str]) -> LabelledImage:

@@ -39,10 +39,12 @@ def list_parquet(where: Path, paths: Sequence[Path]) -> Listing:
     names_are_unique = len(set(paths_in_files)) == len(paths_in_files) and all(paths_in_files)
     images = tuple(image for file in files for image in file.make_images(prefixed=not names_are_unique))
     identity = hashlib.sha256("".join(file.identity for file in files).encode()).hexdigest()
+    is_labelled = any(image.label is not None for image in images)
     return Listing(
         form=f"Parquet, {len(files)} file" + ("s" if len(files) > 1 else ""),
         images=images,
-        label_source="the label column" if any(image.label is not None for image in images) else "",
+        label_source="the label column" if is_labelled else "",
+        label_kind="numbers" if is_labelled else None,
         ignored=tuple(path.name for path in sorted(set(paths) - set(chosen))),
         in_storage_order=True,
         identity=identity,

@@ -52,6 +52,7 @@ def list_tar(path: Path, knows_name: KnowsName, *, gzipped: bool) -> Listing:
         form=listing.form,
         images=listing.images,
         label_source=listing.label_source,
+        label_kind=listing.label_kind,
         ignored=tuple(sorted({*listing.ignored, *found.other_names})),
         in_storage_order=gzipped,
         notes=found.notes,

@@ -53,6 +53,7 @@ def label_samples(listing: Listing, files: Sequence[LabelledImage]) -> Listing:
         form=f"WebDataset, {listing.form}",
         images=images,
         label_source="the samples' .cls files",
+        label_kind="numbers",
         ignored=tuple(name for name in listing.ignored if name not in used),
     )
 

@@ -139,7 +139,7 @@ def _plan_run(
 
 
 def _score_run(work: Workload, run: RunFolder, options: EvaluateOptions) -> Metrics | None:
-    """Write the metrics of a run whose own parts are computed; None where others compute the rest."""
+    """Write the metrics of a run whose own shards are computed; None where others compute the rest."""
     predicted = PredictedRun.from_manifest(run.path, run.manifest)
     if run.share is None:
         _delete_stale(run.path / PREDICTIONS_FOLDER, predicted.shards)
@@ -240,6 +240,7 @@ def _describe_images(
         path=str(images_path),
         form=index.form,
         label_source=index.label_source,
+        label_kind=index.label_kind,
         image_count=len(index.images),
         ignored_count=len(index.ignored),
         unlabelled_count=sum(image.label is None for image in index.images),

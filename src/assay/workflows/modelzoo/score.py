@@ -13,7 +13,7 @@ from assay.errors import UsageError
 from assay.files import refuse_same_file, write_file
 from assay.images.label_files import NO_LABEL_FILE, LabelFile, LabelOptions, read_label_file
 from assay.images.prepare import OK
-from assay.inference.predictions import Prediction
+from assay.inference.predictions import Prediction, rank_top_classes
 from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy
 from assay.modelzoo.result_files import ResultFile, find_result_files
 from assay.modelzoo.result_values import Values, check_value_type, count_classes, read_values
@@ -25,7 +25,6 @@ from assay.modelzoo.scoring import (
     get_label_offset,
     match_results,
     measure_coverage,
-    rank_top_finite,
     refuse_padding,
     require_coverage,
 )
@@ -153,7 +152,7 @@ def _predict(
                 status=OK,
                 top_classes=tuple(classes),
             )
-            for classes, (name, file) in zip(rank_top_finite(values).tolist(), pairs, strict=False)
+            for classes, (name, file) in zip(rank_top_classes(values).tolist(), pairs, strict=False)
         ]
         listener.advance(Progress(task="Scoring", unit="results", done=len(predictions), total=len(matched)))
     return predictions
