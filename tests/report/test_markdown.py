@@ -4,9 +4,16 @@ import re
 
 import msgspec
 
-from assay.report.markdown import render_report, render_table
+from assay.report.contents import gather_contents
+from assay.report.markdown import render_markdown, render_table
+from assay.report.named_run import NamedRun
 from assay.report.tables.table import Table
 from assay.runs.results_file import Benchmark, Manifest, Metrics
+
+
+def render_report(manifest: Manifest, metrics: Metrics | None, benchmark: Benchmark | None) -> str:
+    run = NamedRun(name="", manifest=manifest, metrics=metrics, benchmark=benchmark)
+    return render_markdown(gather_contents([run]))
 
 
 def find_section(report: str, title: str) -> str:

@@ -6,11 +6,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from assay.errors import BadImagesError, UsageError
+from assay.engines.engine import SessionDescription
+from assay.errors import BadImagesError, EngineError, UsageError
+from assay.inference.identity import RunIdentity
+from assay.measure.gates import GateResult
 from assay.runs.folder import Mode, RunPlace, open_run_folder
 from assay.runs.listener import SILENT
+from assay.runs.results_file import Manifest
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -108,3 +113,38 @@ def test_what_a_killed_run_left_half_written_does_not_stop_its_resumption(tmp_pa
     with open_run_folder(place(tmp_path / "run", "resume"), "m", "e", SILENT):
         pass
     assert read_manifest(tmp_path / "run")["status"] == "finished"
+
+
+def test_a_resumption_that_is_refused_leaves_the_manifest_as_it_was(
+    tmp_path: Path, manifest: Manifest
+) -> None:
+    assert manifest.image_set is not None
+    identity = RunIdentity(
+        compiled_model="a", preprocessing="b", images="c", labels="d", shard_size=4, keep_logits=False
+    )
+    with open_run_folder(place(tmp_path / "run"), "m", "e", SILENT) as run:
+        run.claim_evaluation(identity, manifest.image_set, 4)
+    before = (tmp_path / "run" / "manifest.json").read_bytes()
+    other = msgspec.structs.replace(identity, labels="e")
+    with (
+        pytest.raises(UsageError, match="the labels changed"),
+        open_run_folder(place(tmp_path / "run", "resume"), "m", "e", SILENT) as run,
+    ):
+        run.claim_evaluation(other, manifest.image_set, 4)
+    assert (tmp_path / "run" / "manifest.json").read_bytes() == before
+
+
+def test_every_change_of_the_manifest_is_on_disk_at_once(tmp_path: Path) -> None:
+    session = SessionDescription(runtime="r", device_name="d", computed_in={})
+    with open_run_folder(place(tmp_path / "run"), "m", "e", SILENT) as run:
+        run.record_remark("made up")
+        assert read_manifest(run.path)["remark"] == "made up"
+        run.record_session("e fp32", session)
+        run.record_session("torch", session)
+        assert read_manifest(run.path)["sessions"].keys() == {"e fp32", "torch"}
+        run.record_failed_shards({"part-00003.parquet": EngineError("the device was lost")})
+        assert read_manifest(run.path)["failed_shards"] == {"part-00003.parquet": "the device was lost"}
+        run.record_gates([GateResult(gate="smoke", outcome="pass", reason="r")])
+        assert read_manifest(run.path)["gates"][0]["gate"] == "smoke"
+        with pytest.raises(AttributeError):
+            run.manifest.remark = "changed"  # type: ignore[misc]  # it is frozen

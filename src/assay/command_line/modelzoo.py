@@ -67,7 +67,7 @@ def preprocess(images: Path, folder: Path, /, flags: PreprocessFlags = Preproces
     from assay.command_line.terminal import open_listener
     from assay.defaults import DEFAULT_MODEL
     from assay.models.record import read_model_record
-    from assay.report.summary import summarise_failures
+    from assay.report.sentences import describe_failures
     from assay.workflows.modelzoo.preprocess_bins import preprocess_to_bins
 
     record = read_model_record(flags.model or DEFAULT_MODEL)  # the original script is for that model
@@ -79,7 +79,7 @@ def preprocess(images: Path, folder: Path, /, flags: PreprocessFlags = Preproces
         f"{len(done.failures):,} failed",
         *(f"Not an image: {name}" for name in done.ignored),
         *(f"The newest inference tool will refuse it: {reason}" for reason in done.tool_objections),
-        *summarise_failures(done.failures),
+        *describe_failures(done.failures),
     ]
     status = EXIT_SOME_IMAGES_FAILED if done.failures else 0
     return Outcome(lines=lines, document={"preprocess": done}, exit_status=status)

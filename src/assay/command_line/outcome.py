@@ -29,15 +29,23 @@ class Outcome:
 
 def describe_run(result: RunResult, cannot_tell: CannotTell | None = None) -> Outcome:
     """What a run found, and whether its gates passed; `cannot_tell` as in `choose_status`."""
-    from assay.report.summary import list_findings, summarise_run
+    import msgspec
 
+    from assay.report.contents import gather_contents
+    from assay.report.document import describe_results
+    from assay.report.named_run import NamedRun
+    from assay.report.text import render_text
+
+    gates = result.gates or result.manifest.gates  # a share judges what its manifest does not record
+    manifest = msgspec.structs.replace(result.manifest, gates=list(gates))
+    run = NamedRun(name="", manifest=manifest, metrics=result.metrics, benchmark=result.benchmark)
     failed_count = result.metrics.accuracy.failed_count if result.metrics else 0
     return Outcome(
-        lines=summarise_run(result.folder, result.manifest, result.metrics, result.benchmark),
+        lines=render_text(gather_contents([run]), result.folder),
         document={
             "run": str(result.folder),
             "weights_key": result.manifest.weights_key,
-            **list_findings(result.metrics, result.benchmark, result.gates),
+            **describe_results(result.metrics, result.benchmark, result.gates),
         },
         exit_status=choose_status((gate.outcome for gate in result.gates), cannot_tell)
         or (EXIT_SOME_IMAGES_FAILED if failed_count else 0),

@@ -45,7 +45,8 @@ def report(*folders: Path, flags: ReportFlags = ReportFlags()) -> Outcome:
     Args:
         folders: The run folders; the others are compared with the first.
     """
-    from assay.workflows.results.report import describe_contents, write_joint_report, write_report
+    from assay.report.document import describe_contents
+    from assay.workflows.results.report import write_joint_report, write_report
 
     if not folders:
         raise UsageError("assay report: no run folder given")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from assay.measure.accuracy.agreement import Agreement
@@ -13,12 +13,14 @@ from assay.measure.speed.throughput import find_best_row
 from assay.models.record import ModelRecord
 from assay.report.named_run import NamedRun, Picture
 from assay.report.sentences import (
+    describe_agreement,
     describe_calibration,
     describe_gates,
     describe_images,
     describe_paired,
     describe_real,
     describe_session,
+    describe_topk,
 )
 from assay.report.tables.accuracy import make_accuracy_table, make_calibration_table, make_failure_table
 from assay.report.tables.benchmark import make_benchmark_tables
@@ -38,16 +40,16 @@ from assay.report.tables.throughput import (
     make_throughput_tables,
     show_rate,
 )
-from assay.runs.results_file import Manifest, Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """A figure of the first screen, and what stands under it."""
+    """A figure of the first screen, what stands under it, and a line that says the same as text."""
 
     name: str
     value: str
     details: tuple[str, ...]
+    line: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +61,13 @@ class Contents:
         remark: What must be known before all else; mostly empty.
         verdict: One sentence.
         cards: The figures of the first screen.
-        lines: What else is to be said of the run.
+        findings: What gates and comparisons say, a sentence each.
+        notes: What must be known of the images and of the comparison.
+        circumstances: How the models were made, what they ran on, how the run ended.
+        not_run: Titles of what a single run left out.
         main_tables: Accuracy and throughput; they stand before the images.
         detail_tables: All others, in order.
+        short_tables: Those of them that a terminal shows.
         runs: What they are of.
         reference: What images are compared with; empty where nothing is.
     """
@@ -70,11 +76,20 @@ class Contents:
     remark: str
     verdict: str
     cards: tuple[Card, ...]
-    lines: tuple[str, ...]
+    findings: tuple[str, ...]
+    notes: tuple[str, ...]
+    circumstances: tuple[str, ...]
+    not_run: tuple[str, ...]
     main_tables: tuple[Table, ...]
     detail_tables: tuple[Table, ...]
+    short_tables: tuple[Table, ...]
     runs: tuple[NamedRun, ...]
     reference: str
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All sentences."""
+        return self.findings + self.notes + self.circumstances
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -95,34 +110,51 @@ def gather_contents(runs: Sequence[NamedRun]) -> Contents:
     """
     first = runs[0]
     alone = len(runs) == 1
-    name = first.manifest.model.name if first.manifest.model else "unknown model"
     own = first.metrics.agreement if first.metrics else None
     return Contents(
-        title=f"{name} on {_name_engine(first.manifest)}" if alone else f"{name}: {len(runs)} runs",
+        title=_choose_title(runs),
         remark="; ".join(dict.fromkeys(run.manifest.remark for run in runs if run.manifest.remark)),
-        verdict=write_verdict(first.manifest, first.metrics) if alone else _write_verdicts(runs),
+        verdict=_write_verdict(first) if alone else _write_verdicts(runs),
         cards=tuple(card for run in runs for card in _list_cards(run)),
-        lines=tuple(line for run in runs for line in _list_lines(run)),
+        findings=_name_lines(runs, _list_findings),
+        notes=_name_lines(runs, _list_notes),
+        circumstances=_name_lines(runs, _list_circumstances),
+        not_run=tuple(_list_not_run(first)) if alone else (),
         main_tables=tuple(_list_main_tables(runs)),
         detail_tables=tuple(_list_detail_tables(runs)),
+        short_tables=tuple(_name_table(run, table) for run in runs for table in _list_short_tables(run)),
         runs=tuple(runs),
         reference=(own.reference if own else "") if alone else first.name,
     )
 
 
-def _name_engine(manifest: Manifest) -> str:
-    return f"{manifest.engine} ({manifest.device}, {manifest.precision})"
+def _choose_title(runs: Sequence[NamedRun]) -> str:
+    manifest = runs[0].manifest
+    name = manifest.model.name if manifest.model else "unknown model"
+    if len(runs) > 1:
+        return f"{name}: {len(runs)} runs"
+    if manifest.model is None and runs[0].benchmark is not None:
+        return "Imported results"
+    return f"{name} on {manifest.engine} ({manifest.device}, {manifest.precision})"
 
 
-def write_verdict(manifest: Manifest, metrics: Metrics | None) -> str:
-    """Return the sentence at the head of the page: the gates, else the comparison, else the accuracy."""
+def _list_not_run(run: NamedRun) -> Iterator[str]:
+    if run.metrics is None:
+        yield "Accuracy"
+    if run.benchmark is None:
+        yield "Throughput"
+
+
+def _write_verdict(run: NamedRun) -> str:
+    """The sentence at the head of the page: the gates, else the comparison, else the accuracy."""
+    manifest, metrics = run.manifest, run.metrics
     if manifest.gates:
         failed = [gate for gate in manifest.gates if gate.outcome != "pass"]
         if not failed:
             return f"Passes every gate: {', '.join(gate.gate for gate in manifest.gates)}"
         return "; ".join(describe_gates(failed))
     if metrics is None:
-        return "Only speed was measured."
+        return "Only speed was measured." if run.benchmark else "Nothing was measured yet."
     if metrics.agreement is not None:
         verdict = judge_difference(metrics.agreement.paired, DEFAULT_MARGIN_POINTS, "This model")
         return f"Against {metrics.agreement.reference}: {verdict.sentence}"
@@ -146,30 +178,32 @@ def _write_verdict_on(name: str, agreement: Agreement) -> str:
 def _list_cards(run: NamedRun) -> Iterator[Card]:
     start = f"{run.name}: " if run.name else ""
     if run.metrics is not None:
-        record = run.manifest.model
-        for name, topk in (("Top-1", run.metrics.accuracy.top1), ("Top-5", run.metrics.accuracy.top5)):
+        accuracy = run.metrics.accuracy
+        for name, topk in (("Top-1", accuracy.top1), ("Top-5", accuracy.top5)):
             low, high = topk.interval_percent
+            beside = [
+                *(_describe_reference(run) if name == "Top-1" else ()),
+                *_describe_published(name, run.manifest.model),
+            ]
             yield Card(
                 name=f"{start}{name}",
                 value=f"{topk.percent:.2f} %",
                 details=(
-                    f"{topk.hits:,} of {run.metrics.accuracy.image_count:,}; 95 %: {low:.2f} to {high:.2f}",
-                    *(_describe_reference(run) if name == "Top-1" else ()),
-                    *_describe_published(name, record),
+                    f"{topk.hits:,} of {accuracy.image_count:,}; 95 %: {low:.2f} to {high:.2f}",
+                    *beside,
                 ),
+                line=f"{start}{'; '.join((describe_topk(name, topk, accuracy), *beside))}",
             )
     if run.benchmark is not None and run.benchmark.rows:
         best = find_best_row(run.benchmark.rows)
         values = best.images_per_second.values
-        yield Card(
-            name=f"{start}Best throughput",
-            value=f"{show_rate(best)} images/s",
-            details=(
-                *([] if best.is_valid else [f"INVALID, as all rows are: {best.invalid_reasons}"]),
-                f"batch {best.batch_size}, {best.precision}, {best.clock} clock",
-                f"{format_rate(min(values))} to {format_rate(max(values))} over {len(values)} repeats",
-            ),
+        name, value = f"{start}Best throughput", f"{show_rate(best)} images/s"
+        details = (
+            *([] if best.is_valid else [f"INVALID, as all rows are: {best.invalid_reasons}"]),
+            f"batch {best.batch_size}, {best.precision}, {best.clock} clock",
+            f"{format_rate(min(values))} to {format_rate(max(values))} over {len(values)} repeats",
         )
+        yield Card(name=name, value=value, details=details, line=f"{name}  {value}; {'; '.join(details)}")
 
 
 def _describe_reference(run: NamedRun) -> Iterator[str]:
@@ -191,35 +225,40 @@ def _describe_published(name: str, record: ModelRecord | None) -> Iterator[str]:
         yield f"published, of 50,000: {span} %"
 
 
-def _list_lines(run: NamedRun) -> Iterator[str]:
-    start = f"{run.name}: " if run.name else ""
-    yield from (f"{start}{line}" for line in _describe_run(run))
+def _name_lines(runs: Sequence[NamedRun], describe: Callable[[NamedRun], Iterator[str]]) -> tuple[str, ...]:
+    return tuple(f"{run.name}: {line}" if run.name else line for run in runs for line in describe(run))
 
 
-def _describe_run(run: NamedRun) -> Iterator[str]:
-    manifest, metrics = run.manifest, run.metrics
-    yield from describe_gates(manifest.gates)
-    agreement = run.agreement or (metrics.agreement if metrics else None)
-    if agreement is not None:
+def _list_findings(run: NamedRun) -> Iterator[str]:
+    metrics = run.metrics
+    own = metrics.agreement if metrics else None
+    if agreement := run.agreement or own:
+        yield describe_agreement(agreement)
         yield from describe_paired(agreement, run.name or "this run")
     if metrics is not None:
         yield from describe_real(metrics.real) if metrics.real else ()
         yield describe_calibration(metrics.calibration_error)
-    if manifest.logit_parity is not None:
-        parity = manifest.logit_parity
+    yield from describe_gates(run.manifest.gates)
+
+
+def _list_notes(run: NamedRun) -> Iterator[str]:
+    if run.manifest.image_set is not None:
+        yield from describe_images(run.manifest.image_set)
+    if run.manifest.pixel_check.differing:
+        yield "Pillow or libjpeg computes other pixels here than the verified ones."
+    yield from run.notes
+
+
+def _list_circumstances(run: NamedRun) -> Iterator[str]:
+    manifest, images, parity = run.manifest, run.manifest.image_set, run.manifest.logit_parity
+    if parity is not None:
         yield (
-            f"ONNX file against torch: largest logit difference {parity.max_difference:.2g} on "
-            f"{parity.image_count} images"
+            f"ONNX file against torch: largest logit difference {parity.max_difference:.2g}, same Top-1 on "
+            f"{parity.top1_agreement_count} of {parity.image_count} images (opset {manifest.opset})"
         )
     yield from (f"{name}: {describe_session(found)}" for name, found in manifest.sessions.items())
-    if manifest.image_set is not None:
-        images = manifest.image_set
+    if images is not None:
         yield f"Images: {images.image_count:,} in {images.form}; labels: {images.label_source}"
-        yield from describe_images(images)
-    if manifest.pixel_check.differing:
-        yield "Pillow or libjpeg computes other pixels here than the verified ones."
-    if run.gallery.note:
-        yield run.gallery.note
     yield f"Status: {manifest.status}; started {manifest.started}; assay {manifest.assay_version}"
 
 
@@ -251,18 +290,23 @@ def _list_run_tables(run: NamedRun) -> Iterator[Table]:
     metrics, benchmark, record = run.metrics, run.benchmark, run.manifest.model
     if metrics is not None and record is not None:
         yield make_accuracy_table(metrics.accuracy, record)
-        yield from [make_failure_table(metrics.accuracy)] if metrics.accuracy.failures else ()
-        failed = make_failed_images_table(run)
-        yield from [failed] if failed else ()
+    yield from _list_short_tables(run)
     if benchmark is not None and benchmark.rows and record is not None:
-        yield from make_throughput_tables(benchmark.rows, record)
         yield make_best_batch_table(benchmark.rows, record)
-    if benchmark is not None:
-        yield from make_benchmark_tables(benchmark)
-    confused = make_confused_table(run)
-    yield from [confused] if confused else ()
+    for table in (make_failed_images_table(run), make_confused_table(run)):
+        yield from [table] if table else ()
     if metrics is not None and metrics.calibration_error and metrics.calibration_error.ece is not None:
         yield make_calibration_table(metrics.calibration_error)
+
+
+def _list_short_tables(run: NamedRun) -> Iterator[Table]:
+    metrics, benchmark, record = run.metrics, run.benchmark, run.manifest.model
+    if metrics is not None and metrics.accuracy.failures:
+        yield make_failure_table(metrics.accuracy)
+    if benchmark is not None and benchmark.rows and record is not None:
+        yield from make_throughput_tables(benchmark.rows, record)
+    if benchmark is not None:
+        yield from make_benchmark_tables(benchmark)
 
 
 def _name_table(run: NamedRun, table: Table) -> Table:

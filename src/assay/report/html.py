@@ -39,6 +39,11 @@ def render_page(contents: Contents) -> str:
         detail_tables=tables[len(contents.main_tables) :],
         pictures=pictures,
         kinds=[(kind, count) for kind, count in kinds.items() if count],
+        gallery_notes=[
+            f"{run.name}: {run.gallery.note}" if run.name else run.gallery.note
+            for run in contents.runs
+            if run.gallery.note
+        ],
         hidden_count=sum(run.gallery.hidden_count for run in contents.runs),
     )
 

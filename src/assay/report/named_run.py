@@ -62,6 +62,7 @@ class NamedRun:
         metrics: None where accuracy was not measured.
         benchmark: None where speed was not measured.
         gallery: Images worth looking at.
+        notes: What must be known where it is compared with the first run of the report.
         agreement: With the first run of the report, or with the run's own reference where it is alone.
     """
 
@@ -71,6 +72,7 @@ class NamedRun:
     metrics: Metrics | None
     benchmark: Benchmark | None
     gallery: Gallery = Gallery()
+    notes: tuple[str, ...] = ()
     agreement: Agreement | None = None
 
 

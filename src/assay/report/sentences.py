@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from assay.engines.engine import SessionDescription
 from assay.images.labels import IMAGENET_VAL_COUNT
-from assay.measure.accuracy.accuracy import Accuracy, RealAccuracy, TopKAccuracy
+from assay.measure.accuracy.accuracy import Accuracy, FailedImage, RealAccuracy, TopKAccuracy
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.calibration_error import BIN_COUNT, CalibrationError
 from assay.measure.accuracy.coverage import describe_coverage
 from assay.measure.gates import GateResult
 from assay.models.calibration import CalibrationRecord
 from assay.runs.results_file import ImageSet
+
+_LISTED_FAILURES = 20
 
 
 def describe_topk(name: str, topk: TopKAccuracy, accuracy: Accuracy) -> str:
@@ -108,6 +110,13 @@ def describe_calibration(found: CalibrationError | None) -> str:
         f"Expected calibration error {100 * found.ece:.2f} % over {found.image_count:,} images, "
         f"{BIN_COUNT} bins (Guo et al. 2017){own}"
     )
+
+
+def describe_failures(failures: Sequence[FailedImage]) -> list[str]:
+    """A line for each failed image with its reason, and how many more there are than the first twenty."""
+    lines = [f"Failed: {image.relative_path}: {image.status}" for image in failures[:_LISTED_FAILURES]]
+    more = len(failures) - len(lines)
+    return [*lines, f"and {more:,} more"] if more else lines
 
 
 def describe_quantised(path: str, made: CalibrationRecord) -> list[str]:

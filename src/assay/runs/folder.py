@@ -64,7 +64,7 @@ class RunPlace:
         mode: Whether a run that is there already is an error, is continued or is deleted.
         arguments: The command as it was given, for the manifest.
         supplied: Flags that came from elsewhere, each with its value and source, for the manifest.
-        share: Which parts of the run this process computes; None means all. A run that is there is
+        share: Which shards of the run this process computes; None means all. A run that is there is
             joined then, whatever the mode.
     """
 
@@ -91,7 +91,7 @@ class RunPlace:
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """What a run found, and where it lies; parts that were not run are None."""
+    """What a run found, and where it lies; what was not run is None."""
 
     folder: Path
     manifest: Manifest
@@ -104,11 +104,18 @@ class RunFolder(Listener):
     """A run folder that is being filled; also writes what it hears to `log.jsonl` and passes it on."""
 
     def __init__(
-        self, path: Path, manifest: Manifest, listener: Listener, share: Share | None = None
+        self,
+        path: Path,
+        manifest: Manifest,
+        listener: Listener,
+        share: Share | None = None,
+        before: Manifest | None = None,
     ) -> None:
         self.path = path
         self.share = share
         self._manifest = manifest
+        self._before = before
+        self._is_refused = False
         self._listener = listener
         self._log = (path / LOG_FILE).open("ab")
         self._ending = threading.Lock()
@@ -193,6 +200,7 @@ class RunFolder(Listener):
             before = stored.identity if stored else None
             changes = name_changes(before, identity) if before else []
             if changes:
+                self._restore()
                 raise UsageError(
                     f"{self.path}: cannot go on with this run: {', '.join(changes)} changed since it began",
                     hint="choose another folder, or begin again with --overwrite",
@@ -210,7 +218,7 @@ class RunFolder(Listener):
                 self._finish(status, error)
 
     def _finish(self, status: Literal["finished", "failed", "interrupted"], error: str) -> None:
-        if self.share is None:
+        if self.share is None and not self._is_refused:
             self._record(status=status, error=error, finished=_now())
         self._write_event(f"share {self.share}: {status} {error}".strip() if self.share else status)
         self._log.close()
@@ -218,6 +226,13 @@ class RunFolder(Listener):
     def complete(self) -> None:
         """Write into the manifest that all shares of the run are done."""
         self._record(status="finished", finished=_now())
+
+    def _restore(self) -> None:
+        """Give a run that must not be continued the manifest back that it had."""
+        self._is_refused = True
+        if self._before is not None:
+            self._manifest = self._before
+            write_result(self.path, self._before)
 
     def _record(self, **changes: object) -> None:
         changed = msgspec.structs.replace(self._manifest, **changes)
@@ -243,9 +258,10 @@ def open_run_folder(
     _make_folder(path, place)
     with lock_run(path, place.share):
         with lock_manifest(path, place.share):
-            manifest = _begin_manifest(path, place)
+            before = _prepare_for(path, place)
+            manifest = _begin_manifest(place, before)
             write_result(path, manifest)
-            run = RunFolder(path, manifest, listener, place.share)
+            run = RunFolder(path, manifest, listener, place.share, before)
         if differing := run.manifest.pixel_check.differing:
             run.announce(f"Warning: other pixels than verified: {', '.join(differing)}")
         with on_forced_exit(partial(run.finish, "interrupted")), _record_end(run):
@@ -268,12 +284,15 @@ def _record_end(run: RunFolder) -> Iterator[None]:
     run.finish("finished")
 
 
-def _begin_manifest(path: Path, place: RunPlace) -> Manifest:
-    """Return the manifest of a new or resumed run; the folder is this process's by now."""
+def _prepare_for(path: Path, place: RunPlace) -> Manifest | None:
+    """Return the manifest of the run that is resumed, if one is; the folder is this process's by now."""
     _check_folder(path, place)
     if place.mode == "overwrite":
         _delete_own(path)
-    before = read_result(path, Manifest)
+    return read_result(path, Manifest)
+
+
+def _begin_manifest(place: RunPlace, before: Manifest | None) -> Manifest:
     return Manifest(
         status="running",
         arguments=place.arguments,

@@ -15,7 +15,7 @@ import pytest
 
 from conftest import RunAssay
 
-PART = "predictions/part-00000.parquet"
+SHARD = "predictions/part-00000.parquet"
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +80,16 @@ def test_one_run_gives_one_file_byte_for_byte(
 
 
 def test_one_prediction_edited_is_caught_by_its_hash(run_assay: RunAssay, bundle: Path) -> None:
-    edit(bundle, PART, make_one_right, honest_hash=True)
+    edit(bundle, SHARD, make_one_right, honest_hash=True)
     done = run_assay("verify", bundle)
     assert done.returncode == 1
-    assert PART in done.stdout
+    assert SHARD in done.stdout
 
 
 def test_one_prediction_edited_with_its_hash_is_caught_by_the_figures(
     run_assay: RunAssay, bundle: Path
 ) -> None:
-    edit(bundle, PART, make_one_right)
+    edit(bundle, SHARD, make_one_right)
     done = run_assay("verify", bundle, "--json")
     assert done.returncode == 1
     checks = {check["what"]: check["found"] for check in json.loads(done.stdout)["checks"]}

@@ -23,9 +23,9 @@ def make_throughput_tables(rows: Iterable[ThroughputRow], record: ModelRecord) -
         by_callers = by_model.setdefault(_name_rows(row), {})
         by_callers.setdefault(row.caller_count, []).append(row)
     return [
-        _make_table(name if len(by_callers) == 1 else f"{name}, {count} callers", its_rows, record)
+        _make_table(name if len(by_callers) == 1 else f"{name}, {count} callers", of_callers, record)
         for name, by_callers in by_model.items()
-        for count, its_rows in by_callers.items()
+        for count, of_callers in by_callers.items()
     ]
 
 

@@ -6,14 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from assay.errors import AssayError, UsageError
 from assay.files import write_file
 from assay.measure.accuracy.agreement import measure_agreement
 from assay.report.contents import Contents, gather_contents
+from assay.report.document import describe_contents
 from assay.report.html import render_page
-from assay.report.markdown import render_contents, render_report
+from assay.report.markdown import render_markdown
 from assay.report.named_run import Gallery, NamedRun
 from assay.runs.folder import PAGE_FILE, REPORT_FILE
 from assay.runs.results_file import FILE_NAMES, Manifest, encode_json
@@ -39,13 +39,7 @@ def write_report(run_folder: Path) -> WrittenReport:
     Raises:
         BadInputError: The folder holds no run, or one of its files cannot be read.
     """
-    run = _read_run(run_folder, "")
-    text = render_report(run.manifest, run.metrics, run.benchmark, run.gallery)
-    write_file(run_folder / REPORT_FILE, text.encode("utf-8"))
-    contents = gather_contents([run])
-    page = render_page(contents)
-    write_file(run_folder / PAGE_FILE, page.encode("utf-8", "backslashreplace"))
-    return WrittenReport(path=run_folder / PAGE_FILE, contents=contents)
+    return _write_pages(gather_contents([_read_run(run_folder, "")]), run_folder)
 
 
 def write_joint_report(run_folders: Sequence[Path], folder: Path) -> WrittenReport:
@@ -64,36 +58,13 @@ def write_joint_report(run_folders: Sequence[Path], folder: Path) -> WrittenRepo
     contents = gather_contents(runs)
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / CONTENTS_FILE, encode_json(describe_contents(contents)))
-    write_file(folder / REPORT_FILE, render_contents(contents).encode("utf-8", "backslashreplace"))
+    return _write_pages(contents, folder)
+
+
+def _write_pages(contents: Contents, folder: Path) -> WrittenReport:
+    write_file(folder / REPORT_FILE, render_markdown(contents).encode("utf-8", "backslashreplace"))
     write_file(folder / PAGE_FILE, render_page(contents).encode("utf-8", "backslashreplace"))
     return WrittenReport(path=folder / PAGE_FILE, contents=contents)
-
-
-def describe_contents(contents: Contents) -> dict[str, Any]:
-    """Return what a report says as a JSON document; thumbnails stay out."""
-    return {
-        "schema_version": 1,
-        "title": contents.title,
-        "remark": contents.remark,
-        "verdict": contents.verdict,
-        "cards": contents.cards,
-        "lines": contents.lines,
-        "tables": contents.tables,
-        "runs": [
-            {
-                "name": run.name,
-                "folder": run.folder,
-                "metrics": run.metrics,
-                "benchmark": run.benchmark,
-                "agreement": run.agreement,
-            }
-            for run in contents.runs
-        ],
-        "pictures": [
-            {"run": name, **dataclasses.asdict(dataclasses.replace(picture, thumbnail=""))}
-            for name, picture in contents.pictures
-        ],
-    }
 
 
 def _read_run(folder: Path, name: str) -> NamedRun:
@@ -117,9 +88,10 @@ def _compare_with_first(first: NamedRun, run: NamedRun) -> NamedRun:
             first.name, reference.predictions, candidate.predictions, candidate.label_offset
         )
     except (AssayError, ValueError) as error:
-        note = f"Not compared with {first.name}: {error}"
-        return dataclasses.replace(run, gallery=dataclasses.replace(run.gallery, note=note))
-    gallery = collect_gallery(candidate, reference.predictions)
-    notes = [f"Against {first.name}: {note}" for note in notes] + ([gallery.note] if gallery.note else [])
-    gallery = dataclasses.replace(gallery, note="; ".join(notes))
-    return dataclasses.replace(run, agreement=agreement, gallery=gallery)
+        return dataclasses.replace(run, notes=(f"Not compared with {first.name}: {error}",))
+    return dataclasses.replace(
+        run,
+        notes=tuple(f"Against {first.name}: {note}" for note in notes),
+        agreement=agreement,
+        gallery=collect_gallery(candidate, reference.predictions),
+    )

@@ -13,8 +13,9 @@ import msgspec
 
 from assay.errors import BadInputError, UsageError
 from assay.measure.speed.throughput import ThroughputRow, measure_latency
-from assay.report.markdown import render_report
-from assay.report.named_run import Gallery
+from assay.report.contents import gather_contents
+from assay.report.markdown import render_markdown
+from assay.report.named_run import Gallery, NamedRun
 from assay.report.tables.verification import Check
 from assay.runs.folder import REPORT_FILE
 from assay.runs.results_file import Benchmark
@@ -127,9 +128,15 @@ def _check_report(run: StoredRun, missing: Sequence[str]) -> Check:
     path = run.path / REPORT_FILE
     if not path.is_file():
         return Check(what="report.md", found="missing")
-    gallery = Gallery() if missing else collect_gallery(run, with_thumbnails=False)
-    expected = render_report(run.manifest, run.metrics, run.benchmark, gallery)
-    same = path.read_text(encoding="utf-8") == expected
+    named = NamedRun(
+        name="",
+        manifest=run.manifest,
+        metrics=run.metrics,
+        benchmark=run.benchmark,
+        gallery=Gallery() if missing else collect_gallery(run, with_thumbnails=False),
+    )
+    expected = render_markdown(gather_contents([named])).encode("utf-8", "backslashreplace")
+    same = path.read_bytes() == expected
     return Check(what="report.md", found=OK if same else "not what these results give")
 
 
