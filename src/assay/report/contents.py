@@ -152,7 +152,7 @@ def _write_verdict(run: NamedRun) -> str:
         failed = [gate for gate in manifest.gates if gate.outcome != "pass"]
         if not failed:
             return f"Passes every gate: {', '.join(gate.gate for gate in manifest.gates)}"
-        return "; ".join(describe_gates(failed))
+        return f"Not every gate passes: {', '.join(f'{gate.gate} ({gate.outcome})' for gate in failed)}"
     if metrics is None:
         return "Only speed was measured." if run.benchmark else "Nothing was measured yet."
     if metrics.agreement is not None:
