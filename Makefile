@@ -21,8 +21,8 @@ check: setup  ## formatting, lint, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-test: check  ## everything that must hold before a change lands
-	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"
+test: check  ## everything that must hold before a change lands, with the coverage of the tests
+	$(BIN)/pytest -n 3 --dist worksteal -m "not slow" --cov --cov-report=term
 
 slow: setup  ## the tests that take longer, the demo among them
 	$(BIN)/pytest -n 2 --dist loadfile -m slow
@@ -38,4 +38,4 @@ bench: setup  ## measurements, by hand, on a quiet machine
 	$(BIN)/python benchmarks/startup.py
 
 clean:  ## remove what make made
-	rm -rf .venv build dist demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build dist demo .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

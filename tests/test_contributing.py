@@ -37,11 +37,12 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def run_in(checkout: Path, *command: str) -> str:
-    """The output of a command that finds the source in `checkout`, after it has succeeded."""
+    """Output of a command that finds the source in `checkout`, after it has succeeded; not measured."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     done = subprocess.run(
         [sys.executable, "-m", *command],
         cwd=checkout,
-        env={**os.environ, "PYTHONPATH": str(checkout / "src")},
+        env={**env, "PYTHONPATH": str(checkout / "src")},
         capture_output=True,
         text=True,
         check=False,
