@@ -96,8 +96,8 @@ def export(weights: Path, onnx_file: Path, /, flags: ExportFlags = ExportFlags()
     refuse_same_file(onnx_file, flags.find_model_file(), flags.images)
     record = choose_record(flags.model, weights)
     index = index_images(flags.images, record.label_count) if flags.images else None
-    samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
     with open_listener(quiet=flags.quiet) as listener:
+        samples = load_sample_images(record, index, PARITY_IMAGE_COUNT, listener.announce)
         options = ExportOptions(opset=flags.opset, weights_key=flags.weights_key)
         exported = export_checkpoint(weights, onnx_file, record, samples, listener, options)
     parity = exported.parity

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from assay.errors import BadImagesError, UsageError
+import numpy as np
+
+from assay.arrays import Images
+from assay.errors import BadImagesError, UndecodableImageError, UsageError
 from assay.files import escape_name
 from assay.images.label_files import LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
+from assay.images.prepare import PreprocessedImage, name_failures, preprocess_image
+from assay.images.read import read_image
 from assay.models.calibration import CalibrationImage, CalibrationRecord
+from assay.models.record import ModelRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +63,61 @@ class AccuracyControl:
 DEFAULT_CALIBRATION = CalibrationOptions()
 
 
+@dataclass(frozen=True, kw_only=True)
+class CalibrationSample:
+    """What a model is calibrated on.
+
+    Args:
+        described: Path, size and hash of each image.
+        images: The images, each float32 (1, 3, height, width), in the same order.
+        failed: Those that were chosen too, but could not be decoded.
+    """
+
+    described: tuple[CalibrationImage, ...]
+    images: tuple[Images, ...]
+    failed: tuple[PreprocessedImage, ...]
+
+
+def load_calibration_sample(
+    images: Sequence[LabelledImage],
+    record: ModelRecord,
+    options: CalibrationOptions,
+    on_image: Callable[[int], None],
+) -> CalibrationSample:
+    """Load the images to calibrate on; for one that cannot be decoded another is taken.
+
+    Args:
+        images: What they are chosen from.
+        record: How they are preprocessed.
+        options: How many, the seed, and how they are read.
+        on_image: Hears how many are loaded, after each.
+
+    Raises:
+        UsageError: A count below 1.
+        BadImagesError: Not one can be decoded, or there is none.
+        SourceError: The place that holds the images failed.
+    """
+    chosen = choose_images(images, options)
+    described: list[CalibrationImage] = []
+    rows: list[Images] = []
+    failed: list[PreprocessedImage] = []
+    for image in itertools.chain(chosen, _draw_others(images, chosen, options.seed)):
+        row, content = _load_image(image, record, options.reading)
+        if row.image is None:
+            failed.append(row)
+            continue
+        described.append(describe_image(image, content))
+        rows.append(np.ascontiguousarray(row.image[np.newaxis]))  # (1, 3, H, W)
+        on_image(len(rows))
+        if len(rows) == len(chosen):
+            break
+    if not rows:
+        raise BadImagesError(f"no image to calibrate on can be decoded: {name_failures(failed)}")
+    return CalibrationSample(described=tuple(described), images=tuple(rows), failed=tuple(failed))
+
+
 def choose_images(images: Sequence[LabelledImage], options: CalibrationOptions) -> list[LabelledImage]:
-    """Return `image_count` of the images, or all where there are fewer, in their order.
+    """Choose `image_count` of the images, or all where there are fewer, in their order.
 
     The choice depends on the seed and the paths alone, and is spread over all of them.
 
@@ -73,9 +134,31 @@ def choose_images(images: Sequence[LabelledImage], options: CalibrationOptions) 
     return [images[number] for number in sorted(chosen)]
 
 
-def describe_image(image: LabelledImage) -> CalibrationImage:
-    """Return path, size and hash of an image."""
-    content = image.read_bytes()
+def _draw_others(
+    images: Sequence[LabelledImage], chosen: Sequence[LabelledImage], seed: int
+) -> Iterator[LabelledImage]:
+    """Yield the images that were not chosen, in a random order that the seed decides."""
+    paths = {image.relative_path for image in chosen}
+    others = [image for image in images if image.relative_path not in paths]
+    yield from random.Random(seed).sample(others, len(others))
+
+
+def _load_image(
+    image: LabelledImage, record: ModelRecord, reading: ReadOptions
+) -> tuple[PreprocessedImage, bytes]:
+    """Preprocess an image, and give its bytes too: it is read once, so that they are of what is described."""
+    content = b""
+    if not image.fault:
+        try:
+            content = read_image(image, reading)
+        except UndecodableImageError as error:
+            image = dataclasses.replace(image, fault=f"not decodable: {error}")
+    whole = dataclasses.replace(image, size_bytes=len(content), read_bytes=lambda: content)
+    return preprocess_image(whole, record, reading), content
+
+
+def describe_image(image: LabelledImage, content: bytes) -> CalibrationImage:
+    """Describe an image that a model is calibrated on by its path, size and hash."""
     return CalibrationImage(
         relative_path=escape_name(image.relative_path),
         size_bytes=len(content),
@@ -83,15 +166,25 @@ def describe_image(image: LabelledImage) -> CalibrationImage:
     )
 
 
-def count_calibrated(images: Sequence[LabelledImage], calibration: CalibrationRecord) -> int:
-    """Return how many of the images the model was calibrated on: by content, whatever they are called.
+def count_calibrated(
+    images: Sequence[LabelledImage], calibration: CalibrationRecord, reading: ReadOptions
+) -> int:
+    """Count the images that the model was calibrated on: by content, whatever they are called.
 
     Only images of the same size as one of those, or of unknown size, are read.
+
+    Raises:
+        SourceError: The place that holds the images failed.
     """
     sizes = {0, *(image.size_bytes for image in calibration.images)}
     hashes = {image.sha256 for image in calibration.images}
-    return sum(
-        hashlib.sha256(image.read_bytes()).hexdigest() in hashes
-        for image in images
-        if image.size_bytes in sizes and not image.fault
-    )
+    candidates = (image for image in images if image.size_bytes in sizes and not image.fault)
+    return sum(_hash_image(image, reading) in hashes for image in candidates)
+
+
+def _hash_image(image: LabelledImage, reading: ReadOptions) -> str:
+    """Hash an image; empty for one that cannot be read by its own fault: no model is calibrated on such."""
+    try:
+        return hashlib.sha256(read_image(image, reading)).hexdigest()
+    except UndecodableImageError:
+        return ""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from assay.arrays import Images, Pixels
 from assay.errors import UndecodableImageError
+from assay.files import escape_name
 from assay.images.decode import decode_image
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
 from assay.images.read import Patience, read_image
@@ -18,6 +19,7 @@ from assay.models.pixel_values import make_table
 from assay.models.record import ModelRecord
 
 OK = "ok"
+_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,6 +79,13 @@ def preprocess_into(
     except UndecodableImageError as error:
         return PreprocessedImage(source=source, image=None, status=f"not decodable: {error}")
     return PreprocessedImage(source=source, image=out, note=decoded.note)
+
+
+def name_failures(failed: Sequence[PreprocessedImage]) -> str:
+    """Name the images that failed, three at most, each with its reason."""
+    named = [f"{escape_name(image.source.relative_path)} ({image.status})" for image in failed[:_NAMED]]
+    more = f" and {len(failed) - _NAMED:,} more" if len(failed) > _NAMED else ""
+    return ", ".join(named) + more
 
 
 def stack_images(batch: Iterable[PreprocessedImage]) -> Images:

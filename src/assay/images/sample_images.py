@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Callable
 
 import numpy as np
 
 from assay.arrays import Images
 from assay.errors import BadImagesError
 from assay.images.drawn_images import DRAWN_CLASSES, draw_picture
-from assay.images.prepare import preprocess_image
+from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
+from assay.images.prepare import PreprocessedImage, name_failures, preprocess_image, stack_images
 from assay.images.resize import resize_and_crop
 from assay.images.sources import ImageIndex
 from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord
 
 
-def load_sample_images(record: ModelRecord, index: ImageIndex | None, count: int) -> Images:
-    """Return up to `count` preprocessed images, float32 (N, 3, H, W): the user's, else drawn ones.
+def load_sample_images(
+    record: ModelRecord,
+    index: ImageIndex | None,
+    count: int,
+    announce: Callable[[str], None],
+    reading: ReadOptions = DEFAULT_READ_OPTIONS,
+) -> Images:
+    """Load up to `count` preprocessed images, float32 (N, 3, H, W): the first of the user's, else drawn ones.
+
+    Args:
+        record: How they are preprocessed.
+        index: The user's images; None means drawn ones.
+        count: How many, at least 1.
+        announce: Hears of those that cannot be decoded: they are passed over.
+        reading: How they are read.
 
     Raises:
         BadImagesError: Not one of the user's images can be decoded.
+        SourceError: The place that holds the images failed.
     """
     if index is None:
         return _draw_sample_images(record, count)
-    preprocessed = (preprocess_image(source, record) for source in index.images)
-    images = list(itertools.islice((row.image for row in preprocessed if row.image is not None), count))
-    if not images:
-        raise BadImagesError("not one of the images can be decoded")
-    return np.stack(images)  # (N, 3, H, W)
+    rows: list[PreprocessedImage] = []
+    failed: list[PreprocessedImage] = []
+    for source in index.images:
+        row = preprocess_image(source, record, reading)
+        (failed if row.image is None else rows).append(row)
+        if len(rows) == count:
+            break
+    if not rows:
+        raise BadImagesError(f"not one of the {len(failed):,} images can be decoded: {name_failures(failed)}")
+    if failed:
+        announce(f"Note: no sample is made of {len(failed):,} images: {name_failures(failed)}")
+    return stack_images(rows)  # (N, 3, H, W)
 
 
 def _draw_sample_images(record: ModelRecord, count: int) -> Images:

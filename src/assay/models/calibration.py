@@ -18,7 +18,11 @@ class CalibrationImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """How an int8 ONNX file was made of a float one; `float_layers` are those that quantisation left."""
+    """How an int8 ONNX file was made of a float one; `float_layers` are those that quantisation left.
+
+    `unusable` names the images that were chosen too, but could not be decoded, each with its reason; others
+    were taken for them.
+    """
 
     schema_version: int = 1
     source_sha256: str
@@ -28,6 +32,7 @@ class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     float_layers: tuple[str, ...]
     images: tuple[CalibrationImage, ...]
+    unusable: tuple[str, ...] = ()
 
 
 def name_calibration_file(onnx_path: Path) -> Path:

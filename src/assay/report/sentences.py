@@ -123,7 +123,9 @@ def describe_quantised(path: str, made: CalibrationRecord) -> list[str]:
     """Return a line on how an int8 file was made, and one that names the layers kept in float."""
     layers = "1 layer" if len(made.float_layers) == 1 else f"{len(made.float_layers)} layers"
     named = [f"Kept in float: {', '.join(made.float_layers)}"] if made.float_layers else []
+    unusable = f" ({len(made.unusable)} more cannot be decoded)" if made.unusable else ""
     return [
-        f"{path}: int8 by {made.tool}, calibrated on {len(made.images)} images, {layers} kept in float",
+        f"{path}: int8 by {made.tool}, calibrated on {len(made.images)} images{unusable}, "
+        f"{layers} kept in float",
         *named,
     ]

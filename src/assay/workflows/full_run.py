@@ -42,7 +42,7 @@ def run_all(request: FullRun, place: RunPlace, listener: Listener = SILENT) -> R
             stop_error=request.stop_error,
         )
         metrics = evaluate_model(models.evaluated, index, request.images, run, options, models.reference)
-        samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT)
+        samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT, run.announce, request.reading)
         benchmark = benchmark_models(models.measured, samples, models.speed, run)
         gates = judge_run(run, request.gates, metrics, benchmark)
     write_report(run.path)

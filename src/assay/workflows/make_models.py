@@ -145,7 +145,7 @@ def _export(request: FullRun, record: ModelRecord, index: ImageIndex, run: RunFo
         return request.weights
     from assay.workflows.models.export import ExportOptions, export_checkpoint
 
-    samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
+    samples = load_sample_images(record, index, PARITY_IMAGE_COUNT, run.announce, request.reading)
     options = ExportOptions(opset=request.opset, weights_key=request.weights_key)
     exported = export_checkpoint(request.weights, run.path / ONNX_FILE, record, samples, run, options)
     run.record_export(request.weights.name, exported.weights_sha256, exported.opset, exported.parity)

@@ -110,7 +110,7 @@ def run_benchmark(
     index = None
     if request.images:
         index = index_images(request.images, record.label_count, request.labels)
-    samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT)
+    samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT, listener.announce)
     with open_run_folder(place, record.name, compiled.engine, listener) as run:
         run.record_model(compiled)
         benchmark = benchmark_models(compiled_dirs, samples, request.speed, run)

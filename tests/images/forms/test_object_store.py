@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from assay.errors import BadImagesError, SourceError
+from assay.errors import BadImagesError, SourceError, UsageError
 from assay.images.forms.object_store import ObjectFolder
 from assay.images.listing import LabelledImage
 from assay.images.read import Patience, read_image
 from assay.images.sources import index_images
+from assay.runs.folder import RunPlace
+from assay.runs.remote import stage_run
 from conftest import RunAssay
 from failing_store import FAILURES, FailingStore
 
@@ -173,6 +179,64 @@ def test_a_run_behind_a_url_is_what_it_is_in_a_folder_and_can_be_gone_on_with(
     assert "2 of 3 shards are there already" in done.stderr
     again = download(bucket)
     assert {name: again[name] for name in same} == {name: far[name] for name in same}
+
+
+def test_results_that_cannot_be_copied_are_kept_and_resume_copies_them(
+    store: FailingStore, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
+    url = "s3://bucket/runs/val?region=us-east-1"
+    command = ["evaluate", tmp_path / "compiled", "--images", photographs, "--shard-size", 5, "-o", url]
+    quick = (
+        "import sys; from assay.images import read; read.PAUSES_S = (0.01,);"
+        "from assay.command_line.app import main; sys.exit(main(sys.argv[1:]))"
+    )
+    store.fails_writing = True
+    store.fail(403, after=0)
+    done = subprocess.run(
+        [sys.executable, "-c", quick, *map(str, command)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "ACCESS_DENIED" in done.stderr
+    assert f"the results are kept in {tmp_path / 'cache'}" in done.stderr
+    assert "Contents" not in store.client.list_objects_v2(Bucket="bucket")
+    store.recover()
+    done = run_assay(*command, "--resume", env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "3 of 3 shards are there already" in done.stderr
+    assert len([name for name in download(store.client) if "/predictions/" in name]) == 3
+    assert not list(tmp_path.rglob("*.unpublished"))
+
+
+def test_results_that_could_not_be_copied_never_replace_another_run(
+    store: FailingStore, tmp_path: Path
+) -> None:
+    place = RunPlace(path=Path("s3://bucket/run?region=us-east-1"), mode="resume")
+    identity = {
+        "compiled_model": "a", "preprocessing": "b", "images": "c", "labels": "d",
+        "shard_size": 1024, "keep_logits": False,
+    }  # fmt: skip
+    with stage_run(place, tmp_path) as staged:
+        assert staged.path is not None
+        (staged.path / "manifest.json").write_text(json.dumps({"identity": identity}))
+    (marker,) = (path.with_suffix(".unpublished") for path in tmp_path.glob("*.lock"))
+    marker.touch()  # as a process leaves it that is killed before it copies
+    with stage_run(place, tmp_path):
+        pass
+    marker.touch()
+    other = json.dumps({"identity": {**identity, "images": "other"}}).encode()
+    store.client.put_object(Bucket="bucket", Key="run/manifest.json", Body=other)
+    with (
+        pytest.raises(UsageError, match=r"holds another run than the one in .*, which could not be copied"),
+        stage_run(place, tmp_path),
+    ):
+        pass
+    assert download(store.client)["run/manifest.json"] == other
 
 
 def test_a_url_that_holds_something_else_is_refused_and_stays(

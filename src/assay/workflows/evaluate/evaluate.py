@@ -116,7 +116,7 @@ def _plan_run(
     """Return what is to be predicted, after checking it and writing it into the run's manifest."""
     compiled = read_compiled_json(compiled_dir)
     _check_options(options, compiled)
-    notes = [*index.notes, *_note_calibration(compiled, index)]
+    notes = [*index.notes, *_note_calibration(compiled, index, options.reading)]
     for note in notes:
         run.announce(f"Note: {note}")
     predictor = make_predictor(compiled_dir, compiled, PREDICTIONS_FOLDER)
@@ -225,11 +225,11 @@ def _identify(
     )
 
 
-def _note_calibration(compiled: CompiledModel, index: ImageIndex) -> list[str]:
+def _note_calibration(compiled: CompiledModel, index: ImageIndex, reading: ReadOptions) -> list[str]:
     """Return a note where the model was calibrated on images that it is scored on."""
     if compiled.calibration is None:
         return []
-    count = count_calibrated(index.images, compiled.calibration)
+    count = count_calibrated(index.images, compiled.calibration, reading)
     return [f"the int8 model was calibrated on {count:,} of these images"] if count else []
 
 

@@ -167,7 +167,9 @@ class _Search:
         missing = [layer for layer in layers if layer not in self.file.errors]
         if missing:
             self._listener.announce(f"Ranking {len(layers)} layers on {RANKING_IMAGE_COUNT} images")
-            images = load_sample_images(self._request.record, self._request.index, RANKING_IMAGE_COUNT)
+            images = load_sample_images(
+                self._request.record, self._request.index, RANKING_IMAGE_COUNT, self._listener.announce
+            )
             expected = self._run_on(self._source, "fp32", lambda session: session.run(images))
         for number, layer in enumerate(missing, start=1):
             model = return_to_float(self._quantized, self._source, [layer])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from assay.arrays import Images
 from assay.convert.parity import MAX_LOGIT_DIFFERENCE, measure_logit_parity
 from assay.convert.quantize import (
     OLDEST_OPSET,
@@ -20,16 +19,16 @@ from assay.convert.quantize import (
     read_onnx,
 )
 from assay.engines.sources import check_quantisation
-from assay.errors import BadImagesError, BadModelError, FixedBatchError, UsageError
-from assay.files import refuse_same_file, write_in_place_of
+from assay.errors import BadModelError, FixedBatchError, UsageError
+from assay.files import escape_name, refuse_same_file, write_in_place_of
 from assay.images.calibration import (
     AccuracyControl,
     CalibrationOptions,
-    choose_images,
-    describe_image,
+    CalibrationSample,
+    load_calibration_sample,
 )
-from assay.images.listing import LabelledImage, ReadOptions
-from assay.images.prepare import preprocess_image
+from assay.images.listing import LabelledImage
+from assay.images.prepare import name_failures
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import index_images, require_labels
 from assay.models.calibration import (
@@ -74,7 +73,8 @@ def quantize_file(
     Raises:
         BadModelError: The ONNX file cannot be used, is quantised already, or has an opset below 13 and gives
             other logits when it is converted.
-        BadImagesError: An image cannot be decoded, or there is none.
+        BadImagesError: Not one image can be decoded, or there is none.
+        SourceError: The place that holds the images failed.
         UsageError: A layer to keep in float that is not there, no images given, or an output that would
             replace something else.
         EngineError: NNCF failed.
@@ -85,28 +85,30 @@ def quantize_file(
     if images_path is None:
         raise UsageError("no images to calibrate on", hint="give them with --calibration")
     index = index_images(images_path, record.label_count, reading=options.reading)
-    chosen = choose_images(index.images, options)
     model = read_float_onnx(onnx_path)
+    layers = tuple(match_layers(model, options.keep_float))
+    sample = _load_sample(index.images, record, options, listener)
     planned = CalibrationRecord(
         source_sha256=hash_onnx(onnx_path),
         sha256="",
         tool=TOOL,
         preset=options.preset,
         seed=options.seed,
-        float_layers=tuple(match_layers(model, options.keep_float)),
-        images=tuple(map(describe_image, chosen)),
+        float_layers=layers,
+        images=sample.described,
+        unusable=tuple(f"{escape_name(row.source.relative_path)}: {row.status}" for row in sample.failed),
     )
     if (there := find_same(out_path, planned, record)) is not None:
         listener.announce(f"{out_path}: quantised of the same already; used again")
         return there
     _check_conversion(onnx_path, model, record, listener)
-    listener.announce(f"Quantising {onnx_path} on {len(chosen)} images by {TOOL}, preset {options.preset}")
-    samples = _preprocess(chosen, record, options.reading, listener)
+    count = len(sample.images)
+    listener.announce(f"Quantising {onnx_path} on {count} images by {TOOL}, preset {options.preset}")
     with write_in_place_of(out_path) as temporary:
         quantize_onnx(
             model,
             temporary,
-            samples,
+            sample.images,
             input_name=record.input.name,
             preset=options.preset,
             float_layers=planned.float_layers,
@@ -154,7 +156,7 @@ def _check_conversion(onnx_path: Path, model: Any, record: ModelRecord, listener
     opset = read_onnx_file(onnx_path).opset
     if opset >= OLDEST_OPSET:
         return
-    images = load_sample_images(record, None, CONVERSION_IMAGE_COUNT)
+    images = load_sample_images(record, None, CONVERSION_IMAGE_COUNT, listener.announce)
     with open_draft(read_onnx(onnx_path), record, "fp32") as session:
         expected = np.concatenate([session.run(image[np.newaxis]) for image in images])  # (N, classes)
     with open_draft(model, record, "fp32") as session:
@@ -190,23 +192,22 @@ def write_calibration(out_path: Path, planned: CalibrationRecord) -> Calibration
     return made
 
 
-def _preprocess(
-    images: Sequence[LabelledImage], record: ModelRecord, reading: ReadOptions, listener: Listener
-) -> Iterator[Images]:
-    """Yield each image, float32 (1, 3, H, W).
+def _load_sample(
+    images: Sequence[LabelledImage], record: ModelRecord, options: CalibrationOptions, listener: Listener
+) -> CalibrationSample:
+    """Load the images to calibrate on, and say which of those that were chosen could not be used."""
+    wanted = min(options.image_count, len(images))
 
-    Raises:
-        BadImagesError: One cannot be decoded: ranges over fewer images than the record lists are not those.
-    """
-    for number, image in enumerate(images, start=1):
-        row = preprocess_image(image, record, reading)
-        if row.image is None:
-            raise BadImagesError(
-                f"calibration image {image.relative_path}: {row.status}",
-                hint="remove it, or choose other images with --calibration",
-            )
-        listener.advance(Progress(task="Reading", unit="images", done=number, total=len(images)))
-        yield np.ascontiguousarray(row.image[np.newaxis])  # (1, 3, H, W)
+    def report(done: int) -> None:
+        listener.advance(Progress(task="Reading", unit="images", done=done, total=wanted))
+
+    sample = load_calibration_sample(images, record, options, report)
+    if sample.failed:
+        named = name_failures(sample.failed)
+        count = len(sample.images)
+        found = "others are taken" if count == wanted else f"{count:,} of {wanted:,} are left"
+        listener.announce(f"Note: {len(sample.failed):,} images cannot be calibrated on, {found}: {named}")
+    return sample
 
 
 def quantize_within(
