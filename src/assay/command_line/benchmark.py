@@ -110,7 +110,7 @@ def benchmark(*folders: Path, flags: BenchmarkFlags = BenchmarkFlags()) -> Outco
         folders: The compiled models' folders.
     """
     from assay.command_line.terminal import open_listener
-    from assay.workflows.single_steps import BenchmarkRequest, run_benchmark
+    from assay.workflows.evaluate.run_evaluation import BenchmarkRequest, run_benchmark
 
     if not folders and not flags.imports:
         raise UsageError("assay benchmark: no compiled model given, and no file to --import")

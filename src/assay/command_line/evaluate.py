@@ -93,7 +93,7 @@ def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
     from assay.images.real_labels import read_real_labels
     from assay.runs.remote import stage_run
     from assay.workflows.evaluate.evaluate import EvaluateOptions
-    from assay.workflows.single_steps import run_evaluation
+    from assay.workflows.evaluate.run_evaluation import run_evaluation
 
     options = EvaluateOptions(
         batch_size=flags.batch_size,

@@ -22,7 +22,7 @@ from assay.runs.listener import SILENT
 from assay.workflows.evaluate.evaluate import EvaluateOptions
 from assay.workflows.models.compile import compile_model
 from assay.workflows.results.compare import RunComparison, compare_runs
-from assay.workflows.single_steps import run_evaluation
+from assay.workflows.evaluate.run_evaluation import run_evaluation
 from colour_classifier import make_colour_classifier
 from compiling import resolve_choice
 from conftest import RunAssay

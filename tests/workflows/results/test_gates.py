@@ -18,7 +18,7 @@ from assay.workflows.evaluate.evaluate import EvaluateOptions
 from assay.workflows.full_run import run_all
 from assay.workflows.make_models import FullRun
 from assay.workflows.results.gates import collect_evidence
-from assay.workflows.single_steps import run_evaluation
+from assay.workflows.evaluate.run_evaluation import run_evaluation
 from assay.workflows.speed.benchmark import SpeedRequest
 from speed_rows import make_speed_row
 
