@@ -14,8 +14,9 @@ from torch import nn
 
 from assay.checkpoint.network import SEResNeXt50
 from assay.convert.check_onnx import check_onnx_file
-from assay.convert.export_onnx import DEFAULT_OPSET, export_onnx
+from assay.convert.export_onnx import export_onnx
 from assay.convert.parity import LogitParity, measure_logit_parity, require_logit_parity
+from assay.defaults import DEFAULT_OPSET
 from assay.errors import BadModelError, GateFailedError, UsageError
 from assay.models.record import ModelRecord
 

@@ -31,8 +31,8 @@ def damage(folder: Path, *numbers: int) -> None:
 
 
 def load(folder: Path, record: ModelRecord, count: int) -> CalibrationSample:
-    images = index_images(folder, 1000).images
-    return load_calibration_sample(images, record, CalibrationOptions(image_count=count), lambda _: None)
+    index = index_images(folder, 1000)
+    return load_calibration_sample(index, record, CalibrationOptions(image_count=count), lambda _: None)
 
 
 def test_sound_images_are_calibrated_on_as_they_were_chosen(
@@ -90,7 +90,7 @@ def test_a_source_that_fails_is_not_passed_over(
     for path in photographs.iterdir():
         path.unlink()
     with pytest.raises(SourceError, match="No such file or directory"):
-        load_calibration_sample(index.images, se_resnext50, CalibrationOptions(), lambda _: None)
+        load_calibration_sample(index, se_resnext50, CalibrationOptions(), lambda _: None)
     with pytest.raises(SourceError, match="No such file or directory"):
         load_sample_images(se_resnext50, index, 4, announce=print)
     calibration = CalibrationRecord(

@@ -116,7 +116,7 @@ def test_images_beside_class_folders_are_not_dropped_in_silence(tmp_path: Path) 
 def test_imagenet_labels_are_refused_for_a_model_with_other_classes(tmp_path: Path) -> None:
     make_files(tmp_path, "ILSVRC2012_val_00000001.JPEG")
     with pytest.raises(BadImagesError, match="of 1000 classes, the model has 20"):
-        require_labels(index_images(tmp_path, 20), tmp_path, 20)
+        require_labels(index_images(tmp_path, 20), 20)
 
 
 def test_a_pipe_is_passed_over_instead_of_waited_on(tmp_path: Path) -> None:
@@ -176,9 +176,9 @@ def test_a_path_where_nothing_is_is_refused(tmp_path: Path) -> None:
 def test_images_of_which_none_has_a_label_cannot_be_scored(tmp_path: Path) -> None:
     make_files(tmp_path, "a.JPEG", "b.JPEG")
     with pytest.raises(BadImagesError, match=r"no labels: a\.JPEG"):
-        require_labels(index_images(tmp_path, 1000), tmp_path, 1000)
+        require_labels(index_images(tmp_path, 1000), 1000)
 
 
 def test_one_label_is_enough_to_score(tmp_path: Path) -> None:
     make_files(tmp_path, "a.JPEG", "ILSVRC2012_val_00000001.JPEG")
-    require_labels(index_images(tmp_path, 1000), tmp_path, 1000)
+    require_labels(index_images(tmp_path, 1000), 1000)

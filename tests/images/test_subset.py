@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,9 @@ def make_index(paths: list[str]) -> ImageIndex:
     images = tuple(
         LabelledImage(relative_path=path, label=0, size_bytes=1, read_bytes=bytes) for path in paths
     )
-    return ImageIndex(form="f", label_source="l", label_kind="file", class_count=None, images=images)
+    return ImageIndex(
+        path=Path("images"), form="f", label_source="l", label_kind="file", class_count=None, images=images
+    )
 
 
 NAMES = [f"ILSVRC2012_val_{number:08d}.JPEG" for number in range(1, 501)]

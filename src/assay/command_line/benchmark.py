@@ -6,24 +6,30 @@ import dataclasses
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - read with the shared flags
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from assay.command_line.flags import (
+    LABEL_FLAGS,
     FolderFlags,
     GateFlags,
     LabelFileFlags,
     SpeedFlags,
     make_help,
-    parse_numbers,
 )
 from assay.command_line.outcome import Outcome, describe_run
+from assay.command_line.parse import parse_numbers, refuse_unused
+from assay.defaults import LOADGEN_SECONDS, SERVER_LATENCY_MS
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
+    from assay.images.request import ImageRequest
     from assay.measure.speed.loadgen import LoadgenOptions
-    from assay.workflows.speed.benchmark import SpeedRequest
+    from assay.measure.speed.repeats import RepeatPlan
+
+
+MEASURING_FLAGS = ("batch_size", "callers", "max_latency_ms", "fresh_processes", "images")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,25 +58,34 @@ class BenchmarkFlags(GateFlags, FolderFlags, LabelFileFlags, SpeedFlags):
     loadgen: Annotated[bool, make_help("Run MLPerf LoadGen's four scenarios too.")] = False
     loadgen_seconds: Annotated[
         float, make_help("Shortest duration of each scenario; MLPerf asks for 600.")
-    ] = 60.0
+    ] = LOADGEN_SECONDS
     server_latency_ms: Annotated[
         float, make_help("In the Server scenario: bound on the 99th percentile, ms.")
-    ] = 15.0
+    ] = SERVER_LATENCY_MS
 
-    def choose_speed(self) -> SpeedRequest:
-        """See `SpeedFlags.choose_speed`.
+    def to_image_request(self) -> ImageRequest | None:
+        """The images to measure on; None for drawn ones.
 
         Raises:
-            UsageError: A time that is not above 0, or lists that are not of whole numbers from 1.
+            UsageError: --labels, or how they are read, without --loadgen and --images, which they are for.
         """
-        if self.max_latency_ms is not None and not self.max_latency_ms > 0:
-            raise UsageError("--max-latency-ms: expected more than 0")
-        return dataclasses.replace(
-            super().choose_speed(),
-            callers=parse_numbers("--callers", self.callers),
-            max_latency_ms=self.max_latency_ms,
-            fresh_processes=self.fresh_processes,
-        )
+        from assay.images.request import ImageRequest
+
+        if self.images is None or not self.loadgen:
+            refuse_unused(self, LABEL_FLAGS, "without --loadgen and --images")
+        if self.images is None:
+            return None
+        return ImageRequest(path=self.images, labels=self.to_label_options(self.labels))
+
+    def to_repeat_plans(self) -> tuple[RepeatPlan, ...]:
+        """What is measured: a plan for each number of callers.
+
+        Raises:
+            UsageError: Lists that are not of whole numbers from 1.
+        """
+        plan = dataclasses.replace(self.to_repeat_plan(), fresh_processes=self.fresh_processes)
+        callers = parse_numbers("--callers", self.callers)
+        return tuple(dataclasses.replace(plan, callers=count) for count in callers or (None,))
 
     def to_imports(self) -> tuple[tuple[Path, int | None], ...]:
         """The files to import, each with its batch size where that was given."""
@@ -80,10 +95,11 @@ class BenchmarkFlags(GateFlags, FolderFlags, LabelFileFlags, SpeedFlags):
         """How LoadGen is run, or None where it is not.
 
         Raises:
-            UsageError: A time that is not above 0.
+            UsageError: A time that is not above 0, or a time without LoadGen.
             MissingRuntimeError: LoadGen is not installed.
         """
         if not self.loadgen:
+            refuse_unused(self, ["loadgen_seconds", "server_latency_ms"], "without --loadgen")
             return None
         from assay.measure.speed.loadgen import LoadgenOptions, require_loadgen
 
@@ -110,17 +126,19 @@ def benchmark(*folders: Path, flags: BenchmarkFlags = BenchmarkFlags()) -> Outco
         folders: The compiled models' folders.
     """
     from assay.command_line.terminal import open_listener
-    from assay.workflows.evaluate.run_evaluation import BenchmarkRequest, run_benchmark
+    from assay.workflows.speed.run_benchmark import BenchmarkRequest, run_benchmark
 
     if not folders and not flags.imports:
         raise UsageError("assay benchmark: no compiled model given, and no file to --import")
+    if not folders:
+        refuse_unused(flags, MEASURING_FLAGS, "without a compiled model")
     request = BenchmarkRequest(
-        images=flags.images,
-        labels=flags.to_label_options(flags.labels),
-        speed=flags.choose_speed(),
+        images=flags.to_image_request(),
+        plans=flags.to_repeat_plans(),
+        max_latency_ms=flags.max_latency_ms,
         loadgen=flags.to_loadgen_options(),
         imports=flags.to_imports(),
-        gates=flags.choose_gates(),
+        gates=flags.to_gates(),
     )
     with open_listener(quiet=flags.quiet) as listener:
         result = run_benchmark(folders, request, flags.to_run_place(), listener)

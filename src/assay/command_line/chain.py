@@ -5,42 +5,50 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal  # noqa: F401 - the annotations of the shared flags are read here
+from typing import TYPE_CHECKING, Annotated
 
 from assay.command_line.flags import (
-    WEIGHTS_KEY_HELP,
     CalibrationFlags,
+    CheckpointFlags,
     EngineFlags,
     FolderFlags,
     ImageFlags,
     PredictionFlags,
     ShowFlags,
     SpeedFlags,
-    StopFlags,
     make_help,
 )
 from assay.command_line.outcome import Outcome, describe_run
 
+if TYPE_CHECKING:
+    from assay.images.request import ImageRequest
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunFlags(
-    StopFlags,
     PredictionFlags,
     FolderFlags,
     CalibrationFlags,
     SpeedFlags,
     EngineFlags,
+    CheckpointFlags,
     ImageFlags,
 ):
     """Flags of `assay run`."""
 
     weights: Annotated[Path, make_help("Checkpoint (.pth, .safetensors), or an ONNX file.")]
-    weights_key: Annotated[str | None, make_help(WEIGHTS_KEY_HELP)] = None
-    opset: Annotated[int, make_help("Opset of the ONNX file, 11 to 18.")] = 18
     compare_with_torch: Annotated[bool, make_help("Let torch predict the same images, and compare.")] = False
     calibration: Annotated[
         Path | None, make_help("Images to calibrate int8 on; some of --images if not given.")
     ] = None
+
+    def to_calibration_images(self) -> ImageRequest | None:
+        """The images of --calibration; None for some of --images."""
+        from assay.images.request import ImageRequest
+
+        if self.calibration is None:
+            return None
+        return ImageRequest(path=self.calibration, reading=self.to_read_options())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,26 +62,19 @@ class DemoFlags(ShowFlags):
 def run(flags: RunFlags) -> Outcome:
     """Do everything: export, compile, evaluate, benchmark, report."""
     from assay.command_line.terminal import open_listener
-    from assay.workflows.full_run import run_all
-    from assay.workflows.make_models import FullRun
+    from assay.workflows.full_run import RunRequest, run_all
 
-    request = FullRun(
+    request = RunRequest(
         weights=flags.weights,
-        images=flags.images,
-        labels=flags.to_label_options(flags.labels),
-        reading=flags.to_read_options(),
+        images=flags.to_image_request(),
         model=flags.model,
-        compile=flags.to_compile_choice(),
-        calibration=flags.to_calibration_options(flags.calibration, flags.to_read_options()),
-        speed=flags.choose_speed(),
         weights_key=flags.weights_key,
         opset=flags.opset,
-        shard_size=flags.shard_size,
-        keep_logits=flags.keep_logits,
+        calibration=flags.to_calibration_options(flags.to_calibration_images()),
+        compile=flags.to_compile_choice(),
+        evaluation=flags.to_evaluate_options(),
         compare_with_torch=flags.compare_with_torch,
-        limit=flags.limit,
-        gates=flags.choose_gates(),
-        stop_error=flags.choose_stop_error(),
+        speed=flags.to_repeat_plan(),
     )
     with open_listener(quiet=flags.quiet) as listener:
         result = run_all(request, flags.to_run_place(), listener)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - read with the shared flags
+from typing import TYPE_CHECKING, Annotated
 
 from assay.command_line.flags import (
-    WEIGHTS_KEY_HELP,
+    LABEL_FLAGS,
     CalibrationFlags,
     CannotTellFlags,
+    CheckpointFlags,
     EngineFlags,
     LabelFileFlags,
     ModelFlags,
@@ -19,6 +20,7 @@ from assay.command_line.flags import (
     make_help,
 )
 from assay.command_line.outcome import Outcome, choose_status
+from assay.command_line.parse import refuse_unused
 from assay.errors import UsageError
 from assay.files import refuse_same_file
 
@@ -28,11 +30,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportFlags(ShowFlags, ModelFlags):
+class ExportFlags(ShowFlags, CheckpointFlags):
     """Flags of `assay export`."""
 
-    weights_key: Annotated[str | None, make_help(WEIGHTS_KEY_HELP)] = None
-    opset: Annotated[int, make_help("Opset of the ONNX file, 11 to 18.")] = 18
     images: Annotated[Path | None, make_help("Images to compare with torch on; drawn ones if not given.")] = (
         None
     )
@@ -53,16 +53,19 @@ class QuantizeFlags(ShowFlags, CannotTellFlags, ModelFlags, CalibrationFlags, La
         """How much may be lost, and on what; None where that does not matter.
 
         Raises:
-            UsageError: Only one of --max-drop and --images.
+            UsageError: Only one of --max-drop and --images, or labels without images.
         """
         from assay.images.calibration import AccuracyControl
+        from assay.images.request import ImageRequest
 
         if (self.max_drop is None) != (self.images is None):
             raise UsageError("--max-drop and --images go together", hint="give both, or neither")
         if self.max_drop is None or self.images is None:
+            refuse_unused(self, LABEL_FLAGS, "without --images")
             return None
         labels = self.to_label_options(self.labels)
-        return AccuracyControl(images=self.images, labels=labels, max_drop=self.max_drop)
+        images = ImageRequest(path=self.images, labels=labels, reading=self.to_read_options())
+        return AccuracyControl(images=images, max_drop=self.max_drop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +121,7 @@ def quantize(onnx_file: Path, out_file: Path, /, flags: QuantizeFlags) -> Outcom
         out_file: The int8 ONNX file to write.
     """
     from assay.command_line.terminal import open_listener
+    from assay.images.request import ImageRequest
     from assay.models.choose_record import choose_record
     from assay.report.sentences import describe_quantised
     from assay.report.tables.quantisation import make_trial_table
@@ -125,7 +129,8 @@ def quantize(onnx_file: Path, out_file: Path, /, flags: QuantizeFlags) -> Outcom
 
     refuse_same_file(out_file, flags.find_model_file(), flags.calibration, flags.images, flags.labels)
     record = choose_record(flags.model, onnx_file)
-    calibration = flags.to_calibration_options(flags.calibration, flags.to_read_options())
+    images = ImageRequest(path=flags.calibration, reading=flags.to_read_options())
+    calibration = flags.to_calibration_options(images)
     control = flags.to_accuracy_control()
     with open_listener(quiet=flags.quiet) as listener:
         if control is None:

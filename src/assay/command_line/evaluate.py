@@ -5,21 +5,22 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - read with the shared flags
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from assay.command_line.flags import FolderFlags, ImageFlags, PredictionFlags, ShowFlags, StopFlags, make_help
+from assay.command_line.flags import FolderFlags, ImageFlags, PredictionFlags, ShowFlags, make_help
 from assay.command_line.outcome import Outcome, describe_run
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
     from assay.runs.locks import Share
     from assay.workflows.cluster.ray_cluster import RayCluster
+    from assay.workflows.evaluate.evaluate import EvaluateOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateFlags(StopFlags, PredictionFlags, FolderFlags, ImageFlags):
+class EvaluateFlags(PredictionFlags, FolderFlags, ImageFlags):
     """Flags of `assay evaluate`."""
 
     batch_size: Annotated[
@@ -37,6 +38,20 @@ class EvaluateFlags(StopFlags, PredictionFlags, FolderFlags, ImageFlags):
         ),
     ] = None
     num_gpus: Annotated[float, make_help("With --ray: GPUs for each actor.")] = 0.0
+
+    def to_evaluate_options(self) -> EvaluateOptions:
+        """See `PredictionFlags.to_evaluate_options`.
+
+        Raises:
+            BadInputError: The file of ReaL labels cannot be read.
+        """
+        from assay.images.real_labels import read_real_labels
+
+        return dataclasses.replace(
+            super().to_evaluate_options(),
+            batch_size=self.batch_size,
+            real_labels=read_real_labels(self.real_labels) if self.real_labels else None,
+        )
 
     def to_cluster(self, compiled_dir: Path) -> RayCluster | None:
         """The Ray cluster that computes the shards, or None where this process does.
@@ -90,29 +105,18 @@ def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
     """
     from assay.command_line.terminal import open_listener
     from assay.images.forms.object_store import find_url
-    from assay.images.real_labels import read_real_labels
     from assay.runs.remote import stage_run
-    from assay.workflows.evaluate.evaluate import EvaluateOptions
     from assay.workflows.evaluate.run_evaluation import run_evaluation
 
-    options = EvaluateOptions(
-        batch_size=flags.batch_size,
-        shard_size=flags.shard_size,
-        keep_logits=flags.keep_logits,
-        reading=flags.to_read_options(),
-        real_labels=read_real_labels(flags.real_labels) if flags.real_labels else None,
-        limit=flags.limit,
-        gates=flags.choose_gates(),
-        stop_error=flags.choose_stop_error(),
-    )
-    images = flags.images
+    options = flags.to_evaluate_options()
+    images = flags.to_image_request()
     if cluster := flags.to_cluster(folder):
         options = dataclasses.replace(options, compute_shards=cluster.predict_missing_shards)
-        images = images if find_url(images) else images.absolute()  # nodes work in other folders
+        if not find_url(images.path):  # nodes work in other folders
+            images = dataclasses.replace(images, path=images.path.absolute())
     place = dataclasses.replace(flags.to_run_place(), share=flags.to_share())
     with stage_run(place) as place, open_listener(quiet=flags.quiet) as listener:
-        labels = flags.to_label_options(flags.labels)
-        result = run_evaluation(folder, images, labels, options, place, listener)
+        result = run_evaluation(folder, images, options, place, listener)
     return describe_run(result, flags.cannot_tell)
 
 

@@ -1,7 +1,9 @@
-"""Groups of flags that several commands share."""
+"""Groups of flags that several commands share.
 
-from __future__ import annotations
+Their annotations are evaluated here, not later in the module of a command that inherits them.
+"""
 
+import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from assay.command_line.parse import (
+    choose_mode,
+    parse_mebibytes,
+    parse_numbers,
+    parse_settings,
+    refuse_unused,
+)
+from assay.defaults import (
+    CALIBRATION_IMAGE_COUNT,
+    DEFAULT_BATCH_SIZES,
+    DEFAULT_ENGINE,
+    DEFAULT_OPSET,
+    DEFAULT_SHARD_SIZE,
+    MAX_FILE_MIB,
+    MAX_PIXELS,
+    MIN_REPEATS,
+    OPSETS,
+    REPEAT_SECONDS,
+    STOP_ERROR,
+)
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,49 +38,18 @@ if TYPE_CHECKING:
     from assay.images.calibration import CalibrationOptions
     from assay.images.label_files import LabelOptions
     from assay.images.listing import ReadOptions
+    from assay.images.request import ImageRequest
     from assay.measure.gates import Gate
+    from assay.measure.speed.repeats import RepeatPlan
     from assay.runs.folder import RunPlace
-    from assay.workflows.speed.benchmark import SpeedRequest
+    from assay.workflows.evaluate.evaluate import EvaluateOptions
 
-
-WEIGHTS_KEY_HELP = (
-    "Which set of weights of the checkpoint, such as state_dict_ema; the plain ones if not given."
-)
+_SIZES = ",".join(map(str, DEFAULT_BATCH_SIZES))
 
 
 def make_help(text: str, alias: str | None = None, *, is_flag: bool = True) -> Parameter:
     """How a flag is shown, and its short name; a field that is no flag is filled in by `main`."""
     return Parameter(help=text, alias=alias, parse=is_flag)
-
-
-def parse_numbers(flag: str, text: str | None) -> tuple[int, ...] | None:
-    """The numbers of a flag's list such as `1,4,8`, or None for None.
-
-    >>> parse_numbers("--batch-size", "1,4,8")
-    (1, 4, 8)
-
-    Raises:
-        UsageError: Not a list of whole numbers from 1.
-    """
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise UsageError(f"{flag} {text!r}: expected whole numbers from 1, such as 1,4,8")
-    return tuple(int(part) for part in parts)
-
-
-def choose_mode(*, resume: bool, overwrite: bool) -> Literal["new", "resume", "overwrite"]:
-    """What happens to results that are there already.
-
-    Raises:
-        UsageError: Both flags were given.
-    """
-    if resume and overwrite:
-        raise UsageError("--resume and --overwrite exclude each other")
-    if resume:
-        return "resume"
-    return "overwrite" if overwrite else "new"
 
 
 @Parameter(name="*")  # the flags of every class below are given by their own names
@@ -86,10 +77,21 @@ class ModelFlags:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckpointFlags(ModelFlags):
+    """How a checkpoint is exported."""
+
+    weights_key: Annotated[
+        str | None,
+        make_help("Set of weights of the checkpoint, such as state_dict_ema; the plain ones if not given."),
+    ] = None
+    opset: Annotated[int, make_help(f"Opset of the ONNX file, {OPSETS[0]} to {OPSETS[-1]}.")] = DEFAULT_OPSET
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineFlags(ModelFlags):
     """What the model is compiled for."""
 
-    engine: Annotated[str, make_help("The engine; `assay engines` lists them.")] = "openvino"
+    engine: Annotated[str, make_help("The engine; `assay engines` lists them.")] = DEFAULT_ENGINE
     precision: Annotated[str, make_help("fp32, bf16, fp16 or int8; the engine's first if not given.")] = ""
     device: Annotated[str, make_help("Device of the engine; its first if not given.")] = ""
     set: Annotated[
@@ -98,7 +100,7 @@ class EngineFlags(ModelFlags):
     soc_version: Annotated[str, make_help("The chip of engine ascend, such as Ascend310P3.")] = ""
     insert_op_conf: Annotated[str, make_help("Engine ascend: rgb, or the path of an AIPP file.")] = ""
 
-    def to_compile_choice(self) -> CompileChoice:
+    def to_compile_choice(self) -> "CompileChoice":
         """The engine, and how it compiles.
 
         Raises:
@@ -110,33 +112,19 @@ class EngineFlags(ModelFlags):
             engine=self.engine,
             precision=self.precision,
             device=self.device,
-            settings=self._parse_settings(),
+            settings=parse_settings(
+                self.set, soc_version=self.soc_version, insert_op_conf=self.insert_op_conf
+            ),
         )
-
-    def _parse_settings(self) -> dict[str, str]:
-        """The engine's settings by name.
-
-        Raises:
-            UsageError: Not NAME=VALUE, or one given twice.
-        """
-        given = [part.partition("=") for part in self.set]
-        wrong = [name for name, equals, value in given if not (name and equals and value)]
-        if wrong:
-            raise UsageError(f"--set {wrong[0]}: expected NAME=VALUE, such as threads=2")
-        named = {"soc_version": self.soc_version, "insert_op_conf": self.insert_op_conf}
-        pairs = [(name, value) for name, _, value in given]
-        pairs += [(name, value) for name, value in named.items() if value]
-        settings = dict(pairs)
-        if len(settings) < len(pairs):
-            raise UsageError("--set: one setting is given twice")
-        return settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrationFlags:
     """How an int8 model is calibrated."""
 
-    calibration_count: Annotated[int, make_help("Number of images to calibrate on.")] = 300
+    calibration_count: Annotated[int, make_help("Number of images to calibrate on.")] = (
+        CALIBRATION_IMAGE_COUNT
+    )
     preset: Annotated[
         Literal["mixed", "performance"], make_help("Activations asymmetric (mixed) or symmetric.")
     ] = "mixed"
@@ -145,7 +133,7 @@ class CalibrationFlags:
         make_help("Layer to keep in float, by name or by pattern such as '*fc*'; repeatable."),
     ] = ()
 
-    def to_calibration_options(self, images: Path | None, reading: ReadOptions) -> CalibrationOptions:
+    def to_calibration_options(self, images: "ImageRequest | None") -> "CalibrationOptions":
         """How a model is quantised, on which images."""
         from assay.images.calibration import CalibrationOptions
 
@@ -154,7 +142,6 @@ class CalibrationFlags:
             image_count=self.calibration_count,
             preset=self.preset,
             keep_float=self.keep_float,
-            reading=reading,
         )
 
 
@@ -166,9 +153,9 @@ class LabelFileFlags:
     trust_labels: Annotated[bool, make_help("Accept labels that contradict ImageNet's published ones.")] = (
         False
     )
-    max_label_mib: Annotated[int, make_help("Largest label file to read, in MiB.")] = 64
+    max_label_mib: Annotated[int, make_help("Largest label file to read, in MiB.")] = MAX_FILE_MIB
 
-    def to_label_options(self, path: Path | None = None) -> LabelOptions:
+    def to_label_options(self, path: Path | None = None) -> "LabelOptions":
         """Which label file, and how it is read.
 
         Raises:
@@ -182,8 +169,12 @@ class LabelFileFlags:
             path=path,
             offset=self.label_offset,
             trusted=self.trust_labels,
-            max_bytes=_count_bytes("--max-label-mib", self.max_label_mib),
+            max_bytes=parse_mebibytes("--max-label-mib", self.max_label_mib),
         )
+
+
+LABEL_FLAGS = ("labels", *(field.name for field in dataclasses.fields(LabelFileFlags)))
+"""What goes with labelled images, in commands where these need not be given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,13 +183,13 @@ class ReadFlags:
 
     follow_links: Annotated[bool, make_help("Follow links that lead out of the folder.")] = False
     max_pixels: Annotated[int, make_help("Most pixels of an image; a larger one counts as failed.")] = (
-        100_000_000
+        MAX_PIXELS
     )
     max_image_mib: Annotated[int, make_help("Largest image file, in MiB; a larger one counts as failed.")] = (
-        64
+        MAX_FILE_MIB
     )
 
-    def to_read_options(self) -> ReadOptions:
+    def to_read_options(self) -> "ReadOptions":
         """How images are read.
 
         Raises:
@@ -210,15 +201,12 @@ class ReadFlags:
             raise UsageError(f"--max-pixels is {self.max_pixels}; expected 1 or more")
         return ReadOptions(
             max_pixels=self.max_pixels,
-            max_file_bytes=_count_bytes("--max-image-mib", self.max_image_mib),
+            max_file_bytes=parse_mebibytes("--max-image-mib", self.max_image_mib),
             follow_links=self.follow_links,
         )
 
 
-def _count_bytes(flag: str, mebibytes: int) -> int:
-    if mebibytes < 1:
-        raise UsageError(f"{flag} is {mebibytes}; expected 1 or more")
-    return mebibytes * 2**20
+READ_FLAGS = tuple(field.name for field in dataclasses.fields(ReadFlags))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,6 +223,17 @@ class ImageFlags(LabelFileFlags, ReadFlags):
     limit: Annotated[
         int | None, make_help("Use at most this many images, drawn by their names; all if not given.")
     ] = None
+
+    def to_image_request(self) -> "ImageRequest":
+        """The images, with their labels."""
+        from assay.images.request import ImageRequest
+
+        return ImageRequest(
+            path=self.images,
+            labels=self.to_label_options(self.labels),
+            reading=self.to_read_options(),
+            limit=self.limit,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,7 +258,7 @@ class GateFlags(CannotTellFlags):
         ),
     ] = ()
 
-    def choose_gates(self) -> tuple[Gate, ...]:
+    def to_gates(self) -> "tuple[Gate, ...]":
         """The gates.
 
         Raises:
@@ -273,19 +272,34 @@ class GateFlags(CannotTellFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StopFlags(GateFlags):
-    """When a run ends early."""
+class PredictionFlags(GateFlags):
+    """How images are predicted, and when that ends."""
 
+    shard_size: Annotated[int, make_help("Images in one file of predictions.")] = DEFAULT_SHARD_SIZE
+    keep_logits: Annotated[bool, make_help("Keep all logits of every image, not only the top five.")] = False
     stop_when_certain: Annotated[
         bool, make_help("Stop as soon as the verdict of every gate on accuracy is certain.")
     ] = False
     stop_error: Annotated[
         float, make_help("Accepted risk of failing a gate that the full run would pass.")
-    ] = 0.001
+    ] = STOP_ERROR
 
-    def choose_stop_error(self) -> float | None:
-        """The accepted risk of stopping early; None where all images are run."""
-        return self.stop_error if self.stop_when_certain else None
+    def to_evaluate_options(self) -> "EvaluateOptions":
+        """How images are predicted, and which gates that must pass.
+
+        Raises:
+            UsageError: Not a gate, or --stop-error without --stop-when-certain.
+        """
+        from assay.workflows.evaluate.evaluate import EvaluateOptions
+
+        if not self.stop_when_certain:
+            refuse_unused(self, ["stop_error"], "without --stop-when-certain")
+        return EvaluateOptions(
+            shard_size=self.shard_size,
+            keep_logits=self.keep_logits,
+            gates=self.to_gates(),
+            stop_error=self.stop_error if self.stop_when_certain else None,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,37 +307,26 @@ class SpeedFlags:
     """How the speed is measured."""
 
     batch_size: Annotated[
-        str | None, make_help("Batch sizes to measure, such as 1,4,8; 1,4,8,16,32,64 if not given.")
+        str | None, make_help(f"Batch sizes to measure, such as 1,4,8; {_SIZES} if not given.")
     ] = None
-    repeats: Annotated[int, make_help("Repeats of each batch size, at least 5.")] = 5
-    seconds: Annotated[float, make_help("Length of one repeat; a VALID row needs 3 s in all.")] = 1.0
+    repeats: Annotated[int, make_help(f"Repeats of each batch size, at least {MIN_REPEATS}.")] = MIN_REPEATS
+    seconds: Annotated[float, make_help("Length of one repeat; a VALID row needs 3 s in all.")] = (
+        REPEAT_SECONDS
+    )
 
-    def choose_speed(self) -> SpeedRequest:
-        """How models are measured.
+    def to_repeat_plan(self) -> "RepeatPlan":
+        """What is measured, and for how long.
 
         Raises:
-            UsageError: Seconds that are not above 0, fewer repeats than 5, or batch sizes below 1.
+            UsageError: Batch sizes that are not whole numbers from 1.
         """
-        from assay.measure.speed.repeats import MIN_REPEATS
-        from assay.workflows.speed.benchmark import SpeedRequest
+        from assay.measure.speed.repeats import RepeatPlan
 
-        if not self.seconds > 0:
-            raise UsageError(f"--seconds is {self.seconds:g}; expected more than 0")
-        if self.repeats < MIN_REPEATS:
-            raise UsageError(f"--repeats is {self.repeats}; expected {MIN_REPEATS} or more")
-        return SpeedRequest(
+        return RepeatPlan(
             batch_sizes=parse_numbers("--batch-size", self.batch_size),
             repeats=self.repeats,
             seconds=self.seconds,
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictionFlags:
-    """How predictions are stored."""
-
-    shard_size: Annotated[int, make_help("Images in one file of predictions.")] = 1024
-    keep_logits: Annotated[bool, make_help("Keep all logits of every image, not only the top five.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -334,7 +337,7 @@ class FolderFlags(ShowFlags):
     resume: Annotated[bool, make_help("Continue the run in that folder.")] = False
     overwrite: Annotated[bool, make_help("Replace the run in that folder.")] = False
 
-    def to_run_place(self) -> RunPlace:
+    def to_run_place(self) -> "RunPlace":
         """Where the run folder is, and what happens to a run that is there already.
 
         Raises:

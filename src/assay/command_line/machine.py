@@ -6,8 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from assay.command_line.flags import LabelFileFlags, ReadFlags, ShowFlags, make_help
+from assay.command_line.flags import (
+    LABEL_FLAGS,
+    READ_FLAGS,
+    LabelFileFlags,
+    ReadFlags,
+    ShowFlags,
+    make_help,
+)
 from assay.command_line.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
+from assay.command_line.parse import refuse_unused
 
 EXIT_MACHINE_FAULTY = 4
 
@@ -56,6 +64,8 @@ def doctor(flags: DoctorFlags = DoctorFlags()) -> Outcome:
     from assay.report.diagnosis import summarise_images, summarise_machine
     from assay.workflows.doctor import examine_images, examine_machine
 
+    if flags.images is None:
+        refuse_unused(flags, (*LABEL_FLAGS, *READ_FLAGS), "without --images")
     machine = examine_machine()
     if flags.images is None:
         status = EXIT_MACHINE_FAULTY if machine.findings else 0

@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from assay.command_line.flags import LabelFileFlags, ModelFlags, ReadFlags, ShowFlags, choose_mode, make_help
+from assay.command_line.flags import (
+    LabelFileFlags,
+    ModelFlags,
+    ReadFlags,
+    ShowFlags,
+    make_help,
+)
 from assay.command_line.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
+from assay.command_line.parse import choose_mode
 from assay.errors import UsageError
 
 

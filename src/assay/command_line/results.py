@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal  # noqa: F401 - read with t
 
 from assay.command_line.flags import GateFlags, ShowFlags, make_help
 from assay.command_line.outcome import EXIT_GATE_FAILED, Outcome, choose_status
+from assay.defaults import DEFAULT_MARGIN_POINTS
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ class ReportFlags(ShowFlags):
 class CompareFlags(ShowFlags, GateFlags):
     """Flags of `assay compare`."""
 
-    margin: Annotated[
-        float | None, make_help("Loss of Top-1 that does not matter, in percentage points; 0.1 if not given.")
-    ] = None
+    margin: Annotated[float, make_help("Loss of Top-1 that does not matter, in percentage points.")] = (
+        DEFAULT_MARGIN_POINTS
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,6 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
         a: The reference: a run folder, or the name or TOML file of a model record.
         b: The run folder that is compared with it.
     """
-    from assay.measure.accuracy.comparison import DEFAULT_MARGIN_POINTS
     from assay.measure.accuracy.coverage import describe_scope
     from assay.report.sentences import describe_gates
     from assay.report.tables.comparison import describe_comparison, make_flip_table, make_speed_table
@@ -73,8 +73,7 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
 
     if not Path(a).is_dir():
         return _compare_with_published(a, b, flags)
-    margin = DEFAULT_MARGIN_POINTS if flags.margin is None else flags.margin
-    found = compare_runs(Path(a), b, margin, flags.choose_gates())
+    found = compare_runs(Path(a), b, flags.margin, flags.to_gates())
     compared = found.comparison
     tables = [make_flip_table(compared), make_speed_table(found.speeds)]
     lines: list[str | Table] = [
@@ -92,7 +91,7 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
 
 
 def _compare_with_published(model: str, run: Path, flags: CompareFlags) -> Outcome:
-    if flags.gate or flags.margin is not None:
+    if flags.gate or flags.margin != DEFAULT_MARGIN_POINTS:
         raise UsageError(
             f"assay compare {model}: --gate and --margin are for two runs, and {model} is no folder",
             hint="assay evaluate --gate published judges a run by what its model record publishes",

@@ -8,12 +8,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from assay.defaults import OPSETS
 from assay.errors import UsageError
 from assay.models.choose_record import store_record
 from assay.models.record import ModelRecord
-
-OPSETS = range(11, 19)  # what ATC accepts: ai.onnx opset 11 to 18 (CANN ATC manual)
-DEFAULT_OPSET = OPSETS[-1]
 
 
 def export_onnx(network: nn.Module, onnx_path: Path, record: ModelRecord, opset: int) -> None:

@@ -8,18 +8,19 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from assay.arrays import Images
+from assay.defaults import CALIBRATION_IMAGE_COUNT
 from assay.errors import BadImagesError, UndecodableImageError, UsageError
 from assay.files import escape_name
-from assay.images.label_files import LabelOptions
-from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
+from assay.images.listing import LabelledImage, ReadOptions
 from assay.images.prepare import PreprocessedImage, name_failures, preprocess_image
 from assay.images.read import read_image
+from assay.images.request import ImageRequest
+from assay.images.sources import ImageIndex
 from assay.models.calibration import CalibrationImage, CalibrationRecord
 from assay.models.record import ModelRecord
 
@@ -29,20 +30,18 @@ class CalibrationOptions:
     """How a model is quantised.
 
     Args:
-        images: Where the calibration images are; None means where those of the run are.
+        images: The calibration images; None means those of the run.
         image_count: How many of them are taken.
         seed: Of the choice.
         preset: `mixed` quantises activations asymmetrically, `performance` symmetrically.
         keep_float: Names or patterns of layers that stay in float.
-        reading: How images are read.
     """
 
-    images: Path | None = None
-    image_count: int = 300
+    images: ImageRequest | None = None
+    image_count: int = CALIBRATION_IMAGE_COUNT
     seed: int = 0
     preset: Literal["mixed", "performance"] = "mixed"
     keep_float: tuple[str, ...] = ()
-    reading: ReadOptions = DEFAULT_READ_OPTIONS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +49,11 @@ class AccuracyControl:
     """How much an int8 model may lose, and on what.
 
     Args:
-        images: Where the images that it is scored on are.
-        labels: Their label file, if there is one.
+        images: The images that it is scored on, with their labels.
         max_drop: Percentage points of Top-1, against the float model on the same images.
     """
 
-    images: Path
-    labels: LabelOptions
+    images: ImageRequest
     max_drop: float
 
 
@@ -79,7 +76,7 @@ class CalibrationSample:
 
 
 def load_calibration_sample(
-    images: Sequence[LabelledImage],
+    index: ImageIndex,
     record: ModelRecord,
     options: CalibrationOptions,
     on_image: Callable[[int], None],
@@ -87,9 +84,9 @@ def load_calibration_sample(
     """Load the images to calibrate on; for one that cannot be decoded another is taken.
 
     Args:
-        images: What they are chosen from.
+        index: What they are chosen from.
         record: How they are preprocessed.
-        options: How many, the seed, and how they are read.
+        options: How many, and the seed.
         on_image: Hears how many are loaded, after each.
 
     Raises:
@@ -97,12 +94,12 @@ def load_calibration_sample(
         BadImagesError: Not one can be decoded, or there is none.
         SourceError: The place that holds the images failed.
     """
-    chosen = choose_images(images, options)
+    chosen = choose_images(index.images, options)
     described: list[CalibrationImage] = []
     rows: list[Images] = []
     failed: list[PreprocessedImage] = []
-    for image in itertools.chain(chosen, _draw_others(images, chosen, options.seed)):
-        row, content = _load_image(image, record, options.reading)
+    for image in itertools.chain(chosen, _draw_others(index.images, chosen, options.seed)):
+        row, content = _load_image(image, record, index.reading)
         if row.image is None:
             failed.append(row)
             continue

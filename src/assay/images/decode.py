@@ -12,6 +12,7 @@ import simplejpeg
 from PIL import ExifTags, Image
 
 from assay.arrays import Pixels
+from assay.defaults import MAX_PIXELS
 from assay.errors import UndecodableImageError
 from assay.images.formats import (
     PILLOW_ERRORS,
@@ -27,7 +28,6 @@ from assay.images.jpeg_header import (
     name_unsupported_process,
 )
 
-MAX_PIXELS = 100_000_000
 # What simplejpeg decodes as Pillow does, bit for bit; 4-component JPEGs come out different by 1.
 _EXACT_COLOURSPACES = frozenset({"Gray", "YCbCr", "RGB"})
 # No others are tried: some of Pillow's readers start other programs.

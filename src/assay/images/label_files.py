@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.defaults import MAX_FILE_MIB
 from assay.errors import BadImagesError, quote, shorten
 from assay.images.label_lines import EXPECTED, INDEX, SYNSET, LabelRow, split_label_lines
 from assay.images.labels import (
@@ -29,7 +30,7 @@ from assay.images.labels import (
     read_synsets,
 )
 
-MAX_LABEL_FILE_BYTES = 64 * 2**20
+MAX_LABEL_FILE_BYTES = MAX_FILE_MIB * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)

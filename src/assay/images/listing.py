@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from assay.images.decode import MAX_PIXELS
+from assay.defaults import MAX_FILE_MIB, MAX_PIXELS
 
 JPEG_SUFFIXES = frozenset({".jpeg", ".jpg", ".jfif", ".jpe", ".mpo"})
 IMAGE_SUFFIXES = JPEG_SUFFIXES | {
@@ -27,7 +27,7 @@ _LITTER_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
 INNER_FOLDERS = ("val", "validation", "valid", "test", "train", "images")
 """Names of folders that hold a data set's images and are no classes, the likeliest to be meant first."""
 
-MAX_FILE_BYTES = 64 * 2**20
+MAX_FILE_BYTES = MAX_FILE_MIB * 2**20
 
 KnowsName = Callable[[str], bool]
 """Tells whether a file name is an image's though its suffix, or the lack of one, does not say so."""

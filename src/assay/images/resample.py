@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from assay.arrays import Images, Pixels
-from assay.images.decode import MAX_PIXELS
+from assay.defaults import MAX_PIXELS
 
 try:
     from assay.images import _resample as _compiled

@@ -9,7 +9,6 @@ import numpy as np
 from assay.arrays import Images
 from assay.errors import BadImagesError
 from assay.images.drawn_images import DRAWN_CLASSES, draw_picture
-from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.prepare import PreprocessedImage, name_failures, preprocess_image, stack_images
 from assay.images.resize import resize_and_crop
 from assay.images.sources import ImageIndex
@@ -22,7 +21,6 @@ def load_sample_images(
     index: ImageIndex | None,
     count: int,
     announce: Callable[[str], None],
-    reading: ReadOptions = DEFAULT_READ_OPTIONS,
 ) -> Images:
     """Load up to `count` preprocessed images, float32 (N, 3, H, W): the first of the user's, else drawn ones.
 
@@ -31,7 +29,6 @@ def load_sample_images(
         index: The user's images; None means drawn ones.
         count: How many, at least 1.
         announce: Hears of those that cannot be decoded: they are passed over.
-        reading: How they are read.
 
     Raises:
         BadImagesError: Not one of the user's images can be decoded.
@@ -42,7 +39,7 @@ def load_sample_images(
     rows: list[PreprocessedImage] = []
     failed: list[PreprocessedImage] = []
     for source in index.images:
-        row = preprocess_image(source, record, reading)
+        row = preprocess_image(source, record, index.reading)
         (failed if row.image is None else rows).append(row)
         if len(rows) == count:
             break

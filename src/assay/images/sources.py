@@ -37,6 +37,7 @@ class ImageIndex:
     """The images of a data set.
 
     Args:
+        path: Where the data set is.
         form: The form the data set is held in, in words.
         label_source: Where the labels come from, in words.
         label_kind: The same as a value.
@@ -49,8 +50,10 @@ class ImageIndex:
         archive_notes: What was odd about the archive that holds them; also among the notes.
         labels_without_image: Names that only the label file has.
         limited_from: How many images there were before a limit cut them; None where none did.
+        reading: How the images are read.
     """
 
+    path: Path
     form: str
     label_source: str
     label_kind: LabelKind
@@ -62,6 +65,7 @@ class ImageIndex:
     archive_notes: tuple[str, ...] = ()
     labels_without_image: tuple[str, ...] = ()
     limited_from: int | None = None
+    reading: ReadOptions = DEFAULT_READ_OPTIONS
 
 
 def index_images(
@@ -80,7 +84,7 @@ def index_images(
         path: A folder, an archive, Parquet files, WebDataset shards or a list of paths.
         label_count: Number of classes of the model.
         labels: The label file, if there is one, and how numbers are read.
-        reading: Whether links are followed.
+        reading: Whether links are followed, and how the images are read later.
 
     Raises:
         BadImagesError: No images, an archive that is damaged, labels that cannot be those of the images, or
@@ -115,6 +119,7 @@ def index_images(
         *_note_labels(images, label_count),
     )
     return ImageIndex(
+        path=path,
         form=listing.form,
         label_source=label_source,
         label_kind=label_kind,
@@ -125,6 +130,7 @@ def index_images(
         notes=notes,
         archive_notes=listing.notes,
         labels_without_image=surplus,
+        reading=reading,
     )
 
 
@@ -226,12 +232,11 @@ def _byte_order(image: LabelledImage) -> tuple[bytes, bytes]:
     return os.fsencode(image.name), os.fsencode(image.relative_path)
 
 
-def require_labels(index: ImageIndex, path: Path, label_count: int) -> None:
+def require_labels(index: ImageIndex, label_count: int) -> None:
     """Refuse images that cannot be scored: without any label, or with labels of other classes.
 
     Args:
         index: The images.
-        path: Where they are.
         label_count: Number of classes of the model.
 
     Raises:
@@ -239,12 +244,13 @@ def require_labels(index: ImageIndex, path: Path, label_count: int) -> None:
     """
     if index.class_count not in (None, label_count):
         raise BadImagesError(
-            f"--images {path}: the labels ({index.label_source}) are of {index.class_count} classes, "
+            f"--images {index.path}: the labels ({index.label_source}) are of {index.class_count} classes, "
             f"the model has {label_count}",
             hint="give --labels FILE with lines `NAME index`",
         )
     if all(image.label is None for image in index.images):
         raise BadImagesError(
-            f"--images {path}: no labels: {index.images[0].name} is no ImageNet validation image's name",
+            f"--images {index.path}: no labels: {index.images[0].name} is not the name of an ImageNet "
+            "validation image",
             hint="give --labels FILE with lines `NAME index`, or one folder for each synset",
         )

@@ -15,7 +15,6 @@ from assay.files import write_in_place_of
 from assay.images.listing import LabelledImage
 from assay.inference.predictions import Prediction
 
-DEFAULT_SHARD_SIZE = 1024
 _FINGERPRINT_KEY = b"assay.fingerprint"
 _SCHEMA = pyarrow.schema(
     [

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from assay.defaults import DEFAULT_MARGIN_POINTS
 from assay.measure.accuracy.agreement import Agreement
-from assay.measure.accuracy.comparison import DEFAULT_MARGIN_POINTS, judge_difference
+from assay.measure.accuracy.comparison import judge_difference
 from assay.measure.accuracy.coverage import describe_scope
 from assay.measure.speed.throughput import find_best_row
 from assay.models.record import ModelRecord

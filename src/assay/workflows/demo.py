@@ -15,12 +15,12 @@ from assay.files import write_in_place_of
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.label_files import LabelOptions
 from assay.images.prepare import preprocess_image, stack_images
+from assay.images.request import ImageRequest
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord, read_model_record
 from assay.runs.folder import RunPlace, RunResult
 from assay.runs.listener import SILENT, Listener
-from assay.workflows.full_run import run_all
-from assay.workflows.make_models import FullRun
+from assay.workflows.full_run import RunRequest, run_all
 
 MODEL = "se_resnext50_32x4d"
 SEED = 2026
@@ -56,10 +56,10 @@ def run_demo(
     _draw(folder, "held_out", HELD_OUT_COUNT, SEED + 1)
     listener.announce(f"Fitting SE-ResNeXt-50 to {TRAINING_COUNT} of them: about a minute on two processors")
     _fit(folder, record)
-    request = FullRun(
+    request = RunRequest(
         weights=folder / WEIGHTS_FILE,
-        images=folder / "held_out",
-        labels=LabelOptions(path=folder / "held_out.txt"),
+        images=ImageRequest(path=folder / "held_out", labels=LabelOptions(path=folder / "held_out.txt")),
+        model=MODEL,
         compare_with_torch=True,
         remark=REMARK,
     )

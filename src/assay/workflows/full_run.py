@@ -2,50 +2,236 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from assay.defaults import DEFAULT_BATCH_SIZES, DEFAULT_OPSET
+from assay.engines.catalog import find_engine
+from assay.engines.engine import WEIGHTS_KEY, CompileChoice, CompileOptions
+from assay.engines.sources import is_quantised
+from assay.errors import FixedBatchError, UsageError
+from assay.images.calibration import DEFAULT_CALIBRATION, CalibrationOptions
+from assay.images.request import ImageRequest, index_labelled_images
 from assay.images.sample_images import load_sample_images
-from assay.images.sources import index_images, require_labels
-from assay.images.subset import limit_images
+from assay.images.sources import ImageIndex
+from assay.measure.speed.repeats import RepeatPlan, check_plan
 from assay.models.choose_record import choose_record
-from assay.runs.folder import RunPlace, RunResult, open_run_folder
+from assay.models.onnx_file import check_onnx_path
+from assay.models.record import ModelRecord
+from assay.runs.folder import (
+    COMPILED_FOLDER,
+    FLOAT_FOLDER,
+    INT8_FILE,
+    ONNX_FILE,
+    RunFolder,
+    RunPlace,
+    RunResult,
+    open_run_folder,
+)
 from assay.runs.listener import SILENT, Listener
-from assay.workflows.evaluate.early_stop import check_stop
-from assay.workflows.evaluate.evaluate import EvaluateOptions, evaluate_model
-from assay.workflows.make_models import FullRun, check_request, make_models
+from assay.workflows.evaluate.evaluate import EvaluateOptions, check_evaluation, evaluate_model
+from assay.workflows.evaluate.predict import Predictor
+from assay.workflows.evaluate.reference import make_float_reference, make_torch_reference
+from assay.workflows.models.compile import compile_model
 from assay.workflows.results.gates import judge_run
 from assay.workflows.results.report import write_report
-from assay.workflows.speed.benchmark import benchmark_models
-
-BENCHMARK_IMAGE_COUNT = 16
+from assay.workflows.speed.benchmark import BENCHMARK_IMAGE_COUNT, benchmark_models
 
 
-def run_all(request: FullRun, place: RunPlace, listener: Listener = SILENT) -> RunResult:
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What a full run is made of.
+
+    Args:
+        weights: A checkpoint, or an ONNX file, which is then compiled as it is.
+        images: The images, with their labels.
+        model: Name of a model record, or the path of one; empty for the one that the ONNX file carries, or,
+            of a checkpoint, SE_ResNeXt50's.
+        weights_key: Which set of weights of a checkpoint; None for the plain ones.
+        opset: The ai.onnx opset of the export, 11 to 18.
+        calibration: How an int8 model is calibrated; on some of `images` where it names none.
+        compile: The engine, and how it compiles. Where the batch size is left open, the model runs any, or
+            is compiled once for each of `speed` by an engine that fixes it.
+        evaluation: How the images are predicted, and which gates the run must pass.
+        compare_with_torch: Whether torch predicts the same images too.
+        speed: How the speed is measured.
+        remark: Stands at the head of the report.
+    """
+
+    weights: Path
+    images: ImageRequest
+    model: str = ""
+    weights_key: str | None = None
+    opset: int = DEFAULT_OPSET
+    calibration: CalibrationOptions = DEFAULT_CALIBRATION
+    compile: CompileChoice = field(default_factory=CompileChoice)
+    evaluation: EvaluateOptions = field(default_factory=EvaluateOptions)
+    compare_with_torch: bool = False
+    speed: RepeatPlan = field(default_factory=RepeatPlan)
+    remark: str = ""
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether an ONNX file is made of the weights."""
+        return not self.has_onnx_weights and find_engine(self.compile.engine).source == "ONNX file"
+
+    @property
+    def has_onnx_weights(self) -> bool:
+        """Whether the weights are an ONNX file."""
+        return self.weights.suffix.lower() == ".onnx"
+
+    @property
+    def is_quantised_here(self) -> bool:
+        """Whether an int8 model is made of a float one."""
+        if self.compile.precision != "int8":
+            return False
+        return not (self.has_onnx_weights and is_quantised(self.weights))
+
+
+def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -> RunResult:
     """Carry out the whole chain into one run folder and return what it found.
 
     Raises:
         AssayError: Anything a user can cause; what was done until then is kept in the run folder.
     """
-    place.refuse_inputs(request.weights, request.images, request.labels.path, request.calibration.images)
+    calibration = request.calibration.images
+    place.refuse_inputs(request.weights, *request.images.inputs, *(calibration.inputs if calibration else ()))
     record = choose_record(request.model, request.weights)
-    check_request(request, record)
-    check_stop(request.gates, request.stop_error)
-    index = index_images(request.images, record.label_count, request.labels, request.reading)
-    index = limit_images(index, request.limit)
-    require_labels(index, request.images, record.label_count)
+    check_request(request)
+    compilations, float_compilation = resolve_compilations(request, record)
+    index = index_labelled_images(request.images, record.label_count)
     with open_run_folder(place, record.name, request.compile.engine, listener) as run:
         run.record_remark(request.remark)
-        models = make_models(request, record, index, run)
-        options = EvaluateOptions(
-            shard_size=request.shard_size,
-            keep_logits=request.keep_logits,
-            reading=request.reading,
-            gates=request.gates,
-            stop_error=request.stop_error,
-        )
-        metrics = evaluate_model(models.evaluated, index, request.images, run, options, models.reference)
-        samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT, run.announce, request.reading)
-        benchmark = benchmark_models(models.measured, samples, models.speed, run)
-        gates = judge_run(run, request.gates, metrics, benchmark)
+        source = _export(request, record, index, run) if request.is_exported else request.weights
+        float_dirs: list[Path] = []
+        if float_compilation is not None:
+            float_dirs = _compile(source, run.path / FLOAT_FOLDER, [float_compilation], request.speed, run)
+            source = _quantise(request, record, source, run)
+        compiled_dirs = _compile(source, run.path / COMPILED_FOLDER, compilations, request.speed, run)
+        reference = _choose_reference(request, record, float_dirs)
+        metrics = evaluate_model(compiled_dirs[-1], index, run, request.evaluation, reference)
+        samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT, run.announce)
+        plan = request.speed if len(compiled_dirs) == 1 else replace(request.speed, batch_sizes=())
+        benchmark = benchmark_models([*compiled_dirs, *float_dirs], samples, [plan], run)
+        gates = judge_run(run, request.evaluation.gates, metrics, benchmark)
     write_report(run.path)
     return RunResult(
         folder=run.path, manifest=run.manifest, metrics=metrics, benchmark=benchmark, gates=gates
     )
+
+
+def check_request(request: RunRequest) -> None:
+    """Refuse, before any work, what cannot be done, and options that nothing would read.
+
+    Raises:
+        UsageError: Such options.
+        BadModelError: The weights cannot be an ONNX file.
+    """
+    check_plan(request.speed)
+    check_evaluation(request.evaluation)
+    if request.has_onnx_weights:
+        check_onnx_path(request.weights)
+    if request.weights_key is not None and request.has_onnx_weights:
+        raise UsageError(
+            f"--weights-key {request.weights_key}: {request.weights} is an ONNX file, with one set of weights"
+        )
+    if request.compare_with_torch and request.has_onnx_weights:
+        raise UsageError("--compare-with-torch needs a checkpoint", hint=f"{request.weights} is an ONNX file")
+    if request.opset != DEFAULT_OPSET and not request.is_exported:
+        raise UsageError("--opset has no effect: no ONNX file is made here", hint="leave it out")
+    if request.calibration != DEFAULT_CALIBRATION and not request.is_quantised_here:
+        raise UsageError(
+            "--calibration, --calibration-count, --preset and --keep-float have no effect: no model is "
+            "quantised here",
+            hint="they go with --precision int8 and float weights",
+        )
+
+
+def resolve_compilations(
+    request: RunRequest, record: ModelRecord
+) -> tuple[list[CompileOptions], CompileOptions | None]:
+    """How the model is compiled, once or for each batch size, and the float model beside an int8 one.
+
+    Raises:
+        UsageError: An unknown engine, or what it does not declare.
+        MissingRuntimeError: Its runtime or device is not there.
+    """
+    engine, choice = find_engine(request.compile.engine), request.compile
+    if request.weights_key is not None and engine.source == "checkpoint":
+        choice = replace(choice, settings={**choice.settings, WEIGHTS_KEY: request.weights_key})
+    choices = [replace(choice, batch_size=size) for size in _choose_batch_sizes(request)]
+    compilations = [engine.resolve(choice, record) for choice in choices]
+    if not request.is_quantised_here:
+        return compilations, None
+    return compilations, engine.resolve(replace(choices[-1], precision="fp32"), record)
+
+
+def _choose_batch_sizes(request: RunRequest) -> Sequence[int | None]:
+    """The batch sizes to compile for; None for a model that runs any."""
+    choice, measured = request.compile, request.speed.batch_sizes
+    if choice.batch_size is not None:
+        if set(measured) - {choice.batch_size}:
+            raise UsageError(f"a model for batches of {choice.batch_size} is not measured at {measured}")
+        return [choice.batch_size]
+    if find_engine(choice.engine).batch_sizes == "any" or "dynamic_batch_size" in choice.settings:
+        return [None]
+    return sorted(set(measured or DEFAULT_BATCH_SIZES))
+
+
+def _export(request: RunRequest, record: ModelRecord, index: ImageIndex, run: RunFolder) -> Path:
+    """Make the ONNX file of the checkpoint."""
+    from assay.workflows.models.export import PARITY_IMAGE_COUNT, ExportOptions, export_checkpoint
+
+    samples = load_sample_images(record, index, PARITY_IMAGE_COUNT, run.announce)
+    options = ExportOptions(opset=request.opset, weights_key=request.weights_key)
+    exported = export_checkpoint(request.weights, run.path / ONNX_FILE, record, samples, run, options)
+    run.record_export(request.weights.name, exported.weights_sha256, exported.opset, exported.parity)
+    run.record_weights_key(exported.weights_key)
+    return exported.onnx_path
+
+
+def _quantise(request: RunRequest, record: ModelRecord, onnx_path: Path, run: RunFolder) -> Path:
+    """Make the int8 ONNX file; one of the same file and images is used again."""
+    from assay.workflows.models.quantize import quantize_file
+
+    options = request.calibration
+    if options.images is None:  # a limit is for the images that are scored
+        options = replace(options, images=replace(request.images, limit=None))
+    made = quantize_file(onnx_path, run.path / INT8_FILE, record, options, run)
+    run.record_calibration(made)
+    return run.path / INT8_FILE
+
+
+def _compile(
+    source: Path,
+    folder: Path,
+    compilations: Sequence[CompileOptions],
+    plan: RepeatPlan,
+    run: RunFolder,
+) -> list[Path]:
+    """The compiled models: in the folder, or in one of it for each batch size.
+
+    A network that runs batches of one size only is compiled for that where speed is measured at that alone.
+    """
+    compiled_dirs = []
+    for options in compilations:
+        compiled_dir = folder if options.batch_size is None else folder / f"batch-{options.batch_size}"
+        make = partial(compile_model, source, compiled_dir, overwrite=True, listener=run)
+        try:
+            make(options)
+        except FixedBatchError as error:
+            if options.batch_size is not None or set(plan.batch_sizes) != {error.batch_size}:
+                raise
+            make(replace(options, batch_size=error.batch_size))
+        compiled_dirs.append(compiled_dir)
+    return compiled_dirs
+
+
+def _choose_reference(
+    request: RunRequest, record: ModelRecord, float_dirs: Sequence[Path]
+) -> Predictor | None:
+    if request.compare_with_torch:
+        return make_torch_reference(request.weights, record, request.weights_key)
+    return make_float_reference(float_dirs[0]) if float_dirs else None

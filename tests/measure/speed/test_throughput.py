@@ -11,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.arrays import Batch, Images, Logits
+from assay.errors import UsageError
 from assay.measure.speed.percentiles import compute_percentile
-from assay.measure.speed.repeats import BenchmarkOptions
+from assay.measure.speed.repeats import OnRepeat, RepeatPlan, check_plan, measure_repeats
 from assay.measure.speed.throughput import (
     SessionName,
+    ThroughputRow,
     find_outliers,
     is_unsteady,
-    measure_throughput,
+    make_throughput_rows,
 )
 from assay.models.record import ModelRecord
 from session_double import SessionDouble
@@ -50,21 +52,25 @@ class CountingSession(SessionDouble):
         return np.zeros((len(images), 2), dtype=np.float32)
 
 
+def measure(
+    session: CountingSession, plan: RepeatPlan, on_repeat: OnRepeat = lambda _size, _rate: None
+) -> list[ThroughputRow]:
+    return make_throughput_rows(NAME, measure_repeats(session, IMAGES, plan, on_repeat))
+
+
 def test_the_batch_sizes_take_turns_after_a_warm_up_of_each() -> None:
     session = CountingSession()
-    options = BenchmarkOptions(batch_sizes=(1, 4, 8), repeats=6, seconds=SHORT)
-    measure_throughput(session, IMAGES, options, NAME)
+    plan = RepeatPlan(batch_sizes=(1, 4, 8), repeats=6, seconds=SHORT)
+    measure(session, plan)
     turns = [size for size, _ in itertools.groupby(len(batch) for batch in session.batches)]
     assert turns == [1, 4, 8] * (1 + 6)
 
 
 def test_every_value_is_kept_and_the_warm_up_apart() -> None:
-    options = BenchmarkOptions(batch_sizes=(2, 5), repeats=7, seconds=0.002)
+    plan = RepeatPlan(batch_sizes=(2, 5), repeats=7, seconds=0.002)
     reported: list[tuple[int, float]] = []
     session = CountingSession()
-    rows = measure_throughput(
-        session, IMAGES, options, NAME, lambda size, rate: reported.append((size, rate))
-    )
+    rows = measure(session, plan, lambda size, rate: reported.append((size, rate)))
     assert [row.batch_size for row in rows] == [2, 5]
     for row in rows:
         rates = row.images_per_second.values
@@ -80,16 +86,16 @@ def test_every_value_is_kept_and_the_warm_up_apart() -> None:
 
 
 def test_latencies_are_percentiles_of_the_calls_of_all_repeats() -> None:
-    options = BenchmarkOptions(batch_sizes=(1,), seconds=0.002)
-    (row,) = measure_throughput(CountingSession(), IMAGES, options, NAME)
+    plan = RepeatPlan(batch_sizes=(1,), seconds=0.002)
+    (row,) = measure(CountingSession(), plan)
     calls = [call_ms for repeat in row.call_ms for call_ms in repeat]
     expected = np.percentile(calls, [50, 90, 99], method="inverted_cdf")
     assert [row.latency_ms.p50, row.latency_ms.p90, row.latency_ms.p99] == expected.tolist()
 
 
 def test_images_per_second_count_the_images_of_every_call() -> None:
-    options = BenchmarkOptions(batch_sizes=(3,), seconds=SHORT)
-    (row,) = measure_throughput(CountingSession(), IMAGES, options, NAME)
+    plan = RepeatPlan(batch_sizes=(3,), seconds=SHORT)
+    (row,) = measure(CountingSession(), plan)
     for rate, call_ms in zip(row.images_per_second.values, row.call_ms, strict=True):
         # a repeat of one caller is no shorter than the calls in it
         assert 0 < rate <= 1.000001 * 3 * len(call_ms) / (sum(call_ms) / 1000)
@@ -101,8 +107,8 @@ def test_the_session_is_called_by_as_many_threads_as_it_asks_for(
 ) -> None:
     monkeypatch.setattr("assay.measure.speed.repeats.LONGEST", math.inf)  # however slow this machine is
     session = CountingSession(concurrency)
-    options = BenchmarkOptions(batch_sizes=(1, 2), seconds=0.002)
-    rows = measure_throughput(session, IMAGES, options, NAME)
+    plan = RepeatPlan(batch_sizes=(1, 2), seconds=0.002)
+    rows = measure(session, plan)
     assert session.most_calls_at_once <= concurrency
     for row in rows:
         assert row.caller_count == concurrency
@@ -120,21 +126,21 @@ def test_the_threads_call_at_the_same_time_and_equally_often(monkeypatch: pytest
         return plain_run(images)
 
     session.run = run_together  # type: ignore[method-assign]
-    options = BenchmarkOptions(batch_sizes=(1,), seconds=SHORT)
-    (row,) = measure_throughput(session, IMAGES, options, NAME)
+    plan = RepeatPlan(batch_sizes=(1,), seconds=SHORT)
+    (row,) = measure(session, plan)
     assert all(len(call_ms) % 2 == 0 for call_ms in row.call_ms)
 
 
 def test_a_repeat_holds_at_least_one_call_however_short_it_is() -> None:
-    options = BenchmarkOptions(batch_sizes=(1,), seconds=0.0)
-    (row,) = measure_throughput(CountingSession(), IMAGES, options, NAME)
+    plan = RepeatPlan(batch_sizes=(1,), seconds=0.0)
+    (row,) = measure(CountingSession(), plan)
     assert all(call_ms for call_ms in row.call_ms)
 
 
 def test_a_batch_larger_than_the_images_repeats_them() -> None:
     session = CountingSession()
-    options = BenchmarkOptions(batch_sizes=(2, 7), seconds=SHORT)
-    measure_throughput(session, IMAGES, options, NAME)
+    plan = RepeatPlan(batch_sizes=(2, 7), seconds=SHORT)
+    measure(session, plan)
     by_size = {len(batch): batch for batch in session.batches}
     np.testing.assert_array_equal(by_size[2], IMAGES[[0, 1]])
     np.testing.assert_array_equal(by_size[7], IMAGES[[0, 1, 2, 0, 1, 2, 0]])
@@ -144,18 +150,32 @@ def test_a_batch_larger_than_the_images_repeats_them() -> None:
 @pytest.mark.parametrize("fail_at", [1, 4])
 def test_an_error_in_a_calling_thread_is_raised(fail_at: int) -> None:
     session = CountingSession(concurrency=2, fail_at=fail_at)
-    options = BenchmarkOptions(batch_sizes=(1,), seconds=SHORT)
+    plan = RepeatPlan(batch_sizes=(1,), seconds=SHORT)
     with pytest.raises(RuntimeError, match="the device is gone"):
-        measure_throughput(session, IMAGES, options, NAME)
+        measure(session, plan)
 
 
 @pytest.mark.parametrize(
-    "options", [BenchmarkOptions(repeats=4), BenchmarkOptions(batch_sizes=(4, 0))], ids=["repeats", "batch"]
+    ("plan", "complaint"),
+    [
+        (RepeatPlan(repeats=4), "--repeats is 4; expected 5 or more"),
+        (RepeatPlan(batch_sizes=(4, 0)), "--batch-size is 0; expected 1 or more"),
+        (RepeatPlan(callers=0), "--callers is 0; expected 1 or more"),
+        (RepeatPlan(seconds=0.0), "--seconds is 0; expected more than 0"),
+        (RepeatPlan(seconds=math.nan), "--seconds is nan"),
+        (RepeatPlan(seconds=math.inf), "--seconds is inf"),
+    ],
 )
-def test_too_few_repeats_and_empty_batches_are_refused(options: BenchmarkOptions) -> None:
+def test_a_plan_that_gives_no_honest_figure_is_refused(plan: RepeatPlan, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        check_plan(plan)
+
+
+@pytest.mark.parametrize("batch_sizes", [(), (4, 0)])
+def test_nothing_is_called_without_batch_sizes_from_1(batch_sizes: tuple[int, ...]) -> None:
     session = CountingSession()
-    with pytest.raises(ValueError, match="at least 5 repeats and batch sizes from 1"):
-        measure_throughput(session, IMAGES, options, NAME)
+    with pytest.raises(ValueError, match="expected batch sizes"):
+        measure(session, RepeatPlan(batch_sizes=batch_sizes))
     assert session.batches == []
 
 

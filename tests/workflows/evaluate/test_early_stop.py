@@ -189,7 +189,7 @@ def test_a_model_that_loses_all_is_caught_against_its_reference(
     index = index_images(workplace / "images", 1000, labels)
     wanted = EvaluateOptions(gates=(parse_gate("paired:1"),), stop_error=0.001)
     with open_run_folder(RunPlace(path=tmp_path / "run"), "m", "e", SILENT) as run:
-        metrics = evaluate_model(constant, index, workplace / "images", run, wanted, reference)
+        metrics = evaluate_model(constant, index, run, wanted, reference)
     assert metrics is not None
     assert metrics.stopped_from == COUNT
     assert run.manifest.early_stop is not None

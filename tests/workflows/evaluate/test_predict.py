@@ -61,7 +61,7 @@ def evaluate(
     place = RunPlace(path=tmp_path / "run", mode="resume")
     with open_run_folder(place, "m", "constant", SILENT) as run:
         index = index_images(photographs, 1000)
-        evaluate_model(compiled, index, photographs, run, EvaluateOptions(shard_size=2))
+        evaluate_model(compiled, index, run, EvaluateOptions(shard_size=2))
     return run
 
 

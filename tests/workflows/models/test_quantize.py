@@ -19,6 +19,7 @@ from torch import nn
 from assay.convert.export_onnx import export_onnx
 from assay.errors import FixedBatchError, UsageError
 from assay.images.calibration import CalibrationOptions, choose_images
+from assay.images.request import ImageRequest
 from assay.images.sources import index_images
 from assay.models.choose_record import read_stored_record
 from assay.models.record import ModelRecord
@@ -99,12 +100,12 @@ def test_the_same_again_is_used_again_and_a_changed_wish_is_not(
     small_onnx: Path, photographs: Path, se_resnext50: ModelRecord, tmp_path: Path
 ) -> None:
     out = tmp_path / "int8.onnx"
-    options = CalibrationOptions(images=photographs, image_count=4)
+    options = CalibrationOptions(images=ImageRequest(path=photographs), image_count=4)
     first = quantize_file(small_onnx, out, se_resnext50, options, SILENT)
     stamp = out.stat().st_mtime_ns
     assert quantize_file(small_onnx, out, se_resnext50, options, SILENT) == first
     assert out.stat().st_mtime_ns == stamp
-    other = CalibrationOptions(images=photographs, image_count=4, preset="performance")
+    other = CalibrationOptions(images=ImageRequest(path=photographs), image_count=4, preset="performance")
     quantize_file(small_onnx, out, se_resnext50, other, SILENT)
     assert out.stat().st_mtime_ns != stamp
 
@@ -180,7 +181,13 @@ def test_a_file_of_opset_11_is_converted_first_and_that_is_said(
 ) -> None:
     source = export_small(tmp_path / "old.onnx", se_resnext50, opset=11)
     heard = Announcements()
-    quantize_file(source, tmp_path / "int8.onnx", se_resnext50, CalibrationOptions(images=photographs), heard)
+    quantize_file(
+        source,
+        tmp_path / "int8.onnx",
+        se_resnext50,
+        CalibrationOptions(images=ImageRequest(path=photographs)),
+        heard,
+    )
     assert "has opset 11; quantised from opset 13, whose logits differ by at most" in heard.lines[0]
     made = onnx.load(str(tmp_path / "int8.onnx"))
     assert made.opset_import[0].version >= 13
@@ -190,7 +197,7 @@ def test_a_file_of_opset_11_is_converted_first_and_that_is_said(
 def test_a_file_that_was_quantised_by_another_model_record_is_quantised_again(
     small_onnx: Path, photographs: Path, se_resnext50: ModelRecord, tmp_path: Path
 ) -> None:
-    out, options = tmp_path / "int8.onnx", CalibrationOptions(images=photographs)
+    out, options = tmp_path / "int8.onnx", CalibrationOptions(images=ImageRequest(path=photographs))
     quantize_file(small_onnx, out, se_resnext50, options, SILENT)
     before = out.read_bytes()
     quantize_file(small_onnx, out, se_resnext50, options, Interrupted("Quantising"))  # used again
@@ -207,7 +214,11 @@ def test_a_network_that_runs_batches_of_eight_only_is_not_quantised(
     source = make_colour_classifier(tmp_path / "fixed.onnx", batch_size=8)
     with pytest.raises(FixedBatchError, match="batches of 8 only"):
         quantize_file(
-            source, tmp_path / "o.onnx", se_resnext50, CalibrationOptions(images=photographs), SILENT
+            source,
+            tmp_path / "o.onnx",
+            se_resnext50,
+            CalibrationOptions(images=ImageRequest(path=photographs)),
+            SILENT,
         )
 
 
@@ -240,7 +251,9 @@ def request_within(
 ) -> ControlRequest:
     """No loss allowed on twelve images, labelled with what the float model says of half of them."""
     quantized = tmp_path / "out.full.onnx"
-    quantize_file(small_onnx, quantized, se_resnext50, CalibrationOptions(images=photographs), SILENT)
+    quantize_file(
+        small_onnx, quantized, se_resnext50, CalibrationOptions(images=ImageRequest(path=photographs)), SILENT
+    )
     index = index_images(photographs, 1000)
     return ControlRequest(
         source=small_onnx,

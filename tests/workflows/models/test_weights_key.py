@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import msgspec
 import pytest
 import torch
 
 from assay.engines.engine import CompileChoice
 from assay.engines.torch_engine import TorchEngine
 from assay.errors import UsageError
-from assay.images.sources import index_images
+from assay.images.request import ImageRequest
+from assay.measure.speed.repeats import RepeatPlan
 from assay.models.record import ModelRecord
-from assay.runs.folder import RunPlace, open_run_folder
+from assay.runs.folder import RunPlace
 from assay.runs.listener import Listener
-from assay.workflows.make_models import FullRun, check_request, make_models
+from assay.workflows import full_run
+from assay.workflows.full_run import RunRequest, check_request, run_all
 from assay.workflows.models.compile import compile_model
 from colour_classifier import draw_weights
 
@@ -41,13 +42,23 @@ def two_sets(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("key", [None, "state_dict_ema"])
 def test_the_manifest_of_a_run_says_which_weights_were_exported(
-    key: str | None, two_sets: Path, colour_record: ModelRecord, photographs: Path, tmp_path: Path
+    key: str | None,
+    two_sets: Path,
+    colour_record: ModelRecord,
+    photographs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     heard = Heard()
-    request = FullRun(weights=two_sets, images=photographs, weights_key=key)
-    index = index_images(photographs, 1000)
-    with open_run_folder(RunPlace(path=tmp_path / "run"), "m", "openvino", heard) as run:
-        make_models(request, colour_record, index, run)
+    monkeypatch.setattr(full_run, "choose_record", lambda _model, _weights: colour_record)
+    request = RunRequest(
+        weights=two_sets,
+        images=ImageRequest(path=photographs),
+        weights_key=key,
+        compile=CompileChoice(engine="constant"),
+        speed=RepeatPlan(batch_sizes=(1,), seconds=0.01),
+    )
+    run_all(request, RunPlace(path=tmp_path / "run"), heard)
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert manifest["weights_key"] == (key or "state_dict")
     other = "state_dict" if key else "state_dict_ema"
@@ -71,7 +82,8 @@ def test_a_model_of_the_torch_engine_is_another_one_with_other_weights(
     assert logits["state_dict_ema"] == pytest.approx(0.5 * logits["state_dict"], abs=1e-5)
 
 
-def test_a_key_for_an_onnx_file_is_refused(colour_onnx: Path, se_resnext50: ModelRecord) -> None:
-    request = FullRun(weights=colour_onnx, images=colour_onnx.parent, weights_key="ema")
+def test_a_key_for_an_onnx_file_is_refused(colour_onnx: Path) -> None:
+    images = ImageRequest(path=colour_onnx.parent)
+    request = RunRequest(weights=colour_onnx, images=images, weights_key="ema")
     with pytest.raises(UsageError, match="is an ONNX file, with one set of weights"):
-        check_request(request, msgspec.structs.replace(se_resnext50))
+        check_request(request)

@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from assay.images.label_files import LabelOptions
+from assay.images.request import ImageRequest
 from assay.measure.gates import parse_gate
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunPlace, RunResult
 from assay.runs.listener import SILENT
 from assay.workflows.evaluate.evaluate import EvaluateOptions
+from assay.workflows.evaluate.run_evaluation import run_evaluation
 from assay.workflows.models.compile import compile_model
 from assay.workflows.results.compare import RunComparison, compare_runs
-from assay.workflows.evaluate.run_evaluation import run_evaluation
 from colour_classifier import make_colour_classifier
 from compiling import resolve_choice
 from conftest import RunAssay
@@ -73,7 +74,8 @@ def evaluate(se_resnext50: ModelRecord, tmp_path_factory: pytest.TempPathFactory
     def run(side: Side, images: Path, labels: Path) -> RunResult:
         place = RunPlace(path=images.with_name(f"run{side}"))
         options = EvaluateOptions(shard_size=3)
-        return run_evaluation(folder / side, images, LabelOptions(path=labels), options, place, SILENT)
+        request = ImageRequest(path=images, labels=LabelOptions(path=labels))
+        return run_evaluation(folder / side, request, options, place, SILENT)
 
     return run
 

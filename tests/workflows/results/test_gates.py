@@ -9,17 +9,17 @@ import pytest
 
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.label_files import LabelOptions
+from assay.images.request import ImageRequest
 from assay.measure.gates import judge_gate, parse_gate
+from assay.measure.speed.repeats import RepeatPlan
 from assay.runs.folder import RunPlace, RunResult
 from assay.runs.listener import SILENT
 from assay.runs.locks import Share
 from assay.runs.results_file import Benchmark, Manifest, read_result
 from assay.workflows.evaluate.evaluate import EvaluateOptions
-from assay.workflows.full_run import run_all
-from assay.workflows.make_models import FullRun
-from assay.workflows.results.gates import collect_evidence
 from assay.workflows.evaluate.run_evaluation import run_evaluation
-from assay.workflows.speed.benchmark import SpeedRequest
+from assay.workflows.full_run import RunRequest, run_all
+from assay.workflows.results.gates import collect_evidence
 from speed_rows import make_speed_row
 
 GATES = tuple(map(parse_gate, ("smoke", "throughput>=0.001@bs1")))
@@ -33,15 +33,19 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def name_images(workplace: Path) -> ImageRequest:
+    labels = LabelOptions(path=workplace / "labels.txt")
+    return ImageRequest(path=workplace / "images", labels=labels)
+
+
 @pytest.fixture(scope="module")
 def finished(workplace: Path, colour_onnx: Path) -> RunResult:
     """A full run from Python, with two gates."""
-    request = FullRun(
+    request = RunRequest(
         weights=colour_onnx,
-        images=workplace / "images",
-        labels=LabelOptions(path=workplace / "labels.txt"),
-        speed=SpeedRequest(batch_sizes=(1,), seconds=0.05),
-        gates=GATES,
+        images=name_images(workplace),
+        evaluation=EvaluateOptions(gates=GATES),
+        speed=RepeatPlan(batch_sizes=(1,), seconds=0.05),
     )
     return run_all(request, RunPlace(path=workplace / "run"))
 
@@ -61,12 +65,11 @@ def test_a_run_from_python_gives_its_judged_gates_and_its_report_holds_them(fini
 def test_a_share_that_leaves_images_to_others_records_no_judgement(
     finished: RunResult, workplace: Path, tmp_path: Path
 ) -> None:
-    images, labels = workplace / "images", LabelOptions(path=workplace / "labels.txt")
     options = EvaluateOptions(shard_size=2, gates=GATES[:1])
     recorded = []
     for number in (1, 2):
         place = RunPlace(path=tmp_path / "run", share=Share(number=number, count=2))
-        result = run_evaluation(finished.folder / "compiled", images, labels, options, place, SILENT)
+        result = run_evaluation(finished.folder / "compiled", name_images(workplace), options, place, SILENT)
         assert [found.outcome for found in result.gates] == ["cannot tell"]
         manifest = read_result(tmp_path / "run", Manifest)
         assert manifest is not None

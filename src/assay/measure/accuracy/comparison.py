@@ -17,7 +17,6 @@ from assay.measure.accuracy.accuracy import compute_wilson_interval, find_label_
 from assay.measure.accuracy.coverage import Coverage, Pairing
 from assay.measure.accuracy.paired import PairedAccuracy, measure_paired_accuracy
 
-DEFAULT_MARGIN_POINTS = 0.1  # of Top-1: a loss within it does not matter
 ALPHA, POWER = 0.05, 0.9  # of the number of images that a margin needs, one-sided
 Outcome = Literal["as accurate", "loses", "cannot tell"]
 LossOutcome = Literal["within", "not within", "cannot tell"]

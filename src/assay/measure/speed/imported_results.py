@@ -67,7 +67,7 @@ class _Source(NamedTuple):
 
 
 def import_result(path: Path, batch_size: int | None = None) -> ImportedRow | LoadgenRow:
-    """Return what a file of another tool says; the tool is known by the content.
+    """The result in a file of another tool; the tool is known by the content.
 
     Args:
         path: The file.

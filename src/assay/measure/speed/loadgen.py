@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.arrays import Batch
+from assay.defaults import LOADGEN_SECONDS, SERVER_LATENCY_MS
 from assay.engines.engine import Session
 from assay.errors import EngineError, MissingRuntimeError
 from assay.inference.predictions import TOP_K, rank_top_classes
@@ -50,14 +51,14 @@ class LoadgenOptions:
 
     Args:
         seconds: The shortest time of a performance run; MLPerf asks for 600.
-        batch_size: Most samples in one call of the session.
-        server_latency_ms: What 99 % of the queries must keep in Server; MLPerf's bound for ResNet-50 is 15.
+        batch_size: Most samples in one call of a model that does not fix it.
+        server_latency_ms: Bound on the 99th percentile in Server; MLPerf's for ResNet-50 is 15.
         silence_s: No answer for so long, and the run is given up.
     """
 
-    seconds: float = 60.0
+    seconds: float = LOADGEN_SECONDS
     batch_size: int = 8
-    server_latency_ms: float = 15.0
+    server_latency_ms: float = SERVER_LATENCY_MS
     silence_s: float = 120.0
 
 
@@ -84,7 +85,7 @@ def run_scenarios(
     folder: Path,
     on_scenario: Callable[[str], None] = lambda _line: None,
 ) -> list[LoadgenRow]:
-    """Return what LoadGen finds in its four scenarios; its files go into a folder for each.
+    """Run LoadGen's four scenarios; its files go into a folder for each.
 
     A short probe comes first: LoadGen must be told about how fast the session is, and calls a run invalid
     where that was wrong. It is then run again with another guess; in Server with ever lower rates, until one
@@ -127,7 +128,7 @@ def run_scenarios(
 def _guess_settings(
     scenario: Scenario, fastest_ns: int, rate: float, options: LoadgenOptions
 ) -> list[dict[str, float]]:
-    """Return what LoadGen is told of the speed, the next where a run with the one before is invalid.
+    """The speeds that LoadGen is told, the next where a run with the one before is invalid.
 
     Args:
         scenario: Of MLPerf's four.

@@ -86,7 +86,7 @@ def read_details(path: Path) -> dict[str, Any]:
 
 
 def make_loadgen_row(details: dict[str, Any], log_folder: str) -> LoadgenRow:
-    """Return what a performance run's details say.
+    """The figures in a performance run's details.
 
     Raises:
         BadInputError: They are of an accuracy run, or lack what LoadGen logs.
@@ -129,7 +129,7 @@ def _read_percentiles(details: dict[str, Any]) -> dict[str, float]:
 
 
 def _list_shortfalls(scenario: Scenario, details: dict[str, Any]) -> list[str]:
-    """Return what of MLPerf's rules is not kept (inference rules, sections on ResNet-50's benchmark)."""
+    """Each of MLPerf's rules that is not kept (inference rules, sections on ResNet-50's benchmark)."""
     found = []
     if details["effective_min_duration_ms"] < 1000 * MLPERF_SECONDS:
         found.append(f"{details['effective_min_duration_ms'] / 1000:g} of {MLPERF_SECONDS:g} s")

@@ -94,7 +94,7 @@ def _list_busy(fields: list[str]) -> Iterator[int]:
 
 
 def measure_machine_use(readings: list[tuple[Reading, Reading]], root: Path = ROOT) -> MachineUse:
-    """Return what happened between readings, each pair from before and after one repeat.
+    """What happened on the machine between readings, each pair from before and after one repeat.
 
     Args:
         readings: At least one pair.

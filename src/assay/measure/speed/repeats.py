@@ -13,31 +13,50 @@ import msgspec
 import numpy as np
 
 from assay.arrays import Batch
+from assay.defaults import MIN_REPEATS, REPEAT_SECONDS
 from assay.engines.engine import Session
+from assay.errors import UsageError
 from assay.measure.speed.machine_use import Reading, read_machine
 
-DEFAULT_BATCH_SIZES = (1, 4, 8, 16, 32, 64)
-MIN_REPEATS = 5
 LONGEST = 3  # a repeat may take so many times as long as planned, when the machine has become slower
 OnRepeat = Callable[[int, float], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkOptions:
-    """What is measured, and for how long.
+class RepeatPlan:
+    """What is measured of a compiled model, and for how long.
 
     Args:
-        batch_sizes: Batch in one call; each is measured.
+        batch_sizes: Images in one call; each is measured. Empty means the size that the model was compiled
+            for, else 1, 4, 8, 16, 32 and 64.
         repeats: How often each batch size is measured, at least 5; the batch sizes take turns.
         seconds: How long one repeat lasts, about; it holds at least one call of every caller.
         callers: Threads that call the session at once; None means as many as it asks for. Those over that
             wait for their turn, and the wait counts as part of their calls.
+        fresh_processes: Whether each repeat loads the model in a process of its own.
     """
 
-    batch_sizes: tuple[int, ...] = DEFAULT_BATCH_SIZES
+    batch_sizes: tuple[int, ...] = ()
     repeats: int = MIN_REPEATS
-    seconds: float = 1.0
+    seconds: float = REPEAT_SECONDS
     callers: int | None = None
+    fresh_processes: bool = False
+
+
+def check_plan(plan: RepeatPlan) -> None:
+    """Refuse a plan that cannot be carried out, or whose figures could not be trusted.
+
+    Raises:
+        UsageError: No time, fewer than 5 repeats, or a batch size or number of callers below 1.
+    """
+    if not 0 < plan.seconds < math.inf:
+        raise UsageError(f"--seconds is {plan.seconds:g}; expected more than 0")
+    if plan.repeats < MIN_REPEATS:
+        raise UsageError(f"--repeats is {plan.repeats}; expected {MIN_REPEATS} or more")
+    if min(plan.batch_sizes, default=1) < 1:
+        raise UsageError(f"--batch-size is {min(plan.batch_sizes)}; expected 1 or more")
+    if plan.callers is not None and plan.callers < 1:
+        raise UsageError(f"--callers is {plan.callers}; expected 1 or more")
 
 
 class Repeat(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,25 +84,36 @@ class BatchTimes(msgspec.Struct, frozen=True, kw_only=True):
 def measure_repeats(
     session: Session,
     images: Batch,
-    options: BenchmarkOptions,
+    plan: RepeatPlan,
     on_repeat: OnRepeat = lambda _batch_size, _images_per_second: None,
 ) -> dict[int, BatchTimes]:
-    """Return the times of every batch size; arguments as `measure_throughput`, but from one repeat.
+    """The times of every batch size of the plan.
+
+    `session.concurrency` threads, or as many as the plan says, call `Session.run` one call after the other,
+    all of them equally often, so that none is left running alone at the end; images per second are all
+    images of a repeat over the time from its start to the end of its last call. The batch sizes take turns
+    (1, 4, 8, …, 1, 4, 8, …), so that a slow spell of the machine meets all of them.
+
+    Args:
+        session: What is measured.
+        images: As the session takes them, N at least 1; repeated where a batch needs more.
+        plan: Batch sizes, at least one; repeats, seconds, callers.
+        on_repeat: Called after each repeat with its batch size and images per second.
 
     Raises:
-        ValueError: No repeat, or no caller, or a batch size below 1.
+        ValueError: No batch size, or batch sizes, repeats or callers below 1.
     """
-    if min(options.repeats, *options.batch_sizes, options.callers or 1) < 1:
-        raise ValueError(f"expected repeats, batch sizes and callers from 1, found {options}")
-    callers = _Callers(session, options.callers or session.concurrency)
-    batches = {size: tile_images(images, size) for size in options.batch_sizes}
-    warm_ups = {size: _warm_up(callers, batch, options.seconds) for size, batch in batches.items()}
-    call_counts = {size: _count_calls(call_ms, options.seconds) for size, (call_ms, _) in warm_ups.items()}
+    if min(plan.repeats, plan.callers or 1, *(plan.batch_sizes or (0,))) < 1:
+        raise ValueError(f"expected batch sizes, repeats and callers from 1, found {plan}")
+    callers = _Callers(session, plan.callers or session.concurrency)
+    batches = {size: tile_images(images, size) for size in plan.batch_sizes}
+    warm_ups = {size: _warm_up(callers, batch, plan.seconds) for size, batch in batches.items()}
+    call_counts = {size: _count_calls(call_ms, plan.seconds) for size, (call_ms, _) in warm_ups.items()}
     repeats: dict[int, list[Repeat]] = {size: [] for size in batches}
-    for _ in range(options.repeats):
+    for _ in range(plan.repeats):
         for size, batch in batches.items():
             session.take_device_ms()  # of calls before
-            repeat = callers.run_repeat(batch, call_counts[size], LONGEST * options.seconds)
+            repeat = callers.run_repeat(batch, call_counts[size], LONGEST * plan.seconds)
             repeats[size].append(msgspec.structs.replace(repeat, device_ms=session.take_device_ms()))
             on_repeat(size, repeat.images_per_second)
     return {
@@ -97,16 +127,16 @@ def measure_repeats(
     }
 
 
-def join_times(parts: Sequence[Mapping[int, BatchTimes]]) -> dict[int, BatchTimes]:
-    """Return what several processes measured of the same batch sizes as one; at least one part."""
+def join_times(processes: Sequence[Mapping[int, BatchTimes]]) -> dict[int, BatchTimes]:
+    """The times of several processes for the same batch sizes as one; at least one process."""
     return {
         size: BatchTimes(
             caller_count=first.caller_count,
-            warm_up_ms=tuple(call_ms for part in parts for call_ms in part[size].warm_up_ms),
-            warm_up_s=min(part[size].warm_up_s for part in parts),
-            repeats=tuple(repeat for part in parts for repeat in part[size].repeats),
+            warm_up_ms=tuple(call_ms for times in processes for call_ms in times[size].warm_up_ms),
+            warm_up_s=min(times[size].warm_up_s for times in processes),
+            repeats=tuple(repeat for times in processes for repeat in times[size].repeats),
         )
-        for size, first in parts[0].items()
+        for size, first in processes[0].items()
     }
 
 

@@ -10,18 +10,9 @@ from typing import Literal
 
 import msgspec
 
-from assay.arrays import Batch
-from assay.engines.engine import Session
 from assay.measure.speed.machine_use import MachineUse, Reading, measure_machine_use
 from assay.measure.speed.percentiles import compute_percentile, compute_percentile_interval
-from assay.measure.speed.repeats import (
-    MIN_REPEATS,
-    BatchTimes,
-    BenchmarkOptions,
-    OnRepeat,
-    Repeat,
-    measure_repeats,
-)
+from assay.measure.speed.repeats import BatchTimes, Repeat
 from assay.measure.speed.validity import Validity, judge_validity
 
 OUTLIER_SHARE = 0.75
@@ -91,38 +82,6 @@ class SessionName:
     precision: str
     card_devices: int = 1
     fresh_processes: bool = False
-
-
-def measure_throughput(
-    session: Session,
-    images: Batch,
-    options: BenchmarkOptions,
-    name: SessionName,
-    on_repeat: OnRepeat = lambda _batch_size, _images_per_second: None,
-) -> list[ThroughputRow]:
-    """Return images per second and latency for every batch size.
-
-    They are on the `call` clock; where the session tells the device's own time, a second row for the batch
-    size is on the `device` clock.
-
-    `session.concurrency` threads call `Session.run` one call after the other, all of them equally often, so
-    that none is left running alone at the end; images per second are all images of a repeat over the time
-    from its start to the end of its last call. The batch sizes take turns (1, 4, 8, …, 1, 4, 8, …), so that
-    a slow spell of the machine meets all of them.
-
-    Args:
-        session: What is measured.
-        images: As the session takes them, N at least 1; repeated where a batch needs more.
-        options: Batch sizes, repeats, seconds, callers.
-        name: Goes into the rows.
-        on_repeat: Called after each repeat with its batch size and images per second.
-
-    Raises:
-        ValueError: Fewer than 5 repeats, or a batch size below 1.
-    """
-    if options.repeats < MIN_REPEATS or min(options.batch_sizes) < 1:
-        raise ValueError(f"expected at least {MIN_REPEATS} repeats and batch sizes from 1, found {options}")
-    return make_throughput_rows(name, measure_repeats(session, images, options, on_repeat))
 
 
 def make_throughput_rows(name: SessionName, measured: Mapping[int, BatchTimes]) -> list[ThroughputRow]:

@@ -11,7 +11,7 @@ from assay.runs.listener import SILENT
 from assay.runs.locks import lock_run
 from assay.runs.results_file import Manifest, Metrics, read_result, write_result
 from assay.runs.stored import PredictedRun
-from assay.workflows.evaluate.evaluate import compute_metrics
+from assay.workflows.results.metrics import compute_metrics
 from assay.workflows.results.report import write_report
 
 

@@ -8,28 +8,26 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from assay.defaults import DEFAULT_SHARD_SIZE
 from assay.engines.catalog import load_for_evaluation
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import UsageError
 from assay.files import escape_name
 from assay.images.calibration import count_calibrated
 from assay.images.labels import find_val_number
-from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.real_labels import RealLabels
 from assay.images.sources import ImageIndex
 from assay.inference.identity import RunIdentity, compute_fingerprint, identify_run
 from assay.inference.pipeline import PipelineOptions
-from assay.inference.shards import DEFAULT_SHARD_SIZE, Shard, cut_shards
-from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy, measure_real_accuracy
-from assay.measure.accuracy.agreement import measure_agreement
-from assay.measure.accuracy.calibration_error import measure_calibration_error
+from assay.inference.shards import Shard, cut_shards
 from assay.measure.gates import Gate
 from assay.runs.folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
 from assay.runs.locks import lock_manifest
 from assay.runs.results_file import ImageSet, Metrics, write_result
 from assay.runs.stored import PredictedRun
-from assay.workflows.evaluate.early_stop import Workload, predict_until_certain
+from assay.workflows.evaluate.early_stop import Workload, check_stop, predict_until_certain
 from assay.workflows.evaluate.predict import Predictor, predict_missing_shards
+from assay.workflows.results.metrics import compute_metrics
 
 DEFAULT_BATCH_SIZE = 8
 ComputeShards = Callable[[Predictor, Sequence[Shard], str, PipelineOptions, RunFolder], None]
@@ -44,9 +42,7 @@ class EvaluateOptions:
         batch_size: Images in one call; None means the compiled model's, else 8.
         shard_size: Images whose predictions share a file.
         keep_logits: Whether the predictions hold all logits.
-        reading: How images are read.
         real_labels: ReaL labels to score by besides, if there are any.
-        limit: Images at most; None means all.
         gates: What the run must show.
         stop_error: Ends the run as soon as every gate on accuracy is certain, with so much of a chance
             that one is failed which the whole run passes, 0 to 0.5; None means that all images are run.
@@ -56,9 +52,7 @@ class EvaluateOptions:
     batch_size: int | None = None
     shard_size: int = DEFAULT_SHARD_SIZE
     keep_logits: bool = False
-    reading: ReadOptions = DEFAULT_READ_OPTIONS
     real_labels: RealLabels | None = None
-    limit: int | None = None
     gates: tuple[Gate, ...] = ()
     stop_error: float | None = None
     compute_shards: ComputeShards = predict_missing_shards
@@ -67,7 +61,6 @@ class EvaluateOptions:
 def evaluate_model(
     compiled_dir: Path,
     index: ImageIndex,
-    images_path: Path,
     run: RunFolder,
     options: EvaluateOptions,
     reference: Predictor | None = None,
@@ -80,9 +73,8 @@ def evaluate_model(
     Args:
         compiled_dir: The compiled model.
         index: The images.
-        images_path: Where they are, for the manifest.
         run: The run folder.
-        options: Batch size, shard size, logits, limits.
+        options: Batch size, shard size, logits, gates.
         reference: Another form of the model, such as the original network; where given, it predicts the
             same images into shards of its own, and the metrics say how far the compiled model agrees.
 
@@ -92,7 +84,7 @@ def evaluate_model(
         BadModelError: The compiled model cannot be used.
         EngineError: The runtime failed.
     """
-    work = _plan_run(compiled_dir, index, images_path, run, options, reference)
+    work = _plan_run(compiled_dir, index, run, options, reference)
     shutil.rmtree(run.path / SAMPLE_FOLDER, ignore_errors=True)  # of a run that was cut, and goes on
     if options.stop_error is None:
         options.compute_shards(work.predictor, work.shards, work.fingerprint, work.pipeline, run)
@@ -108,20 +100,20 @@ def evaluate_model(
 def _plan_run(
     compiled_dir: Path,
     index: ImageIndex,
-    images_path: Path,
     run: RunFolder,
     options: EvaluateOptions,
     reference: Predictor | None,
 ) -> Workload:
-    """Return what is to be predicted, after checking it and writing it into the run's manifest."""
+    """What is to be predicted, checked and written into the run's manifest."""
     compiled = read_compiled_json(compiled_dir)
-    _check_options(options, compiled)
-    notes = [*index.notes, *_note_calibration(compiled, index, options.reading)]
+    check_evaluation(options)
+    _check_batch_size(options.batch_size, compiled)
+    notes = [*index.notes, *_note_calibration(compiled, index)]
     for note in notes:
         run.announce(f"Note: {note}")
     predictor = make_predictor(compiled_dir, compiled, PREDICTIONS_FOLDER)
     identity = _identify(predictor, index, run, options)
-    image_set = _describe_images(index, images_path, identity, notes)
+    image_set = _describe_images(index, identity, notes)
     batch_size = options.batch_size or predictor.batch_size
     run.claim_evaluation(identity, image_set, batch_size)
     run.record_model(compiled)
@@ -133,7 +125,7 @@ def _plan_run(
         shards=cut_shards(index.images, options.shard_size),
         fingerprint=compute_fingerprint(identity),
         pipeline=PipelineOptions(
-            batch_size=batch_size, keep_logits=options.keep_logits, reading=options.reading
+            batch_size=batch_size, keep_logits=options.keep_logits, reading=index.reading
         ),
     )
 
@@ -161,7 +153,7 @@ def _score_run(work: Workload, run: RunFolder, options: EvaluateOptions) -> Metr
 def make_predictor(
     compiled_dir: Path, compiled: CompiledModel, folder: str, *, task: str = "Evaluating"
 ) -> Predictor:
-    """Return what predicts by a compiled model, into a folder of the run."""
+    """Predicts by a compiled model, into a folder of the run."""
     return Predictor(
         name=f"{compiled.engine} {compiled.precision}",
         task=task,
@@ -184,31 +176,10 @@ def _predict_by_reference(
 ) -> None:
     fingerprint = compute_fingerprint(_identify(reference, work.index, run, options))
     pipeline = PipelineOptions(
-        batch_size=reference.batch_size, keep_logits=options.keep_logits, reading=options.reading
+        batch_size=reference.batch_size, keep_logits=options.keep_logits, reading=work.index.reading
     )
     predict_missing_shards(reference, work.shards, fingerprint, pipeline, run)
     _delete_stale(run.path / reference.folder, [shard.file_name for shard in work.shards])
-
-
-def compute_metrics(run: PredictedRun, real_labels: RealLabels | None = None, reference: str = "") -> Metrics:
-    """The accuracy of a run whose shards are all there; they are read one at a time.
-
-    Args:
-        run: The run.
-        real_labels: ReaL labels to score by besides, if there are any.
-        reference: Name of what predicted the same images too; empty where nothing did.
-    """
-    predictions, offset, stop = run.predictions, run.label_offset, run.manifest.early_stop
-    other = run.reference if reference else None
-    return Metrics(
-        accuracy=measure_accuracy(predictions, offset),
-        limited_from=run.image_set.limited_from,
-        stopped_from=stop.of_count if stop else None,
-        real=measure_real_accuracy(predictions, real_labels, offset) if real_labels else None,
-        agreement=measure_agreement(reference, other, predictions, offset) if other else None,
-        calibration_error=measure_calibration_error(predictions, offset),
-        per_class=measure_class_accuracy(predictions, offset),
-    )
 
 
 def _identify(
@@ -217,7 +188,7 @@ def _identify(
     record = predictor.record
     return identify_run(
         predictor.identity,
-        [record.input, record.preprocessing, run.manifest.pixel_check, options.reading],
+        [record.input, record.preprocessing, run.manifest.pixel_check, index.reading],
         index.images,
         index.identity,
         shard_size=options.shard_size,
@@ -225,19 +196,17 @@ def _identify(
     )
 
 
-def _note_calibration(compiled: CompiledModel, index: ImageIndex, reading: ReadOptions) -> list[str]:
+def _note_calibration(compiled: CompiledModel, index: ImageIndex) -> list[str]:
     """Return a note where the model was calibrated on images that it is scored on."""
     if compiled.calibration is None:
         return []
-    count = count_calibrated(index.images, compiled.calibration, reading)
+    count = count_calibrated(index.images, compiled.calibration, index.reading)
     return [f"the int8 model was calibrated on {count:,} of these images"] if count else []
 
 
-def _describe_images(
-    index: ImageIndex, images_path: Path, identity: RunIdentity, notes: Sequence[str]
-) -> ImageSet:
+def _describe_images(index: ImageIndex, identity: RunIdentity, notes: Sequence[str]) -> ImageSet:
     return ImageSet(
-        path=str(images_path),
+        path=str(index.path),
         form=index.form,
         label_source=index.label_source,
         label_kind=index.label_kind,
@@ -257,16 +226,27 @@ def _delete_stale(folder: Path, expected: Collection[str]) -> None:
         stale.unlink()
 
 
-def _check_options(options: EvaluateOptions, compiled: CompiledModel) -> None:
+def check_evaluation(options: EvaluateOptions) -> None:
+    """Refuse, before any work, what no compiled model can be evaluated with.
+
+    Raises:
+        UsageError: A shard size or batch size below 1, what cannot end a run early, or a run that is to end
+            early and is computed by a cluster.
+    """
     if options.shard_size < 1:
         raise UsageError(f"--shard-size is {options.shard_size}; expected 1 or more")
-    if options.batch_size is None:
-        return
-    if options.batch_size < 1:
+    if options.batch_size is not None and options.batch_size < 1:
         raise UsageError(f"--batch-size is {options.batch_size}; expected 1 or more")
+    check_stop(options.gates, options.stop_error)
+    if options.stop_error is not None and options.compute_shards is not predict_missing_shards:
+        raise UsageError("--ray and --stop-when-certain exclude each other")
+
+
+def _check_batch_size(batch_size: int | None, compiled: CompiledModel) -> None:
+    """Refuse a batch that the model was not compiled for."""
     largest = compiled.call_size or compiled.batch_size
-    if largest is not None and options.batch_size > largest:
+    if batch_size is not None and largest is not None and batch_size > largest:
         raise UsageError(
-            f"--batch-size is {options.batch_size}; the model was compiled for {compiled.batch_size}",
+            f"--batch-size is {batch_size}; the model was compiled for {compiled.batch_size}",
             hint="leave --batch-size out, or compile the model without it",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -74,10 +74,9 @@ def predict_missing_shards(
     while missing and failed_in_a_row < MAX_FAILED_SHARDS:
         session = predictor.open_session()
         run.record_session(predictor.name, session.description)
+        stream = predict_shards(session, missing, predictor.record, options, on_batch)
         try:
-            with close_at_end(
-                predict_shards(session, missing, predictor.record, options, on_batch)
-            ) as stream:
+            with closing(session), close_at_end(stream):
                 for shard, predictions in stream:
                     write_shard(
                         folder / shard.file_name, predictions, fingerprint, keep_logits=options.keep_logits
@@ -92,8 +91,6 @@ def predict_missing_shards(
             failed[shard.file_name] = error
             failed_in_a_row += 1
             run.announce(f"{shard.file_name} failed: {error.message}")
-        finally:
-            session.close()
     run.record_failed_shards(failed)
     if failed:
         raise summarise_failures(failed, len(missing))

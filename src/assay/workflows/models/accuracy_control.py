@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from assay.convert.quantize import list_layers, read_float_onnx, read_onnx, return_to_float, write_onnx
+from assay.defaults import DEFAULT_SHARD_SIZE
 from assay.engines.engine import Session
 from assay.errors import BadInputError, UsageError
 from assay.files import write_file, write_in_place_of
@@ -20,7 +21,7 @@ from assay.images.sources import ImageIndex
 from assay.inference.identity import compute_fingerprint, identify_run
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
-from assay.inference.shards import DEFAULT_SHARD_SIZE, cut_shards
+from assay.inference.shards import cut_shards
 from assay.measure.accuracy.agreement import measure_agreement
 from assay.measure.accuracy.comparison import LossVerdict, judge_loss
 from assay.measure.accuracy.paired import Trial
@@ -235,15 +236,16 @@ class _Search:
         return trial
 
     def _predict(self, session: Session) -> list[Prediction]:
-        shards = cut_shards(self._request.index.images, DEFAULT_SHARD_SIZE)
-        total, done = len(self._request.index.images), 0
+        index = self._request.index
+        shards = cut_shards(index.images, DEFAULT_SHARD_SIZE)
+        total, done = len(index.images), 0
 
         def report(predictions: Sequence[Prediction]) -> None:
             nonlocal done
             done += len(predictions)
             self._listener.advance(Progress(task="Trying", unit="images", done=done, total=total))
 
-        options = PipelineOptions(batch_size=DEFAULT_BATCH_SIZE)
+        options = PipelineOptions(batch_size=DEFAULT_BATCH_SIZE, reading=index.reading)
         parts = predict_shards(session, shards, self._request.record, options, report)
         return [row for _, predictions in parts for row in predictions]
 

@@ -15,6 +15,7 @@ from assay.checkpoint.weights_choice import describe_weights_choice
 from assay.convert.check_onnx import check_onnx_file
 from assay.convert.export_onnx import export_onnx
 from assay.convert.parity import LogitParity, measure_logit_parity, require_logit_parity
+from assay.defaults import DEFAULT_OPSET
 from assay.engines.catalog import find_engine
 from assay.engines.engine import CompileChoice, Session
 from assay.engines.torch_engine import TorchEngine, TorchSession
@@ -36,7 +37,7 @@ class ExportOptions:
         weights_key: Which set of weights of the file; None for the plain ones.
     """
 
-    opset: int = 18
+    opset: int = DEFAULT_OPSET
     weights_key: str | None = None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,10 @@ from assay.images.calibration import (
     CalibrationSample,
     load_calibration_sample,
 )
-from assay.images.listing import LabelledImage
 from assay.images.prepare import name_failures
+from assay.images.request import index_labelled_images, index_requested_images
 from assay.images.sample_images import load_sample_images
-from assay.images.sources import index_images, require_labels
+from assay.images.sources import ImageIndex
 from assay.models.calibration import (
     CalibrationRecord,
     name_calibration_file,
@@ -55,8 +54,6 @@ def quantize_file(
     record: ModelRecord,
     options: CalibrationOptions,
     listener: Listener,
-    *,
-    default_images: Path | None = None,
 ) -> CalibrationRecord:
     """Write the int8 ONNX file and its calibration record, and return the record.
 
@@ -68,7 +65,6 @@ def quantize_file(
         record: The model record.
         options: Which images, and how.
         listener: Hears of the steps.
-        default_images: Where the images are if the options do not say.
 
     Raises:
         BadModelError: The ONNX file cannot be used, is quantised already, or has an opset below 13 and gives
@@ -81,13 +77,12 @@ def quantize_file(
     """
     _check_paths(onnx_path, out_path)
     _check_source(onnx_path, record)
-    images_path = options.images or default_images
-    if images_path is None:
+    if options.images is None:
         raise UsageError("no images to calibrate on", hint="give them with --calibration")
-    index = index_images(images_path, record.label_count, reading=options.reading)
+    index = index_requested_images(options.images, record.label_count)
     model = read_float_onnx(onnx_path)
     layers = tuple(match_layers(model, options.keep_float))
-    sample = _load_sample(index.images, record, options, listener)
+    sample = _load_sample(index, record, options, listener)
     planned = CalibrationRecord(
         source_sha256=hash_onnx(onnx_path),
         sha256="",
@@ -193,15 +188,15 @@ def write_calibration(out_path: Path, planned: CalibrationRecord) -> Calibration
 
 
 def _load_sample(
-    images: Sequence[LabelledImage], record: ModelRecord, options: CalibrationOptions, listener: Listener
+    index: ImageIndex, record: ModelRecord, options: CalibrationOptions, listener: Listener
 ) -> CalibrationSample:
     """Load the images to calibrate on, and say which of those that were chosen could not be used."""
-    wanted = min(options.image_count, len(images))
+    wanted = min(options.image_count, len(index.images))
 
     def report(done: int) -> None:
         listener.advance(Progress(task="Reading", unit="images", done=done, total=wanted))
 
-    sample = load_calibration_sample(images, record, options, report)
+    sample = load_calibration_sample(index, record, options, report)
     if sample.failed:
         named = name_failures(sample.failed)
         count = len(sample.images)
@@ -224,11 +219,10 @@ def quantize_within(
     the search goes on from them.
 
     Raises:
-        AssayError: As `quantize_file`, `control_accuracy`, and `index_images` for the images it is scored on.
+        AssayError: As `quantize_file`, `control_accuracy`, and `index_labelled_images`.
     """
     _check_paths(onnx_path, out_path)
-    index = index_images(control.images, record.label_count, control.labels, options.reading)
-    require_labels(index, control.images, record.label_count)
+    index = index_labelled_images(control.images, record.label_count)
     full_path = out_path.with_suffix(".full.onnx")
     full = quantize_file(onnx_path, full_path, record, options, listener)
     request = ControlRequest(

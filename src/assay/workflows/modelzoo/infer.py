@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -114,13 +115,10 @@ def infer_files(
     batch_size = _choose_batch_size(options, compiled)
     plan = _plan(options, compiled.model, batch_size)
     place = _choose_place(options, plan)
-    session = load_session(compiled_dir)
-    try:
+    with closing(load_session(compiled_dir)) as session:
         if place:
             make_folder(place)
         times_ms, outfiles = _run(session, plan, compiled.model, options, place, listener)
-    finally:
-        session.close()
     throughput = compute_throughput(plan.batch_size, times_ms)
     if place:
         write_summary(place, make_summary(outfiles, arguments, times_ms, throughput))

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.defaults import DEFAULT_MARGIN_POINTS
 from assay.errors import BadInputError, UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.accuracy import TopKAccuracy
 from assay.measure.accuracy.comparison import (
-    DEFAULT_MARGIN_POINTS,
     Comparison,
     Verdict,
     compare_predictions,

@@ -20,9 +20,9 @@ from assay.report.tables.verification import Check
 from assay.runs.folder import REPORT_FILE
 from assay.runs.results_file import Benchmark
 from assay.runs.stored import StoredRun
-from assay.workflows.evaluate.evaluate import compute_metrics
 from assay.workflows.results.bundle import BUNDLE_FILE, BundleIndex
 from assay.workflows.results.gallery import collect_gallery
+from assay.workflows.results.metrics import compute_metrics
 
 MAX_BYTES = 8 * 2**30  # unpacked: two million images with all their logits
 OK = "same"

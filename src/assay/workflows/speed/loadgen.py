@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +18,6 @@ from assay.engines.catalog import load_for_evaluation
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import Session
 from assay.files import escape_name
-from assay.images.listing import DEFAULT_READ_OPTIONS
 from assay.images.prepare import OK, preprocess_into
 from assay.images.read import Patience
 from assay.images.sources import ImageIndex
@@ -55,15 +56,9 @@ def add_loadgen(
     """
     compiled = read_compiled_json(compiled_dir)
     size = compiled.call_size or compiled.batch_size or options.batch_size
-    options = LoadgenOptions(
-        seconds=options.seconds,
-        batch_size=size,
-        server_latency_ms=options.server_latency_ms,
-        silence_s=options.silence_s,
-    )
+    options = dataclasses.replace(options, batch_size=size)
     folder = run.path / LOADGEN_FOLDER
-    session = load_for_evaluation(compiled_dir)
-    try:
+    with closing(load_for_evaluation(compiled_dir)) as session:
         batch = as_session_input(samples, session, compiled.model)
         rows = run_scenarios(session, batch, options, folder, run.announce)
         benchmark = msgspec.structs.replace(benchmark, loadgen=rows)
@@ -73,8 +68,6 @@ def add_loadgen(
             accuracy = measure_logged_accuracy(session, labelled, compiled.model, options, folder)
             benchmark = msgspec.structs.replace(benchmark, loadgen_accuracy=accuracy)
             write_result(run.path, benchmark)
-    finally:
-        session.close()
     return benchmark
 
 
@@ -97,7 +90,7 @@ def measure_logged_accuracy(
     statuses: dict[int, str] = {}
     dtype, row_shape = describe_row(record, takes_pixels=session.description.takes_pixels)
     with ThreadPoolExecutor(count_processors(), "decode") as decoders, Patience() as patience:
-        decode = partial(preprocess_into, record=record, options=DEFAULT_READ_OPTIONS, patience=patience)
+        decode = partial(preprocess_into, record=record, options=index.reading, patience=patience)
 
         def load(indices: Sequence[int]) -> LoadedImages:
             rows = np.empty((len(indices), *row_shape), dtype=dtype)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -18,8 +20,8 @@ from assay.errors import AssayError, EngineError
 from assay.measure.speed.loading import LoadCost, close_cost, load_timed
 from assay.measure.speed.repeats import (
     BatchTimes,
-    BenchmarkOptions,
     OnRepeat,
+    RepeatPlan,
     join_times,
     measure_repeats,
     tile_images,
@@ -36,30 +38,24 @@ class RepeatResult(msgspec.Struct, frozen=True, kw_only=True):
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
     compiled_dir: str
     images: str
-    batch_sizes: tuple[int, ...]
-    repeats: int
-    seconds: float
-    callers: int | None
+    plan: RepeatPlan
 
 
 def measure_compiled(
-    compiled_dir: Path, images: Images, options: BenchmarkOptions, on_repeat: OnRepeat
+    compiled_dir: Path, images: Images, plan: RepeatPlan, on_repeat: OnRepeat
 ) -> RepeatResult:
     """Load a compiled model in this process, and return its times and what loading cost."""
     compiled = read_compiled_json(compiled_dir)
-    first = tile_images(images, min(options.batch_sizes))
+    first = tile_images(images, min(plan.batch_sizes))
     session, cost = load_timed(lambda: load_for_evaluation(compiled_dir), first, compiled)
-    try:
-        times = measure_repeats(
-            session, as_session_input(images, session, compiled.model), options, on_repeat
-        )
-    finally:
-        session.close()
+    with closing(session):
+        batch = as_session_input(images, session, compiled.model)
+        times = measure_repeats(session, batch, plan, on_repeat)
     return RepeatResult(times=times, cost=close_cost(cost))
 
 
 def measure_in_fresh_processes(
-    compiled_dir: Path, images: Images, options: BenchmarkOptions, on_repeat: OnRepeat
+    compiled_dir: Path, images: Images, plan: RepeatPlan, on_repeat: OnRepeat
 ) -> tuple[dict[int, BatchTimes], list[LoadCost]]:
     """Return the times of repeats that each loaded the model in a process of its own, and what that cost.
 
@@ -73,12 +69,9 @@ def measure_in_fresh_processes(
         request = _Request(
             compiled_dir=str(compiled_dir),
             images=str(path),
-            batch_sizes=options.batch_sizes,
-            repeats=1,
-            seconds=options.seconds,
-            callers=options.callers,
+            plan=dataclasses.replace(plan, repeats=1),
         )
-        for _ in range(options.repeats):
+        for _ in range(plan.repeats):
             result = _run_process(request)
             results.append(result)
             for size, times in result.times.items():
@@ -107,15 +100,9 @@ def _run_process(request: _Request) -> RepeatResult:
 def main() -> int:
     """Measure what stdin asks for, write the result to stdout, and return the exit status."""
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=_Request)
-    options = BenchmarkOptions(
-        batch_sizes=request.batch_sizes,
-        repeats=request.repeats,
-        seconds=request.seconds,
-        callers=request.callers,
-    )
     try:
         images = np.load(request.images)
-        result = measure_compiled(Path(request.compiled_dir), images, options, lambda _size, _rate: None)
+        result = measure_compiled(Path(request.compiled_dir), images, request.plan, lambda _size, _rate: None)
     except AssayError as error:
         sys.stderr.write(str(error))
         return error.exit_status

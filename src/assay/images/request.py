@@ -1,0 +1,64 @@
+"""The images that a user names, and the index of them: read, labelled, and cut to a limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.images.label_files import NO_LABEL_FILE, LabelOptions
+from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
+from assay.images.sources import ImageIndex, index_images, require_labels
+from assay.images.subset import limit_images
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRequest:
+    """Which images, with which labels.
+
+    Args:
+        path: A folder, an archive, Parquet files, WebDataset shards, a list of paths or a URL.
+        labels: The label file, if there is one, and how it is read.
+        reading: How images are read.
+        limit: Images at most, drawn by their names; None means all.
+    """
+
+    path: Path
+    labels: LabelOptions = NO_LABEL_FILE
+    reading: ReadOptions = DEFAULT_READ_OPTIONS
+    limit: int | None = None
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """What is read: the images, and the label file if there is one."""
+        return (self.path, self.labels.path) if self.labels.path else (self.path,)
+
+
+def index_requested_images(request: ImageRequest, label_count: int) -> ImageIndex:
+    """The images of a request, with the labels that are known of them.
+
+    Args:
+        request: Which images.
+        label_count: Number of classes of the model.
+
+    Raises:
+        UsageError: A limit below 1.
+        BadImagesError: As `index_images`.
+    """
+    index = index_images(request.path, label_count, request.labels, request.reading)
+    return limit_images(index, request.limit)
+
+
+def index_labelled_images(request: ImageRequest, label_count: int) -> ImageIndex:
+    """The images of a request, to be scored: every one must have a label that the model can give.
+
+    Args:
+        request: Which images.
+        label_count: Number of classes of the model.
+
+    Raises:
+        UsageError: A limit below 1.
+        BadImagesError: As `index_images` and `require_labels`.
+    """
+    index = index_requested_images(request, label_count)
+    require_labels(index, label_count)
+    return index

@@ -1,0 +1,128 @@
+"""Benchmark of models that are compiled already, and of results of other tools, into a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from assay.engines.compiled_model import read_compiled_json
+from assay.errors import UsageError
+from assay.images.request import ImageRequest, index_requested_images
+from assay.images.sample_images import load_sample_images
+from assay.measure.gates import Gate
+from assay.measure.speed.imported_results import ImportedRow, import_result
+from assay.measure.speed.loadgen import LoadgenOptions
+from assay.measure.speed.loadgen_logs import LoadgenRow
+from assay.measure.speed.repeats import RepeatPlan, check_plan
+from assay.models.record import ModelRecord
+from assay.runs.folder import RunFolder, RunPlace, RunResult, open_run_folder
+from assay.runs.listener import SILENT, Listener
+from assay.runs.results_file import Benchmark, write_result
+from assay.workflows.results.gates import judge_run
+from assay.workflows.results.report import write_report
+from assay.workflows.speed.benchmark import BENCHMARK_IMAGE_COUNT, benchmark_models
+from assay.workflows.speed.loadgen import add_loadgen
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkRequest:
+    """What is measured of compiled models.
+
+    Args:
+        images: The images to measure on; None means drawn ones.
+        plans: What is measured of each model, one plan after the other.
+        max_latency_ms: Bound on the 99th percentile; the fastest batch size that keeps it is recommended.
+        loadgen: How MLPerf LoadGen is run besides, if it is.
+        imports: Files of other tools, each with its batch size where that was given.
+        gates: What the speeds must show.
+    """
+
+    images: ImageRequest | None = None
+    plans: tuple[RepeatPlan, ...] = (RepeatPlan(),)
+    max_latency_ms: float | None = None
+    loadgen: LoadgenOptions | None = None
+    imports: tuple[tuple[Path, int | None], ...] = ()
+    gates: tuple[Gate, ...] = ()
+
+
+def run_benchmark(
+    compiled_dirs: Sequence[Path],
+    request: BenchmarkRequest,
+    place: RunPlace,
+    listener: Listener = SILENT,
+) -> RunResult:
+    """Measure compiled models of one model record, read what is imported, and write the report.
+
+    Args:
+        compiled_dirs: The models; none where results are imported alone.
+        request: What is measured and imported.
+        place: Where the run folder is.
+        listener: Hears what is done.
+
+    Raises:
+        UsageError: LoadGen over several compiled models, or none; a plan or a bound that cannot be; models
+            that take other images than the first.
+        AssayError: As `index_requested_images`, `benchmark_models` and `import_result`.
+    """
+    _check_request(request, compiled_dirs)
+    inputs = request.images.inputs if request.images else ()
+    place.refuse_inputs(*compiled_dirs, *inputs, *dict(request.imports))
+    imported = [import_result(path, batch_size) for path, batch_size in request.imports]
+    if not compiled_dirs:
+        with open_run_folder(place, "imported", "none", listener) as run:
+            benchmark = _add_imported(Benchmark(rows=[]), imported, run)
+            gates = judge_run(run, request.gates, benchmark=benchmark)
+        write_report(run.path)
+        return RunResult(folder=run.path, manifest=run.manifest, benchmark=benchmark, gates=gates)
+    compiled = read_compiled_json(compiled_dirs[0])
+    record = compiled.model
+    _check_inputs(compiled_dirs, record)
+    index = index_requested_images(request.images, record.label_count) if request.images else None
+    samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT, listener.announce)
+    with open_run_folder(place, record.name, compiled.engine, listener) as run:
+        run.record_model(compiled)
+        benchmark = benchmark_models(compiled_dirs, samples, request.plans, run, request.max_latency_ms)
+        if request.loadgen is not None:
+            benchmark = add_loadgen(compiled_dirs[0], samples, index, request.loadgen, run, benchmark)
+        if imported:
+            benchmark = _add_imported(benchmark, imported, run)
+        gates = judge_run(run, request.gates, benchmark=benchmark)
+    write_report(run.path)
+    return RunResult(folder=run.path, manifest=run.manifest, benchmark=benchmark, gates=gates)
+
+
+def _check_request(request: BenchmarkRequest, compiled_dirs: Sequence[Path]) -> None:
+    if request.loadgen is not None and len(compiled_dirs) != 1:
+        raise UsageError("--loadgen takes one compiled model", hint="run it once for each")
+    if request.images is not None and not compiled_dirs:
+        raise UsageError("--images has no effect without a compiled model", hint="leave it out")
+    if request.max_latency_ms is not None and not request.max_latency_ms > 0:
+        raise UsageError(f"--max-latency-ms is {request.max_latency_ms:g}; expected more than 0")
+    for plan in request.plans:
+        check_plan(plan)
+
+
+def _check_inputs(compiled_dirs: Sequence[Path], record: ModelRecord) -> None:
+    """Refuse models that cannot be measured on the same images."""
+    for compiled_dir in compiled_dirs[1:]:
+        other = read_compiled_json(compiled_dir).model
+        if (other.input, other.preprocessing) != (record.input, record.preprocessing):
+            raise UsageError(
+                f"{compiled_dir} takes other images than {compiled_dirs[0]}: model records {other.name} and "
+                f"{record.name}",
+                hint="run assay benchmark once for each",
+            )
+
+
+def _add_imported(
+    benchmark: Benchmark, imported: Sequence[ImportedRow | LoadgenRow], run: RunFolder
+) -> Benchmark:
+    """Return the benchmark with the imported rows, and write it."""
+    loadgen = [row for row in imported if isinstance(row, LoadgenRow)]
+    rows = [row for row in imported if isinstance(row, ImportedRow)]
+    benchmark = msgspec.structs.replace(benchmark, imported=rows, loadgen=[*benchmark.loadgen, *loadgen])
+    write_result(run.path, benchmark)
+    return benchmark
