@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,16 @@ def test_a_block_that_raises_leaves_the_files_as_they_were(folder: Path, name: s
         temporary.write_bytes(b"half")
         raise ZeroDivisionError
     assert list_tree(folder) == {"old": b"old"}
+
+
+@pytest.mark.parametrize("write", [write_in_place_of, write_folder_in_place_of])
+def test_a_block_that_raises_leaves_no_folder_that_was_made_for_it(
+    tmp_path: Path, write: Callable[[Path], AbstractContextManager[Path]]
+) -> None:
+    (tmp_path / "here").mkdir()
+    with pytest.raises(ZeroDivisionError), write(tmp_path / "here" / "made" / "too" / "result"):
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.rglob("*")] == ["here"]
 
 
 def test_a_block_that_writes_nothing_leaves_the_old_file(folder: Path) -> None:

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from assay.errors import UsageError
@@ -36,18 +36,32 @@ def write_file(path: Path, content: bytes) -> None:
 def write_in_place_of(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, it is synced and renamed to it.
 
-    When the block raises, the temporary file is removed and `path` is as it was.
+    When the block raises, the temporary file is removed and `path` is as it was, its folders too.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     mark = secrets.token_hex(4)  # two machines that share the folder may have the same process number
     temporary = path.with_name(f".{path.name}.{mark}{PART_SUFFIX}")
+    with _make_folders(path.parent):
+        try:
+            yield temporary
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _make_folders(folder: Path) -> Iterator[None]:
+    """Make the folder and those above it; when the block raises, those that were made go, where empty."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):  # something else has been put there
+            for each in made:
+                each.rmdir()
+        raise
 
 
 @contextmanager
@@ -57,16 +71,16 @@ def write_folder_in_place_of(folder: Path) -> Iterator[Path]:
     A folder of that name is replaced only then. When the block raises, nothing has changed.
     """
     folder = folder.resolve()  # a link stays, what it points to is replaced
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=PART_SUFFIX, dir=folder.parent))
-    temporary.chmod(0o755)  # mkdtemp makes it private; the result is an ordinary folder
-    try:
-        yield temporary
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.replace(folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _make_folders(folder.parent):
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=PART_SUFFIX, dir=folder.parent))
+        temporary.chmod(0o755)  # mkdtemp makes it private; the result is an ordinary folder
+        try:
+            yield temporary
+            if folder.exists():
+                shutil.rmtree(folder)
+            temporary.replace(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def refuse_same_file(output: Path, *inputs: Path | None) -> None:

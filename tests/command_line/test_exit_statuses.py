@@ -213,3 +213,19 @@ def test_130_when_interrupted_with_what_was_done_kept(
     assert len(after) == 25
     assert {name: after[name] for name in kept} == kept
     assert json.loads((run_folder / "metrics.json").read_text())["accuracy"]["image_count"] == 200
+
+
+def test_a_mistyped_path_leaves_no_run_folder_so_that_the_corrected_command_runs(
+    run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    given = ["--model", "se_resnext50_32x4d", "--images", photographs, "--batch-size", "1", "-q"]
+    run = tmp_path / "runs" / "mine"
+    done = run_assay("run", "--weights", tmp_path / "typo.pth", *given, "-o", run)
+    assert done.returncode == 5
+    assert not (tmp_path / "runs").exists()
+    done = run_assay("run", "--weights", colour_onnx, *given, "-o", run)
+    assert done.returncode == 0, done.stderr
+    whole = sorted(path.name for path in run.iterdir())
+    done = run_assay("run", "--weights", tmp_path / "typo.pth", *given, "-o", run, "--overwrite")
+    assert done.returncode == 5
+    assert sorted(path.name for path in run.iterdir()) == whole

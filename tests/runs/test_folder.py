@@ -13,8 +13,9 @@ from assay.engines.engine import SessionDescription
 from assay.errors import BadImagesError, EngineError, UsageError
 from assay.inference.identity import RunIdentity
 from assay.measure.gates import GateResult
-from assay.runs.folder import Mode, RunPlace, open_run_folder
+from assay.runs.folder import open_run_folder
 from assay.runs.listener import SILENT
+from assay.runs.place import Mode, RunPlace
 from assay.runs.results_file import Manifest
 
 
@@ -55,6 +56,7 @@ def test_the_manifest_says_how_else_it_ended(
     tmp_path: Path, problem: BaseException, status: str, error: str
 ) -> None:
     with pytest.raises(type(problem)), open_run_folder(place(tmp_path / "run"), "m", "e", SILENT):
+        (tmp_path / "run" / "model.onnx").write_bytes(b"work that was done")
         raise problem
     manifest = read_manifest(tmp_path / "run")
     assert (manifest["status"], manifest["error"]) == (status, error)
@@ -93,6 +95,58 @@ def test_overwrite_deletes_the_old_results(tmp_path: Path) -> None:
         (tmp_path / "run" / "metrics.json").write_text("{}")
     with open_run_folder(place(tmp_path / "run", "overwrite"), "m", "e", SILENT):
         assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("mode", ["new", "resume", "overwrite"])
+def test_a_run_that_fails_before_any_work_leaves_no_folder_that_it_made(tmp_path: Path, mode: Mode) -> None:
+    path = tmp_path / "made" / "too" / "run"
+    with pytest.raises(BadImagesError), open_run_folder(place(path, mode), "m", "e", SILENT) as run:
+        run.announce("Exporting")
+        (path / "compiled").mkdir()  # empty: nothing was compiled
+        raise BadImagesError("no")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_there_stays_empty(tmp_path: Path) -> None:
+    with pytest.raises(BadImagesError), open_run_folder(place(tmp_path), "m", "e", SILENT):
+        raise BadImagesError("no")
+    assert list(tmp_path.iterdir()) == []
+
+
+def list_files(folder: Path) -> dict[str, bytes]:
+    files = [file for file in folder.rglob("*") if file.is_file() and file.name != ".lock"]
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
+@pytest.mark.parametrize("problem", [BadImagesError("no"), ZeroDivisionError(), KeyboardInterrupt()])
+def test_overwrite_gives_back_the_old_run_where_the_new_one_fails_before_any_work(
+    tmp_path: Path, problem: BaseException
+) -> None:
+    with open_run_folder(place(tmp_path), "m", "e", SILENT):
+        (tmp_path / "predictions").mkdir()
+        (tmp_path / "predictions" / "part-00000.parquet").write_bytes(b"old")
+    before = list_files(tmp_path)
+    with pytest.raises(type(problem)), open_run_folder(place(tmp_path, "overwrite"), "m", "e", SILENT):
+        assert not (tmp_path / "predictions").exists()
+        raise problem
+    assert list_files(tmp_path) == before
+
+
+def test_overwrite_does_not_give_back_the_old_run_once_work_was_done(tmp_path: Path) -> None:
+    with open_run_folder(place(tmp_path), "m", "e", SILENT):
+        (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(BadImagesError), open_run_folder(place(tmp_path, "overwrite"), "m", "e", SILENT):
+        (tmp_path / "model.onnx").write_bytes(b"new")
+        raise BadImagesError("no")
+    assert set(list_files(tmp_path)) == {"manifest.json", "log.jsonl", "model.onnx"}
+
+
+def test_a_run_that_is_resumed_keeps_what_it_has_when_it_fails(tmp_path: Path) -> None:
+    with open_run_folder(place(tmp_path), "m", "e", SILENT):
+        pass
+    with pytest.raises(BadImagesError), open_run_folder(place(tmp_path, "resume"), "m", "e", SILENT):
+        raise BadImagesError("no")
+    assert read_manifest(tmp_path)["status"] == "failed"
 
 
 @pytest.mark.parametrize("mode", ["new", "resume", "overwrite"])

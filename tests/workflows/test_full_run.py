@@ -18,7 +18,7 @@ from assay.images.request import ImageRequest
 from assay.measure.gates import parse_gate
 from assay.measure.speed.repeats import RepeatPlan
 from assay.models.record import ModelRecord
-from assay.runs.folder import RunPlace
+from assay.runs.place import RunPlace
 from assay.workflows.evaluate.evaluate import EvaluateOptions
 from assay.workflows.full_run import RunRequest, run_all
 

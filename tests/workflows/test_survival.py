@@ -285,7 +285,8 @@ import ctypes, signal
 from pathlib import Path
 from assay.interrupts import end_on_signals
 from assay.runs.listener import SILENT
-from assay.runs.folder import RunPlace, open_run_folder
+from assay.runs.folder import open_run_folder
+from assay.runs.place import RunPlace
 
 with end_on_signals(), open_run_folder(RunPlace(path=Path({str(tmp_path / "run")!r})), "m", "e", SILENT):
     signal.pthread_sigmask(signal.SIG_BLOCK, {{signal.SIGTERM}})  # another thread takes it

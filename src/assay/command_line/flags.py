@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from assay.images.request import ImageRequest
     from assay.measure.gates import Gate
     from assay.measure.speed.repeats import RepeatPlan
-    from assay.runs.folder import RunPlace
+    from assay.runs.place import RunPlace
     from assay.workflows.evaluate.evaluate import EvaluateOptions
 
 _SIZES = ",".join(map(str, DEFAULT_BATCH_SIZES))
@@ -343,7 +343,7 @@ class FolderFlags(ShowFlags):
         Raises:
             UsageError: Both --resume and --overwrite, or --resume without a folder.
         """
-        from assay.runs.folder import RunPlace
+        from assay.runs.place import RunPlace
 
         if self.resume and self.output is None:
             raise UsageError("--resume needs the run folder", hint="give it with -o")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,8 +17,7 @@ from assay.convert.parity import LogitParity
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import SessionDescription
 from assay.errors import AssayError, UsageError
-from assay.files import escape_name, is_unfinished, refuse_same_file
-from assay.images.forms.object_store import find_url
+from assay.files import escape_name
 from assay.images.pixel_check import check_pixels
 from assay.inference.identity import RunIdentity, name_changes
 from assay.interrupts import on_forced_exit
@@ -28,9 +26,9 @@ from assay.measure.environment import describe_machine
 from assay.measure.gates import GateResult
 from assay.models.calibration import CalibrationRecord
 from assay.runs.listener import Listener, Progress
-from assay.runs.locks import Share, is_lock, lock_manifest, lock_run
+from assay.runs.locks import Share, lock_manifest, lock_run
+from assay.runs.place import LOG_FILE, RunPlace, make_run_folder, undo_without_work
 from assay.runs.results_file import (
-    FILE_NAMES,
     Benchmark,
     ImageSet,
     Manifest,
@@ -38,55 +36,6 @@ from assay.runs.results_file import (
     read_result,
     write_result,
 )
-
-Mode = Literal["new", "resume", "overwrite"]
-LOG_FILE = "log.jsonl"
-PREDICTIONS_FOLDER = "predictions"
-REFERENCE_FOLDER = "reference"
-SAMPLE_FOLDER = "sample"
-COMPILED_FOLDER = "compiled"
-FLOAT_FOLDER = "float"
-ONNX_FILE = "model.onnx"
-INT8_FILE = "model_int8.onnx"
-CALIBRATION_FILE = "model_int8.json"
-REPORT_FILE = "report.md"
-PAGE_FILE = "report.html"
-_OWN_FOLDERS = (PREDICTIONS_FOLDER, REFERENCE_FOLDER, SAMPLE_FOLDER, COMPILED_FOLDER, FLOAT_FOLDER)
-_OWN_FILES = (*FILE_NAMES.values(), LOG_FILE, ONNX_FILE, INT8_FILE, CALIBRATION_FILE, REPORT_FILE, PAGE_FILE)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunPlace:
-    """Where a run's results go.
-
-    Args:
-        path: The run folder; None means a new one, `runs/TIME-MODEL-ENGINE`, the time in UTC.
-        mode: Whether a run that is there already is an error, is continued or is deleted.
-        arguments: The command as it was given, for the manifest.
-        supplied: Flags that came from elsewhere, each with its value and source, for the manifest.
-        share: Which shards of the run this process computes; None means all. A run that is there is
-            joined then, whatever the mode.
-    """
-
-    path: Path | None = None
-    mode: Mode = "new"
-    arguments: tuple[str, ...] = ()
-    supplied: tuple[str, ...] = ()
-    share: Share | None = None
-
-    def refuse_inputs(self, *inputs: Path | None) -> None:
-        """Refuse to replace a run folder that holds what the run reads.
-
-        Raises:
-            UsageError: One of the files and folders lies in it.
-        """
-        if self.path is not None and self.mode == "overwrite":
-            refuse_same_file(self.path, *inputs)
-
-    def choose_path(self, model_name: str, engine_name: str) -> Path:
-        """Return the path of the run folder."""
-        stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-        return self.path or Path("runs") / f"{stamp}-{model_name}-{engine_name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -251,14 +200,17 @@ def open_run_folder(
 ) -> Iterator[RunFolder]:
     """Give the run folder, with a manifest that says `running`; at the end it says how the run ended.
 
+    A run that fails before any work leaves no trace: a folder that was made for it goes, and a run that it
+    was to replace comes back.
+
     Raises:
         UsageError: The folder holds a run and the mode is `new`, or it holds anything else.
     """
     path = place.choose_path(model_name, engine_name)
-    _make_folder(path, place)
-    with lock_run(path, place.share):
+    made = make_run_folder(path, place)
+    with lock_run(path, place.share), undo_without_work(path, made, place):
         with lock_manifest(path, place.share):
-            before = _prepare_for(path, place)
+            before = read_result(path, Manifest)
             manifest = _begin_manifest(place, before)
             write_result(path, manifest)
             run = RunFolder(path, manifest, listener, place.share, before)
@@ -284,14 +236,6 @@ def _record_end(run: RunFolder) -> Iterator[None]:
     run.finish("finished")
 
 
-def _prepare_for(path: Path, place: RunPlace) -> Manifest | None:
-    """Return the manifest of the run that is resumed, if one is; the folder is this process's by now."""
-    _check_folder(path, place)
-    if place.mode == "overwrite":
-        _delete_own(path)
-    return read_result(path, Manifest)
-
-
 def _begin_manifest(place: RunPlace, before: Manifest | None) -> Manifest:
     return Manifest(
         status="running",
@@ -307,45 +251,3 @@ def _begin_manifest(place: RunPlace, before: Manifest | None) -> Manifest:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-
-
-def _make_folder(path: Path, place: RunPlace) -> None:
-    if url := find_url(path):
-        raise UsageError(
-            f"-o {url}: expected a folder, found a URL",
-            hint="assay evaluate takes one; here, mount it or copy the run",
-        )
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"-o {path}: expected a folder, found a file")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"-o {path}: cannot be made: {error.strerror}") from error
-    _check_folder(path, place)
-
-
-def _check_folder(path: Path, place: RunPlace) -> None:
-    """Refuse a folder with anything foreign, or with a run that is not to be touched."""
-    present = {entry.name for entry in path.iterdir() if not _is_passing(entry.name)}
-    foreign = sorted(present - {*_OWN_FILES, *_OWN_FOLDERS})
-    if foreign or (present and FILE_NAMES[Manifest] not in present):
-        found = ", ".join((foreign or sorted(present))[:3])
-        raise UsageError(
-            f"-o {path}: holds something that is no run of assay: {found}", hint="choose another folder"
-        )
-    if present and place.mode == "new" and place.share is None:
-        raise UsageError(
-            f"-o {path}: holds a run already",
-            hint="continue it with --resume, replace it with --overwrite, or choose another folder",
-        )
-
-
-def _is_passing(name: str) -> bool:
-    return is_unfinished(name) or is_lock(name)
-
-
-def _delete_own(path: Path) -> None:
-    for name in _OWN_FOLDERS:
-        shutil.rmtree(path / name, ignore_errors=True)
-    for name in _OWN_FILES:
-        (path / name).unlink(missing_ok=True)

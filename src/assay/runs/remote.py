@@ -20,8 +20,8 @@ from assay.files import is_unfinished, write_file
 from assay.images.forms.object_store import find_url, open_url
 from assay.images.read import Patience, try_patiently
 from assay.inference.identity import RunIdentity
-from assay.runs.folder import RunPlace
 from assay.runs.locks import is_lock
+from assay.runs.place import RunPlace
 from assay.runs.results_file import FILE_NAMES, Manifest
 
 Stamps = dict[str, tuple[int, int]]

@@ -10,7 +10,7 @@ from assay.errors import BadInputError, UsageError
 from assay.inference.identity import RunIdentity, compute_fingerprint
 from assay.inference.shards import StoredPredictions, has_shard, list_shard_files
 from assay.models.record import ModelRecord
-from assay.runs.folder import PREDICTIONS_FOLDER, REFERENCE_FOLDER
+from assay.runs.place import PREDICTIONS_FOLDER, REFERENCE_FOLDER
 from assay.runs.results_file import Benchmark, ImageSet, Manifest, Metrics, read_result
 
 _LISTED = 5

@@ -18,8 +18,9 @@ from assay.images.prepare import preprocess_image, stack_images
 from assay.images.request import ImageRequest
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord, read_model_record
-from assay.runs.folder import RunPlace, RunResult
+from assay.runs.folder import RunResult
 from assay.runs.listener import SILENT, Listener
+from assay.runs.place import RunPlace
 from assay.workflows.full_run import RunRequest, run_all
 
 MODEL = "se_resnext50_32x4d"

@@ -20,17 +20,9 @@ from assay.measure.speed.repeats import RepeatPlan, check_plan
 from assay.models.choose_record import choose_record
 from assay.models.onnx_file import check_onnx_path
 from assay.models.record import ModelRecord
-from assay.runs.folder import (
-    COMPILED_FOLDER,
-    FLOAT_FOLDER,
-    INT8_FILE,
-    ONNX_FILE,
-    RunFolder,
-    RunPlace,
-    RunResult,
-    open_run_folder,
-)
+from assay.runs.folder import RunFolder, RunResult, open_run_folder
 from assay.runs.listener import SILENT, Listener
+from assay.runs.place import COMPILED_FOLDER, FLOAT_FOLDER, INT8_FILE, ONNX_FILE, RunPlace
 from assay.workflows.evaluate.evaluate import EvaluateOptions, check_evaluation, evaluate_model
 from assay.workflows.evaluate.predict import Predictor
 from assay.workflows.evaluate.reference import make_float_reference, make_torch_reference

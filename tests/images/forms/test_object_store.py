@@ -17,7 +17,7 @@ from assay.images.forms.object_store import ObjectFolder
 from assay.images.listing import LabelledImage
 from assay.images.read import Patience, read_image
 from assay.images.sources import index_images
-from assay.runs.folder import RunPlace
+from assay.runs.place import RunPlace
 from assay.runs.remote import stage_run
 from conftest import RunAssay
 from failing_store import FAILURES, FailingStore

@@ -18,8 +18,9 @@ from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
 from assay.measure.gates import parse_gate
 from assay.models.record import ModelRecord
-from assay.runs.folder import REFERENCE_FOLDER, RunPlace, open_run_folder
+from assay.runs.folder import open_run_folder
 from assay.runs.listener import SILENT
+from assay.runs.place import REFERENCE_FOLDER, RunPlace
 from assay.workflows.evaluate.evaluate import EvaluateOptions, evaluate_model, make_predictor
 from assay.workflows.models.compile import compile_model
 from compiling import resolve_choice

@@ -12,8 +12,9 @@ from assay.engines.engine import Session
 from assay.errors import EngineError
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord
-from assay.runs.folder import RunFolder, RunPlace, open_run_folder
+from assay.runs.folder import RunFolder, open_run_folder
 from assay.runs.listener import SILENT
+from assay.runs.place import RunPlace
 from assay.workflows.evaluate import evaluate as evaluating
 from assay.workflows.evaluate.evaluate import EvaluateOptions, evaluate_model
 from assay.workflows.models.compile import compile_model

@@ -14,8 +14,8 @@ from assay.errors import UsageError
 from assay.images.request import ImageRequest
 from assay.measure.speed.repeats import RepeatPlan
 from assay.models.record import ModelRecord
-from assay.runs.folder import RunPlace
 from assay.runs.listener import Listener
+from assay.runs.place import RunPlace
 from assay.workflows import full_run
 from assay.workflows.full_run import RunRequest, check_request, run_all
 from assay.workflows.models.compile import compile_model

@@ -18,8 +18,9 @@ from assay.images.label_files import LabelOptions
 from assay.images.request import ImageRequest
 from assay.measure.gates import parse_gate
 from assay.models.record import ModelRecord
-from assay.runs.folder import RunPlace, RunResult
+from assay.runs.folder import RunResult
 from assay.runs.listener import SILENT
+from assay.runs.place import RunPlace
 from assay.workflows.evaluate.evaluate import EvaluateOptions
 from assay.workflows.evaluate.run_evaluation import run_evaluation
 from assay.workflows.models.compile import compile_model

@@ -12,9 +12,10 @@ from assay.images.label_files import LabelOptions
 from assay.images.request import ImageRequest
 from assay.measure.gates import judge_gate, parse_gate
 from assay.measure.speed.repeats import RepeatPlan
-from assay.runs.folder import RunPlace, RunResult
+from assay.runs.folder import RunResult
 from assay.runs.listener import SILENT
 from assay.runs.locks import Share
+from assay.runs.place import RunPlace
 from assay.runs.results_file import Benchmark, Manifest, read_result
 from assay.workflows.evaluate.evaluate import EvaluateOptions
 from assay.workflows.evaluate.run_evaluation import run_evaluation

@@ -22,7 +22,8 @@ from assay.measure.accuracy.accuracy import find_label_rank
 from assay.measure.accuracy.sequential import rules_out_small_loss
 from assay.measure.early_gates import EarlyStop, PassRange, Seen, find_pass_ranges
 from assay.measure.gates import Gate, GateResult
-from assay.runs.folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
+from assay.runs.folder import RunFolder
+from assay.runs.place import PREDICTIONS_FOLDER, SAMPLE_FOLDER
 from assay.runs.results_file import ImageSet
 from assay.workflows.evaluate.predict import Predictor, close_at_end, predict_missing_shards, report_progress
 

@@ -21,8 +21,9 @@ from assay.inference.identity import RunIdentity, compute_fingerprint, identify_
 from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import Shard, cut_shards
 from assay.measure.gates import Gate
-from assay.runs.folder import PREDICTIONS_FOLDER, SAMPLE_FOLDER, RunFolder
+from assay.runs.folder import RunFolder
 from assay.runs.locks import lock_manifest
+from assay.runs.place import PREDICTIONS_FOLDER, SAMPLE_FOLDER
 from assay.runs.results_file import ImageSet, Metrics, write_result
 from assay.runs.stored import PredictedRun
 from assay.workflows.evaluate.early_stop import Workload, check_stop, predict_until_certain

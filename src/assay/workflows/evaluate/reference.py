@@ -7,7 +7,7 @@ from pathlib import Path
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import CompileChoice
 from assay.models.record import ModelRecord
-from assay.runs.folder import REFERENCE_FOLDER
+from assay.runs.place import REFERENCE_FOLDER
 from assay.workflows.evaluate.evaluate import make_predictor
 from assay.workflows.evaluate.predict import Predictor
 

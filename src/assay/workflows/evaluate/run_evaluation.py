@@ -6,8 +6,9 @@ from pathlib import Path
 
 from assay.engines.compiled_model import read_compiled_json
 from assay.images.request import ImageRequest, index_labelled_images
-from assay.runs.folder import RunPlace, RunResult, open_run_folder
+from assay.runs.folder import RunResult, open_run_folder
 from assay.runs.listener import SILENT, Listener
+from assay.runs.place import RunPlace
 from assay.workflows.evaluate.evaluate import EvaluateOptions, check_evaluation, evaluate_model
 from assay.workflows.results.gates import judge_run
 from assay.workflows.results.report import write_report

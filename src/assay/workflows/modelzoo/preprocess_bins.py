@@ -28,8 +28,8 @@ from assay.modelzoo.bin_files import (
     write_bin_file,
 )
 from assay.processors import count_processors
-from assay.runs.folder import Mode
 from assay.runs.listener import Listener, Progress
+from assay.runs.place import Mode
 
 AHEAD_PER_THREAD = 4
 MOST_FAILURES_IN_A_ROW = 3

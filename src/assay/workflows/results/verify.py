@@ -17,7 +17,7 @@ from assay.report.contents import gather_contents
 from assay.report.markdown import render_markdown
 from assay.report.named_run import Gallery, NamedRun
 from assay.report.tables.verification import Check
-from assay.runs.folder import REPORT_FILE
+from assay.runs.place import REPORT_FILE
 from assay.runs.results_file import Benchmark
 from assay.runs.stored import StoredRun
 from assay.workflows.results.bundle import BUNDLE_FILE, BundleIndex

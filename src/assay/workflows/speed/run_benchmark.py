@@ -18,8 +18,9 @@ from assay.measure.speed.loadgen import LoadgenOptions
 from assay.measure.speed.loadgen_logs import LoadgenRow
 from assay.measure.speed.repeats import RepeatPlan, check_plan
 from assay.models.record import ModelRecord
-from assay.runs.folder import RunFolder, RunPlace, RunResult, open_run_folder
+from assay.runs.folder import RunFolder, RunResult, open_run_folder
 from assay.runs.listener import SILENT, Listener
+from assay.runs.place import RunPlace
 from assay.runs.results_file import Benchmark, write_result
 from assay.workflows.results.gates import judge_run
 from assay.workflows.results.report import write_report
