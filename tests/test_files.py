@@ -37,7 +37,9 @@ def list_tree(folder: Path) -> dict[str, bytes]:
 
 
 @given(content=st.binary() | st.integers(0, 3_000_000).map(bytes))
-def test_the_hash_is_hashlibs(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_hash_of_a_file_is_that_of_its_bytes(
+    content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     path = tmp_path_factory.getbasetemp() / "hashed"
     path.write_bytes(content)
     assert hash_file(path) == hashlib.sha256(content).hexdigest()

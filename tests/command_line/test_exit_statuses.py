@@ -83,7 +83,7 @@ def test_2_when_the_run_folder_holds_something_else(
 
 
 @pytest.mark.parametrize("sizes", [["--batch-size", "0"], ["--shard-size", "0"], ["--batch-size", "9"]])
-def test_2_when_a_size_cannot_be(
+def test_2_when_a_size_is_impossible(
     run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path, sizes: list[str]
 ) -> None:
     run_assay("compile", colour_onnx, tmp_path / "of_8", "--batch-size", "8")
@@ -142,7 +142,7 @@ def test_4_when_an_optional_package_is_missing_with_the_line_that_installs_it(
         (b"", "empty"),
     ],
 )
-def test_5_when_the_weights_are_none(
+def test_5_when_the_file_holds_no_weights(
     run_assay: RunAssay, tmp_path: Path, content: bytes, complaint: str
 ) -> None:
     (tmp_path / "weights.pth").write_bytes(content)

@@ -148,7 +148,7 @@ def test_wrong_images_are_refused(session: Session, images: Images, complaint: s
         session.run(images)
 
 
-def test_a_session_for_pictures_says_the_same_of_them(
+def test_a_session_for_evaluation_gives_the_logits_of_the_plain_one(
     session: Session, compiled_dir: Path, colour_record: ModelRecord
 ) -> None:
     pixels = draw_pixels(3)

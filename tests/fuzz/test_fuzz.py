@@ -13,7 +13,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -45,7 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @SMALL
 @given(content=st.binary(max_size=200) | LABEL_TEXT.map(lambda text: text.encode("utf-8", "surrogatepass")))
 @example(content=b"\xff\xfea\0 \x001\0")
-def test_label_files(place: Path, content: bytes) -> None:
+def test_any_bytes_as_label_file_are_read_or_refused(place: Path, content: bytes) -> None:
     path = place / "labels.txt"
     path.write_bytes(content)
     for options in (LabelOptions(), LabelOptions(offset=1, trusted=True)):
@@ -59,7 +58,7 @@ def test_label_files(place: Path, content: bytes) -> None:
 @given(
     content=st.binary(max_size=300) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace"))
 )
-def test_whatever_is_given_as_images(place: Path, content: bytes) -> None:
+def test_bytes_that_hold_no_images_are_refused(place: Path, content: bytes) -> None:
     path = place / "images"
     path.write_bytes(content)
     with pytest.raises(BadImagesError):
@@ -73,7 +72,9 @@ RESULT_TEXT = st.lists(VALUES, max_size=12).map(" ".join)
 @SMALL
 @given(contents=st.lists(RESULT_TEXT.map(str.encode) | st.binary(max_size=60), min_size=1, max_size=4))
 @pytest.mark.parametrize("suffix", ["txt", "bin", "npy"])
-def test_result_folders(place: Path, suffix: str, contents: list[bytes]) -> None:
+def test_any_bytes_as_result_file_are_scored_or_refused(
+    place: Path, suffix: str, contents: list[bytes]
+) -> None:
     folder = place / f"results_{suffix}"
     folder.mkdir(exist_ok=True)
     for file in folder.iterdir():
@@ -84,7 +85,7 @@ def test_result_folders(place: Path, suffix: str, contents: list[bytes]) -> None
         files = find_result_files(folder)
         class_count = count_classes(files[0])
         for block in read_values(files, class_count):
-            assert block.dtype == np.float32
+            assert block.dtype.kind == "f"
             assert block.shape[1] == class_count
 
 
@@ -95,7 +96,9 @@ FILE_NAMES = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min
 
 @settings(max_examples=60)
 @given(names=st.lists(FILE_NAMES, max_size=4, unique=True))
-def test_info_files(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
+def test_any_bytes_as_info_input_are_listed_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str]
+) -> None:
     folder = tmp_path_factory.mktemp("info")
     (folder / "bins").mkdir()
     for name in names:
@@ -144,7 +147,7 @@ NUMBERS = st.sampled_from(
         count=NUMBERS,
     ).map(lambda text: text.encode("utf-8", "replace"))
 )
-def test_model_records(place: Path, content: bytes) -> None:
+def test_any_bytes_as_model_record_are_read_or_refused(place: Path, content: bytes) -> None:
     path = place / "record.toml"
     path.write_bytes(content)
     with contextlib.suppress(BadModelError):

@@ -39,7 +39,7 @@ def test_images_are_numbered_from_0(drawn: Path) -> None:
     assert len(list((drawn / "images").iterdir())) == COUNT
 
 
-def test_labels_are_spread_over_imagenets(drawn: Path) -> None:
+def test_labels_are_every_fiftieth_of_imagenets(drawn: Path) -> None:
     assert sorted(set(read_labels(drawn / "labels.txt"))) == list(range(25, 1000, 50))
 
 
@@ -53,7 +53,7 @@ def test_classes_come_in_another_order_in_every_round(drawn: Path) -> None:
     assert labels[:20] != labels[20:40]
 
 
-def test_jpegs_are_of_all_kinds(drawn: Path) -> None:
+def test_jpegs_are_baseline_and_progressive_grey_and_of_each_subsampling(drawn: Path) -> None:
     kinds: Counter[str] = Counter()
     for file in (drawn / "images").iterdir():
         with Image.open(file) as picture:
@@ -64,7 +64,7 @@ def test_jpegs_are_of_all_kinds(drawn: Path) -> None:
     assert set(kinds) == {"progressive", "baseline", "grey", "4:4:4", "4:2:2", "4:2:0"}
 
 
-def test_sizes_vary(drawn: Path) -> None:
+def test_sizes_and_aspect_ratios_vary_widely(drawn: Path) -> None:
     headers = [simplejpeg.decode_jpeg_header(file.read_bytes()) for file in (drawn / "images").iterdir()]
     sizes = [(width, height) for height, width, *_ in headers]
     assert min(min(size) for size in sizes) < 256

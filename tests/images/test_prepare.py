@@ -109,7 +109,7 @@ def test_a_bad_image_does_not_change_its_neighbours(se_resnext50: ModelRecord) -
 
 @pytest.mark.parametrize("resampler", list_resamplers())
 @pytest.mark.parametrize("colour_order", ["RGB", "BGR"])
-def test_the_one_step_gives_the_bits_of_the_plain_ones(
+def test_the_combined_step_gives_the_bits_of_the_single_steps(
     colour_order: str, resampler: Resampler, se_resnext50: ModelRecord
 ) -> None:
     record = give_colour_order(se_resnext50, colour_order)

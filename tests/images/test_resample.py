@@ -77,7 +77,7 @@ def test_the_code_for_thin_pictures_gives_pillows_pixels(drawn: tuple[Pixels, Cr
 
 @settings(max_examples=60)
 @given(drawn=draw_crops(), bgr=st.booleans())
-def test_a_table_is_looked_up_by_plane(drawn: tuple[Pixels, Crop], bgr: bool) -> None:
+def test_each_plane_has_its_own_row_of_the_table(drawn: tuple[Pixels, Crop], bgr: bool) -> None:
     pixels, crop = drawn
     table = np.random.default_rng(1).standard_normal((3, 256), dtype=np.float32)
     part = crop_by_pillow(pixels, crop)

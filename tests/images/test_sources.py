@@ -66,13 +66,13 @@ def test_class_folders_are_in_byte_order_of_the_names_then_of_the_paths(tmp_path
     ]
 
 
-def test_a_folder_named_like_a_synset_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_a_folder_named_like_an_unknown_synset_is_refused(tmp_path: Path) -> None:
     make_files(tmp_path, "n15075141/a.JPEG", "n00000007/b.JPEG")
     with pytest.raises(BadImagesError, match="none of the 1000 of ImageNet: n00000007"):
         index_images(tmp_path, 1000)
 
 
-def test_a_label_file_goes_before_the_folders_synsets(tmp_path: Path) -> None:
+def test_a_label_file_takes_precedence_over_the_folders_synsets(tmp_path: Path) -> None:
     make_files(tmp_path / "images", "n15075141/a.JPEG", "n02119789/b.JPEG")
     label_file = tmp_path / "labels.txt"
     label_file.write_bytes(b"n15075141/a.JPEG 5\nb 6\n")
@@ -168,7 +168,7 @@ def test_a_folder_of_empty_class_folders_is_refused(tmp_path: Path) -> None:
         index_images(tmp_path, 1000)
 
 
-def test_a_path_where_nothing_is_is_refused(tmp_path: Path) -> None:
+def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadImagesError, match="found nothing"):
         index_images(tmp_path / "gone", 1000)
 

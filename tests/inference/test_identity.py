@@ -29,7 +29,7 @@ def test_the_same_run_has_the_same_fingerprint(images: list[LabelledImage]) -> N
     assert len(fingerprint) == 64
 
 
-def test_the_order_of_keys_is_no_part_of_it() -> None:
+def test_the_order_of_keys_does_not_change_the_fingerprint() -> None:
     assert identify([], model={"a": 1, "b": 2}) == identify([], model={"b": 2, "a": 1})
 
 
@@ -53,7 +53,7 @@ def test_a_change_of_an_image_is_named(
     assert compute_fingerprint(before) != compute_fingerprint(identify(images))
 
 
-def test_the_order_and_number_of_the_images_is_part_of_it(images: list[LabelledImage]) -> None:
+def test_the_order_and_number_of_the_images_change_the_fingerprint(images: list[LabelledImage]) -> None:
     found = {identify(other) for other in (images, images[::-1], images[:-1], [*images, images[-1]])}
     assert len(found) == 4
 

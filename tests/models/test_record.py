@@ -88,7 +88,7 @@ def test_every_shipped_record_is_read_by_its_name() -> None:
         assert read_model_record(name).name == name
 
 
-def test_a_record_of_ones_own_is_read_by_its_path(own_record: Path, se_resnext50: ModelRecord) -> None:
+def test_a_users_own_record_is_read_by_its_path(own_record: Path, se_resnext50: ModelRecord) -> None:
     own_record.write_text(TOML, encoding="utf-8")
     assert read_model_record(str(own_record)) == se_resnext50
 
@@ -156,7 +156,7 @@ def test_facts_that_contradict_one_another_are_refused(
     ],
     ids=["std nan", "mean inf", "scale inf", "negative rate", "no rate", "no rates"],
 )
-def test_values_that_cannot_be_are_refused(own_record: Path, old: str, new: str) -> None:
+def test_impossible_values_are_refused(own_record: Path, old: str, new: str) -> None:
     expect_refusal(own_record, old, new, ".")
 
 

@@ -20,7 +20,7 @@ def test_quirk_16_the_published_command_works_as_it_was_pasted() -> None:
     assert translate_arguments(["\u2013model", *rest]) == rest
 
 
-def test_values_are_left_as_they_are() -> None:
+def test_underscores_in_values_are_left_as_they_are() -> None:
     assert translate_arguments(["--input", "my_bins", "--output_dirname=a_b"]) == [
         "--input",
         "my_bins",

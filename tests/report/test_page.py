@@ -134,7 +134,7 @@ def test_the_gallery_shows_the_mistakes_with_thumbnails(page: Page, run_folder: 
 
 
 @pytest.mark.parametrize("width", [360, 1440])
-def test_nothing_overflows(page: Page, width: int) -> None:
+def test_the_page_is_no_wider_than_the_window(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
@@ -190,7 +190,7 @@ def test_paper_is_white_and_has_no_buttons(page: Page) -> None:
     assert page.locator("th").first.is_visible()
 
 
-def test_everything_can_be_reached_by_keyboard(page: Page) -> None:
+def test_links_theme_points_and_sorting_work_by_keyboard_and_controls_have_names(page: Page) -> None:
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Go to the tables"
     page.keyboard.press("Tab")
@@ -214,7 +214,7 @@ def test_everything_can_be_reached_by_keyboard(page: Page) -> None:
     )
 
 
-def test_the_page_is_one_small_file(run_folder: Path) -> None:
+def test_the_page_is_under_two_megabytes_and_loads_nothing(run_folder: Path) -> None:
     assert (run_folder / "report.html").stat().st_size < 2 * MEGABYTE
     text = (run_folder / "report.html").read_text()
     assert "http://" not in text.replace("http://www.w3.org", "")

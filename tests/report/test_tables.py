@@ -46,7 +46,7 @@ def test_every_row_has_as_many_cells_as_the_header(
         assert {len(row) for row in table.rows} == {len(table.header)}
 
 
-def test_an_accuracy_is_counts_then_percentage_then_interval(metrics: Metrics) -> None:
+def test_an_accuracy_shows_counts_then_percentage_then_interval(metrics: Metrics) -> None:
     # Wilson for 2 of 4 by hand: 0.5 -+ 0.3500
     line = describe_topk("Top-1", metrics.accuracy.top1, metrics.accuracy)
     assert re.fullmatch(r"Top-1 +2 of 4 +50\.00 % +\(95 %: 15\.00 to 85\.00\);.* 66\.67 %", line)
@@ -96,7 +96,9 @@ def test_published_accuracies_are_shown_as_published_with_their_source(
     assert all(row[0].startswith("published: ") for row in published)
 
 
-def test_the_accuracy_table_says_what_does_not_compare(metrics: Metrics, se_resnext50: ModelRecord) -> None:
+def test_the_accuracy_table_says_which_figures_cannot_be_compared(
+    metrics: Metrics, se_resnext50: ModelRecord
+) -> None:
     notes = " ".join(make_accuracy_table(metrics.accuracy, se_resnext50).notes)
     assert "Failed images count as wrong" in notes
     assert "over other images" in notes

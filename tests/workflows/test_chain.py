@@ -73,14 +73,20 @@ def make_photographs(folder: Path) -> None:
 
 def test_run_writes_every_file_of_the_run_folder(full_run: Path) -> None:
     names = {file.name for file in (full_run / "run").iterdir()}
-    assert names >= {
+    assert {name for name in names if not name.startswith(".lock")} == {
         "manifest.json",
+        "model.onnx",
+        "compiled",
+        "predictions",
+        "reference",
         "metrics.json",
         "benchmark.json",
         "report.md",
+        "report.html",
         "log.jsonl",
-        "predictions",
     }
+    documented = (Path(__file__).parents[2] / "docs" / "reference" / "run-folder.md").read_text()
+    assert [name for name in names if f"`{name}" not in documented and not name.startswith(".lock")] == []
 
 
 def test_metrics_hold_counts_and_interval(full_run: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_source_that_fails_is_a_finding_of_its_own(
         examine(photographs)
 
 
-def test_a_subset_without_faults_has_but_its_gaps(photographs: Path) -> None:
+def test_a_subset_without_faults_has_its_gaps_as_the_only_finding(photographs: Path) -> None:
     diagnosis = examine(photographs)
     assert get_findings(diagnosis) == {"missing of the 50,000": (49_988, True)}
     assert (diagnosis.image_count, diagnosis.labelled_count, diagnosis.is_whole) == (12, 12, False)
@@ -142,7 +142,7 @@ def test_images_of_another_set_have_no_gaps(photographs: Path, tmp_path: Path) -
     assert diagnosis.verdict.startswith("Nothing is wrong with these images; they are not all of the 50,000")
 
 
-def test_all_50000_are_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_complete_copy_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With tables of twelve images in the place of 50,000, since that many take minutes."""
     rng = np.random.default_rng(2)
     (tmp_path / "val").mkdir()

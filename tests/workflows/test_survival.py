@@ -243,7 +243,7 @@ def test_a_share_of_another_run_is_refused(
 
 
 @pytest.mark.parametrize(("shard", "output"), [("0/2", True), ("3/2", True), ("1", True), ("1/2", False)])
-def test_a_share_that_is_none_is_a_usage_error(
+def test_a_share_that_cannot_be_is_a_usage_error(
     run_assay: RunAssay, compiled: Path, photographs: Path, tmp_path: Path, shard: str, output: bool
 ) -> None:
     place = ["-o", tmp_path / "run"] if output else []

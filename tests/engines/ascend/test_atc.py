@@ -36,7 +36,7 @@ def refuse(run_assay: RunAssay, onnx_path: Path, tmp_path: Path, *more: object) 
 
 
 @pytest.mark.parametrize("code", sorted(ADVICE))
-def test_every_failure_of_the_facts_gives_its_advice(
+def test_every_documented_failure_of_atc_gives_its_advice(
     run_assay: RunAssay, colour_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     monkeypatch.setenv("ASSAY_DOUBLE_FAILURE", code)
@@ -80,45 +80,53 @@ def test_a_file_whose_name_ends_with_the_host_is_taken(
     assert "model.om" in compiled.files
 
 
-def test_an_unknown_chip(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> None:
+def test_an_unknown_chip_is_refused_with_atcs_code_and_its_advice(
+    run_assay: RunAssay, colour_onnx: Path, tmp_path: Path
+) -> None:
     said = refuse(run_assay, colour_onnx, tmp_path, "--soc-version", "Ascend999")
     assert "E10001" in said
     assert ADVICE["E10001"] in said
 
 
-def test_another_input_name(run_assay: RunAssay, tmp_path: Path) -> None:
+def test_another_input_name_than_the_records_is_refused(run_assay: RunAssay, tmp_path: Path) -> None:
     onnx_path = make_colour_classifier(tmp_path / "other.onnx", input_name="picture")
     assert "an input named 'image', found: picture" in refuse(run_assay, onnx_path, tmp_path)
 
 
-def test_another_input_size(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> None:
+def test_another_input_size_than_the_records_is_refused(
+    run_assay: RunAssay, colour_onnx: Path, tmp_path: Path
+) -> None:
     model = onnx.load(str(colour_onnx))
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 192
     onnx.save(model, str(tmp_path / "small.onnx"))
     assert "has shape [batch, 3, 192, 224]" in refuse(run_assay, tmp_path / "small.onnx", tmp_path)
 
 
-def test_another_rank(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> None:
+def test_an_input_of_another_rank_is_refused_with_its_shape(
+    run_assay: RunAssay, colour_onnx: Path, tmp_path: Path
+) -> None:
     model = onnx.load(str(colour_onnx))
     del model.graph.input[0].type.tensor_type.shape.dim[3]
     onnx.save(model, str(tmp_path / "flat.onnx"))
     assert "has shape [batch, 3, 224]" in refuse(run_assay, tmp_path / "flat.onnx", tmp_path)
 
 
-def test_an_opset_that_is_too_new(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> None:
+def test_an_opset_that_is_too_new_is_refused(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> None:
     model = onnx.load(str(colour_onnx))
     model.opset_import[0].version = 21
     onnx.save(model, str(tmp_path / "new.onnx"))
     assert ADVICE["E19010"] in refuse(run_assay, tmp_path / "new.onnx", tmp_path)
 
 
-def test_noise_instead_of_a_model(run_assay: RunAssay, tmp_path: Path) -> None:
+def test_bytes_that_are_no_onnx_file_are_refused(run_assay: RunAssay, tmp_path: Path) -> None:
     (tmp_path / "noise.onnx").write_bytes(bytes(range(256)))
     said = refuse(run_assay, tmp_path / "noise.onnx", tmp_path, "--model", "se_resnext50_32x4d")
     assert "cannot be read as an ONNX file" in said
 
 
-def test_gears_for_a_batch_that_is_fixed(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> None:
+def test_several_batch_sizes_for_a_model_with_one_are_refused(
+    run_assay: RunAssay, colour_onnx: Path, tmp_path: Path
+) -> None:
     model = onnx.load(str(colour_onnx))
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 8
     onnx.save(model, str(tmp_path / "fixed.onnx"))
@@ -127,14 +135,16 @@ def test_gears_for_a_batch_that_is_fixed(run_assay: RunAssay, colour_onnx: Path,
     assert (done.returncode, ADVICE["E10012"] in done.stderr) == (5, True)
 
 
-def test_an_option_that_this_cann_does_not_know(
+def test_an_option_that_this_cann_lacks_is_refused(
     run_assay: RunAssay, colour_onnx: Path, tmp_path: Path
 ) -> None:
     said = refuse(run_assay, colour_onnx, tmp_path, "--set", "atc_options=--fly=1")
     assert "unknown command line flag 'fly'" in said
 
 
-def test_an_aipp_file_that_is_none(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> None:
+def test_an_aipp_file_that_cannot_be_read_is_refused_with_the_line(
+    run_assay: RunAssay, colour_onnx: Path, tmp_path: Path
+) -> None:
     (tmp_path / "wrong.cfg").write_text("aipp_op {\n  aipp_mode\uff1a static\n}\n", encoding="utf-8")
     said = refuse(run_assay, colour_onnx, tmp_path, "--insert-op-conf", tmp_path / "wrong.cfg")
     assert "line 2" in said
@@ -156,7 +166,7 @@ def test_all_three_styles_of_error_text_are_read(text: str) -> None:
     assert "PID" not in error.message
 
 
-def test_the_command_is_the_one_of_the_facts(se_resnext50: ModelRecord) -> None:
+def test_the_atc_command_is_the_documented_one(se_resnext50: ModelRecord) -> None:
     options = AtcOptions(
         record=se_resnext50,
         soc_version="Ascend310P3",
@@ -192,7 +202,7 @@ def test_the_command_is_the_one_of_the_facts(se_resnext50: ModelRecord) -> None:
         ({"runner": "telnet"}, "expected one of python, process"),
     ],
 )
-def test_settings_that_cannot_be_are_refused(
+def test_impossible_settings_are_refused(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, settings: dict[str, str], complaint: str
 ) -> None:
     settings = {"soc_version": "Ascend310P3", **settings}

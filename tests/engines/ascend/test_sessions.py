@@ -77,7 +77,7 @@ def test_the_process_takes_more_images_than_a_batch(
     session.close()
 
 
-def test_gears_run_the_smallest_that_fits(
+def test_of_several_batch_sizes_the_smallest_that_fits_is_run(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
 ) -> None:
     settings = {**FP32, "dynamic_batch_size": "1,4,8"}
@@ -89,7 +89,7 @@ def test_gears_run_the_smallest_that_fits(
     session.close()
 
 
-def test_gears_with_the_older_tool_are_refused(
+def test_several_batch_sizes_with_the_older_tool_are_refused(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ASSAY_DOUBLE_GENERATION", "2023")
@@ -143,7 +143,9 @@ def test_a_path_that_the_tool_refuses_is_copied_to_one_that_it_takes(
     session.close()
 
 
-def test_a_device_that_is_not_there(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -> None:
+def test_a_device_that_is_not_there_is_an_engine_error(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
     with pytest.raises(EngineError, match=r"\[ERROR\] acl open device 7 failed"):
         open_session(colour_onnx, se_resnext50, tmp_path / "c", {**FP32, "device_id": "7"})
 
@@ -157,7 +159,7 @@ def test_a_python_without_the_tool_is_said_with_the_way_out(
     assert "runner=process" in caught.value.hint
 
 
-def test_a_process_that_has_no_tool(
+def test_a_process_without_the_tool_is_a_missing_runtime(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", "")

@@ -78,7 +78,9 @@ def test_the_thread_count_is_what_was_asked_for(
 
 
 @pytest.mark.parametrize("threads", ["0", "-1", "two", ""])
-def test_a_thread_count_that_is_none_is_refused(se_resnext50: ModelRecord, threads: str) -> None:
+def test_a_thread_count_that_is_no_whole_number_from_1_is_refused(
+    se_resnext50: ModelRecord, threads: str
+) -> None:
     choice = CompileChoice(settings={"threads": threads})
     if threads:
         with pytest.raises(UsageError, match="expected a whole number from 1"):

@@ -39,7 +39,7 @@ def test_all_golden_images_have_the_same_top1_and_the_same_logits_within_1e_4(
     for_pixels.close()
 
 
-def test_where_the_logits_would_differ_the_host_normalises(
+def test_where_pixels_would_give_other_logits_the_host_normalises(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
 ) -> None:
     """Weights of 100,000 make logits as large, of which float32 holds no four places after the point."""
@@ -57,7 +57,7 @@ def test_where_the_logits_would_differ_the_host_normalises(
 
 
 @pytest.mark.parametrize(("normalise", "takes_pixels"), [("in_graph", True), ("on_host", False)])
-def test_the_user_can_keep_it_on_the_host(
+def test_the_user_can_keep_normalisation_on_the_host(
     colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, normalise: str, takes_pixels: bool
 ) -> None:
     settings = {**QUICK, "normalise": normalise}

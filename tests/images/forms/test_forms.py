@@ -40,14 +40,14 @@ def test_images_are_in_byte_order_of_the_names(form: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("form", ["tar.gz", "Parquet"])
-def test_forms_that_are_slow_to_jump_in_are_in_stored_order(form: str, tmp_path: Path) -> None:
+def test_forms_without_fast_random_access_are_in_stored_order(form: str, tmp_path: Path) -> None:
     path = tmp_path / "data"
     EVERY_FORM[form](path, IMAGES)
     assert [image.name for image in index_images(path, 1000).images] == sorted(IMAGES, reverse=True)
 
 
 @pytest.mark.parametrize("form", EVERY_FORM)
-def test_a_label_file_goes_before_the_forms_own_labels(form: str, tmp_path: Path) -> None:
+def test_a_label_file_takes_precedence_over_the_forms_own_labels(form: str, tmp_path: Path) -> None:
     path = tmp_path / "data"
     EVERY_FORM[form](path, IMAGES)
     labels = tmp_path / "labels.txt"

@@ -149,7 +149,7 @@ def test_a_run_over_a_bucket_predicts_what_a_run_over_the_folder_does(
         assert near.read_bytes() == far.read_bytes()
 
 
-def test_a_run_behind_a_url_is_what_it_is_in_a_folder_and_can_be_gone_on_with(
+def test_a_run_behind_a_url_holds_what_one_in_a_folder_holds_and_can_be_resumed(
     bucket: object, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
 ) -> None:
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
@@ -239,7 +239,7 @@ def test_results_that_could_not_be_copied_never_replace_another_run(
     assert download(store.client)["run/manifest.json"] == other
 
 
-def test_a_url_that_holds_something_else_is_refused_and_stays(
+def test_a_url_that_holds_something_else_is_refused_and_left_as_it_is(
     bucket: object, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
 ) -> None:
     upload(bucket, photographs, "val")

@@ -103,7 +103,7 @@ def test_failed_images_are_left_out(predictions: list[Prediction]) -> None:
     )
 
 
-def test_it_says_why_there_is_none(predictions: list[Prediction]) -> None:
+def test_a_missing_calibration_error_has_its_reason(predictions: list[Prediction]) -> None:
     old = dataclasses.replace(predictions[0], log_sum_exp=None)
     found = measure_calibration_error([*predictions, old], OFFSET)
     assert (found.ece, found.missing, found.bins) == (None, NO_SUMS, ())

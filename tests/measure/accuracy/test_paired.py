@@ -24,7 +24,7 @@ def test_mcnemars_p_is_that_of_the_binomial_test(lost: int, won: int) -> None:
     assert compute_mcnemar_p(lost, won) == pytest.approx(expected, rel=1e-9)
 
 
-def test_mcnemars_p_of_thousands_of_differing_images() -> None:
+def test_mcnemars_p_is_exact_for_thousands_of_differing_images() -> None:
     assert compute_mcnemar_p(2600, 2400) == pytest.approx(stats.binomtest(2400, 5000).pvalue, rel=1e-8)
 
 

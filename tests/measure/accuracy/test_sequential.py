@@ -50,9 +50,7 @@ def test_a_small_loss_is_ruled_out_where_every_pair_with_it_is_unlikely_enough(d
 
 
 @pytest.mark.parametrize(("hits", "error"), [(150, 0.05), (150, 0.2), (20, 0.05)])
-def test_what_is_just_true_is_seldom_ruled_out_though_every_image_is_looked_at(
-    hits: int, error: float
-) -> None:
+def test_a_true_count_is_seldom_ruled_out_though_every_image_is_looked_at(hits: int, error: float) -> None:
     rng = np.random.default_rng(1)
     count, runs = 200, 500
     answers = np.arange(count) < hits
@@ -85,6 +83,6 @@ def test_a_broken_model_is_caught_within_16_images_of_50000_at_one_in_a_million(
     assert rules_out_at_least(0, 16, 39_143, 50_000, 1e-6)
 
 
-def test_at_the_end_exactly_what_is_not_so_is_ruled_out() -> None:
+def test_after_the_last_image_every_false_count_is_ruled_out_and_no_true_one() -> None:
     assert rules_out_at_least(7, 10, 8, 10, 1e-300)
     assert not rules_out_at_least(7, 10, 7, 10, 0.4)

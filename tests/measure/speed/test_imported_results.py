@@ -107,7 +107,7 @@ def test_loadgens_log_becomes_its_own_row(tmp_path: Path) -> None:
         ([{"computeMs": 1.0}], "a value is missing"),
     ],
 )
-def test_what_is_none_of_them_is_refused(tmp_path: Path, content: object, said: str) -> None:
+def test_a_file_of_an_unknown_tool_is_refused(tmp_path: Path, content: object, said: str) -> None:
     with pytest.raises(BadInputError, match=said):
         import_result(write(tmp_path / "file.json", content), 4 if isinstance(content, list) else None)
 

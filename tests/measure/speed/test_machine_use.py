@@ -43,7 +43,7 @@ def test_the_counters_of_heat_and_frequency_are_read(tmp_path: Path, monkeypatch
     assert (found.frequencies_khz, found.throttle_count, found.busy_s) == ((2_000_000,), 7, None)
 
 
-def test_others_are_what_is_not_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_use_by_others_leaves_out_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1})
     pairs = [
         (make_reading(0, 10, 0), make_reading(10, 27, 15)),  # 2 s of others, of 20 s
@@ -52,7 +52,7 @@ def test_others_are_what_is_not_this_process(tmp_path: Path, monkeypatch: pytest
     assert measure_machine_use(pairs, tmp_path) == MachineUse(processors=2, others_percent=10.0)
 
 
-def test_frequency_and_throttling_between_repeats(tmp_path: Path) -> None:
+def test_the_change_of_frequency_and_throttling_are_counted_between_repeats(tmp_path: Path) -> None:
     before = make_reading(0, None, 0, throttle_count=5)
     pairs = [
         (before, make_reading(1, None, 1, frequencies_khz=(3000, 3000), throttle_count=5)),
@@ -81,7 +81,7 @@ def test_frequency_and_throttling_between_repeats(tmp_path: Path) -> None:
         ({}, None),
     ],
 )
-def test_the_quota_of_both_kinds_of_control_groups(
+def test_the_quota_is_read_from_both_kinds_of_control_groups(
     tmp_path: Path, files: dict[str, str], expected: float | None
 ) -> None:
     for name, text in files.items():

@@ -55,7 +55,7 @@ def test_the_interval_holds_the_percentile_with_its_confidence(count: int, perce
     assert low <= compute_percentile(values, percent) <= high
 
 
-def test_the_interval_of_a_median_is_the_textbooks() -> None:
+def test_the_interval_of_a_median_is_that_of_the_binomial_distribution() -> None:
     """Of 100 values, the 40th and the 61st or nearer: binomial(100, 1/2), 2.5 % in each tail."""
     low, high = compute_percentile_interval(list(map(float, range(1, 101))), 50) or (0.0, 0.0)
     assert (low, high) == (40, 61)

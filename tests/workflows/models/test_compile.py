@@ -45,7 +45,7 @@ def folder(colour_onnx: Path, options: CompileOptions, tmp_path: Path) -> Path:
     return tmp_path / "compiled"
 
 
-def test_the_same_again_is_used_again_even_without_overwrite(
+def test_a_model_compiled_of_the_same_is_used_again_even_without_overwrite(
     colour_onnx: Path, options: CompileOptions, folder: Path
 ) -> None:
     before = (folder / "model.xml").stat().st_mtime_ns
@@ -53,7 +53,7 @@ def test_the_same_again_is_used_again_even_without_overwrite(
     assert (folder / "model.xml").stat().st_mtime_ns == before
 
 
-def test_what_a_default_means_is_the_same_as_the_default(
+def test_a_default_and_its_value_written_out_are_the_same(
     colour_onnx: Path, se_resnext50: ModelRecord, folder: Path
 ) -> None:
     same = resolve_choice(se_resnext50, precision="fp32", device="cpu")
@@ -91,13 +91,15 @@ def test_another_machine_compiles_anew(
     assert not compile_again(colour_onnx, folder, options)
 
 
-def test_a_damaged_one_is_compiled_anew(colour_onnx: Path, options: CompileOptions, folder: Path) -> None:
+def test_a_damaged_compiled_model_is_compiled_again(
+    colour_onnx: Path, options: CompileOptions, folder: Path
+) -> None:
     with (folder / "model.bin").open("ab") as file:
         file.write(b"x")
     assert not compile_again(colour_onnx, folder, options)
 
 
-def test_something_else_is_replaced_only_when_that_is_asked_for(
+def test_another_folder_is_replaced_only_with_overwrite(
     colour_onnx: Path, options: CompileOptions, folder: Path
 ) -> None:
     other = resolve_choice(options.record, batch_size=2)

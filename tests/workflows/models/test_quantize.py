@@ -96,7 +96,7 @@ def test_an_undecodable_image_is_passed_over_said_and_recorded(
     assert "quantised of the same already; used again" in done.stderr
 
 
-def test_the_same_again_is_used_again_and_a_changed_wish_is_not(
+def test_the_same_options_use_the_file_again_and_changed_ones_do_not(
     small_onnx: Path, photographs: Path, se_resnext50: ModelRecord, tmp_path: Path
 ) -> None:
     out = tmp_path / "int8.onnx"
@@ -110,7 +110,7 @@ def test_the_same_again_is_used_again_and_a_changed_wish_is_not(
     assert out.stat().st_mtime_ns != stamp
 
 
-def test_the_choice_of_images_depends_on_the_seed_alone(photographs: Path) -> None:
+def test_the_seed_decides_which_images_are_chosen_and_they_keep_their_order(photographs: Path) -> None:
     images = index_images(photographs, 1000).images
     chosen = choose_images(images, CalibrationOptions(image_count=6))
     assert choose_images(images, CalibrationOptions(image_count=6)) == chosen
@@ -123,7 +123,7 @@ def test_the_choice_of_images_depends_on_the_seed_alone(photographs: Path) -> No
     ("precision", "complaint"), [("int8", "holds no quantised layers"), ("fp32", "is quantised")]
 )
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
-def test_a_precision_that_is_not_the_files_is_refused(
+def test_another_precision_than_the_onnx_files_is_refused(
     run_assay: RunAssay, small_onnx: Path, tmp_path: Path, precision: str, complaint: str, engine: str
 ) -> None:
     path = small_onnx
@@ -151,7 +151,7 @@ def test_a_precision_that_is_not_the_files_is_refused(
         (["--calibration", "nowhere"], 5, "nowhere"),
     ],
 )
-def test_bad_wishes_get_one_message_and_write_nothing(
+def test_impossible_options_get_one_message_and_write_nothing(
     run_assay: RunAssay,
     small_onnx: Path,
     photographs: Path,
@@ -223,7 +223,9 @@ def test_a_network_that_runs_batches_of_eight_only_is_not_quantised(
 
 
 @given(st.integers(0, 200), st.integers(0, 220))
-def test_the_fewest_that_are_enough_are_found_in_few_trials(largest: int, threshold: int) -> None:
+def test_accuracy_control_finds_the_fewest_layers_to_keep_in_float_in_few_trials(
+    largest: int, threshold: int
+) -> None:
     tried: list[int] = []
 
     def is_enough(count: int) -> bool:

@@ -43,7 +43,7 @@ def read_text_results(folder: Path) -> dict[str, list[float]]:
     return {file.name: [float(text) for text in file.read_text().split()] for file in folder.iterdir()}
 
 
-def test_the_text_is_byte_for_byte_the_tools(golden: Path) -> None:
+def test_the_text_file_is_byte_for_byte_that_of_the_tool(golden: Path) -> None:
     names = (golden / "efficientnet_lite0" / "names.txt").read_text().split()
     logits = np.load(golden / "efficientnet_lite0" / "logits.npy")
     for name, row in zip(names, logits, strict=True):

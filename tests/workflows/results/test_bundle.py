@@ -145,7 +145,7 @@ def test_what_is_no_bundle_is_refused(run_assay: RunAssay, tmp_path: Path, conte
     assert "cannot be read as a bundle" in done.stderr
 
 
-def test_a_file_that_is_there_and_a_run_that_is_not_are_refused(
+def test_an_existing_bundle_and_a_missing_run_are_refused(
     run_assay: RunAssay, run_folder: Path, bundle: Path, tmp_path: Path
 ) -> None:
     done = run_assay("bundle", run_folder, bundle)

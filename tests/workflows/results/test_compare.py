@@ -102,7 +102,7 @@ def test_a_run_that_is_not_finished_is_refused(
 
 
 @pytest.mark.parametrize("gate", ["paired", "paired:0", "paired:x", "fast", "paired:nan"])
-def test_a_gate_that_is_none_is_refused(run_assay: RunAssay, tmp_path: Path, gate: str) -> None:
+def test_a_text_that_is_not_a_gate_is_refused(run_assay: RunAssay, tmp_path: Path, gate: str) -> None:
     tmp_path.joinpath("a").mkdir()
     done = run_assay("compare", tmp_path / "a", tmp_path / "a", "--gate", gate)
     assert done.returncode == 2
@@ -115,7 +115,7 @@ def test_a_published_accuracy_needs_all_the_images(run_assay: RunAssay, golden_r
     assert "is over 100 images; the published accuracy is over the 50,000" in done.stderr
 
 
-def test_no_run_is_said_to_be_none(run_assay: RunAssay, tmp_path: Path) -> None:
+def test_a_folder_that_holds_no_run_is_refused(run_assay: RunAssay, tmp_path: Path) -> None:
     done = run_assay("compare", tmp_path, tmp_path)
     assert done.returncode == 2
     assert "holds no run with predictions" in done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +74,20 @@ def test_there_is_a_column_for_each_run(document: dict[str, Any], folder: Path) 
     assert speed["rows"][0][ratio] == "1.00 !"  # measured for a moment only
 
 
-def test_the_three_forms_say_the_same(document: dict[str, Any], folder: Path) -> None:
+def test_page_markdown_and_json_hold_the_same_verdict_and_every_cell(
+    document: dict[str, Any], folder: Path
+) -> None:
     kept = json.loads((folder / "report" / "report.json").read_text())
     assert kept["tables"] == document["tables"]
     markdown, page = ((folder / "report" / f"report.{kind}").read_text() for kind in ("md", "html"))
     assert document["verdict"] in markdown
     assert document["verdict"] in page
+    markdown, page = unescape(markdown.replace("\\", "")), unescape(page)
     for table in document["tables"]:
         assert f"## {table['title']}\n" in markdown
         assert f">{table['title']}</h2>" in page
+        cells = [*table["header"], *(cell for row in table["rows"] for cell in row)]
+        assert [cell for cell in cells if cell not in markdown or cell not in page] == []
 
 
 def test_the_gallery_shows_what_changed_against_the_first(document: dict[str, Any], folder: Path) -> None:

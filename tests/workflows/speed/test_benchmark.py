@@ -18,7 +18,9 @@ def compiled(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> Path:
     return tmp_path / "c"
 
 
-def test_each_repeat_in_a_process_of_its_own(run_assay: RunAssay, compiled: Path, tmp_path: Path) -> None:
+def test_fresh_processes_measure_each_repeat_in_a_process_of_its_own(
+    run_assay: RunAssay, compiled: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     done = run_assay("benchmark", compiled, *QUICK, "--fresh-processes", "-o", run)
     assert done.returncode == 0, done.stderr
@@ -30,7 +32,9 @@ def test_each_repeat_in_a_process_of_its_own(run_assay: RunAssay, compiled: Path
     assert "process of its own" in (run / "report.md").read_text()
 
 
-def test_callers_and_a_bound_on_latency(run_assay: RunAssay, compiled: Path, tmp_path: Path) -> None:
+def test_each_number_of_callers_is_measured_and_the_fastest_within_the_bound_recommended(
+    run_assay: RunAssay, compiled: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     options = ("--callers", "1,3", "--max-latency-ms", "60000", "-o", run)
     done = run_assay("benchmark", compiled, *QUICK, *options)
@@ -52,7 +56,7 @@ def test_callers_and_a_bound_on_latency(run_assay: RunAssay, compiled: Path, tmp
     assert "INVALID (!), measured for less than 3 s: batch 1, 2." in (run / "report.md").read_text()
 
 
-def test_none_is_recommended_where_none_keeps_the_bound(
+def test_no_batch_size_is_recommended_where_none_keeps_the_bound(
     run_assay: RunAssay, compiled: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
