@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from assay.errors import UsageError
+from assay.interrupts import on_forced_exit
 
 PART_SUFFIX = ".part"
 """How the hidden name of a file or folder ends that is still being written."""
@@ -36,13 +37,15 @@ def write_file(path: Path, content: bytes) -> None:
 def write_in_place_of(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; when the block ends well, it is synced and renamed to it.
 
-    When the block raises, the temporary file is removed and `path` is as it was, its folders too.
+    When the block raises or the process is ended, the temporary file is removed and `path` is as it was, its
+    folders too.
     """
     mark = secrets.token_hex(4)  # two machines that share the folder may have the same process number
     temporary = path.with_name(f".{path.name}.{mark}{PART_SUFFIX}")
     with _make_folders(path.parent):
         try:
-            yield temporary
+            with on_forced_exit(lambda: temporary.unlink(missing_ok=True)):
+                yield temporary
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -68,14 +71,16 @@ def _make_folders(folder: Path) -> Iterator[None]:
 def write_folder_in_place_of(folder: Path) -> Iterator[Path]:
     """Give a temporary folder beside `folder`; when the block ends well, it is renamed to it.
 
-    A folder of that name is replaced only then. When the block raises, nothing has changed.
+    A folder of that name is replaced only then. When the block raises or the process is ended, nothing has
+    changed.
     """
     folder = folder.resolve()  # a link stays, what it points to is replaced
     with _make_folders(folder.parent):
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=PART_SUFFIX, dir=folder.parent))
         temporary.chmod(0o755)  # mkdtemp makes it private; the result is an ordinary folder
         try:
-            yield temporary
+            with on_forced_exit(lambda: shutil.rmtree(temporary, ignore_errors=True)):
+                yield temporary
             if folder.exists():
                 shutil.rmtree(folder)
             temporary.replace(folder)

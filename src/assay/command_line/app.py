@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -101,6 +102,9 @@ for _module, _commands in COMMANDS.items():
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
+    Where the process itself is interrupted it ends here: runtimes may still compute in threads of their own,
+    and destroying those would abort it.
+
     Args:
         arguments: The command line without the program's name; that of the process if None.
     """
@@ -112,6 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         failure = error
         drain(sys.stdout)
+    if status == EXIT_INTERRUPTED and arguments is None:
+        os._exit(status)
     if failure is None and STDOUT not in closed:
         return status
     return _show_lost_result(failure, status)

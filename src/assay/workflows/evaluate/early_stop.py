@@ -23,6 +23,7 @@ from assay.measure.accuracy.sequential import rules_out_small_loss
 from assay.measure.early_gates import EarlyStop, PassRange, Seen, find_pass_ranges
 from assay.measure.gates import Gate, GateResult
 from assay.runs.folder import RunFolder
+from assay.runs.listener import announce_wait
 from assay.runs.place import PREDICTIONS_FOLDER, SAMPLE_FOLDER
 from assay.runs.results_file import ImageSet
 from assay.workflows.evaluate.predict import Predictor, close_at_end, predict_missing_shards, report_progress
@@ -225,7 +226,8 @@ def _run_sample(watch: GateWatch, work: Workload, run: RunFolder) -> bool:
     with ExitStack() as stack:
         streams = []
         for predictor in predictors:
-            session = predictor.open_session()
+            with announce_wait(run, f"loading {predictor.name}"):
+                session = predictor.open_session()
             stack.callback(session.close)
             run.record_session(predictor.name, session.description)
             task = f"Random sample by {predictor.name}"

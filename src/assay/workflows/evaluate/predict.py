@@ -15,7 +15,7 @@ from assay.inference.shards import Shard, has_shard, write_shard
 from assay.measure.accuracy.accuracy import compute_wilson_interval, count_topk_hits
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder
-from assay.runs.listener import Listener, Progress
+from assay.runs.listener import Listener, Progress, announce_wait
 
 MAX_FAILED_SHARDS = 3
 ShardError = EngineError | SourceError
@@ -72,7 +72,8 @@ def predict_missing_shards(
     failed: dict[str, ShardError] = {}
     failed_in_a_row = 0
     while missing and failed_in_a_row < MAX_FAILED_SHARDS:
-        session = predictor.open_session()
+        with announce_wait(run, f"loading {predictor.name}"):
+            session = predictor.open_session()
         run.record_session(predictor.name, session.description)
         stream = predict_shards(session, missing, predictor.record, options, on_batch)
         try:

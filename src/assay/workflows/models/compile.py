@@ -12,7 +12,7 @@ from assay.engines.sources import describe_source, find_setting_files
 from assay.errors import BadModelError, UsageError
 from assay.files import refuse_same_file, write_folder_in_place_of
 from assay.models.choose_record import describe_choice
-from assay.runs.listener import Listener
+from assay.runs.listener import Listener, announce_wait
 
 
 def compile_model(
@@ -57,7 +57,8 @@ def compile_model(
     for note in describe_choice(options.record, source):
         listener.announce(f"Note: {note}")
     listener.announce(f"Compiling {source} for {options.engine}, {options.precision}")
-    with write_folder_in_place_of(compiled_dir) as temporary:
+    waiting = announce_wait(listener, f"compiling {source}")
+    with waiting, write_folder_in_place_of(compiled_dir) as temporary:
         compiled = engine.compile(source, temporary, options)
     if compiled.batch_size != options.batch_size:
         listener.announce(f"{source} takes batches of {compiled.batch_size} only: compiled for that")

@@ -40,7 +40,7 @@ from assay.models.check_network import check_network
 from assay.models.choose_record import read_stored_record, store_record
 from assay.models.onnx_file import hash_onnx, list_weight_files, read_onnx_file
 from assay.models.record import ModelRecord
-from assay.runs.listener import Listener, Progress
+from assay.runs.listener import Listener, Progress, announce_wait
 from assay.runs.results_file import encode_json
 from assay.workflows.models.accuracy_control import ControlledModel, ControlRequest, control_accuracy
 from assay.workflows.models.draft import open_draft
@@ -99,7 +99,7 @@ def quantize_file(
     _check_conversion(onnx_path, model, record, listener)
     count = len(sample.images)
     listener.announce(f"Quantising {onnx_path} on {count} images by {TOOL}, preset {options.preset}")
-    with write_in_place_of(out_path) as temporary:
+    with announce_wait(listener, f"quantising {onnx_path}"), write_in_place_of(out_path) as temporary:
         quantize_onnx(
             model,
             temporary,

@@ -40,7 +40,7 @@ from assay.modelzoo.result_folders import (
     write_result,
     write_summary,
 )
-from assay.runs.listener import Listener, Progress
+from assay.runs.listener import Listener, Progress, announce_wait
 
 AHEAD = 2  # batches that are read while one is computed
 PureData = Literal["zero", "random"]
@@ -115,7 +115,9 @@ def infer_files(
     batch_size = _choose_batch_size(options, compiled)
     plan = _plan(options, compiled.model, batch_size)
     place = _choose_place(options, plan)
-    with closing(load_session(compiled_dir)) as session:
+    with announce_wait(listener, f"loading {compiled_dir}"):
+        loaded = load_session(compiled_dir)
+    with closing(loaded) as session:
         if place:
             make_folder(place)
         times_ms, outfiles = _run(session, plan, compiled.model, options, place, listener)
