@@ -6,11 +6,12 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from assay.measure.accuracy.accuracy import describe_topk
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.paired import measure_paired_accuracy
 from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord
-from assay.report.sentences import describe_agreement, describe_paired, describe_topk
+from assay.report.sentences import describe_agreement, describe_paired
 from assay.report.tables.accuracy import make_accuracy_table, make_failure_table
 from assay.report.tables.machine import make_hash_table, make_machine_table
 from assay.report.tables.table import Table

@@ -158,7 +158,7 @@ def score(
         name: The result's file name.
     """
     from assay.command_line.terminal import open_listener
-    from assay.report.sentences import describe_topk
+    from assay.measure.accuracy.accuracy import describe_topk
     from assay.workflows.modelzoo.score import ScoreOptions, score_results
 
     with open_listener(quiet=flags.quiet) as listener:

@@ -57,6 +57,20 @@ class StoredPredictions:
         for path in self.paths:
             yield from read_shard(path)
 
+    def read_table(self) -> pyarrow.Table:
+        """All of them in one table, a row for each image; columns that a shard lacks are null in its rows.
+
+        Raises:
+            BadInputError: A file is missing or no Parquet.
+        """
+        try:
+            tables = [pq.read_table(path).replace_schema_metadata() for path in self.paths]
+            return pyarrow.concat_tables(tables, promote_options="default")
+        except (OSError, pyarrow.ArrowException) as error:
+            raise BadInputError(
+                f"predictions cannot be read: {error}", hint="run `assay evaluate` again with --overwrite"
+            ) from error
+
 
 def name_shard_file(number: int) -> str:
     """Return the name of a shard's file in the folder `predictions`.

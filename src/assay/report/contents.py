@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from assay.defaults import DEFAULT_MARGIN_POINTS
+from assay.measure.accuracy.accuracy import describe_topk
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.comparison import judge_difference
 from assay.measure.accuracy.coverage import describe_scope
@@ -21,7 +22,6 @@ from assay.report.sentences import (
     describe_paired,
     describe_real,
     describe_session,
-    describe_topk,
 )
 from assay.report.tables.accuracy import make_accuracy_table, make_calibration_table, make_failure_table
 from assay.report.tables.benchmark import make_benchmark_tables

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from assay.engines.engine import SessionDescription
 from assay.images.labels import IMAGENET_VAL_COUNT
-from assay.measure.accuracy.accuracy import Accuracy, FailedImage, RealAccuracy, TopKAccuracy
+from assay.measure.accuracy.accuracy import FailedImage, RealAccuracy, describe_topk
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.calibration_error import BIN_COUNT, CalibrationError
 from assay.measure.accuracy.coverage import describe_coverage
@@ -15,21 +15,6 @@ from assay.models.calibration import CalibrationRecord
 from assay.runs.results_file import ImageSet
 
 _LISTED_FAILURES = 20
-
-
-def describe_topk(name: str, topk: TopKAccuracy, accuracy: Accuracy) -> str:
-    """Return one line: counts first, then the percentage, then its interval.
-
-    Where images failed, the percentage of the scored ones follows.
-    """
-    low, high = topk.interval_percent
-    line = (
-        f"{name}  {topk.hits:,} of {accuracy.image_count:,}  {topk.percent:.2f} %  "
-        f"(95 %: {low:.2f} to {high:.2f})"
-    )
-    if topk.percent_of_scored is not None:
-        line += f"; of scored: {topk.percent_of_scored:.2f} %"
-    return line
 
 
 def describe_agreement(agreement: Agreement) -> str:

@@ -53,6 +53,11 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
     failures: dict[str, int]
     failed_images: tuple[FailedImage, ...]
 
+    def __str__(self) -> str:
+        return "\n".join(
+            describe_topk(name, topk, self) for name, topk in (("Top-1", self.top1), ("Top-5", self.top5))
+        )
+
 
 class RealAccuracy(msgspec.Struct, frozen=True, kw_only=True):
     """Accuracy by ReaL labels; `excluded_count` images have none and are left out."""
@@ -232,3 +237,18 @@ def measure_class_accuracy(predictions: Iterable[Prediction], label_offset: int 
         )
         for label, counted in sorted(ranks.items())
     ]
+
+
+def describe_topk(name: str, topk: TopKAccuracy, accuracy: Accuracy) -> str:
+    """One line: counts first, then the percentage, then its 95 % interval.
+
+    Where images failed, the percentage of the scored ones follows.
+    """
+    low, high = topk.interval_percent
+    line = (
+        f"{name}  {topk.hits:,} of {accuracy.image_count:,}  {topk.percent:.2f} %  "
+        f"(95 %: {low:.2f} to {high:.2f})"
+    )
+    if topk.percent_of_scored is not None:
+        line += f"; of scored: {topk.percent_of_scored:.2f} %"
+    return line

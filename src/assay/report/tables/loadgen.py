@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from assay.report.sentences import describe_topk
+from assay.measure.accuracy.accuracy import describe_topk
 from assay.report.tables.table import Table
 from assay.report.tables.throughput import mark
 from assay.runs.results_file import Benchmark

@@ -1,0 +1,302 @@
+"""assay from Python: a function for each thing that the command line does, and the run it returns.
+
+Everything here is reached as `assay.NAME`; docs/reference/python.md lists it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pyarrow
+
+from assay.defaults import DEFAULT_MODEL, DEFAULT_OPSET
+from assay.engines.catalog import find_engine
+from assay.engines.compiled_model import CompiledModel
+from assay.engines.engine import CompileChoice
+from assay.images.calibration import CalibrationOptions
+from assay.images.request import ImageRequest, index_requested_images
+from assay.images.sample_images import load_sample_images
+from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy
+from assay.measure.accuracy.comparison import DEFAULT_MARGIN_POINTS, Flip
+from assay.measure.gates import Gate, GateResult
+from assay.models.calibration import CalibrationRecord
+from assay.models.record import read_model_record
+from assay.runs.folder import Mode, RunPlace
+from assay.runs.listener import SILENT, Listener
+from assay.runs.results_file import Benchmark, Manifest, Metrics
+from assay.runs.stored import RunFiles, StoredRun, read_run_files
+from assay.workflows.evaluate.evaluate import EvaluateOptions
+from assay.workflows.evaluate.run_evaluation import run_evaluation
+from assay.workflows.full_run import RunRequest, run_all
+from assay.workflows.models.compile import compile_model
+from assay.workflows.models.export import PARITY_IMAGE_COUNT, ExportedModel, export_checkpoint
+from assay.workflows.models.quantize import quantize_file
+from assay.workflows.results.compare import RunComparison, compare_runs
+from assay.workflows.speed.run_benchmark import BenchmarkRequest, run_benchmark
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read when it is asked.
+
+    Args:
+        path: The folder.
+    """
+
+    path: Path
+
+    @cached_property
+    def files(self) -> RunFiles:
+        """What its JSON files say, in whatever state the run is.
+
+        Raises:
+            BadInputError: The folder holds no run, or one of its files cannot be read.
+        """
+        return read_run_files(self.path)
+
+    @property
+    def manifest(self) -> Manifest:
+        """`manifest.json`: what was run, on what, with what, and how it ended."""
+        return self.files.manifest
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """`metrics.json`; None where accuracy was not measured."""
+        return self.files.metrics
+
+    @property
+    def accuracy(self) -> Accuracy | None:
+        """Counts, percentages and 95 % intervals; None where accuracy was not measured."""
+        return self.metrics.accuracy if self.metrics else None
+
+    @property
+    def per_class(self) -> tuple[ClassAccuracy, ...]:
+        """The accuracy of each class that has images; empty where accuracy was not measured."""
+        return tuple(self.metrics.per_class) if self.metrics else ()
+
+    @property
+    def benchmark(self) -> Benchmark | None:
+        """`benchmark.json`: images per second and latency; None where speed was not measured."""
+        return self.files.benchmark
+
+    @property
+    def gates(self) -> tuple[GateResult, ...]:
+        """What each gate says of the run."""
+        return tuple(self.manifest.gates)
+
+    @property
+    def predictions(self) -> pyarrow.Table:
+        """One row for each image, in the order of the run; `.to_pandas()` where pandas is installed.
+
+        The columns are those of docs/reference/run-folder.md.
+
+        Raises:
+            UsageError: The run predicts no images, or not all of them are predicted.
+        """
+        return StoredRun.open(self.path).predictions.read_table()
+
+    def flips(self, reference: Run | Path | str) -> tuple[Flip, ...]:
+        """The images whose Top-1 is right in one of the two runs only: the lost ones first, then the won.
+
+        Args:
+            reference: The run that this one is compared with, over the same images.
+
+        Raises:
+            UsageError: One of the two has no finished predictions.
+            BadInputError: They cannot be compared: no image in common, other labels, other classes.
+        """
+        found = compare(reference, self).comparison
+        return (*found.lost, *found.won)
+
+
+def open_run(path: Path | str) -> Run:
+    """The run in a folder, in whatever state it is.
+
+    Raises:
+        BadInputError: The folder holds no run, or one of its files cannot be read.
+    """
+    run = Run(Path(path))
+    run.files  # noqa: B018 - a folder without a run is refused now, not at the first figure
+    return run
+
+
+def run(
+    request: RunRequest, output: Path | str | None = None, *, mode: Mode = "new", listener: Listener = SILENT
+) -> Run:
+    """Do everything: export, compile, evaluate, benchmark, report, as `assay run`.
+
+    Args:
+        request: What is run.
+        output: The run folder; a new one in `runs/` if None.
+        mode: What happens to a run that is there already: `new` refuses, `resume` continues it,
+            `overwrite` replaces it.
+        listener: Hears what is done, and how far it is.
+
+    Raises:
+        AssayError: Anything a user can cause; what was done until then is kept in the run folder.
+    """
+    return Run(run_all(request, _choose_place(output, mode), listener).folder)
+
+
+def evaluate(
+    compiled: Path | str,
+    images: ImageRequest,
+    output: Path | str | None = None,
+    *,
+    options: EvaluateOptions | None = None,
+    mode: Mode = "new",
+    listener: Listener = SILENT,
+) -> Run:
+    """Predict every image with a compiled model, and score the predictions, as `assay evaluate`.
+
+    Args:
+        compiled: The compiled model's folder.
+        images: Which images, with which labels.
+        output: The run folder; a new one in `runs/` if None.
+        options: Batch size, shard size, gates, …
+        mode: As in `run`.
+        listener: Hears what is done, and how far it is.
+
+    Raises:
+        AssayError: As `run`.
+    """
+    place = _choose_place(output, mode)
+    return Run(run_evaluation(Path(compiled), images, options or EvaluateOptions(), place, listener).folder)
+
+
+def benchmark(
+    compiled: Sequence[Path | str] | Path | str,
+    output: Path | str | None = None,
+    *,
+    request: BenchmarkRequest | None = None,
+    mode: Mode = "new",
+    listener: Listener = SILENT,
+) -> Run:
+    """Measure images per second and latency of compiled models, as `assay benchmark`.
+
+    Args:
+        compiled: The folder of a compiled model, or several of one model record.
+        output: The run folder; a new one in `runs/` if None.
+        request: Batch sizes, repeats, callers, gates, …
+        mode: As in `run`.
+        listener: Hears what is done, and how far it is.
+
+    Raises:
+        AssayError: As `run`.
+    """
+    folders = [compiled] if isinstance(compiled, (Path, str)) else compiled
+    place = _choose_place(output, mode)
+    done = run_benchmark([Path(one) for one in folders], request or BenchmarkRequest(), place, listener)
+    return Run(done.folder)
+
+
+def compare(
+    reference: Run | Path | str,
+    candidate: Run | Path | str,
+    *,
+    margin_points: float = DEFAULT_MARGIN_POINTS,
+    gates: Sequence[Gate] = (),
+) -> RunComparison:
+    """Compare a run with another image by image, as `assay compare`.
+
+    Args:
+        reference: The run, or its folder, that the candidate is compared with.
+        candidate: The run that is judged.
+        margin_points: The largest loss of Top-1 that does not matter, in percentage points, over 0.
+        gates: What the candidate must show.
+
+    Raises:
+        UsageError: A run without finished predictions, or a margin that is not over 0.
+        BadInputError: The runs cannot be compared: no image in common, other labels, other classes.
+    """
+    return compare_runs(_find_folder(reference), _find_folder(candidate), margin_points, gates)
+
+
+def export(
+    weights: Path | str,
+    onnx_file: Path | str,
+    *,
+    model: str = DEFAULT_MODEL,
+    opset: int = DEFAULT_OPSET,
+    images: ImageRequest | None = None,
+    listener: Listener = SILENT,
+) -> ExportedModel:
+    """Checkpoint to ONNX file, which appears only when its logits agree with torch's, as `assay export`.
+
+    Args:
+        weights: A .pth or .safetensors file.
+        onnx_file: The file to write; one that is there is replaced.
+        model: Name of a model record, or the path of one.
+        opset: The ai.onnx opset, 11 to 18.
+        images: What the two are compared on; drawn images if None.
+        listener: Hears what is done.
+
+    Raises:
+        AssayError: As `run`; GateFailedError where the logits differ by more than 1e-3.
+    """
+    record = read_model_record(model)
+    index = index_requested_images(images, record.label_count) if images else None
+    samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
+    return export_checkpoint(Path(weights), Path(onnx_file), record, opset, samples, listener)
+
+
+def quantize(
+    onnx_file: Path | str,
+    int8_file: Path | str,
+    *,
+    model: str,
+    calibration: CalibrationOptions,
+    listener: Listener = SILENT,
+) -> CalibrationRecord:
+    """Float ONNX file to an int8 one, with the record of its calibration beside it, as `assay quantize`.
+
+    Args:
+        onnx_file: The float ONNX file.
+        int8_file: The file to write.
+        model: Name of a model record, or the path of one.
+        calibration: Which images, how many of them, which layers stay in float.
+        listener: Hears what is done, and how far it is.
+
+    Raises:
+        AssayError: As `run`.
+    """
+    record = read_model_record(model)
+    return quantize_file(Path(onnx_file), Path(int8_file), record, calibration, listener)
+
+
+def compile(
+    source: Path | str,
+    folder: Path | str,
+    *,
+    model: str,
+    choice: CompileChoice | None = None,
+    overwrite: bool = False,
+    listener: Listener = SILENT,
+) -> CompiledModel:
+    """ONNX file to compiled model, as `assay compile`.
+
+    Args:
+        source: An ONNX file, or for the engine `torch` a checkpoint.
+        folder: The folder to write.
+        model: Name of a model record, or the path of one; it travels in the compiled model.
+        choice: Engine, device, precision, batch size, settings.
+        overwrite: Whether another compiled model in the folder is replaced.
+        listener: Hears what is done.
+
+    Raises:
+        AssayError: As `run`.
+    """
+    choice = choice or CompileChoice()
+    options = find_engine(choice.engine).resolve(choice, read_model_record(model))
+    return compile_model(Path(source), Path(folder), options, overwrite=overwrite, listener=listener)
+
+
+def _choose_place(output: Path | str | None, mode: Mode) -> RunPlace:
+    return RunPlace(path=None if output is None else Path(output), mode=mode)
+
+
+def _find_folder(run: Run | Path | str) -> Path:
+    return run.path if isinstance(run, Run) else Path(run)
