@@ -28,7 +28,7 @@ _MODULES = {
     "assay.runs.results_file": "Benchmark Manifest Metrics",
     "assay.workflows.evaluate.evaluate": "EvaluateOptions",
     "assay.workflows.full_run": "RunRequest",
-    "assay.workflows.models.export": "ExportedModel",
+    "assay.workflows.models.export": "ExportedModel ExportOptions",
     "assay.workflows.results.compare": "RunComparison",
     "assay.workflows.speed.run_benchmark": "BenchmarkRequest",
 }

@@ -47,7 +47,9 @@ from assay.runs.results_file import Metrics as Metrics
 from assay.workflows.evaluate.evaluate import EvaluateOptions as EvaluateOptions
 from assay.workflows.full_run import RunRequest as RunRequest
 from assay.workflows.models.export import ExportedModel as ExportedModel
+from assay.workflows.models.export import ExportOptions as ExportOptions
 from assay.workflows.results.compare import RunComparison as RunComparison
 from assay.workflows.speed.run_benchmark import BenchmarkRequest as BenchmarkRequest
 
 __version__: str
+__all__: list[str]

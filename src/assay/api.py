@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow
 
-from assay.defaults import DEFAULT_MODEL, DEFAULT_OPSET
+from assay.defaults import DEFAULT_MARGIN_POINTS
 from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import CompileChoice
@@ -20,10 +20,10 @@ from assay.images.calibration import CalibrationOptions
 from assay.images.request import ImageRequest, index_requested_images
 from assay.images.sample_images import load_sample_images
 from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy
-from assay.measure.accuracy.comparison import DEFAULT_MARGIN_POINTS, Flip
+from assay.measure.accuracy.comparison import Flip
 from assay.measure.gates import Gate, GateResult
 from assay.models.calibration import CalibrationRecord
-from assay.models.record import read_model_record
+from assay.models.choose_record import choose_record
 from assay.runs.folder import Mode, RunPlace
 from assay.runs.listener import SILENT, Listener
 from assay.runs.results_file import Benchmark, Manifest, Metrics
@@ -32,7 +32,12 @@ from assay.workflows.evaluate.evaluate import EvaluateOptions
 from assay.workflows.evaluate.run_evaluation import run_evaluation
 from assay.workflows.full_run import RunRequest, run_all
 from assay.workflows.models.compile import compile_model
-from assay.workflows.models.export import PARITY_IMAGE_COUNT, ExportedModel, export_checkpoint
+from assay.workflows.models.export import (
+    PARITY_IMAGE_COUNT,
+    ExportedModel,
+    ExportOptions,
+    export_checkpoint,
+)
 from assay.workflows.models.quantize import quantize_file
 from assay.workflows.results.compare import RunComparison, compare_runs
 from assay.workflows.speed.run_benchmark import BenchmarkRequest, run_benchmark
@@ -219,9 +224,9 @@ def export(
     weights: Path | str,
     onnx_file: Path | str,
     *,
-    model: str = DEFAULT_MODEL,
-    opset: int = DEFAULT_OPSET,
+    model: str = "",
     images: ImageRequest | None = None,
+    options: ExportOptions | None = None,
     listener: Listener = SILENT,
 ) -> ExportedModel:
     """Checkpoint to ONNX file, which appears only when its logits agree with torch's, as `assay export`.
@@ -229,26 +234,28 @@ def export(
     Args:
         weights: A .pth or .safetensors file.
         onnx_file: The file to write; one that is there is replaced.
-        model: Name of a model record, or the path of one.
-        opset: The ai.onnx opset, 11 to 18.
+        model: Name of a model record, or the path of one; empty for the built-in one.
         images: What the two are compared on; drawn images if None.
+        options: The opset, and which set of weights of the file.
         listener: Hears what is done.
 
     Raises:
         AssayError: As `run`; GateFailedError where the logits differ by more than 1e-3.
     """
-    record = read_model_record(model)
+    record = choose_record(model, Path(weights))
     index = index_requested_images(images, record.label_count) if images else None
     samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
-    return export_checkpoint(Path(weights), Path(onnx_file), record, opset, samples, listener)
+    return export_checkpoint(
+        Path(weights), Path(onnx_file), record, samples, listener, options or ExportOptions()
+    )
 
 
 def quantize(
     onnx_file: Path | str,
     int8_file: Path | str,
     *,
-    model: str,
     calibration: CalibrationOptions,
+    model: str = "",
     listener: Listener = SILENT,
 ) -> CalibrationRecord:
     """Float ONNX file to an int8 one, with the record of its calibration beside it, as `assay quantize`.
@@ -256,14 +263,14 @@ def quantize(
     Args:
         onnx_file: The float ONNX file.
         int8_file: The file to write.
-        model: Name of a model record, or the path of one.
         calibration: Which images, how many of them, which layers stay in float.
+        model: Name of a model record, or the path of one; empty for the one stored in the ONNX file.
         listener: Hears what is done, and how far it is.
 
     Raises:
         AssayError: As `run`.
     """
-    record = read_model_record(model)
+    record = choose_record(model, Path(onnx_file))
     return quantize_file(Path(onnx_file), Path(int8_file), record, calibration, listener)
 
 
@@ -271,7 +278,7 @@ def compile(
     source: Path | str,
     folder: Path | str,
     *,
-    model: str,
+    model: str = "",
     choice: CompileChoice | None = None,
     overwrite: bool = False,
     listener: Listener = SILENT,
@@ -281,7 +288,8 @@ def compile(
     Args:
         source: An ONNX file, or for the engine `torch` a checkpoint.
         folder: The folder to write.
-        model: Name of a model record, or the path of one; it travels in the compiled model.
+        model: Name of a model record, or the path of one, which travels in the compiled model; empty for
+            the one stored in the ONNX file.
         choice: Engine, device, precision, batch size, settings.
         overwrite: Whether another compiled model in the folder is replaced.
         listener: Hears what is done.
@@ -290,7 +298,7 @@ def compile(
         AssayError: As `run`.
     """
     choice = choice or CompileChoice()
-    options = find_engine(choice.engine).resolve(choice, read_model_record(model))
+    options = find_engine(choice.engine).resolve(choice, choose_record(model, Path(source)))
     return compile_model(Path(source), Path(folder), options, overwrite=overwrite, listener=listener)
 
 
