@@ -24,8 +24,8 @@ from assay.measure.accuracy.comparison import Flip
 from assay.measure.gates import Gate, GateResult
 from assay.models.calibration import CalibrationRecord
 from assay.models.choose_record import choose_record
-from assay.runs.folder import Mode, RunPlace
 from assay.runs.listener import SILENT, Listener
+from assay.runs.place import Mode, RunPlace
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 from assay.runs.stored import RunFiles, StoredRun, read_run_files
 from assay.workflows.evaluate.evaluate import EvaluateOptions
@@ -244,7 +244,7 @@ def export(
     """
     record = choose_record(model, Path(weights))
     index = index_requested_images(images, record.label_count) if images else None
-    samples = load_sample_images(record, index, PARITY_IMAGE_COUNT)
+    samples = load_sample_images(record, index, PARITY_IMAGE_COUNT, listener.announce)
     return export_checkpoint(
         Path(weights), Path(onnx_file), record, samples, listener, options or ExportOptions()
     )
