@@ -113,7 +113,7 @@ def test_samples_pass_over_what_cannot_be_decoded_and_say_so(
     count, said = load_samples(index_images(photographs, 1000), se_resnext50, 4)
     assert count == 4
     (line,) = said
-    assert line.startswith("Note: no sample is made of 1 images: ILSVRC2012_val_00000002.JPEG (not dec")
+    assert line.startswith("Note: no sample is made of 1 image: ILSVRC2012_val_00000002.JPEG (not dec")
     damage(photographs, 1, *range(3, 13))
-    with pytest.raises(BadImagesError, match="not one of the 12 images can be decoded: "):
+    with pytest.raises(BadImagesError, match="not one of 12 images can be decoded: "):
         load_samples(index_images(photographs, 1000), se_resnext50, 4)

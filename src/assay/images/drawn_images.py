@@ -116,7 +116,7 @@ def draw_labelled_images(folder: Path, labels_path: Path, *, image_count: int, s
 
 
 def encode_varied_jpeg(pixels: Pixels, rng: Generator) -> bytes:
-    """Return the picture as a JPEG whose quality, subsampling and kind are drawn from `rng`.
+    """Encode the picture as a JPEG whose quality, subsampling and kind are drawn from `rng`.
 
     One in 20 has a single grey component, one in 10 is progressive.
 
@@ -136,7 +136,7 @@ def encode_varied_jpeg(pixels: Pixels, rng: Generator) -> bytes:
 
 
 def draw_picture(class_index: int, rng: Generator) -> Pixels:
-    """Return a picture of that class, uint8 (H, W, 3), RGB; size, colours and clutter are from `rng`.
+    """Draw a picture of that class, uint8 (H, W, 3), RGB; size, colours and clutter are from `rng`.
 
     The short side is 170 to 680 pixels, the long one up to 2.5 times as long.
 
@@ -161,7 +161,7 @@ def draw_picture(class_index: int, rng: Generator) -> Pixels:
 
 
 def choose_size(rng: Generator) -> tuple[int, int]:
-    """Return a picture's (width, height): short side and aspect ratio are uniform in their logarithm."""
+    """Draw a picture's (width, height): short side and aspect ratio are uniform in their logarithm."""
     short_side = math.exp(rng.uniform(*np.log(SHORT_SIDES)))
     stretch = math.exp(abs(rng.normal(0, 0.4)))  # most pictures are nearer to 4:3 than to 5:2
     long_side = int(short_side * min(stretch, LARGEST_ASPECT))
@@ -170,7 +170,7 @@ def choose_size(rng: Generator) -> tuple[int, int]:
 
 
 def paint_ground(drawn: DrawnClass, shape: tuple[int, int], rng: Generator) -> Canvas:
-    """Return the class's texture in two tones of its ground hue, (H, W, 3), 0 to 255."""
+    """Draw the class's texture in two tones of its ground hue, (H, W, 3), 0 to 255."""
     height, width = shape
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     x, y = (columns - width / 2) / min(shape), (rows - height / 2) / min(shape)
@@ -182,7 +182,7 @@ def paint_ground(drawn: DrawnClass, shape: tuple[int, int], rng: Generator) -> C
 
 
 def weave_texture(texture: str, x: Plane, y: Plane, rng: Generator) -> Plane:
-    """Return the pattern of that name, 0 to 1, (H, W), over the coordinates x and y."""
+    """Draw the pattern of that name, 0 to 1, (H, W), over the coordinates x and y."""
     turn = 2 * math.pi
     x, y = x + np.float32(rng.random()), y + np.float32(rng.random())
     match texture:
@@ -203,13 +203,13 @@ def weave_texture(texture: str, x: Plane, y: Plane, rng: Generator) -> Plane:
 
 
 def spread_noise(grid: tuple[int, int], shape: tuple[int, ...], rng: Generator) -> Plane:
-    """Return smooth noise, 0 to 255, (H, W) as in `shape`, from random values on a coarse grid."""
+    """Draw smooth noise, 0 to 255, (H, W) as in `shape`, from random values on a coarse grid."""
     coarse = Image.fromarray(rng.integers(0, 256, grid, dtype=np.uint8))
     return np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC), dtype=np.float32)
 
 
 def paint_figures(canvas: Canvas, drawn: DrawnClass, rng: Generator) -> Canvas:
-    """Return the canvas, (H, W, 3), with small clutter of any kind and the class's figure over it."""
+    """Draw on the canvas, (H, W, 3): small clutter of any kind and the class's figure over it."""
     picture = Image.fromarray(canvas.astype(np.uint8))
     names = sorted(FIGURES)
     for _ in range(rng.integers(*CLUTTER_COUNTS)):
@@ -223,7 +223,7 @@ def paint_figures(canvas: Canvas, drawn: DrawnClass, rng: Generator) -> Canvas:
 
 
 def turn_corners(figure: str, radius: float, rng: Generator) -> Corners:
-    """Return the corners, (corners, 2), of a figure of that radius round (0, 0), turned anyhow."""
+    """Place the corners, (corners, 2), of a figure of that radius round (0, 0), turned anyhow."""
     count, inner = FIGURES[figure]
     angles = rng.uniform(0, 2 * math.pi) + np.arange(2 * count) * math.pi / count
     radii = radius * np.where(np.arange(2 * count) % 2, inner, 1.0)
@@ -238,13 +238,13 @@ def draw_polygon(picture: Image.Image, corners: Corners, colour: Colour) -> None
 
 
 def mix_colour(hue: float, rng: Generator, *, value: tuple[float, float]) -> Colour:
-    """Return an RGB colour, 0 to 255, of that hue (taken modulo 1) and of a brightness within `value`."""
+    """Draw an RGB colour, 0 to 255, of that hue (taken modulo 1) and of a brightness within `value`."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1, rng.uniform(*SATURATIONS), rng.uniform(*value))
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
 def light_canvas(canvas: Canvas, rng: Generator) -> Canvas:
-    """Return the canvas, (H, W, 3), under uneven light and a grainy film."""
+    """Put the canvas, (H, W, 3), under uneven light and a grainy film."""
     light = 0.7 + 0.4 * spread_noise((2, 2), canvas.shape, rng)[..., None] / 255  # (H, W, 1)
     grain = rng.standard_normal(canvas.shape, dtype=np.float32) * rng.uniform(*GRAIN)  # (H, W, 3)
     return (canvas * light + grain).astype(np.float32)

@@ -56,7 +56,7 @@ def _is_frame(marker: int) -> bool:
 
 
 def find_frame(encoded: bytes) -> JpegFrame | None:
-    """Return the first frame of a JPEG, or None where there is none."""
+    """Find the first frame of a JPEG; None where there is none."""
     for marker, start in _walk_segments(encoded):
         if _is_frame(marker):
             precision, height, width, component_count = struct.unpack_from(">BHHB", encoded, start)
@@ -71,7 +71,7 @@ def find_frame(encoded: bytes) -> JpegFrame | None:
 
 
 def name_unsupported_process(encoded: bytes) -> str:
-    """Return what decoders differ on, in words: lossless, arithmetic, 12 bits; empty for an ordinary JPEG."""
+    """Name what decoders differ on: lossless, arithmetic, 12 bits; empty for an ordinary JPEG."""
     frame = find_frame(encoded)
     if frame is None:
         return ""
@@ -83,7 +83,7 @@ def name_unsupported_process(encoded: bytes) -> str:
 
 
 def find_orientation(encoded: bytes) -> int:
-    """Return the EXIF orientation of a JPEG, 1 to 8; 0 where there is none that is valid.
+    """Find the EXIF orientation of a JPEG, 1 to 8; 0 where there is none that is valid.
 
     Read from the first directory of the TIFF structure in the EXIF segment (CIPA DC-008, 4.6.2).
     """
@@ -94,7 +94,7 @@ def find_orientation(encoded: bytes) -> int:
 
 
 def _read_orientation(encoded: bytes, start: int) -> int:
-    """Return the orientation in the TIFF structure that begins at `start`, 0 where there is none."""
+    """Read the orientation in the TIFF structure that begins at `start`, 0 where there is none."""
     order = _BYTE_ORDERS.get(encoded[start : start + 4])
     if order is None:
         return 0

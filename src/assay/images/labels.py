@@ -16,7 +16,7 @@ _VAL_NAME = re.compile(r"(?:.*[/\\])?ILSVRC2012_val_([0-9]{8})(?:_n[0-9]{8})?(?:
 
 @functools.cache
 def read_synsets() -> tuple[str, ...]:
-    """Return the 1000 ImageNet synsets, sorted; the place of one is its label.
+    """Read the 1000 ImageNet synsets, sorted; the place of one is its label.
 
     >>> read_synsets()[0], read_synsets()[999]
     ('n01440764', 'n15075141')
@@ -26,7 +26,7 @@ def read_synsets() -> tuple[str, ...]:
 
 @functools.cache
 def read_class_names() -> tuple[str, ...]:
-    """Return an English name of each of the 1000 synsets, by label; two of them name two classes each.
+    """Read an English name of each of the 1000 synsets, by label; two of them name two classes each.
 
     The first word of the synset in WordNet 3.0, whose licence is in `WORDNET-LICENSE.txt`.
 
@@ -38,7 +38,7 @@ def read_class_names() -> tuple[str, ...]:
 
 @functools.cache
 def read_canonical_labels() -> tuple[int, ...]:
-    """Return the labels of ILSVRC2012_val_00000001 to …_00050000, in that order, 0 to 999."""
+    """Read the labels of ILSVRC2012_val_00000001 to …_00050000, in that order, 0 to 999."""
     return tuple(np.frombuffer(_read_table("ilsvrc2012_val_labels_u16.gz"), dtype="<u2").tolist())
 
 
@@ -48,7 +48,7 @@ def _read_table(name: str) -> bytes:
 
 @functools.cache
 def read_devkit_labels() -> tuple[int, ...]:
-    """Return the labels of the ILSVRC2012 IDs 1 to 1000, in that order.
+    """Read the labels of the ILSVRC2012 IDs 1 to 1000, in that order.
 
     >>> read_devkit_labels()[490 - 1]
     65
@@ -59,12 +59,12 @@ def read_devkit_labels() -> tuple[int, ...]:
 
 @functools.cache
 def read_synset_labels() -> dict[str, int]:
-    """Return the label of each of the 1000 synsets."""
+    """Number each of the 1000 synsets."""
     return {synset: label for label, synset in enumerate(read_synsets())}
 
 
 def find_val_number(name: str) -> int | None:
-    """Return the number in the name of an ImageNet validation image, or None for another name.
+    """Find the number in the name of an ImageNet validation image; None for another name.
 
     >>> find_val_number("val/ILSVRC2012_val_00000293_n01440764.JPEG")
     293
@@ -75,7 +75,7 @@ def find_val_number(name: str) -> int | None:
 
 
 def find_canonical_label(name: str) -> int | None:
-    """Return the label of an ImageNet validation image by its name, or None for another name.
+    """Find the label of an ImageNet validation image by its name; None for another name.
 
     >>> find_canonical_label("ILSVRC2012_val_00000001.JPEG")
     65

@@ -56,7 +56,7 @@ def check_pixels() -> PixelCheck:
 
 
 def _name_differences(name: str) -> list[str]:
-    """Return which ways to make pixels of the built-in JPEG gave others than expected."""
+    """Name the ways to make pixels of the built-in JPEG that gave others than expected."""
     encoded = resources.files("assay.images").joinpath("self_test", name).read_bytes()
     decoded, bilinear, bicubic = EXPECTED_SHA256[name]
     with Image.open(io.BytesIO(encoded)) as picture:

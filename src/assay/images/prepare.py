@@ -81,6 +81,15 @@ def preprocess_into(
     return PreprocessedImage(source=source, image=out, note=decoded.note)
 
 
+def count_images(count: int) -> str:
+    """Say a number of images in words.
+
+    >>> count_images(1), count_images(1200)
+    ('1 image', '1,200 images')
+    """
+    return f"{count:,} image" if count == 1 else f"{count:,} images"
+
+
 def name_failures(failed: Sequence[PreprocessedImage]) -> str:
     """Name the images that failed, three at most, each with its reason."""
     named = [f"{escape_name(image.source.relative_path)} ({image.status})" for image in failed[:_NAMED]]

@@ -24,13 +24,13 @@ class RealLabels:
         self._classes = [frozenset(accepted) for accepted in classes]
 
     def find(self, name: str) -> frozenset[int]:
-        """Return the classes of an image by its name; none for a name that is no validation image's."""
+        """The classes of an image by its name; none for a name that is no validation image's."""
         number = find_val_number(name)
         return self._classes[number - 1] if number else frozenset()
 
 
 def read_real_labels(path: Path) -> RealLabels:
-    """Return the ReaL labels of a file.
+    """Read the ReaL labels of a file.
 
     Raises:
         BadImagesError: Unreadable, not such a list, of another length, or with classes out of range.

@@ -48,7 +48,7 @@ class Crop:
 
 
 def list_resamplers() -> tuple[Resampler, ...]:
-    """Return what can resample on this machine, the fastest first."""
+    """List what can resample on this machine, the fastest first."""
     if _compiled is None:
         return ("pillow",)
     return ("avx2", "c", "pillow") if _compiled.HAS_AVX2 else ("c", "pillow")
@@ -58,7 +58,7 @@ FASTEST = list_resamplers()[0]
 
 
 def resample_crop(pixels: Pixels, crop: Crop, resampler: Resampler = FASTEST) -> Pixels:
-    """Return the crop of the resized picture, uint8 (size, size, 3).
+    """Compute the crop of the resized picture, uint8 (size, size, 3).
 
     Args:
         pixels: uint8 (height, width, 3).
@@ -115,7 +115,7 @@ def resample_crop_into(
 
 
 def _resample_by_pillow(pixels: Pixels, crop: Crop) -> Pixels:
-    """Return the crop, uint8 (size, size, 3): of the whole resized picture where that is not too large."""
+    """Compute the crop, uint8 (size, size, 3): of the whole resized picture where that is not too large."""
     if (crop.new_width, crop.new_height) == (pixels.shape[1], pixels.shape[0]):
         resized = pixels
     elif crop.new_width * crop.new_height > MAX_PIXELS:
@@ -128,7 +128,7 @@ def _resample_by_pillow(pixels: Pixels, crop: Crop) -> Pixels:
 
 
 def _goes_down_first(pixels: Pixels, crop: Crop) -> bool:
-    """Return whether Pillow resamples the height before the width, which gives other last bits.
+    """Tell whether Pillow resamples the height before the width, which gives other last bits.
 
     Since version 13 it does so where the height loses more than twice as many pixels as the width.
     """
@@ -139,7 +139,7 @@ def _goes_down_first(pixels: Pixels, crop: Crop) -> bool:
 
 @functools.cache
 def _chooses_order() -> bool:
-    """Return whether the Pillow that is installed goes down first where that is less work; 12 never does."""
+    """Tell whether the Pillow that is installed goes down first where that is less work; 12 never does."""
     tall = Image.frombytes("L", (3, 32), bytes(index * index * 2 % 256 for index in range(96)))
     bilinear = Image.Resampling.BILINEAR
     across_first = tall.resize((2, 32), bilinear).resize((2, 4), bilinear)
@@ -147,7 +147,7 @@ def _chooses_order() -> bool:
 
 
 def _resample_thin(pixels: Pixels, crop: Crop) -> Pixels:
-    """Return the crop without making the resized picture, which is too large: slow, and exact."""
+    """Compute the crop without making the resized picture, which is too large: slow, and exact."""
     if _goes_down_first(pixels, crop):
         rows = _resample_axis(pixels, crop.new_height, crop.top, crop)  # (size, width, 3)
         return _resample_axis(rows.swapaxes(0, 1), crop.new_width, crop.left, crop).swapaxes(0, 1)
@@ -156,7 +156,7 @@ def _resample_thin(pixels: Pixels, crop: Crop) -> Pixels:
 
 
 def _resample_axis(pixels: Pixels, new_length: int, first: int, crop: Crop) -> Pixels:
-    """Return `crop.size` places, from `first` on, of the first axis resized, as Pillow's Resample.c does."""
+    """Compute `crop.size` places, from `first` on, of the first axis resized, as Pillow's Resample.c does."""
     scale = pixels.shape[0] / new_length
     stretch = max(scale, 1.0)
     reach = _REACH[crop.resize_filter] * stretch
@@ -175,7 +175,7 @@ def _resample_axis(pixels: Pixels, new_length: int, first: int, crop: Crop) -> P
 
 
 def _weigh(distances: npt.NDArray[np.float64], resize_filter: str) -> npt.NDArray[np.float64]:
-    """Return Pillow's filter (cubic with a = -0.5) at distances of at least 0."""
+    """Compute Pillow's filter (cubic with a = -0.5) at distances of at least 0."""
     x = distances
     if resize_filter == "bilinear":
         return np.where(x < 1.0, 1.0 - x, 0.0)

@@ -8,7 +8,7 @@ from assay.models.record import Preprocessing
 
 
 def compute_resized_size(width: int, height: int, resize_side: int) -> tuple[int, int]:
-    """Return (width, height) with the short side at `resize_side`; the long side is cut, not rounded.
+    """Compute (width, height) with the short side at `resize_side`; the long side is cut, not rounded.
 
     >>> compute_resized_size(500, 375, 256)
     (341, 256)
@@ -19,7 +19,7 @@ def compute_resized_size(width: int, height: int, resize_side: int) -> tuple[int
 
 
 def compute_crop_start(length: int, crop_size: int, crop_rounding: str) -> int:
-    """Return where the centre crop begins: cut (`modelzoo`) or rounded half to even (`torchvision`).
+    """Compute where the centre crop begins: cut (`modelzoo`) or rounded half to even (`torchvision`).
 
     >>> compute_crop_start(383, 224, "modelzoo"), compute_crop_start(383, 224, "torchvision")
     (79, 80)
@@ -29,7 +29,7 @@ def compute_crop_start(length: int, crop_size: int, crop_rounding: str) -> int:
 
 
 def plan_crop(width: int, height: int, preprocessing: Preprocessing) -> Crop:
-    """Return which part of the resized picture is the centre square of a picture of this size."""
+    """Plan the centre square of a picture of this size: how it is resized, and what of it is kept."""
     new_width, new_height = compute_resized_size(width, height, preprocessing.resize_side)
     size, rounding = preprocessing.crop_size, preprocessing.crop_rounding
     return Crop(
@@ -43,7 +43,7 @@ def plan_crop(width: int, height: int, preprocessing: Preprocessing) -> Crop:
 
 
 def resize_and_crop(pixels: Pixels, preprocessing: Preprocessing, resampler: Resampler = FASTEST) -> Pixels:
-    """Return the centre square of the resized picture, uint8 (crop_size, crop_size, 3).
+    """Compute the centre square of the resized picture, uint8 (crop_size, crop_size, 3).
 
     The filter is Pillow's antialiased one. A picture whose size is right already is not resampled.
 

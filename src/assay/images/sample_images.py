@@ -9,7 +9,13 @@ import numpy as np
 from assay.arrays import Images
 from assay.errors import BadImagesError
 from assay.images.drawn_images import DRAWN_CLASSES, draw_picture
-from assay.images.prepare import PreprocessedImage, name_failures, preprocess_image, stack_images
+from assay.images.prepare import (
+    PreprocessedImage,
+    count_images,
+    name_failures,
+    preprocess_image,
+    stack_images,
+)
 from assay.images.resize import resize_and_crop
 from assay.images.sources import ImageIndex
 from assay.models.pixel_values import normalise_pixels
@@ -44,9 +50,11 @@ def load_sample_images(
         if len(rows) == count:
             break
     if not rows:
-        raise BadImagesError(f"not one of the {len(failed):,} images can be decoded: {name_failures(failed)}")
+        raise BadImagesError(
+            f"not one of {count_images(len(failed))} can be decoded: {name_failures(failed)}"
+        )
     if failed:
-        announce(f"Note: no sample is made of {len(failed):,} images: {name_failures(failed)}")
+        announce(f"Note: no sample is made of {count_images(len(failed))}: {name_failures(failed)}")
     return stack_images(rows)  # (N, 3, H, W)
 
 

@@ -74,7 +74,7 @@ def index_images(
     labels: LabelOptions = NO_LABEL_FILE,
     reading: ReadOptions = DEFAULT_READ_OPTIONS,
 ) -> ImageIndex:
-    """Return the images at `path` with their labels.
+    """Index the images at `path` with their labels.
 
     Labels come from a label file where one is given, else from the data set itself (the names of class
     folders, a column, `.cls` files, a CSV), else from the built-in table of the 50,000 ImageNet
@@ -150,7 +150,7 @@ def _make_name_test(file: LabelFile | None) -> KnowsName:
 def _label_by_file(
     path: Path, images: Sequence[LabelledImage], file: LabelFile, labels: LabelOptions
 ) -> tuple[tuple[LabelledImage, ...], tuple[str, ...]]:
-    """Return the images with the labels of a file, and the file's names that have no image."""
+    """Label the images by a file; also gives the file's names that have no image."""
     names = match_label_names(file.labels, [image.relative_path for image in images])
     if not names:
         raise BadImagesError(
@@ -171,7 +171,7 @@ def _label_by_file(
 def _shift_own_labels(
     path: Path, listing: Listing, label_count: int, labels: LabelOptions
 ) -> tuple[LabelledImage, ...]:
-    """Return the images with the labels that the data set holds, checked and counted from 0."""
+    """Label the images as the data set does itself, checked and counted from 0."""
     where = f"--images {path}: {listing.label_source}"
     if listing.label_kind == "synsets":
         if labels.offset:
@@ -200,7 +200,7 @@ def _shift_own_labels(
 def _note_gaps(
     images: Sequence[LabelledImage], ignored: Sequence[str], labels_without_image: Sequence[str]
 ) -> list[str]:
-    """Return sentences on images without a label, labels without an image, and other files."""
+    """Write sentences on images without a label, labels without an image, and other files."""
     notes = []
     unlabelled = [image.relative_path for image in images if image.label is None]
     if unlabelled and len(unlabelled) < len(images):
@@ -214,7 +214,7 @@ def _note_gaps(
 
 
 def _note_labels(images: Sequence[LabelledImage], label_count: int) -> list[str]:
-    """Return a sentence on labels that are not the published ones of the ImageNet validation images."""
+    """Write a sentence on labels that are not the published ones of the ImageNet validation images."""
     if label_count != len(read_synsets()):
         return []
     pairs = [(image.label, find_canonical_label(image.name)) for image in images if image.label is not None]

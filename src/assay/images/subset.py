@@ -1,4 +1,4 @@
-"""A part of a data set, drawn by the images' names: the same images wherever and however it is held."""
+"""A subset of a data set, drawn by the images' names: the same images wherever and however it is held."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from assay.images.sources import ImageIndex
 
 
 def draw_order(images: Iterable[LabelledImage]) -> list[LabelledImage]:
-    """Return the images in a random order that is always the same: by the sha256 of their file names.
+    """Sort the images into a random order that is always the same: by the sha256 of their file names.
 
     The order has nothing to do with the classes, also where the images lie in class folders, and an image's
     rank to another does not depend on which others there are. Equal names rank by relative path.
@@ -22,9 +22,9 @@ def draw_order(images: Iterable[LabelledImage]) -> list[LabelledImage]:
 
 
 def limit_images(index: ImageIndex, count: int | None) -> ImageIndex:
-    """Return the index cut to so many images, the first in the drawn order; all of them for None.
+    """Cut the index to so many images, the first in the drawn order; all of them for None.
 
-    They stay in the order of the index. The smaller of two limits is a part of the larger one.
+    They stay in the order of the index. The images of a smaller limit are among those of a larger one.
 
     Raises:
         UsageError: A limit below 1.

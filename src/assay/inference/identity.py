@@ -30,7 +30,7 @@ def identify_run(
     shard_size: int,
     keep_logits: bool,
 ) -> RunIdentity:
-    """Return what decides the predictions of a run.
+    """Hash what decides the predictions of a run.
 
     Args:
         model: What identifies the compiled model; anything that JSON holds.
@@ -53,12 +53,12 @@ def identify_run(
 
 
 def compute_fingerprint(identity: RunIdentity) -> str:
-    """Return the sha256 of the identity, as 64 hex digits; every shard carries it."""
+    """Compute the sha256 of the identity, as 64 hex digits; every shard carries it."""
     return _hash_text(_encode(identity))
 
 
 def name_changes(before: RunIdentity, now: RunIdentity) -> list[str]:
-    """Return what differs between two identities, in words.
+    """Say in words what differs between two identities.
 
     >>> one = RunIdentity(
     ...     compiled_model="a", preprocessing="b", images="c", labels="d", shard_size=1024, keep_logits=False

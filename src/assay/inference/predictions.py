@@ -50,7 +50,7 @@ class Prediction:
 
 
 def rank_top_classes(logits: npt.NDArray[np.floating], count: int = TOP_K) -> npt.NDArray[np.int32]:
-    """Return the indices of the `count` largest logits of each row, largest first, int32 (N, count).
+    """Rank the `count` largest logits of each row, largest first, int32 (N, count).
 
     Equal logits rank by class index, the lowest first. Fewer columns where there are fewer classes.
 
@@ -70,7 +70,7 @@ def rank_top_classes(logits: npt.NDArray[np.floating], count: int = TOP_K) -> np
 
 
 def compute_log_sum_exp(logits: Logits) -> float:
-    """Return log(sum(exp(logits))) of finite logits (classes,), computed in float64, rounded to float32.
+    """Compute log(sum(exp(logits))) of finite logits (classes,), computed in float64, rounded to float32.
 
     >>> round(compute_log_sum_exp(np.array([1000.0, 1000.0], dtype=np.float32)), 3)
     1000.693
@@ -83,7 +83,7 @@ def compute_log_sum_exp(logits: Logits) -> float:
 def make_predictions(
     batch: Sequence[PreprocessedImage], logits: Logits, *, keep_logits: bool
 ) -> list[Prediction]:
-    """Return a prediction for every image of the batch, in order.
+    """Make a prediction for every image of the batch, in order.
 
     Args:
         batch: All images of the batch, those that failed to decode among them.

@@ -73,7 +73,7 @@ class StoredPredictions:
 
 
 def name_shard_file(number: int) -> str:
-    """Return the name of a shard's file in the folder `predictions`.
+    """Name a shard's file in the folder `predictions`.
 
     >>> name_shard_file(42)
     'part-00042.parquet'
@@ -82,7 +82,7 @@ def name_shard_file(number: int) -> str:
 
 
 def list_shard_files(image_count: int, shard_size: int) -> list[str]:
-    """Return the names of the files that so many images' predictions are in.
+    """Name the files that so many images' predictions are in.
 
     >>> list_shard_files(2049, 1024)
     ['part-00000.parquet', 'part-00001.parquet', 'part-00002.parquet']
@@ -91,7 +91,7 @@ def list_shard_files(image_count: int, shard_size: int) -> list[str]:
 
 
 def cut_shards(images: Sequence[LabelledImage], shard_size: int) -> list[Shard]:
-    """Return the images in stretches of `shard_size`, the last one shorter where they do not divide."""
+    """Cut the images into stretches of `shard_size`, the last one shorter where they do not divide."""
     starts = range(0, len(images), shard_size)
     return [
         Shard(number=number, images=tuple(images[start : start + shard_size]))
@@ -111,7 +111,7 @@ def write_shard(
 
 
 def read_shard(path: Path, *, keep_logits: bool = False) -> list[Prediction]:
-    """Return the predictions of one shard, with all logits only where they are asked for.
+    """Read the predictions of one shard, with all logits only where they are asked for.
 
     Raises:
         BadInputError: The file is missing, no Parquet, or has other columns.
@@ -136,7 +136,7 @@ def _make_prediction(row: dict[str, object]) -> Prediction:
 
 
 def has_shard(path: Path, fingerprint: str) -> bool:
-    """Return whether the shard is there, whole, and of a run with this fingerprint."""
+    """Tell whether the shard is there, whole, and of a run with this fingerprint."""
     if not path.exists():
         return False
     try:

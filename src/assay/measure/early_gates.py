@@ -37,14 +37,18 @@ class EarlyStop(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def sentence(self) -> str:
         """What a reader must know."""
-        how = "drawn at random" if self.by == "sample" else "in whole shards"
+        how = (
+            "drawn at random"
+            if self.by == "sample"
+            else "in whole shards: no random sample, so their interval says nothing about the others"
+        )
         why = (
             f"a gate that the whole run passes is failed so with a chance of at most {self.error:g}"
             if self.error
             else "whatever the other images say"
         )
         return (
-            f"cut by --stop-when-certain after {self.image_count:,} of {self.of_count:,} images, {how}: "
+            f"cut by --stop-when-certain after {self.image_count:,} of {self.of_count:,} images, {how}; "
             f"every gate on accuracy is certain, {why}"
         )
 

@@ -111,6 +111,9 @@ def test_where_the_sample_may_not_tell_the_bound_does_after_whole_parts(
     assert done.returncode == 1, done.stderr
     stop = read_json(tmp_path / "run" / "manifest.json")["early_stop"]
     assert (stop["image_count"], stop["by"], stop["error"], len(stop["parts"])) == (150, "bound", 0, 3)
+    assert "no random sample, so their interval says nothing about the others" in " ".join(
+        done.stdout.split()
+    )
     assert len(list((tmp_path / "run" / "predictions").iterdir())) == 3
     assert run_assay("bundle", tmp_path / "run", tmp_path / "run.zip").returncode == 0
     assert run_assay("verify", tmp_path / "run.zip").returncode == 0

@@ -72,7 +72,7 @@ def test_an_image_whose_source_fails_is_neither_done_nor_failed_and_resume_write
     with monkeypatch.context() as patch:
         patch.setattr(LocalFile, "read_bytes", read_double)
         with pytest.raises(
-            SourceError, match=r"1 images could not be read; the files of the others are written"
+            SourceError, match=r"1 image could not be read; the files of the others are written"
         ):
             preprocess_to_bins(photographs, tmp_path / "out", se_resnext50, "new", SILENT)
     assert not (tmp_path / "out" / "ILSVRC2012_val_00000003.bin").exists()

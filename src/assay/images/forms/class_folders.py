@@ -18,7 +18,7 @@ _KAGGLE_VAL = "Data/CLS-LOC/val/"
 def sort_out_files(
     where: str, container: str, files: Iterable[LabelledImage], knows_name: KnowsName
 ) -> Listing:
-    """Return which files are images, with the labels that their folders give.
+    """Sort out which files are images, with the labels that their folders give.
 
     Folders named by synset are classes by that name, never by their place: a set may hold some classes
     only. So are folders named by number, where all images lie in such.
@@ -72,7 +72,7 @@ def _label(image: LabelledImage, label: int) -> LabelledImage:
 
 
 def _is_accident(folders: set[str], images: Sequence[LabelledImage]) -> bool:
-    """Return whether the number is no class: one folder `2012` of ImageNet validation images, say."""
+    """Tell whether the number is no class: one folder `2012` of ImageNet validation images, say."""
     return len(folders) == 1 and all(find_val_number(image.name) for image in images)
 
 

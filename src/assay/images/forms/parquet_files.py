@@ -28,7 +28,7 @@ _LAYOUT = "expected a column image, of structs of bytes and path or of bytes, an
 def list_parquet(where: Path, paths: Sequence[Path]) -> Listing:
     """List the images in Parquet files, in the order they are stored in: a row group is read whole.
 
-    Where the files' names tell splits apart, the validation split is taken.
+    Where the files' names tell splits apart, the validation split is used.
 
     Raises:
         BadImagesError: A file is damaged, or has no such columns; or no split is the validation's.
@@ -137,7 +137,7 @@ class _ParquetFile:
         return next((name for name in names if name in self._file.schema_arrow.names), None)
 
     def _find_image_columns(self) -> tuple[str, str, str | None]:
-        """Return the image column, the path of its bytes, and that of its paths, if it has any."""
+        """Find the image column, the path of its bytes, and that of its paths, if it has any."""
         name = self._find_column(_IMAGE_COLUMNS)
         schema = self._file.schema_arrow
         kind: Any = schema.field(name).type if name else None

@@ -21,7 +21,7 @@ def list_shards(folder: Path, shards: Sequence[Path], knows_name: KnowsName) -> 
     """List the images in several tar archives of one folder; their paths begin with the archive's name.
 
     Raises:
-        BadImagesError: One is cut short or damaged, or they are another part of ImageNet.
+        BadImagesError: One is cut short or damaged, or they are another archive of ImageNet.
     """
     found = [read_tar_files(shard, prefix=f"{shard.name}/") for shard in shards]
     every = TarFiles(

@@ -15,21 +15,21 @@ from assay.files import hash_file, write_folder_in_place_of
 
 
 def hash_compiled(compiled: CompiledModel, compiled_dir: Path) -> str:
-    """Return the sha256, as 64 hex digits, of all that a compiled model's folder holds."""
+    """Compute the sha256, as 64 hex digits, of all that a compiled model's folder holds."""
     names = {**compiled.files, COMPILED_JSON: hash_file(compiled_dir / COMPILED_JSON)}
     lines = (f"{name}\0{sha256}\n" for name, sha256 in sorted(names.items()))
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def read_files(compiled: CompiledModel, compiled_dir: Path) -> dict[str, bytes]:
-    """Return the content of every file of a compiled model by its name, `compiled.json` among them."""
+    """Read the content of every file of a compiled model by its name, `compiled.json` among them."""
     return {name: (compiled_dir / name).read_bytes() for name in (*compiled.files, COMPILED_JSON)}
 
 
 def keep_compiled(
     sha256: str, fetch_files: Callable[[], dict[str, bytes]], cache: Path | None = None
 ) -> Path:
-    """Return the folder of a compiled model, which is fetched and written where it is not there yet.
+    """Give the folder of a compiled model, which is fetched and written where it is not there yet.
 
     Processes that want it at once wait for the one that fetches it. Every file's hash is checked.
 

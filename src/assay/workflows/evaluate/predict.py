@@ -65,36 +65,58 @@ def predict_missing_shards(
         EngineError: Shards failed; the others are kept. After three in a row, the rest is not tried.
         SourceError: Likewise, where the first failed for its images' source.
     """
-    folder = run.path / predictor.folder
     missing = list_missing_shards(predictor, shards, fingerprint, run)
     total = sum(len(shard.images) for shard in missing)
     on_batch = report_progress(predictor.task, total, predictor.record.output.label_offset, run)
+    folder, keep_logits = run.path / predictor.folder, options.keep_logits
+
+    def keep(shard: Shard, predictions: Sequence[Prediction]) -> bool:
+        write_shard(folder / shard.file_name, predictions, fingerprint, keep_logits=keep_logits)
+        return is_enough is not None and is_enough(shard, predictions)
+
     failed: dict[str, ShardError] = {}
     failed_in_a_row = 0
     while missing and failed_in_a_row < MAX_FAILED_SHARDS:
-        with announce_wait(run, f"loading {predictor.name}"):
-            session = predictor.open_session()
-        run.record_session(predictor.name, session.description)
-        stream = predict_shards(session, missing, predictor.record, options, on_batch)
-        try:
-            with closing(session), close_at_end(stream):
-                for shard, predictions in stream:
-                    write_shard(
-                        folder / shard.file_name, predictions, fingerprint, keep_logits=options.keep_logits
-                    )
-                    missing.remove(shard)
-                    failed_in_a_row = 0
-                    if is_enough is not None and is_enough(shard, predictions):
-                        missing.clear()
-                        break
-        except (EngineError, SourceError) as error:
+        missing_before = len(missing)
+        error = _predict_until_error(predictor, missing, options, on_batch, keep, run)
+        if error is not None:
+            failed_in_a_row = failed_in_a_row + 1 if len(missing) == missing_before else 1
             shard = missing.pop(0)
             failed[shard.file_name] = error
-            failed_in_a_row += 1
             run.announce(f"{shard.file_name} failed: {error.message}")
     run.record_failed_shards(failed)
     if failed:
         raise summarise_failures(failed, len(missing))
+
+
+def _predict_until_error(
+    predictor: Predictor,
+    missing: list[Shard],
+    options: PipelineOptions,
+    on_batch: BatchListener,
+    keep: ShardListener,
+    run: RunFolder,
+) -> ShardError | None:
+    """Compute shards by one session, and take each from `missing` as it is kept.
+
+    Returns:
+        What failed the shard that is the first of `missing` now; None where no more are wanted.
+    """
+    with announce_wait(run, f"loading {predictor.name}"):
+        session = predictor.open_session()
+    run.record_session(predictor.name, session.description)
+    stream = predict_shards(session, missing, predictor.record, options, on_batch)
+    try:
+        with closing(session), close_at_end(stream):
+            for shard, predictions in stream:
+                is_enough = keep(shard, predictions)
+                missing.remove(shard)
+                if is_enough:
+                    missing.clear()
+                    break
+    except (EngineError, SourceError) as error:
+        return error
+    return None
 
 
 @contextmanager

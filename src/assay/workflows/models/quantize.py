@@ -26,7 +26,7 @@ from assay.images.calibration import (
     CalibrationSample,
     load_calibration_sample,
 )
-from assay.images.prepare import name_failures
+from assay.images.prepare import count_images, name_failures
 from assay.images.request import index_labelled_images, index_requested_images
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
@@ -201,7 +201,9 @@ def _load_sample(
         named = name_failures(sample.failed)
         count = len(sample.images)
         found = "others are taken" if count == wanted else f"{count:,} of {wanted:,} are left"
-        listener.announce(f"Note: {len(sample.failed):,} images cannot be calibrated on, {found}: {named}")
+        listener.announce(
+            f"Note: {count_images(len(sample.failed))} cannot be calibrated on, {found}: {named}"
+        )
     return sample
 
 

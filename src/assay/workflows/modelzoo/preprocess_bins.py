@@ -15,7 +15,7 @@ from assay.ahead import map_ahead
 from assay.errors import SourceError, UsageError
 from assay.files import escape_name, is_unfinished
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
-from assay.images.prepare import PreprocessedImage, preprocess_image
+from assay.images.prepare import PreprocessedImage, count_images, preprocess_image
 from assay.images.read import Patience
 from assay.images.sources import index_images
 from assay.measure.accuracy.accuracy import FailedImage
@@ -177,7 +177,7 @@ def _write_missing(
 def _summarise(failed: Sequence[SourceError], untried_count: int) -> SourceError:
     untried = f", {untried_count:,} were not tried" if untried_count else ""
     return SourceError(
-        f"{len(failed):,} images could not be read{untried}; the files of the others are written. "
+        f"{count_images(len(failed))} could not be read{untried}; the files of the others are written. "
         f"{failed[0].message}",
         hint="--resume writes what is missing",
     )
