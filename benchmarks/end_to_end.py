@@ -20,6 +20,7 @@ from turns import Load, measure_session, print_rates, take_turns, time_call
 
 from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
+from assay.defaults import DEFAULT_OPSET
 from assay.engines.arrays import as_session_input
 from assay.engines.constant_engine import ConstantEngine
 from assay.engines.engine import CompileChoice, Session
@@ -68,7 +69,7 @@ def _load(
     """Return a session for images, which the original way has, and one for pictures."""
     onnx_path, compiled = folder / "model.onnx", folder / engine.name
     if not onnx_path.exists():
-        export_onnx(seed_network(0).eval(), onnx_path, record, 18)
+        export_onnx(seed_network(0).eval(), onnx_path, record, DEFAULT_OPSET)
     compiled.mkdir()
     choice = CompileChoice(engine=engine.name, settings=settings)
     engine.compile(onnx_path, compiled, engine.resolve(choice, record))
@@ -93,7 +94,7 @@ def compare(  # noqa: PLR0913 - a script's one call
     for_files, session = sessions
     sources = sorted(images.iterdir())
     labels = {source.stem: 0 for source in sources}
-    ready = as_session_input(load_sample_images(record, index, BATCH_SIZE), session, record)
+    ready = as_session_input(load_sample_images(record, index, BATCH_SIZE, print), session, record)
     shards = cut_shards(index.images * rounds, 1024)
 
     def run_original() -> None:

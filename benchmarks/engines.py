@@ -30,6 +30,7 @@ from assay.arrays import Images
 from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
 from assay.convert.quantize import quantize_onnx, read_onnx
+from assay.defaults import DEFAULT_OPSET
 from assay.engines.arrays import as_session_input
 from assay.engines.engine import CompileChoice, Session
 from assay.engines.onnxruntime.engine import OnnxRuntimeEngine
@@ -64,7 +65,7 @@ def main() -> None:
     load = Load(seconds=arguments.seconds, images=arguments.job, callers=1 if arguments.one_caller else 0)
     sizes = [int(size) for size in arguments.batch_size.split(",")]
     record = read_model_record("se_resnext50_32x4d")
-    images = np.tile(load_sample_images(record, None, 16), (4, 1, 1, 1))  # (64, 3, 224, 224)
+    images = np.tile(load_sample_images(record, None, 16, print), (4, 1, 1, 1))  # (64, 3, 224, 224)
     with tempfile.TemporaryDirectory() as folder:
         engines = make_engines(Path(folder), record, images, with_int8=arguments.int8)
         if arguments.all:
@@ -90,7 +91,7 @@ def make_engines(
 ) -> dict[str, MeasureBatch]:
     """Export, compile and load."""
     onnx_path = folder / "float.onnx"
-    export_onnx(seed_network(0).eval(), onnx_path, record, 18)
+    export_onnx(seed_network(0).eval(), onnx_path, record, DEFAULT_OPSET)
     ours = _load(OpenVinoEngine(), onnx_path, folder / "openvino", record)
     from_pixels = OpenVinoEngine().load_for_pixels(folder / "openvino")
     theirs = _load(OnnxRuntimeEngine(), onnx_path, folder / "onnxruntime", record)

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3.0)
     arguments = parser.parse_args()
     record = read_model_record("se_resnext50_32x4d")
-    images = load_sample_images(record, None, CALIBRATION_COUNT)
+    images = load_sample_images(record, None, CALIBRATION_COUNT, print)
     with tempfile.TemporaryDirectory() as folder:
         sessions = make_sessions(Path(folder), record, images)
         compare(sessions, images, arguments.turns, arguments.seconds)

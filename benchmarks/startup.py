@@ -16,6 +16,7 @@ from turns import take_turns, time_call
 
 from assay.checkpoint.fitted_network import seed_network
 from assay.convert.export_onnx import export_onnx
+from assay.defaults import DEFAULT_OPSET
 from assay.engines.engine import CompileChoice
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.models.record import read_model_record
@@ -40,7 +41,7 @@ def main() -> None:
     record = read_model_record("se_resnext50_32x4d")
     with tempfile.TemporaryDirectory() as name:
         onnx_path, compiled = Path(name) / "model.onnx", Path(name) / "compiled"
-        export_onnx(seed_network(0).eval(), onnx_path, record, 18)
+        export_onnx(seed_network(0).eval(), onnx_path, record, DEFAULT_OPSET)
         compiled.mkdir()
         engine = OpenVinoEngine()
         engine.compile(onnx_path, compiled, engine.resolve(CompileChoice(), record))

@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from assay.arrays import Images
+from assay.engines.arrays import as_session_input
+from assay.engines.catalog import load_for_evaluation
+from assay.engines.compiled_model import read_compiled_json
+from assay.measure.speed.loading import LoadCost, close_cost, load_timed
 from assay.measure.speed.machine_use import MachineUse, Reading, measure_machine_use
 from assay.measure.speed.percentiles import compute_percentile, compute_percentile_interval
-from assay.measure.speed.repeats import BatchTimes, Repeat
+from assay.measure.speed.repeats import BatchTimes, OnRepeat, Repeat, RepeatPlan, measure_repeats, tile_images
 from assay.measure.speed.validity import Validity, judge_validity
 
 OUTLIER_SHARE = 0.75
@@ -82,6 +89,37 @@ class SessionName:
     precision: str
     card_devices: int = 1
     fresh_processes: bool = False
+
+
+class RepeatResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process measured of a compiled model: the times by batch size, and what loading cost."""
+
+    times: dict[int, BatchTimes]
+    cost: LoadCost
+
+
+def measure_compiled(
+    compiled_dir: Path, images: Images, plan: RepeatPlan, on_repeat: OnRepeat
+) -> RepeatResult:
+    """Load a compiled model in this process, and measure what the plan says.
+
+    Args:
+        compiled_dir: The compiled model.
+        images: What it is measured on, float32 (N, 3, H, W).
+        plan: Batch sizes, at least one; repeats, seconds, callers.
+        on_repeat: Called after each repeat with its batch size and images per second.
+
+    Raises:
+        BadModelError: The compiled model cannot be used.
+        EngineError: The runtime failed.
+    """
+    compiled = read_compiled_json(compiled_dir)
+    first = tile_images(images, min(plan.batch_sizes))
+    session, cost = load_timed(lambda: load_for_evaluation(compiled_dir), first, compiled)
+    with closing(session):
+        batch = as_session_input(images, session, compiled.model)
+        times = measure_repeats(session, batch, plan, on_repeat)
+    return RepeatResult(times=times, cost=close_cost(cost))
 
 
 def make_throughput_rows(name: SessionName, measured: Mapping[int, BatchTimes]) -> list[ThroughputRow]:

@@ -15,11 +15,11 @@ from assay.errors import UsageError
 from assay.measure.speed.loading import LoadCost
 from assay.measure.speed.recommendation import recommend_batch_sizes
 from assay.measure.speed.repeats import RepeatPlan
-from assay.measure.speed.throughput import SessionName, ThroughputRow, make_throughput_rows
+from assay.measure.speed.throughput import SessionName, ThroughputRow, make_throughput_rows, measure_compiled
 from assay.runs.folder import RunFolder
 from assay.runs.listener import Progress
 from assay.runs.results_file import Benchmark, write_result
-from assay.workflows.speed.measure_repeat import measure_compiled, measure_in_fresh_processes
+from assay.workflows.speed.measure_repeat import measure_in_fresh_processes
 
 BENCHMARK_IMAGE_COUNT = 16
 

@@ -6,52 +6,27 @@ import dataclasses
 import subprocess
 import sys
 import tempfile
-from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from assay.arrays import Images
-from assay.engines.arrays import as_session_input
-from assay.engines.catalog import load_for_evaluation
-from assay.engines.compiled_model import read_compiled_json
 from assay.errors import AssayError, EngineError
-from assay.measure.speed.loading import LoadCost, close_cost, load_timed
+from assay.measure.speed.loading import LoadCost
 from assay.measure.speed.repeats import (
     BatchTimes,
     OnRepeat,
     RepeatPlan,
     join_times,
-    measure_repeats,
-    tile_images,
 )
-
-
-class RepeatResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What one process measured: the times by batch size, and what loading cost."""
-
-    times: dict[int, BatchTimes]
-    cost: LoadCost
+from assay.measure.speed.throughput import RepeatResult, measure_compiled
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True):
     compiled_dir: str
     images: str
     plan: RepeatPlan
-
-
-def measure_compiled(
-    compiled_dir: Path, images: Images, plan: RepeatPlan, on_repeat: OnRepeat
-) -> RepeatResult:
-    """Load a compiled model in this process, and return its times and what loading cost."""
-    compiled = read_compiled_json(compiled_dir)
-    first = tile_images(images, min(plan.batch_sizes))
-    session, cost = load_timed(lambda: load_for_evaluation(compiled_dir), first, compiled)
-    with closing(session):
-        batch = as_session_input(images, session, compiled.model)
-        times = measure_repeats(session, batch, plan, on_repeat)
-    return RepeatResult(times=times, cost=close_cost(cost))
 
 
 def measure_in_fresh_processes(
