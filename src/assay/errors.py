@@ -134,7 +134,7 @@ def missing_package(package: str, extra: str) -> MissingRuntimeError:
     )
 
 
-def shorten(text: object, length: int = 120) -> str:
+def shorten(text: object, length: int = 200) -> str:
     r"""Return a text that came from outside on one line of at most `length` characters, safe for a terminal.
 
     Line ends and blanks become one blank, control characters are escaped, and what is too long loses its
@@ -147,7 +147,23 @@ def shorten(text: object, length: int = 120) -> str:
     if len(line) > length:
         kept = length - 3
         line = f"{line[: kept - kept // 2]} … {line[len(line) - kept // 2 :]}"
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in line)
+    return escape_controls(line)
+
+
+def escape_controls(text: str) -> str:
+    r"""Return a text with control characters escaped, so that a terminal shows it and obeys none of it.
+
+    Line ends stay.
+
+    >>> print(escape_controls("cat\x1b[2J.jpg"))
+    cat\x1b[2J.jpg
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character == "\n" else ascii(character)[1:-1]
+        for character in text
+    )
 
 
 def quote(text: object, length: int = 60) -> str:
@@ -170,4 +186,4 @@ def quote_reason(said: object) -> str:
     lines = [_TERMINAL_CODES.sub("", line).strip() for line in str(said).splitlines()]
     reasons = [reason for line in lines if (reason := _PLACE_IN_SOURCE.sub("", line).strip())]
     reason = _TEMPORARY_PATH.sub("", reasons[0] if reasons else "no reason given")
-    return reason if len(reason) <= LONGEST_QUOTE else f"{reason[: LONGEST_QUOTE - 1]}…"
+    return shorten(reason, LONGEST_QUOTE)

@@ -180,4 +180,4 @@ def _strip_prefix(name: str) -> str:
 
 def _list_keys(sets: Mapping[str, dict[str, Tensor]]) -> str:
     keys = [name for name in sets if name]
-    return " or ".join(f"--weights-key {name}" for name in keys[:3])
+    return " or ".join(f"--weights-key {shorten(name, 80)}" for name in keys[:3])

@@ -15,7 +15,7 @@ from urllib.error import HTTPError
 from filelock import FileLock
 
 from assay import __version__
-from assay.errors import BadCheckpointError, BadModelError
+from assay.errors import BadCheckpointError, BadModelError, quote, shorten
 from assay.files import hash_file
 from assay.models.record import ModelRecord, WeightsFile
 
@@ -96,7 +96,7 @@ def _check_weights(record: ModelRecord) -> None:
     for file in record.weights:
         if not BARE_NAME.fullmatch(file.file_name):  # could be written outside the cache
             raise BadModelError(
-                f"model record {record.name}: expected a bare file_name, found {file.file_name!r}",
+                f"model record {record.name}: expected a bare file_name, found {quote(file.file_name)}",
                 hint="file_name holds no folders",
             )
 
@@ -189,10 +189,10 @@ def _open_url(url: str, offset: int, timeout_s: float) -> Iterator[HTTPResponse 
     except HTTPError as error:
         error.close()
         if not (error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and offset):
-            raise _UrlFailedError(f"HTTP {error.code} {error.reason}") from error
+            raise _UrlFailedError(f"HTTP {error.code} {shorten(error.reason)}") from error
         response = None
     except (OSError, HTTPException, ValueError) as error:
-        raise _DroppedError(str(getattr(error, "reason", error)) or type(error).__name__) from error
+        raise _DroppedError(shorten(getattr(error, "reason", error)) or type(error).__name__) from error
     if response is None:
         yield None
         return
@@ -213,7 +213,7 @@ def _read_blocks(response: HTTPResponse) -> Iterator[bytes]:
         try:
             block = response.read1(BLOCK_BYTES)  # not read(): what came before a failure is kept
         except (OSError, HTTPException, ValueError) as error:
-            raise _DroppedError(str(error) or type(error).__name__) from error
+            raise _DroppedError(shorten(error) or type(error).__name__) from error
         if not block:
             return
         yield block

@@ -12,7 +12,7 @@ from assay.checkpoint.choose_weights import choose_weights
 from assay.checkpoint.network import ARCHITECTURES
 from assay.checkpoint.read_weights import FileFormat, read_content, recognise_format
 from assay.checkpoint.weights_choice import name_first_three
-from assay.errors import BadCheckpointError, BadModelError, shorten
+from assay.errors import BadCheckpointError, BadModelError, quote, shorten
 from assay.files import hash_file
 from assay.models.record import ONNX_ONLY, ModelRecord
 
@@ -89,7 +89,7 @@ def check_architecture(record: ModelRecord) -> None:
         )
     if record.architecture not in ARCHITECTURES:
         raise BadModelError(
-            f"model record {record.name}: no network is called {record.architecture!r}",
+            f"model record {record.name}: no network is called {quote(record.architecture)}",
             hint=f"architecture is one of: {', '.join([*ARCHITECTURES, ONNX_ONLY])}",
         )
 

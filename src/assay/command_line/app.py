@@ -23,7 +23,7 @@ from assay.command_line.streams import (
     write_to_stderr,
 )
 from assay.command_line.supplied import AssayToml, Supplied
-from assay.errors import AssayError, UsageError, missing_package
+from assay.errors import AssayError, UsageError, escape_controls, missing_package
 from assay.interrupts import EXIT_INTERRUPTED, end_on_signals
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _show_lost_result(error: OSError | None, status: int) -> int:
 def _show_error(error: AssayError, *, as_json: bool, exit_status: int | None = None) -> int:
     """Show the message on stderr, as JSON on stdout too where that was asked for; return the exit status."""
     status = error.exit_status if exit_status is None else exit_status
-    write_to_stderr(f"assay: {error}\n")
+    write_to_stderr(escape_controls(f"assay: {error}\n"))
     if as_json:
         from assay.command_line.terminal import write_document
 

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from assay.command_line.flags import FolderFlags, ImageFlags, PredictionFlags, ShowFlags, make_help
 from assay.command_line.outcome import Outcome, describe_run
-from assay.errors import UsageError
+from assay.errors import UsageError, quote
 
 if TYPE_CHECKING:
     from assay.runs.locks import Share
@@ -85,7 +85,7 @@ class EvaluateFlags(PredictionFlags, FolderFlags, ImageFlags):
             return None
         number, _, count = self.shard.partition("/")
         if not (_is_number(number) and _is_number(count) and 1 <= int(number) <= int(count)):
-            raise UsageError(f"--shard {self.shard!r}: expected I/N with I from 1 to N, such as 2/4")
+            raise UsageError(f"--shard {quote(self.shard)}: expected I/N with I from 1 to N, such as 2/4")
         if self.output is None or self.overwrite:
             raise UsageError("--shard needs the run folder, -o DIR, and excludes --overwrite")
         if self.stop_when_certain:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from assay.errors import UsageError
+from assay.errors import UsageError, quote
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -25,7 +25,7 @@ def parse_numbers(flag: str, text: str | None) -> tuple[int, ...]:
         return ()
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise UsageError(f"{flag} {text!r}: expected whole numbers from 1, such as 1,4,8")
+        raise UsageError(f"{flag} {quote(text)}: expected whole numbers from 1, such as 1,4,8")
     return tuple(int(part) for part in parts)
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from cyclopts import CycloptsError
 from cyclopts.config import Toml
 
+from assay.errors import shorten
+
 if TYPE_CHECKING:
     from cyclopts import App, Token
     from cyclopts.argument import Argument, ArgumentCollection
@@ -46,7 +48,7 @@ class AssayToml(Toml):
         except OSError as error:
             raise _refuse(path, f"cannot be read: {error.strerror}") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise _refuse(path, f"is not TOML: {error}") from error
+            raise _refuse(path, f"is not TOML: {shorten(error)}") from error
 
 
 def _refuse(path: Path, problem: str) -> CycloptsError:

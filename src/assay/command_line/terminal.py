@@ -25,6 +25,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from assay.command_line.streams import drain
+from assay.errors import escape_controls
 from assay.report.tables.table import Table
 from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import SCHEMA_VERSION, encode_json
@@ -59,7 +60,7 @@ class BarListener(Listener):
 
     def announce(self, text: str) -> None:
         """Show the line above the bars."""
-        self._bars.console.print(text, markup=False, highlight=False)
+        self._bars.console.print(escape_controls(text), markup=False, highlight=False)
 
     def advance(self, progress: Progress) -> None:
         """Move the task's bar."""
@@ -92,7 +93,7 @@ class LineListener(Listener):
     def announce(self, text: str) -> None:
         """Write the line; where its reader went or there is no space, it is lost and the work goes on."""
         try:
-            print(text, file=self._stream, flush=True)
+            print(escape_controls(text), file=self._stream, flush=True)
         except OSError:
             drain(self._stream)
 

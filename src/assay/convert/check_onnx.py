@@ -6,7 +6,7 @@ from pathlib import Path
 
 import onnx
 
-from assay.errors import BadModelError, quote_reason
+from assay.errors import BadModelError, quote_reason, shorten
 from assay.models.record import ModelRecord
 
 
@@ -28,7 +28,8 @@ def check_onnx_file(onnx_path: Path, record: ModelRecord) -> None:
         f"{record.output.name} [batch, {record.output.class_count}]",
     ]
     if found != expected:
-        raise BadModelError(f"{onnx_path}: expected {' and '.join(expected)}, found {' and '.join(found)}")
+        shown = shorten(" and ".join(found))
+        raise BadModelError(f"{onnx_path}: expected {' and '.join(expected)}, found {shown}")
 
 
 def _describe_tensor(port: onnx.ValueInfoProto) -> str:

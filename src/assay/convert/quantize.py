@@ -17,7 +17,7 @@ import onnx
 import onnx.version_converter
 
 from assay.arrays import Images
-from assay.errors import BadModelError, EngineError, UsageError, quote_reason
+from assay.errors import BadModelError, EngineError, UsageError, quote_reason, shorten
 from assay.models.choose_record import RECORD_KEY
 
 os.environ["NNCF_CI"] = "1"  # read when NNCF is imported: it reports its use otherwise
@@ -87,7 +87,7 @@ def match_layers(model: Any, patterns: Sequence[str]) -> list[str]:
             layers = list_layers(model)
             raise UsageError(
                 f"--keep-float {pattern}: no layer is called so",
-                hint=f"layers are called {', '.join(layers[:3])}, … {layers[-1]}" if layers else "",
+                hint=shorten(f"layers are called {', '.join(layers[:3])}, … {layers[-1]}") if layers else "",
             )
     matched = {name for matches in found.values() for name in matches}
     return [name for name in names if name in matched]

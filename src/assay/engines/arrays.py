@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from assay.arrays import Batch, Logits
 from assay.engines.engine import Session
-from assay.errors import BadModelError
+from assay.errors import BadModelError, quote
 from assay.models.check_network import fits_logits
 from assay.models.pixel_values import recover_pixels
 from assay.models.record import ModelRecord
@@ -81,7 +81,7 @@ def check_logits_shape(shape: Iterable[int], row_count: int, record: ModelRecord
     found = tuple(shape)
     if found[:1] != (row_count,) or not fits_logits(found, record.output.class_count):
         raise BadModelError(
-            f"the network's output {record.output.name!r}: expected one row for each of {row_count} images, "
-            f"shape {(row_count, record.output.class_count)}, found {found}",
+            f"the network's output {quote(record.output.name)}: expected one row for each of "
+            f"{row_count} images, shape {(row_count, record.output.class_count)}, found {found}",
             hint="set output.name and output.class_count of the model record to what the network has",
         )

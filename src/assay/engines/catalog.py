@@ -9,7 +9,7 @@ from pathlib import Path
 
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import Engine, PixelEngine, Session
-from assay.errors import UsageError, missing_package
+from assay.errors import UsageError, missing_package, quote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def find_engine(name: str) -> Engine:
     if name not in ENGINES:
         close = difflib.get_close_matches(name, ENGINES, n=1)
         raise UsageError(
-            f"no engine is called {name!r}",
+            f"no engine is called {quote(name)}",
             hint=f"did you mean {close[0]}?" if close else f"known: {', '.join(ENGINES)}",
         )
     entry = ENGINES[name]

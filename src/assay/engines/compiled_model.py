@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from assay import __version__
-from assay.errors import BadModelError
+from assay.errors import BadModelError, shorten
 from assay.files import hash_file, write_file
 from assay.models.calibration import CalibrationRecord
 from assay.models.record import ModelRecord
@@ -106,7 +106,9 @@ def read_compiled_json(compiled_dir: Path) -> CompiledModel:
             hint="expected a folder written by `assay compile`",
         ) from error
     except msgspec.DecodeError as error:
-        raise BadModelError(f"{path} cannot be read: {error}", hint="compile the model again") from error
+        raise BadModelError(
+            f"{path} cannot be read: {shorten(error)}", hint="compile the model again"
+        ) from error
     for name, sha256 in compiled.files.items():
         _check_compiled_file(compiled_dir / name, sha256)
     return compiled

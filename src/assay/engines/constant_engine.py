@@ -17,7 +17,7 @@ from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
 from assay.engines.options import check_options, choose_count
 from assay.engines.sources import check_source, record_compiled
-from assay.errors import EngineError
+from assay.errors import EngineError, shorten
 from assay.models.record import ModelRecord
 
 LOGITS_FILE = "logits.npy"
@@ -70,7 +70,7 @@ class ConstantEngine:
         try:
             row = np.load(compiled_dir / LOGITS_FILE, allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise EngineError(f"{compiled_dir / LOGITS_FILE} cannot be loaded: {error}") from error
+            raise EngineError(f"{compiled_dir / LOGITS_FILE} cannot be loaded: {shorten(error)}") from error
         return ConstantSession(compiled, row, takes_pixels=takes_pixels)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from assay.engines.engine import CompileChoice, CompileOptions, Engine
-from assay.errors import UsageError
+from assay.errors import UsageError, quote
 from assay.models.record import ModelRecord
 from assay.processors import count_processors
 
@@ -17,14 +17,14 @@ def check_options(engine: Engine, choice: CompileChoice, record: ModelRecord) ->
     precision = choice.precision or engine.precisions[0]
     if precision not in engine.precisions:
         raise UsageError(
-            f"engine {engine.name} does not compute in {precision!r}",
+            f"engine {engine.name} does not compute in {quote(precision)}",
             hint=f"--precision can be: {', '.join(engine.precisions)}",
         )
     devices = {name.casefold(): name for name in engine.devices}
     device = devices.get((choice.device or engine.devices[0]).casefold())
     if device is None:
         raise UsageError(
-            f"engine {engine.name} does not run on {choice.device!r}",
+            f"engine {engine.name} does not run on {quote(choice.device)}",
             hint=f"--device can be: {', '.join(engine.devices)}",
         )
     if choice.batch_size is not None and choice.batch_size < 1:
@@ -32,7 +32,7 @@ def check_options(engine: Engine, choice: CompileChoice, record: ModelRecord) ->
     unknown = sorted(set(choice.settings) - set(engine.settings))
     if unknown:
         raise UsageError(
-            f"engine {engine.name} has no setting {unknown[0]!r}",
+            f"engine {engine.name} has no setting {quote(unknown[0])}",
             hint=f"it has: {', '.join(engine.settings) or 'none'}; see `assay engines`",
         )
     return CompileOptions(

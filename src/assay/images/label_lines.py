@@ -83,7 +83,9 @@ def _split_fields(path: Path, number: int, line: str, separator: str | None) -> 
     try:
         (fields,) = csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True)
     except csv.Error as error:
-        raise BadImagesError(f"{path}, line {number}: {error}: {quote(line)}", hint=EXPECTED) from error
+        raise BadImagesError(
+            f"{path}, line {number}: {shorten(error)}: {quote(line)}", hint=EXPECTED
+        ) from error
     return [field.strip() for field in fields]
 
 

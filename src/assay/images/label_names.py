@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from assay.errors import BadImagesError
+from assay.errors import BadImagesError, shorten
 from assay.images.listing import IMAGE_SUFFIXES
 
 _SYNSET_TAIL = re.compile(r"_n[0-9]{8}$")  # as in ILSVRC2012_val_00000001_n01751748.JPEG
@@ -106,7 +106,7 @@ def _require_one_label(labels: Mapping[str, int], names: Sequence[str], path: st
     other = next((name for name in names if labels[name] != labels[first]), None)
     if other is not None:
         raise BadImagesError(
-            f"{path}: {first} and {other} of the label file fit it equally well, "
+            f"{path}: {shorten(first)} and {shorten(other)} of the label file fit it equally well, "
             f"with labels {labels[first]} and {labels[other]}",
             hint="write the images' relative paths into the label file",
         )
@@ -116,7 +116,7 @@ def _pair(paths: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     """Return a name for each path; none at all where stricter matches took every name."""
     if names and len(paths) > len(names):
         raise BadImagesError(
-            f"{names[0]} of the label file fits {paths[0]} and {paths[1]} equally well",
+            f"{shorten(names[0])} of the label file fits {paths[0]} and {paths[1]} equally well",
             hint="write the images' relative paths into the label file, or remove one of the images",
         )
     return dict(zip(paths, names, strict=False))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from assay.errors import BadImagesError
+from assay.errors import BadImagesError, shorten
 from assay.images.labels import IMAGENET_VAL_COUNT, find_val_number
 
 MAX_BYTES = 64 * 2**20
@@ -42,7 +42,7 @@ def read_real_labels(path: Path) -> RealLabels:
     except OSError as error:
         raise BadImagesError(f"--real-labels {path} cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadImagesError(f"--real-labels {path}: {error}", hint=_EXPECTED) from error
+        raise BadImagesError(f"--real-labels {path}: {shorten(error)}", hint=_EXPECTED) from error
     if len(classes) != IMAGENET_VAL_COUNT:
         raise BadImagesError(f"--real-labels {path}: a list of {len(classes):,} lists", hint=_EXPECTED)
     if not all(0 <= label < 1000 for accepted in classes for label in accepted):

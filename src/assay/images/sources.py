@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.errors import BadImagesError
+from assay.errors import BadImagesError, shorten
 from assay.images.forms.folder import FolderOptions
 from assay.images.forms.recognise import list_images
 from assay.images.label_files import (
@@ -225,7 +225,7 @@ def _note_labels(images: Sequence[LabelledImage], label_count: int) -> list[str]
 
 def _name_first(names: Sequence[str]) -> str:
     more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return ", ".join(map(get_base_name, names[:_LISTED])) + more
+    return ", ".join(shorten(get_base_name(name), 80) for name in names[:_LISTED]) + more
 
 
 def _byte_order(image: LabelledImage) -> tuple[bytes, bytes]:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet as pq
 
-from assay.errors import BadInputError
+from assay.errors import BadInputError, shorten
 from assay.files import write_in_place_of
 from assay.images.listing import LabelledImage
 from assay.inference.predictions import Prediction
@@ -123,7 +123,8 @@ def read_shard(path: Path, *, keep_logits: bool = False) -> list[Prediction]:
         return [_make_prediction(row) for row in rows]
     except (OSError, pyarrow.ArrowException, TypeError, KeyError) as error:
         raise BadInputError(
-            f"predictions {path} cannot be read: {error}", hint="run `assay evaluate` again with --overwrite"
+            f"predictions {path} cannot be read: {shorten(error)}",
+            hint="run `assay evaluate` again with --overwrite",
         ) from error
 
 

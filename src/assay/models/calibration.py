@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from assay.errors import BadModelError
+from assay.errors import BadModelError, shorten
 
 
 class CalibrationImage(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,5 +68,5 @@ def read_calibration_file(path: Path) -> CalibrationRecord | None:
         return None
     except (OSError, msgspec.DecodeError) as error:
         raise BadModelError(
-            f"calibration record {path} cannot be read: {error}", hint="quantise the model again"
+            f"calibration record {path} cannot be read: {shorten(error)}", hint="quantise the model again"
         ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from assay.errors import BadModelError
+from assay.errors import BadModelError, quote, shorten
 from assay.models.onnx_file import OnnxFile, Port, list_weight_files, read_onnx_file
 from assay.models.record import ModelRecord
 
@@ -30,8 +30,8 @@ def check_network(onnx_path: Path, record: ModelRecord) -> OnnxFile:
     if found.training_nodes:
         count, first = len(found.training_nodes), found.training_nodes[0]
         raise BadModelError(
-            f"{onnx_path}: {count} of its nodes compute as during training, such as {first!r}: an image's "
-            "logits depend on the images beside it, or on chance",
+            f"{onnx_path}: {count} of its nodes compute as during training, such as {quote(first)}: an "
+            "image's logits depend on the images beside it, or on chance",
             hint="export it in evaluation mode: model.eval(), and no training=TrainingMode.TRAINING",
         )
     return found
@@ -58,7 +58,7 @@ def _check_input(ports: Sequence[Port], record: ModelRecord, onnx_path: Path) ->
         )
     if port.dtype != "float32":
         raise BadModelError(
-            f"{onnx_path}: input {port.name!r} takes {port.dtype}; assay feeds float32, normalised as "
+            f"{onnx_path}: input {quote(port.name)} takes {port.dtype}; assay feeds float32, normalised as "
             "the model record says",
             hint=f"export it with a float32 input ({_GUIDE} says how, also for uint8 and float16)",
         )
@@ -67,7 +67,7 @@ def _check_input(ports: Sequence[Port], record: ModelRecord, onnx_path: Path) ->
         return
     if len(port.shape) == 4 and port.shape[3] == tensor.channels and port.shape[1] != tensor.channels:
         raise BadModelError(
-            f"{onnx_path}: input {port.name!r} is channels last (NHWC), {_write_shape(port.shape)}; "
+            f"{onnx_path}: input {quote(port.name)} is channels last (NHWC), {_write_shape(port.shape)}; "
             "assay takes channels first (NCHW) only, so far",
             hint=f"turn the file: {_GUIDE}, 'A file with channels last'; of TensorFlow: "
             f"tf2onnx --inputs-as-nchw {port.name}",
@@ -77,8 +77,8 @@ def _check_input(ports: Sequence[Port], record: ModelRecord, onnx_path: Path) ->
     )
     if not fits:
         raise BadModelError(
-            f"{onnx_path}: input {port.name!r} has shape {_write_shape(port.shape)}, the model record says "
-            f"{_write_shape((None, *size))}",
+            f"{onnx_path}: input {quote(port.name)} has shape {_write_shape(port.shape)}, the model "
+            f"record says {_write_shape((None, *size))}",
             hint="set input and preprocessing of the model record to what the network takes",
         )
 
@@ -89,15 +89,15 @@ def _check_output(ports: Sequence[Port], record: ModelRecord, onnx_path: Path) -
     if port.dtype not in _FLOATS:
         others = [other.name for other in ports if other.dtype in _FLOATS]
         raise BadModelError(
-            f"{onnx_path}: output {port.name!r} holds {port.dtype}; expected logits, float32",
-            hint=f"set output.name of the model record to {others[0]!r}"
+            f"{onnx_path}: output {quote(port.name)} holds {port.dtype}; expected logits, float32",
+            hint=f"set output.name of the model record to {quote(others[0])}"
             if others
             else "export the network without what it does to its logits, such as ArgMax or quantising",
         )
     if port.shape is not None and not fits_logits(port.shape, class_count):
         raise BadModelError(
-            f"{onnx_path}: output {port.name!r} has shape {_write_shape(port.shape)}, the model record says "
-            f"{_write_shape((None, class_count))}",
+            f"{onnx_path}: output {quote(port.name)} has shape {_write_shape(port.shape)}, the model "
+            f"record says {_write_shape((None, class_count))}",
             hint="set output.class_count of the model record to what the network has",
         )
 
@@ -107,13 +107,15 @@ def _find_port(kind: str, name: str, ports: Sequence[Port], onnx_path: Path) -> 
         if port.name == name:
             return port
     raise BadModelError(
-        f"{onnx_path}: expected an {kind} named {name!r}, found: {_join_names(ports)}",
+        f"{onnx_path}: expected an {kind} named {quote(name)}, found: {_join_names(ports)}",
         hint=f"set {kind}.name of the model record to what the network has, or give the right --model",
     )
 
 
 def _join_names(ports: Sequence[Port]) -> str:
-    names = [port.name for port in ports[:5]] + ([f"… ({len(ports)} in all)"] if len(ports) > 5 else [])
+    names = [shorten(port.name, 60) for port in ports[:5]] + (
+        [f"… ({len(ports)} in all)"] if len(ports) > 5 else []
+    )
     return ", ".join(names) or "none"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from assay.defaults import DEFAULT_MODEL
-from assay.errors import BadModelError, UsageError
+from assay.errors import BadModelError, UsageError, shorten
 from assay.models.onnx_file import read_onnx_file
 from assay.models.record import ModelRecord, read_model_record
 
@@ -54,7 +54,7 @@ def read_stored_record(onnx_path: Path) -> ModelRecord | None:
         return msgspec.json.decode(text, type=ModelRecord)
     except msgspec.DecodeError as error:
         raise BadModelError(
-            f"{onnx_path}: the model record stored in it cannot be read: {error}",
+            f"{onnx_path}: the model record stored in it cannot be read: {shorten(error)}",
             hint="give the record with --model NAME_OR_TOML",
         ) from error
 

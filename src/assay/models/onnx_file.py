@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from assay.errors import BadModelError
+from assay.errors import BadModelError, quote, shorten
 from assay.files import hash_file
 from assay.models.onnx_messages import Message, read_messages
 
@@ -111,7 +111,7 @@ def read_onnx_file(onnx_path: Path) -> OnnxFile:
             ) from error
         except (ValueError, IndexError) as error:
             raise BadModelError(
-                f"{onnx_path} cannot be read as an ONNX file: {error}",
+                f"{onnx_path} cannot be read as an ONNX file: {shorten(error)}",
                 hint="expected a file written by `assay export` or another ONNX exporter, whole",
             ) from error
     model = every[0]
@@ -148,7 +148,7 @@ def list_weight_files(onnx_path: Path) -> dict[str, Path]:
         folders = {onnx_path.parent.resolve(), onnx_path.resolve().parent}
         if named.is_absolute() or ".." in named.parts or not folders & set(path.resolve().parents):
             raise BadModelError(
-                f"{onnx_path}: its weights are said to be in {location!r}, outside the model's folder",
+                f"{onnx_path}: its weights are said to be in {quote(location)}, outside the model's folder",
                 hint="put the data file beside the ONNX file, and save the model with that location",
             )
         if not path.is_file():

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from assay.errors import BadModelError
+from assay.errors import BadModelError, quote, shorten
 
 ONNX_ONLY = "onnx only"
 Positive = Annotated[int, Meta(ge=1)]
@@ -166,7 +166,9 @@ class ModelRecord(_Record, frozen=True, kw_only=True):
             raise ValueError("published_throughput: a number is infinite or not a number")
         devices = {column.device for column in self.published_throughput}
         if unknown := {name for one in self.speed_target for name in (one.device, one.over)} - devices:
-            raise ValueError(f"speed_target names {sorted(unknown)[0]!r}, which has no published_throughput")
+            raise ValueError(
+                f"speed_target names {quote(sorted(unknown)[0])}, which has no published_throughput"
+            )
         if self.output.label_offset >= self.output.class_count:
             raise ValueError("output.label_offset is not below output.class_count")
 
@@ -208,7 +210,7 @@ def _read_own_record(name: str) -> bytes:
     if name not in names:
         close = difflib.get_close_matches(name, names, n=1)
         raise BadModelError(
-            f"no model record is called {name!r}",
+            f"no model record is called {quote(name)}",
             hint=f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}, or a .toml file",
         )
     return resources.files("assay.models").joinpath(f"{name}.toml").read_bytes()
@@ -219,5 +221,5 @@ def _parse_record(text: bytes, *, origin: str) -> ModelRecord:
         return msgspec.toml.decode(text, type=ModelRecord)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadModelError(
-            f"model record {origin}: {error}", hint="the keys are in docs/reference/model-record.md"
+            f"model record {origin}: {shorten(error)}", hint="the keys are in docs/reference/model-record.md"
         ) from error

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.errors import BadInputError
+from assay.errors import BadInputError, shorten
 
 # The number of the output, from 0 or 1; one of more digits belongs to the image's name
 _RESULT_NAME = re.compile(r"(?P<stem>.+)_(?P<output>[0-9]{1,3})")
@@ -120,7 +120,7 @@ def _read_summary(path: Path) -> dict[str, str]:
         entries = json.loads(path.read_bytes()).get("filesinfo", {}).values()
         pairs = [(Path(out).name, str(entry["infiles"][0])) for entry in entries for out in entry["outfiles"]]
     except (OSError, ValueError, AttributeError, LookupError, TypeError) as error:
-        raise BadInputError(f"summary {path} cannot be read: {error!r}", hint=_AGAIN) from error
+        raise BadInputError(f"summary {path} cannot be read: {shorten(repr(error))}", hint=_AGAIN) from error
     for name, source in pairs:
         if inputs.setdefault(name, source) != source:
             raise BadInputError(

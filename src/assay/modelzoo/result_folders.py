@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from assay.arrays import Logits
-from assay.errors import UsageError
+from assay.errors import UsageError, quote
 from assay.files import escape_name
 from assay.modelzoo.bin_files import FOLDER_MODE, write_tool_file
 from assay.runs.results_file import encode_json
@@ -60,7 +60,7 @@ def choose_folder(output: str, dirname: str | None, stems: Sequence[str], suffix
     if dirname is None:
         return ResultPlace(folder=_find_free_stamp(root))
     if Path(dirname).is_absolute() or ".." in Path(dirname).parts or dirname.strip() in ("", "."):
-        raise UsageError(f"--output-dirname {dirname!r}: expected a name in {output}, not a path")
+        raise UsageError(f"--output-dirname {quote(dirname)}: expected a name in {output}, not a path")
     place = ResultPlace(folder=f"{root}/{dirname.rstrip('/')}")
     folder = Path(place.folder)
     if folder.exists():

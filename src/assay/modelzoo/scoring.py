@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from assay.errors import BadInputError, GateFailedError
+from assay.errors import BadInputError, GateFailedError, shorten
 from assay.images.label_names import get_base_name, get_stem, normalise_name
 from assay.inference.predictions import TOP_K
 from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy
@@ -93,13 +93,15 @@ def match_results(files: Sequence[ResultFile], label_names: Iterable[str]) -> di
 def _add_match(matched: dict[str, ResultFile], file: ResultFile, names: list[str]) -> None:
     if len(names) > 1:
         raise BadInputError(
-            f"{file.path} may be the result of {names[0]} and of {names[1]}: the label file names both",
+            f"{file.path} may be the result of {shorten(names[0])} and of {shorten(names[1])}: "
+            "the label file names both",
             hint="keep one of them in the label file",
         )
     other = matched.setdefault(names[0], file)
     if other is not file:
         raise BadInputError(
-            f"{other.path} and {file.path.name} are both results of {names[0]}", hint="keep the one to score"
+            f"{other.path} and {file.path.name} are both results of {shorten(names[0])}",
+            hint="keep the one to score",
         )
 
 
@@ -121,8 +123,8 @@ def measure_coverage(
         scored_count=len(matched),
         missing_count=len(missing),
         surplus_count=len(surplus),
-        missing=tuple(missing[:LISTED_NAMES]),
-        surplus=tuple(surplus[:LISTED_NAMES]),
+        missing=tuple(map(shorten, missing[:LISTED_NAMES])),
+        surplus=tuple(map(shorten, surplus[:LISTED_NAMES])),
     )
 
 

@@ -10,7 +10,7 @@ import msgspec
 from assay import __version__
 from assay.convert.parity import LogitParity
 from assay.engines.engine import SessionDescription
-from assay.errors import BadInputError
+from assay.errors import BadInputError, shorten
 from assay.files import escape_name, write_file
 from assay.images.listing import LabelKind
 from assay.images.pixel_check import PixelCheck
@@ -187,7 +187,7 @@ def read_result(run_folder: Path, kind: type[ResultFile]) -> ResultFile | None:
             return msgspec.json.decode(text, type=kind)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInputError(
-            f"{path} cannot be read: {error}", hint="run it again with --overwrite"
+            f"{path} cannot be read: {shorten(error)}", hint="run it again with --overwrite"
         ) from error
     raise BadInputError(
         f"{path} has schema version {version}; this assay reads {SCHEMA_VERSION}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from assay.errors import BadModelError
+from assay.errors import BadModelError, quote
 from assay.models.record import ModelRecord
 
 KINDS = ("rgb", "rgb-crop", "yuv")
@@ -103,7 +103,7 @@ def _parse(text: str, origin: str) -> dict[str, str]:
     if foreign:
         line = text[: text.index(foreign)].count("\n") + 1
         raise BadModelError(
-            f"AIPP file {origin}, line {line}: {foreign!r} is no ASCII character",
+            f"AIPP file {origin}, line {line}: {quote(foreign)} is no ASCII character",
             hint="write it anew: ATC reads only ASCII, and a full-width colon looks like one",
         )
     body = re.sub(r"#.*", "", text)
@@ -115,7 +115,7 @@ def _parse(text: str, origin: str) -> dict[str, str]:
         entry = _LINE.match(line)
         if entry is None or entry.group(1) in entries:
             raise BadModelError(
-                f"AIPP file {origin}: expected one line `key : value`, found {line.strip()!r}"
+                f"AIPP file {origin}: expected one line `key : value`, found {quote(line.strip())}"
             )
         entries[entry.group(1)] = entry.group(2)
     return entries

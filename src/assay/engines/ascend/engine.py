@@ -17,7 +17,7 @@ from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, Session, SourceKind
 from assay.engines.options import check_options, choose_setting
 from assay.engines.sources import check_source, fix_batch_size, record_compiled
-from assay.errors import BadModelError, EngineError, UsageError
+from assay.errors import BadModelError, EngineError, UsageError, shorten
 from assay.models.record import ModelRecord
 
 OM_FILE = f"{OUTPUT_STEM}.om"
@@ -172,7 +172,7 @@ def _make_aipp(options: CompileOptions) -> str:
             text = Path(asked).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise BadModelError(
-                f"AIPP file {asked} cannot be read: {error}",
+                f"AIPP file {asked} cannot be read: {shorten(error)}",
                 hint=f"give the path of one, or let assay write one: {', '.join(aipp.KINDS)}",
             ) from error
     aipp.check_aipp(text, asked, options.record)

@@ -16,7 +16,7 @@ from assay.engines.ascend.model_input import ModelInput
 from assay.engines.ascend.staging import make_folder, stage_model, write_file
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import SessionDescription
-from assay.errors import EngineError, MissingRuntimeError
+from assay.errors import EngineError, MissingRuntimeError, shorten
 
 CALL_SIZE = 1024  # images that are staged for one run of the tool, which loads the model each time
 
@@ -104,7 +104,7 @@ class AisBenchProcess:
             try:
                 rows.append(np.load(path, allow_pickle=False).reshape(-1))
             except (OSError, ValueError) as error:
-                raise EngineError(f"ais_bench left no result for image {number}: {error}") from error
+                raise EngineError(f"ais_bench left no result for image {number}: {shorten(error)}") from error
         logits = np.array(rows, dtype=np.float32)  # (N, classes)
         check_logits_shape(logits.shape, count, self._compiled.model)
         return logits

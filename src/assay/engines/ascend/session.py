@@ -18,7 +18,7 @@ from assay.engines.ascend.staging import stage_model
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import SessionDescription
 from assay.engines.native_output import NativeOutput, capture_native_output
-from assay.errors import EngineError, MissingRuntimeError, quote_reason
+from assay.errors import EngineError, MissingRuntimeError, quote_reason, shorten
 
 WHEELS_HINT = (
     "install the aclruntime and ais_bench wheels for this Python from Huawei's tools repository, or let "
@@ -36,7 +36,7 @@ def import_interface() -> ModuleType:
         return importlib.import_module("ais_bench.infer.interface")
     except ImportError as error:
         raise MissingRuntimeError(
-            f"the inference tool's Python packages are not here: {error}", hint=WHEELS_HINT
+            f"the inference tool's Python packages are not here: {shorten(error)}", hint=WHEELS_HINT
         ) from error
 
 

@@ -6,7 +6,7 @@ import importlib
 import importlib.metadata
 from typing import Any
 
-from assay.errors import MissingRuntimeError
+from assay.errors import MissingRuntimeError, shorten
 
 DISTRIBUTIONS = (
     "onnxruntime",
@@ -54,7 +54,7 @@ def import_onnxruntime() -> Any:
     except (ImportError, AttributeError) as error:
         needs = "; onnxruntime-cann needs numpy<2" if "onnxruntime-cann" in found else ""
         raise MissingRuntimeError(
-            f"{found[0] if found else 'onnxruntime'} is damaged, or does not fit: {error}{needs}",
+            f"{found[0] if found else 'onnxruntime'} is damaged, or does not fit: {shorten(error)}{needs}",
             hint=write_repair_commands(found or ["onnxruntime"]),
         ) from error
     return module

@@ -35,6 +35,7 @@ from assay.errors import (
     FixedBatchError,
     MissingRuntimeError,
     UsageError,
+    quote,
     quote_reason,
 )
 from assay.models.check_network import fits_logits
@@ -268,7 +269,7 @@ def _check_loads(copy: Path, source: Path, options: CompileOptions) -> None:
     shape = tuple(size if isinstance(size, int) else None for size in shape)
     if not fits_logits(shape, output.class_count):
         raise BadModelError(
-            f"{source}: output {output.name!r} has shape {shape}, expected {(None, output.class_count)}",
+            f"{source}: output {quote(output.name)} has shape {shape}, expected {(None, output.class_count)}",
             hint="set output.class_count of the model record to what the network has",
         )
     if shape[0] not in (None, options.batch_size):

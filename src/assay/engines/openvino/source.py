@@ -7,7 +7,7 @@ from pathlib import Path
 import openvino
 
 from assay.engines.engine import CompileOptions
-from assay.errors import BadModelError, FixedBatchError, quote_reason
+from assay.errors import BadModelError, FixedBatchError, quote, quote_reason
 from assay.models.check_network import fits_logits
 from assay.models.record import InputTensor, ModelRecord
 
@@ -89,7 +89,7 @@ def _check_output(model: openvino.Model, onnx_path: Path, record: ModelRecord) -
     shape = model.outputs[0].get_partial_shape()
     if shape.rank.is_static and not fits_logits(_list_sizes(shape), record.output.class_count):
         raise BadModelError(
-            f"{onnx_path}: output {record.output.name!r} has shape {shape}, expected [batch, "
+            f"{onnx_path}: output {quote(record.output.name)} has shape {shape}, expected [batch, "
             f"{record.output.class_count}]",
             hint="set output.class_count of the model record to what the network has",
         )

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from xml.etree import ElementTree
 
-from assay.errors import BadImagesError
+from assay.errors import BadImagesError, quote, shorten
 from assay.images.forms.folder import FolderOptions, list_folder, list_names
 from assay.images.labels import read_synset_labels
 from assay.images.listing import LabelledImage, Listing
@@ -52,9 +52,9 @@ def _label_by_xml(image: LabelledImage, annotations: Path, known: set[str]) -> L
     try:
         synset = ElementTree.fromstring(content).findtext("object/name", default="").strip()
     except ElementTree.ParseError as error:
-        raise BadImagesError(f"{annotations / name} cannot be read: {error}") from error
+        raise BadImagesError(f"{annotations / name} cannot be read: {shorten(error)}") from error
     if synset not in read_synset_labels():
         raise BadImagesError(
-            f"{annotations / name}: its first object is {synset[:40]!r}, no synset of ImageNet"
+            f"{annotations / name}: its first object is {quote(synset[:40])}, no synset of ImageNet"
         )
     return dataclasses.replace(image, label=read_synset_labels()[synset])

@@ -13,7 +13,7 @@ from typing import Any
 
 from pyarrow import ArrowException, ArrowInvalid, fs
 
-from assay.errors import BadImagesError, SourceError
+from assay.errors import BadImagesError, SourceError, shorten
 from assay.images.forms.class_folders import NUMBER, SYNSET, sort_out_files
 from assay.images.forms.folder import FolderOptions
 from assay.images.forms.local_file import LocalFile
@@ -50,7 +50,7 @@ class ObjectFolder:
                 written = file.metadata().get("Last-Modified", b"").decode()
                 content: bytes = file.read()
         except ArrowException as error:
-            raise OSError(str(error)) from error
+            raise OSError(shorten(error)) from error
         if written and modified_s is not None:
             _refuse_change(f"{self.path}/{relative_path}", written, modified_s)
         return content
@@ -132,7 +132,7 @@ def _list_infos(url: str) -> list[fs.FileInfo]:
         file_system, path = open_url(url)
         infos: list[fs.FileInfo] = file_system.get_file_info(fs.FileSelector(path, recursive=True))
     except (OSError, ArrowException) as error:
-        reason = str(error).splitlines()[0]
+        reason = shorten(error)
         if isinstance(error, FileNotFoundError | ArrowInvalid) or _REFUSALS.search(reason):
             raise BadImagesError(
                 f"--images {url}: cannot be listed: {reason}",

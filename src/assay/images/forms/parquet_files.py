@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet as pq
 
-from assay.errors import BadImagesError, UndecodableImageError
+from assay.errors import BadImagesError, UndecodableImageError, shorten
 from assay.images.forms.local_file import describe_file
 from assay.images.listing import LabelledImage, Listing
 
@@ -60,7 +60,8 @@ def _choose_split(where: Path, paths: list[Path]) -> list[Path]:
             return by_split[split]
     if (len(by_split) > 1 and len(by_split) < len(paths)) or {"train", "test"} <= by_split.keys():
         raise BadImagesError(
-            f"--images {where}: holds the splits {', '.join(sorted(by_split))}; none is the validation's",
+            f"--images {where}: holds the splits {shorten(', '.join(sorted(by_split)))}; none is the "
+            "validation's",
             hint="give the files of one split: a folder of their own, or one file",
         )
     return paths
@@ -82,7 +83,7 @@ class _ParquetFile:
             self._labels = self._read_labels()
         except (pyarrow.ArrowException, OSError) as error:
             raise BadImagesError(
-                f"--images {path}: cannot be read as Parquet: {error}", hint="download it again"
+                f"--images {path}: cannot be read as Parquet: {shorten(error)}", hint="download it again"
             ) from error
         self._check_groups()
         metadata = self._file.metadata
@@ -127,7 +128,7 @@ class _ParquetFile:
             column = self._file.read_row_group(group, columns=[self._bytes_path]).column(0)
         except (pyarrow.ArrowException, OSError) as error:
             self._whole.check(self._path.stat())
-            raise OSError(f"row group {group} of {self._path.name}: {error}") from error
+            raise OSError(f"row group {group} of {self._path.name}: {shorten(error)}") from error
         self._whole.check(self._path.stat())
         if pyarrow.types.is_struct(column.type):
             column = pyarrow.chunked_array([chunk.field("bytes") for chunk in column.chunks])
@@ -148,7 +149,7 @@ class _ParquetFile:
         if name and (is_bytes or is_list):
             return name, name, None
         found = ", ".join(f"{field.name} ({field.type})" for field in schema)
-        raise BadImagesError(f"--images {self._path}: no column of images: {found[:300]}", hint=_LAYOUT)
+        raise BadImagesError(f"--images {self._path}: no column of images: {shorten(found)}", hint=_LAYOUT)
 
     def _read_paths(self, path_column: str | None) -> list[str]:
         if path_column is None:

@@ -7,7 +7,7 @@ import re
 import stat
 from pathlib import Path
 
-from assay.errors import BadImagesError
+from assay.errors import BadImagesError, quote, shorten
 from assay.images.forms.local_file import describe_file, find_status, name_fault
 from assay.images.listing import LabelledImage, Listing
 from assay.images.read import Patience
@@ -48,10 +48,10 @@ def _read_lines(path: Path) -> list[str]:
 
 
 def _refuse(path: Path, names: list[str], *, have_labels: bool) -> None:
-    found = f": {names[0][:80]}" if names else " at all"
+    found = f": {quote(names[0])}" if names else " at all"
     if have_labels:
         raise BadImagesError(
-            f"--images {path}: looks like a label file; there is no file {path.parent / names[0]}",
+            f"--images {path}: looks like a label file; there is no file {shorten(path.parent / names[0])}",
             hint="give the images with --images and this file with --labels",
         )
     raise BadImagesError(

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import indexed_gzip
 
-from assay.errors import BadImagesError, UndecodableImageError
+from assay.errors import BadImagesError, UndecodableImageError, shorten
 from assay.images.forms.class_folders import sort_out_files
 from assay.images.forms.imagenet_archives import VAL_ARCHIVE_BYTES, VAL_ARCHIVE_NAME, refuse_other_archives
 from assay.images.forms.local_file import LocalFile, describe_file
@@ -134,7 +134,7 @@ def _describe_damage(path: Path, member_count: int, error: Exception) -> BadImag
         expected = f"; it has {size:,} bytes, the published one {VAL_ARCHIVE_BYTES:,}"
     return BadImagesError(
         f"--images {path}: cut short or damaged after {max(0, member_count - 1):,} whole members: "
-        f"{error}{expected}",
+        f"{shorten(error)}{expected}",
         hint="download it again",
     )
 
@@ -173,7 +173,7 @@ def _read_sparse(whole: LocalFile, member: tarfile.TarInfo) -> bytes:
                 content = file.read() if file else b""
         except tarfile.TarError as error:
             whole.check(os.fstat(packed.fileno()))
-            raise UndecodableImageError(f"damaged in the tar archive: {error}") from error
+            raise UndecodableImageError(f"damaged in the tar archive: {shorten(error)}") from error
         whole.check(os.fstat(packed.fileno()))
     return content
 
@@ -189,7 +189,7 @@ def _make_gzip_reader(whole: LocalFile) -> ReadAt:
                 stream.seek(offset)
                 content = stream.read(size)
             except ValueError as error:  # beyond what can be unpacked
-                raise OSError(str(error)) from error
+                raise OSError(shorten(error)) from error
             finally:
                 whole.check(os.fstat(stream.fileno()))
         if len(content) < size:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from assay.errors import BadImagesError, UndecodableImageError
+from assay.errors import BadImagesError, UndecodableImageError, shorten
 from assay.images.forms.class_folders import sort_out_files
 from assay.images.forms.imagenet_archives import refuse_other_archives
 from assay.images.forms.local_file import LocalFile, describe_file
@@ -46,7 +46,7 @@ def list_zip(path: Path, knows_name: KnowsName) -> Listing:
         archive = zipfile.ZipFile(path)  # stays open as long as its members are wanted
     except _DAMAGE as error:
         raise BadImagesError(
-            f"--images {path}: cut short or damaged: {error}", hint="download it again"
+            f"--images {path}: cut short or damaged: {shorten(error)}", hint="download it again"
         ) from error
     members = [member for member in archive.infolist() if not member.filename.endswith("/")]
     last = {member.filename: member for member in members}
@@ -80,7 +80,7 @@ class _OpenZip:
             if isinstance(error, OSError) and error.errno is not None:  # the system's, not bzip2's
                 raise
             self._check()
-            raise UndecodableImageError(f"damaged in the zip archive: {error}") from error
+            raise UndecodableImageError(f"damaged in the zip archive: {shorten(error)}") from error
         self._check()
         return content
 

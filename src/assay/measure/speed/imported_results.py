@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from assay.errors import BadInputError
+from assay.errors import BadInputError, shorten
 from assay.files import hash_file
 from assay.measure.speed.loadgen_logs import LoadgenRow, make_loadgen_row, read_details
 from assay.measure.speed.percentiles import compute_percentile
@@ -89,7 +89,8 @@ def import_result(path: Path, batch_size: int | None = None) -> ImportedRow | Lo
         return _import_json(content, source)
     except (KeyError, ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
         raise BadInputError(
-            f"--import {path}: a value is missing or not what it should be: {error!r}", hint=EXPECTED
+            f"--import {path}: a value is missing or not what it should be: {shorten(repr(error))}",
+            hint=EXPECTED,
         ) from error
 
 
@@ -116,7 +117,7 @@ def _import_json(content: Any, source: _Source) -> ImportedRow:
         return _import_ais_bench(content, source)
     if isinstance(content, dict) and "throughput" in content.get("execution_results", {}):
         return _import_benchmark_app(content, source)
-    found = ", ".join(sorted(content)[:5]) if isinstance(content, dict) else type(content).__name__
+    found = shorten(", ".join(sorted(content)[:5])) if isinstance(content, dict) else type(content).__name__
     raise _refuse(source.path, f"JSON of no tool that is known; found {found or 'nothing in it'}")
 
 

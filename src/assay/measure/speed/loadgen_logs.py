@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from assay.errors import BadInputError
+from assay.errors import BadInputError, shorten
 
 Scenario = Literal["SingleStream", "MultiStream", "Server", "Offline"]
 SCENARIOS: tuple[Scenario, ...] = ("SingleStream", "MultiStream", "Server", "Offline")
@@ -76,7 +76,7 @@ def read_details(path: Path) -> dict[str, Any]:
     try:
         found = {entry["key"]: entry["value"] for entry in map(json.loads, logged)}
     except (ValueError, KeyError, TypeError) as error:
-        raise BadInputError(f"{path}: not a detail log of MLPerf LoadGen: {error}") from error
+        raise BadInputError(f"{path}: not a detail log of MLPerf LoadGen: {shorten(error)}") from error
     if "result_validity" not in found and found.get("effective_test_mode") != "AccuracyOnly":
         raise BadInputError(
             f"{path}: no result of MLPerf LoadGen in it",
@@ -94,7 +94,9 @@ def make_loadgen_row(details: dict[str, Any], log_folder: str) -> LoadgenRow:
     try:
         return _make_row(details, log_folder)
     except (KeyError, ValueError, TypeError) as error:
-        raise BadInputError(f"{log_folder}: not the details of a LoadGen performance run: {error}") from error
+        raise BadInputError(
+            f"{log_folder}: not the details of a LoadGen performance run: {shorten(error)}"
+        ) from error
 
 
 def _make_row(details: dict[str, Any], log_folder: str) -> LoadgenRow:

@@ -10,7 +10,7 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, read_compiled_json
-from assay.errors import BadModelError
+from assay.errors import BadModelError, quote
 from assay.files import hash_file, write_folder_in_place_of
 
 
@@ -50,7 +50,7 @@ def keep_compiled(
                 for name, content in fetch_files().items():
                     path = PurePosixPath(name)
                     if not path.parts or path.is_absolute() or ".." in path.parts:
-                        raise BadModelError(f"compiled model: {name!r} is no file's name")
+                        raise BadModelError(f"compiled model: {quote(name)} is no file's name")
                     (temporary / path).parent.mkdir(parents=True, exist_ok=True)
                     (temporary / path).write_bytes(content)
                 found = hash_compiled(read_compiled_json(temporary), temporary)

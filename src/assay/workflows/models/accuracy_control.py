@@ -14,7 +14,7 @@ import numpy as np
 from assay.convert.quantize import list_layers, read_float_onnx, read_onnx, return_to_float, write_onnx
 from assay.defaults import DEFAULT_SHARD_SIZE
 from assay.engines.engine import Session
-from assay.errors import BadInputError, UsageError
+from assay.errors import BadInputError, UsageError, shorten
 from assay.files import write_file, write_in_place_of
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
@@ -275,6 +275,8 @@ def _read_trials(path: Path, fresh: TrialsFile) -> TrialsFile:
     try:
         stored = msgspec.json.decode(path.read_bytes(), type=TrialsFile)
     except (OSError, msgspec.DecodeError) as error:
-        raise BadInputError(f"{path} cannot be read: {error}", hint="remove it to begin anew") from error
+        raise BadInputError(
+            f"{path} cannot be read: {shorten(error)}", hint="remove it to begin anew"
+        ) from error
     same = ("source_sha256", "quantized_sha256", "images_sha256", "image_count")
     return stored if all(getattr(stored, name) == getattr(fresh, name) for name in same) else fresh

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from assay.errors import BadInputError, UsageError
+from assay.errors import BadInputError, UsageError, quote, shorten
 from assay.measure.speed.throughput import ThroughputRow, measure_latency
 from assay.report.contents import gather_contents
 from assay.report.markdown import render_markdown
@@ -63,14 +63,16 @@ def _unpack(bundle: Path, run: Path) -> BundleIndex:
             for entry in entries:
                 path = PurePosixPath(entry.filename)
                 if path.is_absolute() or ".." in path.parts or len(path.parts) > 2:
-                    raise BadInputError(f"{bundle} holds {entry.filename!r}, which is no path of a bundle")
+                    raise BadInputError(
+                        f"{bundle} holds {quote(entry.filename)}, which is no path of a bundle"
+                    )
                 target = run / path
                 target.parent.mkdir(exist_ok=True)
                 target.write_bytes(archive.read(entry))
         return msgspec.json.decode((run / BUNDLE_FILE).read_bytes(), type=BundleIndex)
     except (OSError, zipfile.BadZipFile, msgspec.DecodeError, NotImplementedError, RuntimeError) as error:
         raise BadInputError(
-            f"{bundle} cannot be read as a bundle: {error}", hint="expected a file of `assay bundle`"
+            f"{bundle} cannot be read as a bundle: {shorten(error)}", hint="expected a file of `assay bundle`"
         ) from error
 
 
