@@ -56,7 +56,9 @@ def report(*folders: Path, flags: ReportFlags = ReportFlags()) -> Outcome:
     else:
         written = write_joint_report(folders, flags.output or Path("report"))
     document = {"report": str(written.path), **describe_contents(written.contents)}
-    return Outcome(lines=[f"{written.path}", written.contents.verdict], document=document)
+    contents = written.contents
+    lines = [*contents.differences, f"{written.path}", contents.verdict]
+    return Outcome(lines=lines, document=document)
 
 
 def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome:
@@ -79,6 +81,7 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
     lines: list[str | Table] = [
         f"B {b} against A {a}",
         *(f"Note: {note}" for note in found.notes),
+        *(f"Differs: {difference}" for difference in found.differences),
         *describe_comparison(compared),
         f"Verdict: {found.verdict.sentence}{describe_scope(compared.coverage, compared.image_count)}",
         *(table for table in tables if table is not None),

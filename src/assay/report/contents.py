@@ -13,6 +13,7 @@ from assay.measure.accuracy.comparison import judge_difference
 from assay.measure.accuracy.coverage import describe_scope
 from assay.measure.speed.throughput import find_best_row
 from assay.models.record import ModelRecord
+from assay.report.differences import list_differences
 from assay.report.named_run import NamedRun, Picture
 from assay.report.sentences import (
     describe_agreement,
@@ -60,6 +61,7 @@ class Contents:
     Args:
         title: Of the page.
         remark: What must be known before all else; mostly empty.
+        differences: A line for each run after the first: what is not the same in it as in the first.
         verdict: One sentence.
         cards: The figures of the first screen.
         findings: What gates and comparisons say, a sentence each.
@@ -75,6 +77,7 @@ class Contents:
 
     title: str
     remark: str
+    differences: tuple[str, ...]
     verdict: str
     cards: tuple[Card, ...]
     findings: tuple[str, ...]
@@ -115,6 +118,7 @@ def gather_contents(runs: Sequence[NamedRun]) -> Contents:
     return Contents(
         title=_choose_title(runs),
         remark="; ".join(dict.fromkeys(run.manifest.remark for run in runs if run.manifest.remark)),
+        differences=tuple(_describe_differences(runs)),
         verdict=_write_verdict(first) if alone else _write_verdicts(runs),
         cards=tuple(card for run in runs for card in _list_cards(run)),
         findings=_name_lines(runs, _list_findings),
@@ -127,6 +131,13 @@ def gather_contents(runs: Sequence[NamedRun]) -> Contents:
         runs=tuple(runs),
         reference=(own.reference if own else "") if alone else first.name,
     )
+
+
+def _describe_differences(runs: Sequence[NamedRun]) -> Iterator[str]:
+    for run in runs[1:]:
+        found = list_differences(runs[0].manifest, run.manifest)
+        if found:
+            yield f"{run.name} differs from {runs[0].name} in {'; '.join(map(str, found))}"
 
 
 def _choose_title(runs: Sequence[NamedRun]) -> str:

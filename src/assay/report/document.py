@@ -17,6 +17,7 @@ def describe_contents(contents: Contents) -> dict[str, Any]:
         "schema_version": 1,
         "title": contents.title,
         "remark": contents.remark,
+        "differences": contents.differences,
         "verdict": contents.verdict,
         "cards": contents.cards,
         "lines": contents.lines,

@@ -16,6 +16,8 @@ def render_markdown(contents: Contents) -> str:
     lines = [f"# {contents.title}", ""]
     if contents.remark:
         lines += [f"> **{_escape(contents.remark)}**", ""]
+    if contents.differences:
+        lines += [*(f"- {_escape(line)}" for line in contents.differences), ""]
     lines += [f"**{_escape(contents.verdict)}**", ""]
     lines += [f"- {_escape(line)}" for line in (*(card.line for card in contents.cards), *contents.lines)]
     lines.append("")

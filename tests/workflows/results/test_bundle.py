@@ -150,6 +150,6 @@ def test_an_existing_bundle_and_a_missing_run_are_refused(
 ) -> None:
     done = run_assay("bundle", run_folder, bundle)
     assert (done.returncode, "exists already" in done.stderr) == (2, True)
-    done = run_assay("bundle", tmp_path, tmp_path / "new.zip")
+    done = run_assay("bundle", tmp_path / "nothing", tmp_path / "new.zip")
     assert (done.returncode, "holds no run" in done.stderr) == (2, True)
     assert not (tmp_path / "new.zip").exists()

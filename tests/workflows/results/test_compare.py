@@ -45,10 +45,14 @@ def test_wrong_preprocessing_is_found_with_its_flips_and_fails_the_gate(
     assert hits[0] - hits[1] == paired["lost_count"] - paired["won_count"] > 0
     assert len(found["lost"]) == paired["lost_count"]
     assert document["comparison"]["verdict"]["outcome"] in {"loses", "cannot tell"}
-    assert "resize_filter bicubic against bilinear" in document["comparison"]["notes"][0]
+    differences = {each["what"]: each for each in document["comparison"]["differences"]}
+    assert differences["preprocessing, resize_filter"]["reference"] == "bicubic"
+    assert differences["preprocessing, resize_filter"]["candidate"] == "bilinear"
+    assert {"engine", "device", "images", "labels"}.isdisjoint(differences)
 
     text = run_assay("compare", *folders, "--gate", "paired:1").stdout
-    assert "Note: preprocessed differently" in text
+    assert "Differs: preprocessing, resize_filter: bicubic against bilinear" in text
+    assert text.index("Differs: ") < text.index("Top-1: A ")
     assert "Verdict: " in text
     assert found["lost"][0]["relative_path"] in text
     assert "Gate paired:1: " in text
@@ -59,7 +63,7 @@ def test_a_run_against_itself_is_as_accurate_where_the_images_are_enough(
 ) -> None:
     done = run_assay("compare", golden_runs / "right", golden_runs / "right", "--gate", "paired:5")
     assert done.returncode == 0, done.stderr
-    assert "Gate paired:5: pass (the run is as accurate within 5 points (95 %))" in done.stdout
+    assert "Gate paired:5: pass (the run loses no more than 5 points (95 %))" in done.stdout
     done = run_assay("compare", golden_runs / "right", golden_runs / "right", "--margin", "5")
     assert "Verdict: B is as accurate within 5 points (95 %)" in done.stdout
 

@@ -22,9 +22,10 @@ from assay.measure.accuracy.coverage import describe_coverage
 from assay.measure.gates import Gate, GateResult, judge_gate
 from assay.measure.speed.comparison import SpeedComparison, compare_benchmarks
 from assay.models.record import PublishedAccuracy, read_model_record
+from assay.report.differences import Difference, list_differences
 from assay.runs.stored import StoredRun
 from assay.workflows.results.gates import collect_evidence, select_rows
-from assay.workflows.results.matching_runs import describe_differences
+from assay.workflows.results.matching_runs import check_comparable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +33,8 @@ class RunComparison:
     """How run B compares with run A.
 
     Args:
-        notes: What must be known first: images that failed or are missing in one of them, then what else
-            is not the same.
+        notes: What must be known first: images that failed or are missing in one of them.
+        differences: What else is not the same.
         comparison: Image by image.
         verdict: What it proves.
         speeds: At every batch size and clock that both have.
@@ -41,6 +42,7 @@ class RunComparison:
     """
 
     notes: tuple[str, ...]
+    differences: tuple[Difference, ...]
     comparison: Comparison
     verdict: Verdict
     speeds: tuple[SpeedComparison, ...]
@@ -78,7 +80,7 @@ def compare_runs(
     if not 0 < margin_points < math.inf:
         raise UsageError(f"--margin is {margin_points:g}; expected percentage points over 0, such as 0.1")
     reference, candidate = StoredRun.open(reference_path), StoredRun.open(candidate_path)
-    notes = describe_differences(reference, candidate)
+    check_comparable(reference, candidate)
     try:
         comparison = compare_predictions(reference.predictions, candidate.predictions, candidate.label_offset)
     except ValueError as error:
@@ -93,7 +95,8 @@ def compare_runs(
         reference_rows=select_rows(reference.manifest, reference.benchmark),
     )
     return RunComparison(
-        notes=(*describe_coverage(comparison.coverage, "A", "B"), *notes),
+        notes=tuple(describe_coverage(comparison.coverage, "A", "B")),
+        differences=tuple(list_differences(reference.manifest, candidate.manifest)),
         comparison=comparison,
         verdict=judge_difference(comparison.paired, margin_points),
         speeds=tuple(compare_benchmarks(evidence.reference_rows, evidence.rows)),

@@ -19,7 +19,7 @@ from assay.runs.place import PAGE_FILE, REPORT_FILE
 from assay.runs.results_file import FILE_NAMES, Manifest, encode_json
 from assay.runs.stored import StoredRun, find_stored_run, read_run_files
 from assay.workflows.results.gallery import collect_gallery
-from assay.workflows.results.matching_runs import describe_differences
+from assay.workflows.results.matching_runs import check_comparable
 
 CONTENTS_FILE = "report.json"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -83,7 +83,7 @@ def _compare_with_first(first: NamedRun, run: NamedRun) -> NamedRun:
     """The run with how it agrees with the first, or with a note why that cannot be said."""
     try:
         reference, candidate = StoredRun.open(Path(first.folder)), StoredRun.open(Path(run.folder))
-        notes = describe_differences(reference, candidate)
+        check_comparable(reference, candidate)
         agreement = measure_agreement(
             first.name, reference.predictions, candidate.predictions, candidate.label_offset
         )
@@ -91,7 +91,6 @@ def _compare_with_first(first: NamedRun, run: NamedRun) -> NamedRun:
         return dataclasses.replace(run, notes=(f"Not compared with {first.name}: {error}",))
     return dataclasses.replace(
         run,
-        notes=tuple(f"Against {first.name}: {note}" for note in notes),
         agreement=agreement,
         gallery=collect_gallery(candidate, reference.predictions),
     )
