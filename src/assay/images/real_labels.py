@@ -6,6 +6,7 @@ google-research/reassessed-imagenet: a list of 50,000 lists, in the order of the
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import msgspec
@@ -18,9 +19,15 @@ _EXPECTED = "expected real.json of reassessed-imagenet: a list of 50,000 lists o
 
 
 class RealLabels:
-    """The classes of each ImageNet validation image; none where people did not agree on any."""
+    """The classes of each ImageNet validation image; none where people did not agree on any.
 
-    def __init__(self, classes: list[list[int]]) -> None:
+    Args:
+        classes: Of the 50,000 images, in the order of their numbers.
+        sha256: Of the file that they were read from, 64 hex digits.
+    """
+
+    def __init__(self, classes: list[list[int]], sha256: str) -> None:
+        self.sha256 = sha256
         self._classes = [frozenset(accepted) for accepted in classes]
 
     def find(self, name: str) -> frozenset[int]:
@@ -38,7 +45,8 @@ def read_real_labels(path: Path) -> RealLabels:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise BadImagesError(f"--real-labels {path}: over {MAX_BYTES:,} bytes", hint=_EXPECTED)
-        classes = msgspec.json.decode(path.read_bytes(), type=list[list[int]])
+        content = path.read_bytes()
+        classes = msgspec.json.decode(content, type=list[list[int]])
     except OSError as error:
         raise BadImagesError(f"--real-labels {path} cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -47,4 +55,4 @@ def read_real_labels(path: Path) -> RealLabels:
         raise BadImagesError(f"--real-labels {path}: a list of {len(classes):,} lists", hint=_EXPECTED)
     if not all(0 <= label < 1000 for accepted in classes for label in accepted):
         raise BadImagesError(f"--real-labels {path}: a class outside 0 to 999", hint=_EXPECTED)
-    return RealLabels(classes)
+    return RealLabels(classes, hashlib.sha256(content).hexdigest())

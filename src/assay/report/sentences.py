@@ -63,7 +63,8 @@ def describe_real(real: RealAccuracy) -> list[str]:
     return [
         describe_topk("ReaL Top-1", real.accuracy.top1, real.accuracy),
         describe_topk("ReaL Top-5", real.accuracy.top5, real.accuracy),
-        f"Without ReaL labels, left out of these two: {real.excluded_count:,}",
+        f"Without ReaL labels, left out of these two: {real.excluded_count:,}"
+        + (f"; the labels' file has sha256 {real.labels_sha256[:12]}…" if real.labels_sha256 else ""),
     ]
 
 

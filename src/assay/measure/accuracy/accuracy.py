@@ -60,10 +60,14 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RealAccuracy(msgspec.Struct, frozen=True, kw_only=True):
-    """Accuracy by ReaL labels; `excluded_count` images have none and are left out."""
+    """Accuracy by ReaL labels; `excluded_count` images have none and are left out.
+
+    `labels_sha256` is of the file of the labels; empty where an older assay wrote it.
+    """
 
     accuracy: Accuracy
     excluded_count: int
+    labels_sha256: str = ""
 
 
 class ClassAccuracy(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,7 +167,7 @@ def measure_real_accuracy(
         accuracy = measure_accuracy(leave_out(), label_offset, find_rank)
     except ValueError:  # no image is left
         return None
-    return RealAccuracy(accuracy=accuracy, excluded_count=excluded[0])
+    return RealAccuracy(accuracy=accuracy, excluded_count=excluded[0], labels_sha256=real_labels.sha256)
 
 
 def measure_accuracy(
