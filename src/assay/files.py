@@ -19,7 +19,7 @@ PART_SUFFIX = ".part"
 
 
 def hash_file(path: Path) -> str:
-    """Return the sha256 of a file as 64 lower-case hex digits, read in blocks."""
+    """The sha256 of a file as 64 lower-case hex digits, read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -124,7 +124,7 @@ def _identify(path: Path) -> tuple[int, int] | Path:
 
 
 def escape_name(name: str) -> str:
-    r"""Return a file's name or path with the bytes that are no UTF-8 escaped, so that it can be stored.
+    r"""A file's name or path with the bytes that are no UTF-8 escaped, so that it can be stored.
 
     >>> print(escape_name("caf\udce9.jpg"))
     caf\udce9.jpg
@@ -133,5 +133,5 @@ def escape_name(name: str) -> str:
 
 
 def is_unfinished(name: str) -> bool:
-    """Return whether a file or folder of that name was left by a process that was killed while writing."""
+    """Whether a file or folder of that name was left by a process that was killed while writing."""
     return name.startswith(".") and name.endswith(PART_SUFFIX)

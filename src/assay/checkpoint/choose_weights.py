@@ -95,13 +95,13 @@ def _take_part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
 
 
 def _fit(tensors: Mapping[str, Tensor], expected: Collection[str]) -> bool:
-    """Return whether the tensors are most of the network's, by name."""
+    """Whether the tensors are most of the network's, by name."""
     known = set(expected)
     return 2 * len({PREFIXES.sub("", name, count=1) for name in tensors} & known) > len(known)
 
 
 def _look_up(content: object, key: str) -> object | None:
-    """Return what is at a key, or at keys with dots between; None where nothing is."""
+    """What is at a key, or at keys with dots between; None where nothing is."""
     if not isinstance(content, Mapping):
         return None
     if key in content:
@@ -116,7 +116,7 @@ def _look_up(content: object, key: str) -> object | None:
 
 
 def _find_plain(content: object, sets: Mapping[str, dict[str, Tensor]]) -> tuple[str | None, object]:
-    """Return key and content of the plain weights; no key where several sets are there and none is plain."""
+    """Key and content of the plain weights; no key where several sets are there and none is plain."""
     keys: list[str] = []
     found = content
     while isinstance(found, Mapping) and len(keys) < MOST_WRAPPERS - 1 and ".".join(keys) not in sets:
@@ -135,7 +135,7 @@ def _find_plain(content: object, sets: Mapping[str, dict[str, Tensor]]) -> tuple
 
 
 def _require_tensors(content: object, sets: Mapping[str, dict[str, Tensor]], path: Path) -> dict[str, Tensor]:
-    """Return the content as tensors by name.
+    """The content as tensors by name.
 
     Raises:
         BadCheckpointError: It is no dict of tensors alone.

@@ -54,7 +54,7 @@ def download_weights(
     on_progress: OnProgress = lambda _received, _total: None,
     timeout_s: float = TIMEOUT_S,
 ) -> Path:
-    """Return the path of the record's weights in the cache, downloaded unless they are there already.
+    """The path of the record's weights in the cache, downloaded unless they are there already.
 
     The record's URLs are tried in its order. A file gets its name in the cache only when its sha256,
     and its size where the record gives one, are right; until then it is a `.part` file, which an
@@ -103,7 +103,7 @@ def _check_weights(record: ModelRecord) -> None:
 
 @contextmanager
 def _blaming_cache(cache_dir: Path) -> Iterator[None]:
-    """Turn the disk's errors into ours; the network's never get here as OSError."""
+    """Turn the disk's errors into BadCheckpointError; those of the network are caught before."""
     try:
         yield
     except OSError as error:
@@ -201,7 +201,7 @@ def _open_url(url: str, offset: int, timeout_s: float) -> Iterator[HTTPResponse 
 
 
 def _first_byte(response: HTTPResponse) -> int:
-    """Return where in the file the answer begins: 0 where the server ignored the range."""
+    """Where in the file the answer begins: 0 where the server ignored the range."""
     if response.status != HTTPStatus.PARTIAL_CONTENT:
         return 0
     match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))

@@ -30,7 +30,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def fit_network(images: Images, label_indices: npt.NDArray[np.integer], *, seed: int) -> SEResNeXt50:
-    """Return a network of 1000 classes, in evaluation mode, that is fitted to these images.
+    """A network of 1000 classes, in evaluation mode, that is fitted to these images.
 
     Labels without images never win: their logits are averages of the others', less a margin. One seed
     gives one network on one machine and thread count; torch's own random state is left as it was. The
@@ -80,7 +80,7 @@ def check_labelled_images(images: Images, label_indices: npt.NDArray[np.integer]
 
 
 def seed_network(seed: int) -> SEResNeXt50:
-    """Return a network with He's normal weights (arXiv 1502.01852) and small residual branches.
+    """A network with He's normal weights (arXiv 1502.01852) and small residual branches.
 
     The layers with a bias, which are the gates and the classifier, keep torch's uniform weights.
 
@@ -121,7 +121,7 @@ def measure_batchnorm(network: SEResNeXt50, images: Images) -> None:
 
 
 def compute_features(network: SEResNeXt50, images: Images) -> FloatArray:
-    """Return what the last layer is given, float64 (N, C), for float32 images (N, 3, H, W)."""
+    """What the last layer is given, float64 (N, C), for float32 images (N, 3, H, W)."""
     starts = range(0, len(images), FEATURE_BATCH)
     with torch.inference_mode():
         parts = [network.pool_features(torch.tensor(images[i : i + FEATURE_BATCH])) for i in starts]
@@ -131,7 +131,7 @@ def compute_features(network: SEResNeXt50, images: Images) -> FloatArray:
 def fit_last_layer(
     features: FloatArray, label_indices: npt.NDArray[np.integer], rng: np.random.Generator
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the weight, (1000, C), and bias, (1000,), of a last layer fitted to these features.
+    """The weight, (1000, C), and bias, (1000,), of a last layer fitted to these features.
 
     The K classes that occur get the ridge regression on their centred indicators; these K logits add up
     to 0 for any image, so the largest is never negative. Every other class gets a random average of
@@ -152,7 +152,7 @@ def fit_last_layer(
 
 
 def solve_ridge(features: FloatArray, targets: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return weight, (K, C), and bias, (K,), that minimise the squared error plus a ridge penalty.
+    """Weight, (K, C), and bias, (K,), that minimise the squared error plus a ridge penalty.
 
     The targets' rows are taken less their mean, so every row of outputs adds up to 0. Solved in its dual
     form, N x N, since N < C (Hastie et al., The Elements of Statistical Learning, 2nd edition, 18.3.5).

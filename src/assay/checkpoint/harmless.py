@@ -62,7 +62,7 @@ def _list_numpy() -> Iterator[Harmless]:
 
 
 def _get_function(reduced: str | tuple[Any, ...]) -> Callable[..., object]:
-    """Return what a pickle calls to build an object, of the object's own description."""
+    """What a pickle calls to build an object, of the object's own description."""
     function: Callable[..., object] = reduced[0]  # type: ignore[assignment]  # numpy's are tuples
     return function
 

@@ -95,7 +95,7 @@ def check_architecture(record: ModelRecord) -> None:
 
 
 def _read_head_and_hash(path: Path) -> tuple[bytes, str]:
-    """Return the first 512 bytes of the file, and its sha256."""
+    """The first 512 bytes of the file, and its sha256."""
     try:
         with path.open("rb") as file:
             return file.read(512), hash_file(path)

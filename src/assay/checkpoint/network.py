@@ -31,7 +31,7 @@ class SqueezeExcitation(nn.Module):
         self.sigmoid = nn.Sigmoid()
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the features, (N, C, h, w), times their gates."""
+        """The features, (N, C, h, w), times their gates."""
         gate: Tensor = self.avg_pool(features)  # (N, C, 1, 1)
         gate = self.relu(self.fc1(gate))  # (N, C / 16, 1, 1)
         gate = self.sigmoid(self.fc2(gate))  # (N, C, 1, 1)
@@ -63,7 +63,7 @@ class Bottleneck(nn.Module):
             )
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return (N, 4 * planes, h / stride, w / stride) for features of (N, C, h, w)."""
+        """(N, 4 * planes, h / stride, w / stride) for features of (N, C, h, w)."""
         out = self.relu(self.bn1(self.conv1(features)))  # (N, width, h, w)
         out = self.relu(self.bn2(self.conv2(out)))  # (N, width, h / stride, w / stride)
         out = self.bn3(self.conv3(out))  # (N, 4 * planes, h / stride, w / stride)
@@ -73,7 +73,7 @@ class Bottleneck(nn.Module):
 
 
 def build_stage(in_channels: int, planes: int, block_count: int, stride: int) -> nn.Sequential:
-    """Return one stage of blocks; the first has the stride and widens to 4 * planes channels."""
+    """One stage of blocks; the first has the stride and widens to 4 * planes channels."""
     first = Bottleneck(in_channels, planes, stride)
     rest = [Bottleneck(planes * EXPANSION, planes, 1) for _ in range(block_count - 1)]
     return nn.Sequential(first, *rest)
@@ -108,7 +108,7 @@ class SEResNeXt50(nn.Module):
         self.last_linear = nn.Linear(planes[3] * EXPANSION, class_count)
 
     def pool_features(self, images: Tensor) -> Tensor:
-        """Return what the classifier sees, (N, 2048), for images of (N, 3, H, W)."""
+        """What the classifier sees, (N, 2048), for images of (N, 3, H, W)."""
         features = self.layer0(images)  # (N, 64, H / 4, W / 4)
         features = self.layer1(features)  # (N, 256, H / 4, W / 4)
         features = self.layer2(features)  # (N, 512, H / 8, W / 8)
@@ -117,7 +117,7 @@ class SEResNeXt50(nn.Module):
         return torch.flatten(self.avg_pool(features), 1)  # (N, 2048)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits, (N, classes), for normalised images of (N, 3, H, W)."""
+        """The logits, (N, classes), for normalised images of (N, 3, H, W)."""
         logits: Tensor = self.last_linear(self.pool_features(images))  # (N, classes)
         return logits
 

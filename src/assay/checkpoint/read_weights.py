@@ -65,7 +65,7 @@ READ_ERRORS = (
 
 
 def recognise_format(head: bytes, path: Path) -> FileFormat:
-    """Return the format of a weights file by its first 512 bytes.
+    """The format of a weights file by its first 512 bytes.
 
     Raises:
         BadCheckpointError: Another kind of file; says which.
@@ -83,7 +83,7 @@ def recognise_format(head: bytes, path: Path) -> FileFormat:
 
 
 def _describe_foreign(head: bytes) -> tuple[str, str]:
-    """Return what a file that is no checkpoint seems to be, and what to do about it."""
+    """What a file that is no checkpoint seems to be, and what to do about it."""
     if not head:
         return "an empty file", "download it again"
     if head.startswith(b"version https://git-lfs"):
@@ -96,7 +96,7 @@ def _describe_foreign(head: bytes) -> tuple[str, str]:
 
 
 def read_content(path: Path, file_format: FileFormat) -> object:
-    """Return what the file holds: mostly a dict of tensors by name, on the CPU.
+    """What the file holds: mostly a dict of tensors by name, on the CPU.
 
     Raises:
         BadCheckpointError: The file is damaged, or wants to run code; says whose.

@@ -16,7 +16,7 @@ def describe_weights_choice(key: str, other_keys: Collection[str]) -> str:
 
 
 def name_first_three(names: Collection[str]) -> str:
-    """Return the names, of more than three the first three and how many more there are.
+    """The names, of more than three the first three and how many more there are.
 
     >>> name_first_three(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'

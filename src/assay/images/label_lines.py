@@ -42,7 +42,7 @@ class LabelRow:
 
 
 def split_label_lines(path: Path, lines: Sequence[tuple[int, str]]) -> tuple[str, list[LabelRow]]:
-    """Return the form of the file in words, and its rows.
+    """The form of the file in words, and its rows.
 
     Args:
         path: The label file, for messages.
@@ -67,7 +67,7 @@ def split_label_lines(path: Path, lines: Sequence[tuple[int, str]]) -> tuple[str
 
 
 def is_label(text: str) -> bool:
-    """Return whether the text is an index or a synset."""
+    """Whether the text is an index or a synset."""
     return bool(INDEX.fullmatch(text) or SYNSET.fullmatch(text))
 
 
@@ -77,7 +77,7 @@ def _split_annotation(number: int, line: str) -> LabelRow:
 
 
 def _split_fields(path: Path, number: int, line: str, separator: str | None) -> list[str]:
-    """Return the fields of a line: between commas or tabs, quoted as in CSV, or between any blanks."""
+    """The fields of a line: between commas or tabs, quoted as in CSV, or between any blanks."""
     if separator is None:
         return line.split()
     try:
@@ -96,7 +96,7 @@ def _normalise_columns(fields: Sequence[str]) -> list[str]:
 def _split_table(
     path: Path, header: list[str], lines: Sequence[tuple[int, str]], separator: str | None
 ) -> tuple[str, list[LabelRow]]:
-    """Return the form and the rows of a file with a header."""
+    """The form and the rows of a file with a header."""
     places = _find_columns(path, header)
     if separator is None and places == (0, 1) and len(header) == 2:
         return "text with a header", _split_blanks(path, lines[1:])
@@ -110,7 +110,7 @@ def _split_table(
 
 
 def _find_columns(path: Path, header: list[str]) -> tuple[int, int]:
-    """Return the places of the name and of the label."""
+    """The places of the name and of the label."""
     if header == _KAGGLE_COLUMNS:
         return 0, 1
     names = [place for place, column in enumerate(header) if column in _NAME_COLUMNS]
@@ -147,7 +147,7 @@ def _read_solution(path: Path, row: LabelRow) -> LabelRow:
 
 
 def _refuse_third_column(path: Path, row: LabelRow) -> LabelRow:
-    """Return a row of two clear columns, unless its name is an image's with more behind: `cat.JPEG 3`."""
+    """A row of two clear columns, unless its name is an image's with more behind: `cat.JPEG 3`."""
     if _HAS_MORE_BEHIND.fullmatch(row.name) and not _ENDS_IN_SUFFIX.fullmatch(row.name):
         raise BadImagesError(
             f"{path}, line {row.line_number}: expected a name and a label, found three columns: "
@@ -158,7 +158,7 @@ def _refuse_third_column(path: Path, row: LabelRow) -> LabelRow:
 
 
 def _split_blanks(path: Path, lines: Sequence[tuple[int, str]]) -> list[LabelRow]:
-    """Return the rows of lines with blanks or tabs between name and label, and perhaps in the name."""
+    """The rows of lines with blanks or tabs between name and label, and perhaps in the name."""
     rows = []
     joined = []
     for number, line in lines:
@@ -178,7 +178,7 @@ def _split_blanks(path: Path, lines: Sequence[tuple[int, str]]) -> list[LabelRow
 
 
 def _split_clear_pair(line: str) -> tuple[str, str] | None:
-    """Return name and label of a line that can be read in one way only; None for another."""
+    """Name and label of a line that can be read in one way only; None for another."""
     if quoted := _QUOTED.fullmatch(line):
         return quoted["name"], quoted["label"]
     fields = line.split()
@@ -189,7 +189,7 @@ def _split_clear_pair(line: str) -> tuple[str, str] | None:
 
 
 def _split_name_with_blanks(path: Path, number: int, line: str) -> tuple[str, str]:
-    """Return name and label of `my cat.JPEG 3`: of the name's words the last alone ends in a suffix."""
+    """Name and label of `my cat.JPEG 3`: of the name's words the last alone ends in a suffix."""
     words = line.split()
     if len(words) < 2:
         raise BadImagesError(

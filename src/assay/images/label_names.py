@@ -18,12 +18,12 @@ NameKey = Callable[[str], str]
 
 
 def get_base_name(name: str) -> str:
-    """Return the file name of a path with slashes of either kind."""
+    """The file name of a path with slashes of either kind."""
     return name.replace("\\", "/").rpartition("/")[2]
 
 
 def get_stem(name: str) -> str:
-    """Return the file name of a path without the suffix of an image; any other suffix stays.
+    """The file name of a path without the suffix of an image; any other suffix stays.
 
     >>> get_stem("val/IMG.001.JPEG"), get_stem("IMG.001")
     ('IMG.001', 'IMG.001')
@@ -34,7 +34,7 @@ def get_stem(name: str) -> str:
 
 
 def normalise_name(name: str) -> str:
-    """Return the stem in lower case and Unicode's NFC, without a synset at its end.
+    """The stem in lower case and Unicode's NFC, without a synset at its end.
 
     >>> normalise_name("val/ILSVRC2012_val_00000001_n01751748.jpeg")
     'ilsvrc2012_val_00000001'
@@ -43,7 +43,7 @@ def normalise_name(name: str) -> str:
 
 
 def _normalise_if_dotless(name: str) -> str:
-    """Return the normalised name of a label that was cut at its first dot, "" for one that was not."""
+    """The normalised name of a label that was cut at its first dot, "" for one that was not."""
     return "" if "." in get_base_name(name) else normalise_name(name)
 
 
@@ -64,7 +64,7 @@ _WAYS: tuple[tuple[NameKey, NameKey], ...] = (
 
 
 def match_label_names(labels: Mapping[str, int], relative_paths: Sequence[str]) -> dict[str, str]:
-    """Return the label file's name for every image that has one, by the image's relative path.
+    """The label file's name for every image that has one, by the image's relative path.
 
     A name labels one image: the one that fits it most strictly. An image whose names are all taken by
     others stays without a label.
@@ -113,7 +113,7 @@ def _require_one_label(labels: Mapping[str, int], names: Sequence[str], path: st
 
 
 def _pair(paths: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Return a name for each path; none at all where stricter matches took every name."""
+    """A name for each path; none at all where stricter matches took every name."""
     if names and len(paths) > len(names):
         raise BadImagesError(
             f"{shorten(names[0])} of the label file fits {paths[0]} and {paths[1]} equally well",

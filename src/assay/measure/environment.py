@@ -44,7 +44,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def describe_machine() -> Machine:
-    """Return what the machine is now; nothing that names it or its user."""
+    """What the machine is now; nothing that names it or its user."""
     return Machine(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         processor=describe_processor(),

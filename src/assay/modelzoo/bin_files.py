@@ -21,12 +21,12 @@ _TOOL_PATH = re.compile(r"[A-Za-z0-9_\-/.]*")
 
 
 def compute_bin_size(record: ModelRecord) -> int:
-    """Return the bytes of one `.bin` file: 602,112 for a 3x224x224 network."""
+    """The bytes of one `.bin` file: 602,112 for a 3x224x224 network."""
     return 4 * record.input.channels * record.input.height * record.input.width
 
 
 def name_bin_file(image_name: str) -> str:
-    """Return the name the original script gives: the text before the first dot, and `.bin`.
+    """The name the original script gives: the text before the first dot, and `.bin`.
 
     >>> name_bin_file("cat.v2.JPEG")
     'cat.bin'
@@ -35,7 +35,7 @@ def name_bin_file(image_name: str) -> str:
 
 
 def plan_bin_files(images: Iterable[LabelledImage]) -> dict[str, LabelledImage]:
-    """Return the images by the name of their `.bin` file, in order.
+    """The images by the name of their `.bin` file, in order.
 
     Raises:
         BadImagesError: Two images would get the same name, both named; or one gets none, or too long a one.
@@ -78,7 +78,7 @@ def write_tool_file(path: Path, content: bytes) -> None:
 
 
 def list_tool_objections(folder: Path, names: Sequence[str]) -> list[str]:
-    """Return why the newest inference tool would refuse the folder or files in it; empty where it would not.
+    """Why the newest inference tool would refuse the folder or files in it; empty where it would not.
 
     Its rules (ais_bench of 2024 and later): paths of letters, digits and `_ - / .` alone, at most 100,000
     files in a folder.

@@ -63,7 +63,7 @@ def _write_info(
 
 
 def _list_names(folder: str, suffixes: Iterable[str]) -> list[str]:
-    """Return the names of the folder's files with one of the suffixes, in byte order."""
+    """The names of the folder's files with one of the suffixes, in byte order."""
     try:
         names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
     except OSError as error:

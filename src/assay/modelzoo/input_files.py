@@ -51,7 +51,7 @@ class InputPlan:
 
 
 def list_input_files(source: str) -> list[str]:
-    """Return the input files of a folder in the tool's order, or those of a list parted by commas as it is.
+    """The input files of a folder in the tool's order, or those of a list separated by commas as it is.
 
     The order is natural and regardless of case: `img_9.bin` before `img_10.bin`. Folders below and other
     files are passed over.
@@ -77,13 +77,13 @@ def list_input_files(source: str) -> list[str]:
 
 
 def _natural_order(path: str) -> list[tuple[int, str]]:
-    """Return what paths are sorted by: runs of digits as numbers, letters regardless of case."""
+    """What paths are sorted by: runs of digits as numbers, letters regardless of case."""
     parts = _DIGITS.split(path)
     return [(int(part), "") if place % 2 else (0, part.lower()) for place, part in enumerate(parts)]
 
 
 def get_result_stem(path: str) -> str:
-    """Return the name of a file up to its first dot: what its results are named by.
+    """The name of a file up to its first dot: what its results are named by.
 
     >>> get_result_stem("in/a.v2.bin")
     'a'
@@ -103,7 +103,7 @@ def _check_stems(paths: Sequence[str]) -> None:
 
 
 def plan_batches(paths: Sequence[str], record: ModelRecord, batch_size: int | None) -> InputPlan:
-    """Return how the files are put together into runs of the network.
+    """How the files are put together into runs of the network.
 
     As many files share a run as fill the batch; the last run is filled with copies of its first file.
 
@@ -153,7 +153,7 @@ def _cut_batches(paths: Sequence[str], files_per_batch: int) -> tuple[InputBatch
 
 
 def _measure_file(path: str, record: ModelRecord) -> int:
-    """Return the bytes of the values in a file, from its size or its header."""
+    """The bytes of the values in a file, from its size or its header."""
     try:
         if path.endswith((".bin", ".BIN")):
             return os.stat(path).st_size  # noqa: PTH116 - 50,000 of them
@@ -172,13 +172,13 @@ def _open_npy(path: str, record: ModelRecord) -> np.ndarray:
         expected = ", ".join(map(str, row_shape))
         raise BadInputError(
             f"{path}: expected float32 (N, {expected}), found {values.dtype} {values.shape}",
-            hint="the tool would take the bytes for what they are not",
+            hint="the tool would read the bytes as float32 whatever they are",
         )
     return values
 
 
 def read_batch(batch: InputBatch, plan: InputPlan, record: ModelRecord) -> Images:
-    """Return the images of one run, float32 (batch, channels, height, width), padded.
+    """The images of one run, float32 (batch, channels, height, width), padded.
 
     Raises:
         BadInputError: A file that cannot be read, or has changed its size.

@@ -30,7 +30,7 @@ class ResultFile:
 
 
 def find_result_files(folder: Path) -> list[ResultFile]:
-    """Return the result files of a folder, in byte order of their names.
+    """The result files of a folder, in byte order of their names.
 
     Where a summary lies in the folder or beside it, every file that it names must be there.
 
@@ -99,7 +99,7 @@ def _check_together(folder: Path, files: list[ResultFile]) -> None:
 
 
 def _read_summaries(folder: Path, present: set[str]) -> dict[str, str]:
-    """Return the input file's name for every result file that a summary names."""
+    """The input file's name for every result file that a summary names."""
     inputs: dict[str, str] = {}
     beside = folder.with_name(f"{folder.resolve().name}_summary.json")
     for path in (*(folder / name for name in _SUMMARY_NAMES), beside):

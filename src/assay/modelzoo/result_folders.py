@@ -38,12 +38,12 @@ class ResultPlace:
         return Path(f"{self.folder}_summary.json")
 
     def name_result(self, stem: str, output_format: OutputFormat) -> str:
-        """Return the path of an input file's result; the network has one output, 0."""
+        """The path of an input file's result; the network has one output, 0."""
         return f"{self.folder}/{stem}_0.{output_format.lower()}"
 
 
 def choose_folder(output: str, dirname: str | None, stems: Sequence[str], suffix: str) -> ResultPlace:
-    """Return where the results go, after checking that nothing of another run would stay among them.
+    """Where the results go, after checking that nothing of another run would stay among them.
 
     Without a name the folder is called by the local time, and no other run's has that name.
 
@@ -93,7 +93,7 @@ def make_folder(place: ResultPlace) -> None:
 
 
 def encode_result(logits: Logits, output_format: OutputFormat) -> bytes:
-    r"""Return the bytes of one result file.
+    r"""The bytes of one result file.
 
     TXT is a line for each row, its values with six decimals and a blank behind each; BIN the bare values;
     NPY an array with its shape.
@@ -121,7 +121,7 @@ def write_result(path: str, logits: Logits, output_format: OutputFormat) -> None
 
 
 def summarise_times(times_ms: Sequence[float]) -> dict[str, float]:
-    """Return the figures that the tool makes of a list of times; all 0 where nothing was measured."""
+    """The figures that the tool makes of a list of times; all 0 where nothing was measured."""
     if not times_ms:
         return {"min": 0.0, "max": 0.0, "mean": 0.0, "median": 0.0, "percentile(99%)": 0.0, "count": 0}
     return {
@@ -135,7 +135,7 @@ def summarise_times(times_ms: Sequence[float]) -> dict[str, float]:
 
 
 def compute_throughput(batch_size: int, times_ms: Sequence[float]) -> float:
-    """Return images per second as the tool computes them: padded places count."""
+    """Images per second as the tool computes them: padded places count."""
     mean = float(np.mean(times_ms)) if times_ms else 0.0
     return 1000 * batch_size / mean if mean else 0.0
 
@@ -143,7 +143,7 @@ def compute_throughput(batch_size: int, times_ms: Sequence[float]) -> float:
 def make_summary(
     outfiles: Mapping[str, str], arguments: Sequence[str], times_ms: Sequence[float], throughput: float
 ) -> dict[str, object]:
-    """Return the document of the summary file, its keys in the tool's order and `clock` behind them.
+    """The document of the summary file, its keys in the tool's order and `clock` behind them.
 
     Host-to-device and device-to-host times are not measured: their count is 0.
 
@@ -173,7 +173,7 @@ def write_summary(place: ResultPlace, summary: Mapping[str, object]) -> None:
 
 
 def format_performance(batch_size: int, times_ms: Sequence[float]) -> list[str]:
-    """Return the lines that the newest tool prints of a run's speed."""
+    """The lines that the newest tool prints of a run's speed."""
     times = summarise_times(times_ms)
     return [
         "[INFO] -----------------Performance Summary------------------",

@@ -27,7 +27,7 @@ Values = npt.NDArray[np.floating]
 
 
 def check_value_type(files: Sequence[ResultFile], dtype: ValueType | None) -> ValueType:
-    """Return the type of the values in `.bin` files, which is float32 unless `dtype` is another.
+    """The type of the values in `.bin` files, which is float32 unless `dtype` is another.
 
     Args:
         files: All of a kind, at least one.
@@ -135,7 +135,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _read_text(path: Path) -> bytes:
-    """Return the one line of a file, without its end."""
+    """The one line of a file, without its end."""
     content = _read_bytes(path).rstrip(b"\r\n")
     lines = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
     if len(lines) > 1:
@@ -162,7 +162,7 @@ def _read_finite(path: Path, class_count: int, dtype: ValueType) -> Values:
 
 
 def _read_row(path: Path, dtype: ValueType) -> Values:
-    """Return the values of a file, (classes,)."""
+    """The values of a file, (classes,)."""
     if path.suffix == ".txt":
         return _parse_values(_read_text(path), path)
     rows = _load_npy(path) if path.suffix == ".npy" else _load_bin(path, dtype)

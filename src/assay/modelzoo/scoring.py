@@ -43,7 +43,7 @@ class ScoreMetrics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _cut_msame_tail(stem: str) -> str:
-    """Return the image's name of a result that msame wrote, NAME_output_0; "" for any other."""
+    """The image's name of a result that msame wrote, NAME_output_0; "" for any other."""
     return stem.removesuffix(MSAME_TAIL) if stem.endswith(MSAME_TAIL) else ""
 
 
@@ -60,7 +60,7 @@ _WAYS: tuple[tuple[Callable[[str], str], Callable[[str], str]], ...] = (
 
 
 def match_results(files: Sequence[ResultFile], label_names: Iterable[str]) -> dict[str, ResultFile]:
-    """Return the result of each label's name that has one.
+    """The result of each label's name that has one.
 
     Names are compared exactly, then without suffix, then up to the first dot, then without a synset at the
     end and without regard to case, then as msame names its results; a result takes the first way that gives
@@ -106,14 +106,14 @@ def _add_match(matched: dict[str, ResultFile], file: ResultFile, names: list[str
 
 
 def get_label_offset(class_count: int) -> int:
-    """Return the class of label 0: 1 for 1001 classes, which begin with a background class, else 0."""
+    """The class of label 0: 1 for 1001 classes, which begin with a background class, else 0."""
     return 1 if class_count == BACKGROUND_CLASS_COUNT else 0
 
 
 def measure_coverage(
     labels: Mapping[str, int], files: Sequence[ResultFile], matched: Mapping[str, ResultFile]
 ) -> ScoreCoverage:
-    """Return which labels have no result, and which results have no label."""
+    """Which labels have no result, and which results have no label."""
     missing = [name for name in labels if name not in matched]
     taken = {file.stem for file in matched.values()}
     surplus = [file.stem for file in files if file.stem not in taken]
@@ -169,7 +169,7 @@ def refuse_padding(where: str, used: npt.NDArray[np.bool_], *, has_negatives: bo
 
 
 def encode_original_result(accuracy: Accuracy, class_count: int) -> bytes:
-    """Return `result.json` as the original writes it: the percentages are over the results that are there."""
+    """`result.json` as the original writes it: the percentages are over the results that are there."""
     hits = [getattr(accuracy, f"top{k}").hits for k in range(1, min(TOP_K, class_count) + 1)]
     value = [
         {"key": "Number of images", "value": str(accuracy.scored_count)},

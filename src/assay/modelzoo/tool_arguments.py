@@ -25,7 +25,7 @@ _NAMES = {
 
 
 def translate_arguments(arguments: Iterable[str]) -> list[str]:
-    """Return the arguments of `assay infer` for those of any generation of the inference tool.
+    """The arguments of `assay infer` for those of any generation of the inference tool.
 
     The published instructions have an en dash in front of `model`, so en and em dashes are taken for
     hyphens there. Underscores in names become hyphens; `--name=value` is taken apart; the model goes first.

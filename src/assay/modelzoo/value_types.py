@@ -23,7 +23,7 @@ Values = npt.NDArray[np.number]
 
 
 def find_other_type(contents: Sequence[bytes]) -> str:
-    """Return what the `.bin` files of a network hold if it is not float32, in words; "" for float32.
+    """What the `.bin` files of a network hold if it is not float32, in words; "" for float32.
 
     >>> find_other_type([np.array([9.5, -3.25, 0.5, 12.0], dtype=np.float16).tobytes()])
     'float16'
@@ -48,7 +48,7 @@ def find_other_type(contents: Sequence[bytes]) -> str:
 
 
 def holds_bit_patterns(line: bytes) -> bool:
-    """Return whether a line of text holds float16 values as the whole numbers that their bits make.
+    """Whether a line of text holds float16 values as the whole numbers that their bits make.
 
     ais_bench prints them so with `--pipeline`.
 
@@ -62,7 +62,7 @@ def holds_bit_patterns(line: bytes) -> bool:
 
 
 def _are_shares(rows: Values) -> bool:
-    """Return whether every row looks like probabilities: 0 to 1, with a sum of 1."""
+    """Whether every row looks like probabilities: 0 to 1, with a sum of 1."""
     if not np.isfinite(rows).all() or rows.min() < 0:
         return False
     exact = rows.astype(np.float64)  # (files, values)

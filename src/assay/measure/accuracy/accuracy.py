@@ -81,7 +81,7 @@ class ClassAccuracy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def compute_wilson_interval(hits: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the Wilson score interval of hits / count, as two fractions between 0 and 1.
+    """The Wilson score interval of hits / count, as two fractions between 0 and 1.
 
     Wilson, J. Am. Stat. Assoc. 22 (1927) 209, without continuity correction.
 
@@ -111,7 +111,7 @@ def compute_wilson_interval(hits: int, count: int, confidence: float = 0.95) -> 
 
 
 def count_topk_hits(predictions: Iterable[Prediction], label_offset: int) -> list[int]:
-    """Return how many labels are the likeliest class, among the two likeliest, … the five likeliest.
+    """How many labels are the likeliest class, among the two likeliest, … the five likeliest.
 
     Failed images are no hits.
 
@@ -128,7 +128,7 @@ def _sum_ranks(ranks: Mapping[int | None, int]) -> list[int]:
 
 
 def find_label_rank(prediction: Prediction, label_offset: int) -> int | None:
-    """Return where the label stands among the likeliest classes, 0 to 4, or None where it does not."""
+    """Where the label stands among the likeliest classes, 0 to 4, or None where it does not."""
     if prediction.status != OK or prediction.label is None:
         return None
     label = prediction.label + label_offset
@@ -136,7 +136,7 @@ def find_label_rank(prediction: Prediction, label_offset: int) -> int | None:
 
 
 def find_accepted_rank(prediction: Prediction, accepted: Collection[int], label_offset: int) -> int | None:
-    """Return where the first of several right classes stands among the likeliest, 0 to 4, or None."""
+    """Where the first of several right classes stands among the likeliest, 0 to 4, or None."""
     ranks = [rank for rank, label in enumerate(prediction.top_classes) if label - label_offset in accepted]
     return min(ranks, default=None)
 
@@ -144,7 +144,7 @@ def find_accepted_rank(prediction: Prediction, accepted: Collection[int], label_
 def measure_real_accuracy(
     predictions: Iterable[Prediction], real_labels: RealLabels, label_offset: int = 0
 ) -> RealAccuracy | None:
-    """Return the accuracy by ReaL labels, or None where not one of the images has any.
+    """The accuracy by ReaL labels, or None where not one of the images has any.
 
     An image is right where its likeliest class is among its ReaL labels; one that has none is left out.
     So does timm (`real_labels.py`).
@@ -224,7 +224,7 @@ def _make_topk(hits: int, image_count: int, scored_count: int) -> TopKAccuracy:
 
 
 def measure_class_accuracy(predictions: Iterable[Prediction], label_offset: int = 0) -> list[ClassAccuracy]:
-    """Return the hits of every class that has images, by label; the predictions are gone through once."""
+    """The hits of every class that has images, by label; the predictions are gone through once."""
     ranks: dict[int, collections.Counter[int | None]] = collections.defaultdict(collections.Counter)
     failed: collections.Counter[int] = collections.Counter()
     for prediction in predictions:

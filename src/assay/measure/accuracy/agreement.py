@@ -36,7 +36,7 @@ def measure_agreement(
     candidate: Iterable[Prediction],
     label_offset: int = 0,
 ) -> Agreement:
-    """Return how far `candidate` says what `reference` says, over the labelled images of both.
+    """How far `candidate` says what `reference` says, over the labelled images of both.
 
     Raises:
         ValueError: As `compare_predictions`.

@@ -39,7 +39,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure_paired_accuracy(both: int, lost: int, won: int, neither: int) -> PairedAccuracy:
-    """Return how two sets of predictions compare over the same images.
+    """How two sets of predictions compare over the same images.
 
     Args:
         both: Images that both have right.
@@ -61,7 +61,7 @@ def measure_paired_accuracy(both: int, lost: int, won: int, neither: int) -> Pai
 
 
 def compute_mcnemar_p(lost: int, won: int) -> float:
-    """Return the p-value of the exact McNemar test, two-sided: a fair coin for every image that differs.
+    """The p-value of the exact McNemar test, two-sided: a fair coin for every image that differs.
 
     McNemar, Psychometrika 12 (1947) 153, in its exact form: twice the smaller binomial tail, at most 1.
 
@@ -77,7 +77,7 @@ def compute_mcnemar_p(lost: int, won: int) -> float:
 
 
 def compute_difference_interval(both: int, lost: int, won: int, neither: int) -> tuple[float, float]:
-    """Return the 95 % interval of candidate less reference, as two fractions between -1 and 1.
+    """The 95 % interval of candidate less reference, as two fractions between -1 and 1.
 
     Newcombe, Statistics in Medicine 17 (1998) 2635, method 10: from both Wilson intervals and the
     correlation of the two, with his continuity correction of it.
@@ -107,7 +107,7 @@ def compute_difference_interval(both: int, lost: int, won: int, neither: int) ->
 
 
 def _correlate(both: int, lost: int, won: int, neither: int) -> float:
-    """Return phi of the fourfold table, its numerator drawn towards 0 by half the count where positive."""
+    """Phi of the fourfold table, its numerator drawn towards 0 by half the count where positive."""
     margins = (both + lost) * (won + neither) * (both + won) * (lost + neither)
     if margins == 0:
         return 0.0

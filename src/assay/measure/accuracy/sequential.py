@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 
 def rules_out_at_least(hits: int, drawn: int, least: int, count: int, error: float) -> bool:
-    """Return whether it is ruled out that at least `least` of the whole set are hits.
+    """Whether it is ruled out that at least `least` of the whole set are hits.
 
     >>> rules_out_at_least(0, 8, 39_143, 50_000, 0.001), rules_out_at_least(5, 8, 39_143, 50_000, 0.001)
     (True, False)
@@ -38,12 +38,12 @@ def rules_out_at_least(hits: int, drawn: int, least: int, count: int, error: flo
 
 
 def rules_out_at_most(hits: int, drawn: int, most: int, count: int, error: float) -> bool:
-    """Return whether it is ruled out that at most `most` are hits; as `rules_out_at_least`."""
+    """Whether it is ruled out that at most `most` are hits; as `rules_out_at_least`."""
     return rules_out_at_least(drawn - hits, drawn, count - most, count, error)
 
 
 def rules_out_small_loss(lost: int, won: int, drawn: int, most: int, count: int, error: float) -> bool:
-    """Return whether it is ruled out that the whole set has at most `most` more lost images than won ones.
+    """Whether it is ruled out that the whole set has at most `most` more lost images than won ones.
 
     Args:
         lost: Images of the sample that only the reference has right.
@@ -65,7 +65,7 @@ def rules_out_small_loss(lost: int, won: int, drawn: int, most: int, count: int,
 
 
 def _find_likeliest(logs: npt.NDArray[np.float64], sample: tuple[int, int, int], edge: int) -> float:
-    """Return the largest log likelihood, but for a constant, where lost less won is `edge` in all."""
+    """The largest log likelihood, but for a constant, where lost less won is `edge` in all."""
     lost, won, drawn = sample
     count = len(logs) - 1
     rest = drawn - lost - won
@@ -80,7 +80,7 @@ def _find_likeliest(logs: npt.NDArray[np.float64], sample: tuple[int, int, int],
 
 
 def _log_choose(total: int, chosen: int) -> float:
-    """Return the logarithm of the binomial coefficient; minus infinity where it is 0."""
+    """The logarithm of the binomial coefficient; minus infinity where it is 0."""
     if not 0 <= chosen <= total:
         return -math.inf
     return math.lgamma(total + 1) - math.lgamma(chosen + 1) - math.lgamma(total - chosen + 1)

@@ -156,7 +156,7 @@ def _import_trtexec(queries: Sequence[Mapping[str, Any]], source: _Source) -> Im
 
 
 def _measure_union(spans: Sequence[tuple[float, float]]) -> float:
-    """Return the length of what spans cover, which may overlap; sorted by their starts.
+    """The length of what spans cover, which may overlap; sorted by their starts.
 
     >>> _measure_union([(0, 2), (1, 3), (10, 11)])
     4.0

@@ -160,7 +160,7 @@ def _guess_settings(
 def answer_every_image(
     session: Session, image_count: int, load: LoadImages, options: LoadgenOptions, folder: Path
 ) -> dict[int, tuple[int, ...]]:
-    """Return the likeliest classes that LoadGen logged for each image in AccuracyOnly, by index.
+    """The likeliest classes that LoadGen logged for each image in AccuracyOnly, by index.
 
     An image that failed to decode has none.
 
@@ -311,14 +311,14 @@ class _Harness:
                 self._respond([sample_id for sample_id, _ in samples], answers)
 
     def _take_samples(self) -> list[tuple[int, int]]:
-        """Return up to a batch of what waits; nothing when the test is over."""
+        """Up to a batch of what waits; nothing when the test is over."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._is_over)
             count = min(len(self._waiting), self.options.batch_size)
             return [self._waiting.popleft() for _ in range(count)]
 
     def _predict(self, indices: Sequence[int]) -> npt.NDArray[np.int32]:
-        """Return the likeliest classes of images, int32 (N, 5); -1 where there is no answer."""
+        """The likeliest classes of images, int32 (N, 5); -1 where there is no answer."""
         answers = np.full((len(indices), TOP_K), _NO_ANSWER, dtype=np.int32)
         if self._loaded is None:
             raise EngineError("LoadGen asked for images that it had not loaded")

@@ -63,7 +63,7 @@ class LoadgenRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_details(path: Path) -> dict[str, Any]:
-    """Return the last value of every key in a detail log.
+    """The last value of every key in a detail log.
 
     Raises:
         BadInputError: Missing, or not one of LoadGen's.

@@ -41,7 +41,7 @@ class LoadCost(msgspec.Struct, frozen=True, kw_only=True):
 def load_timed(
     load: Callable[[], Session], images: Batch, compiled: CompiledModel
 ) -> tuple[Session, LoadCost]:
-    """Return a session, after its first call, and what that cost; the peak of memory is still open.
+    """A session, after its first call, and what that cost; the peak of memory is still open.
 
     Args:
         load: Returns the session.
@@ -75,12 +75,12 @@ def load_timed(
 
 
 def close_cost(cost: LoadCost) -> LoadCost:
-    """Return the cost with the peak of memory until now."""
+    """The cost with the peak of memory until now."""
     return msgspec.structs.replace(cost, peak_memory_bytes=read_memory("VmHWM"))
 
 
 def read_memory(field: str, path: Path = STATUS_FILE) -> int | None:
-    """Return the process's memory in bytes, `VmRSS` (resident now) or `VmHWM` (its peak); None if not told.
+    """The process's memory in bytes, `VmRSS` (resident now) or `VmHWM` (its peak); None if not told.
 
     Args:
         field: Of proc(5)'s status file.

@@ -47,7 +47,7 @@ class MachineUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_machine(root: Path = ROOT) -> Reading:
-    """Return the counters now.
+    """The counters now.
 
     Args:
         root: The folder that `proc` and `sys` are in.
@@ -72,7 +72,7 @@ def read_machine(root: Path = ROOT) -> Reading:
 
 
 def _read_number(path: Path) -> int | None:
-    """Return the number in a file of the kernel; None where it does not give one."""
+    """The number in a file of the kernel; None where it does not give one."""
     try:
         return int(path.read_text(encoding="ascii"))
     except (OSError, ValueError):

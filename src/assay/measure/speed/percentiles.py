@@ -10,7 +10,7 @@ EARLY_STOPPING_RISK = 0.01  # MLPerf: 99 % sure that the percentile is no larger
 
 
 def compute_percentile(values: Sequence[float], percent: float) -> float:
-    """Return the nearest-rank percentile: the smallest value that `percent` % of the values do not exceed.
+    """The nearest-rank percentile: the smallest value that `percent` % of the values do not exceed.
 
     >>> compute_percentile([15, 20, 35, 40, 50], 30)
     20
@@ -24,7 +24,7 @@ def compute_percentile(values: Sequence[float], percent: float) -> float:
 
 
 def compute_percentile_interval(values: Sequence[float], percent: float) -> tuple[float, float] | None:
-    """Return an interval that holds the true percentile with at least 95 %, whatever the distribution.
+    """An interval that holds the true percentile with at least 95 %, whatever the distribution.
 
     Two order statistics, by the binomial distribution of how many values lie below the percentile (Hahn and
     Meeker, Statistical Intervals, 2nd edition, 5.2). None where there are too few values for that.
@@ -44,7 +44,7 @@ def compute_percentile_interval(values: Sequence[float], percent: float) -> tupl
 
 
 def estimate_early_stopping(values: Sequence[float], percent: float) -> float | None:
-    """Return the latency that MLPerf's early stopping reports for a percentile; None where it has too few.
+    """The latency that MLPerf's early stopping reports for a percentile; None where it has too few.
 
     With t the largest number of values over the percentile that is still too few to be likely, t - 1 of the
     slowest are dropped and the slowest left is reported (MLPerf inference rules, early stopping).
@@ -58,7 +58,7 @@ def estimate_early_stopping(values: Sequence[float], percent: float) -> float | 
 
 
 def find_largest_count(trials: int, share: float, probability: float) -> int:
-    """Return the largest count that so few successes or fewer have at most that probability; -1 if none.
+    """The largest count that so few successes or fewer have at most that probability; -1 if none.
 
     Args:
         trials: At least 1.

@@ -29,7 +29,7 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def recommend_batch_sizes(rows: Iterable[ThroughputRow], max_latency_ms: float) -> list[Recommendation]:
-    """Return the fastest VALID row within the bound for each model, on the `call` clock; else an INVALID one.
+    """The fastest VALID row within the bound for each model, on the `call` clock; else an INVALID one.
 
     Args:
         rows: Those on another clock are passed over.

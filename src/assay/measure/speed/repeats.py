@@ -141,7 +141,7 @@ def join_times(processes: Sequence[Mapping[int, BatchTimes]]) -> dict[int, Batch
 
 
 def tile_images(images: Batch, batch_size: int) -> Batch:
-    """Return a batch of that size, the images repeated where there are fewer; C-contiguous."""
+    """A batch of that size, the images repeated where there are fewer; C-contiguous."""
     copies = math.ceil(batch_size / len(images))
     return np.ascontiguousarray(np.tile(images, (copies, 1, 1, 1))[:batch_size])  # (batch_size, …)
 
@@ -162,7 +162,7 @@ def _warm_up(callers: _Callers, batch: Batch, seconds: float) -> tuple[tuple[flo
 
 
 def _count_calls(warm_up_ms: Sequence[float], seconds: float) -> int:
-    """Return how many calls of one caller take about `seconds`, at least 1."""
+    """How many calls of one caller take about `seconds`, at least 1."""
     return max(1, math.ceil(1000 * seconds / max(statistics.median(warm_up_ms), 1e-6)))
 
 

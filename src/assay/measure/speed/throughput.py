@@ -123,7 +123,7 @@ def measure_compiled(
 
 
 def make_throughput_rows(name: SessionName, measured: Mapping[int, BatchTimes]) -> list[ThroughputRow]:
-    """Return the rows of what was measured, on the `call` clock and, where it is told, on the `device` clock.
+    """The rows of what was measured, on the `call` clock and, where it is told, on the `device` clock.
 
     Args:
         name: Goes into the rows.
@@ -142,7 +142,7 @@ def make_throughput_rows(name: SessionName, measured: Mapping[int, BatchTimes]) 
 
 
 def _time_on_device(batch_size: int, repeat: Repeat) -> tuple[float, tuple[float, ...]]:
-    """Return a repeat's images over the time that the device says it computed, and its times of calls."""
+    """A repeat's images over the time that the device says it computed, and its times of calls."""
     image_count = batch_size * len(repeat.call_ms)
     return 1000 * image_count / max(math.fsum(repeat.device_ms), 1e-6), repeat.device_ms
 
@@ -154,7 +154,7 @@ def _make_row(
     repeats: list[tuple[float, tuple[float, ...]]],
     machine: MachineUse,
 ) -> ThroughputRow:
-    """Return the row of repeats: the images per second of each, and the times of its calls in ms."""
+    """The row of repeats: the images per second of each, and the times of its calls in ms."""
     rates = tuple(rate for rate, _ in repeats)
     measured_s = sum(after.wall_s - before.wall_s for before, after in _list_readings(times))
     return ThroughputRow(
@@ -179,7 +179,7 @@ def _list_readings(times: BatchTimes) -> list[tuple[Reading, Reading]]:
 
 
 def measure_latency(call_ms: Sequence[float]) -> Latency:
-    """Return the percentiles of the calls' times, with their intervals; at least one call."""
+    """The percentiles of the calls' times, with their intervals; at least one call."""
     named = {f"p{percent}": compute_percentile_interval(call_ms, percent) for percent in (50, 90, 99)}
     return Latency(
         p50=compute_percentile(call_ms, 50),
@@ -190,12 +190,12 @@ def measure_latency(call_ms: Sequence[float]) -> Latency:
 
 
 def find_best_row(rows: Iterable[ThroughputRow]) -> ThroughputRow:
-    """Return the fastest VALID row, or the fastest of all where none is VALID; at least one row."""
+    """The fastest VALID row, or the fastest of all where none is VALID; at least one row."""
     return max(rows, key=lambda row: (row.is_valid, row.images_per_second.median))
 
 
 def find_faster_invalid(rows: Iterable[ThroughputRow], best: ThroughputRow) -> ThroughputRow | None:
-    """Return the fastest INVALID row that is faster than the best VALID one; None where there is none."""
+    """The fastest INVALID row that is faster than the best VALID one; None where there is none."""
     faster = [
         row
         for row in rows
@@ -205,7 +205,7 @@ def find_faster_invalid(rows: Iterable[ThroughputRow], best: ThroughputRow) -> T
 
 
 def is_unsteady(images_per_second: Sequence[float]) -> bool:
-    """Return whether the repeats of one batch size lie further apart than 10 % of their median.
+    """Whether the repeats of one batch size lie further apart than 10 % of their median.
 
     >>> is_unsteady([16.0, 16.2, 16.9]), is_unsteady([8.0, 16.2, 16.9])
     (False, True)
@@ -215,7 +215,7 @@ def is_unsteady(images_per_second: Sequence[float]) -> bool:
 
 
 def find_outliers(images_per_second: Mapping[int, float]) -> list[int]:
-    """Return the batch sizes that are slower than three quarters of both their neighbours.
+    """The batch sizes that are slower than three quarters of both their neighbours.
 
     Throughput rises with the batch size or levels off, so a dip between two faster neighbours is more
     likely a fault of the measurement or of the compiler than the chip's speed.

@@ -34,7 +34,7 @@ class Validity(msgspec.Struct, frozen=True, kw_only=True):
 def judge_validity(
     images_per_second: Sequence[float], warm_up_s: float, measured_s: float, machine: MachineUse
 ) -> Validity:
-    """Return whether a row is VALID, and every reason why it is not.
+    """Whether a row is VALID, and every reason why it is not.
 
     Args:
         images_per_second: One of each repeat, at least two.

@@ -51,7 +51,7 @@ class InferOptions:
     """How the inference tool is asked to run.
 
     Args:
-        source: A folder, or files parted by commas; None lets the network run on made-up values.
+        source: A folder, or files separated by commas; None lets the network run on made-up values.
         output: The folder in which the result folder is made; None keeps no results.
         output_dirname: The result folder's name; None means the local time.
         output_format: TXT, BIN or NPY.
