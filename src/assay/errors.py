@@ -23,12 +23,14 @@ other exception and from Ctrl-C.
 from __future__ import annotations
 
 import re
-import tempfile
 
 LONGEST_QUOTE = 240  # characters
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PLACE_IN_SOURCE = re.compile(r"^(Exception from \S+:\d+:?|Check '.*' failed at \S+:\d+:?)\s*")
-_TEMPORARY_PATH = re.compile(re.escape(tempfile.gettempdir()) + r"/[^\s'\":,)]*/")
+# Folders that assay makes for a while: beside the result, or in the system's folder for such.
+_TEMPORARY_PATH = re.compile(
+    r"[^\s'\"]*/(\.[^/\s'\"]+\.part|assay[-_](draft|parity|atc|om|ais_bench)[^/\s'\"]*)/"
+)
 
 
 class AssayError(Exception):
@@ -176,14 +178,18 @@ def quote(text: object, length: int = 60) -> str:
 
 
 def quote_reason(said: object) -> str:
-    r"""The first line with a reason of what a runtime said, cut to one short line for a message.
+    r"""The line with the reason of what a runtime said, cut to be short, for a message.
 
-    Left out are terminal codes, the runtime's own source lines and paths of temporary folders.
+    That is the first line, or the last one behind the runtime's own places in its source, which lead from the
+    outside to the inside. Left out are those, terminal codes and paths of temporary folders.
 
-    >>> quote_reason("Exception from src/core.cpp:93:\nCheck 'a == b' failed at a.cpp:7:\n\x1b[31mno room")
+    >>> quote_reason("Exception from a.cpp:93:\nCheck 'a == b' failed at b.cpp:7:\nLoading\n\x1b[31mno room")
+    'no room'
+    >>> quote_reason("no room\n\n==> Context: node 7")
     'no room'
     """
     lines = [_TERMINAL_CODES.sub("", line).strip() for line in str(said).splitlines()]
     reasons = [reason for line in lines if (reason := _PLACE_IN_SOURCE.sub("", line).strip())]
-    reason = _TEMPORARY_PATH.sub("", reasons[0] if reasons else "no reason given")
-    return shorten(reason, LONGEST_QUOTE)
+    has_places = any(_PLACE_IN_SOURCE.match(line) for line in lines)
+    chosen = (reasons[-1] if has_places else reasons[0]) if reasons else "no reason given"
+    return shorten(_TEMPORARY_PATH.sub("", chosen), LONGEST_QUOTE)

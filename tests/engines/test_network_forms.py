@@ -263,7 +263,7 @@ def test_a_batch_normalised_by_its_own_images_is_refused(tmp_path: Path, engine:
             helper.make_node("Sub", ["image", "mean"], ["pixels"]),
         ],
     )
-    assert "evaluation mode" in refuse(path, engine, "other logits in a batch of 3 than alone")
+    assert "evaluation mode" in refuse(path, engine, "other logits in a batch of 2 than alone")
 
 
 def test_a_network_that_draws_at_random_is_refused(tmp_path: Path, engine: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from assay.errors import BadModelError
-from assay.models.record import ModelRecord, list_model_names, read_model_record
+from assay.models.record import ModelRecord, Preprocessing, list_model_names, read_model_record
 
 TOML = resources.files("assay.models").joinpath("se_resnext50_32x4d.toml").read_text(encoding="utf-8")
 
@@ -179,3 +179,49 @@ def test_a_name_that_is_nearly_right_is_answered_with_the_right_one() -> None:
 def test_another_name_is_answered_with_all_names() -> None:
     with pytest.raises(BadModelError, match=r"(?s)'vgg'.*known: .*se_resnext50_32x4d.*\.toml"):
         read_model_record("vgg")
+
+
+def make_preprocessing(pixel_scale: float, mean: float, std: float) -> Preprocessing:
+    return Preprocessing(
+        resize_side=256,
+        resize_filter="bilinear",
+        crop_size=224,
+        pixel_scale=pixel_scale,
+        mean=(mean, mean, mean),
+        std=(std, std, std),
+    )
+
+
+@pytest.mark.parametrize(
+    ("pixel_scale", "mean", "std"),
+    [(255, 0.485, 0.229), (255, 0.5, 0.5), (255, 0, 1), (127.5, 1, 1), (1, 123.675, 58.395), (1, 103.94, 1)],
+    ids=["ImageNet", "half", "0 to 1", "-1 to 1", "ImageNet in 0 to 255", "Caffe"],
+)
+def test_constants_of_known_networks_are_taken_without_a_note(
+    pixel_scale: float, mean: float, std: float
+) -> None:
+    assert make_preprocessing(pixel_scale, mean, std).list_oddities() == []
+
+
+@pytest.mark.parametrize(
+    ("pixel_scale", "mean", "std", "complaint"),
+    [
+        (255, 127.5, 127.5, r"preprocessing.mean is .* 0 to 1 \(pixel_scale = 255\)"),
+        (255, 0, 127.5, "images would span next to nothing"),
+        (255, 255 / 2, 1, "preprocessing.mean"),
+        (1, 0.485, 0.229, "images would span 1114"),
+        (1, 300, 1, "preprocessing.mean"),
+        (255, -0.5, 0.5, "preprocessing.mean"),
+        (255, 0.5, -0.5, "not above 0"),
+    ],
+)
+def test_constants_that_are_for_another_pixel_scale_are_refused(
+    pixel_scale: float, mean: float, std: float, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        make_preprocessing(pixel_scale, mean, std)
+
+
+@pytest.mark.parametrize(("pixel_scale", "mean", "std"), [(255, 0.5, 4), (1, 0.5, 1)])
+def test_constants_that_are_seldom_meant_are_noted(pixel_scale: float, mean: float, std: float) -> None:
+    assert len(make_preprocessing(pixel_scale, mean, std).list_oddities()) == 1

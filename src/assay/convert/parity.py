@@ -22,7 +22,7 @@ class LogitParity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure_logit_parity(reference: Logits, candidate: Logits) -> LogitParity:
-    """Return how far `candidate` lies from `reference`; both are (N, classes), row by row the same images.
+    """How far `candidate` lies from `reference`; both are (N, classes), row by row the same images.
 
     >>> rows = np.array([[1.0, 2.0], [3.0, 4.0]], dtype=np.float32)
     >>> measure_logit_parity(rows, rows[:, ::-1]).max_difference

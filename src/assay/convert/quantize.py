@@ -168,7 +168,7 @@ def return_to_float(model: Any, source: Any, layers: Iterable[str]) -> Any:
 
 
 def _find_pairs(graph: Any) -> dict[str, str]:
-    """Return what each quantise/dequantise pair makes, with what it is made of."""
+    """What each quantise/dequantise pair makes, with what it is made of."""
     makers = {output: node for node in graph.node for output in node.output}
     pairs = {}
     for node in graph.node:

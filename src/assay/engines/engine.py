@@ -138,7 +138,7 @@ class Engine(Protocol):
         """Version of the runtime."""
 
     def find_devices(self) -> dict[str, str]:
-        """Return which of its devices are on this machine, each with its own name."""
+        """The devices that are on this machine, each with the name it gives itself."""
 
     def resolve(self, choice: CompileChoice, record: ModelRecord) -> CompileOptions:
         """Check the choice, and fill in what it leaves open.

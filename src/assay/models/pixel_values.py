@@ -30,7 +30,7 @@ def normalise_pixels(pixels: Pixels, record: ModelRecord) -> Images:
 
 @functools.lru_cache(maxsize=16)
 def make_table(pixel_scale: float, mean: tuple[float, ...], std: tuple[float, ...]) -> Images:
-    """Return what each of the 256 values becomes in each plane, float32 (3, 256), read-only."""
+    """What each of the 256 values becomes in each plane, float32 (3, 256), read-only."""
     values = np.tile(np.arange(256, dtype=np.float32), (3, 1))  # (3, 256)
     table = _normalise(values[:, :, None], pixel_scale, mean, std)[:, :, 0]  # (3, 256)
     table.flags.writeable = False

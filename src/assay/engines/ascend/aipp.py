@@ -68,14 +68,14 @@ class AippInput:
     is_cropped: bool
 
     def takes_crop(self, record: ModelRecord) -> bool:
-        """Return whether it takes RGB pixels of just the network's size."""
+        """Whether it takes RGB pixels of just the network's size."""
         size = record.preprocessing.crop_size
         fits = (self.width, self.height) in {(size, size), (0, 0)}
         return self.input_format == "RGB888_U8" and fits and not self.is_cropped
 
 
 def check_aipp(text: str, origin: str, record: ModelRecord) -> AippInput:
-    """Return what an AIPP file makes the model take, after checking what ATC would stumble over.
+    """What an AIPP file makes the model take, after checking what ATC would stumble over.
 
     Raises:
         BadModelError: Characters that are no ASCII (a full-width colon, say), a line that is no
@@ -104,7 +104,7 @@ def _parse(text: str, origin: str) -> dict[str, str]:
         line = text[: text.index(foreign)].count("\n") + 1
         raise BadModelError(
             f"AIPP file {origin}, line {line}: {quote(foreign)} is no ASCII character",
-            hint="write it anew: ATC reads only ASCII, and a full-width colon looks like one",
+            hint="write it again: ATC reads only ASCII, and a full-width colon looks like one",
         )
     body = re.sub(r"#.*", "", text)
     match = re.fullmatch(r"\s*aipp_op\s*\{(.*)\}\s*", body, re.DOTALL)

@@ -180,7 +180,7 @@ def _make_aipp(options: CompileOptions) -> str:
 
 
 def _check_aipp_input(compiled_dir: Path, compiled: CompiledModel) -> bool:
-    """Return whether the model takes pixels; refuse one that takes others than a preprocessed image has.
+    """Whether the model takes pixels; refuse one that takes others than a preprocessed image has.
 
     Raises:
         EngineError: AIPP crops or converts from YUV: that takes frames which only the chip's decoder makes.
@@ -196,5 +196,5 @@ def _check_aipp_input(compiled_dir: Path, compiled: CompiledModel) -> bool:
 
 
 def _takes_pixels(aipp_text: str, record: ModelRecord) -> bool:
-    """Return whether a model with that AIPP takes the pixels of a preprocessed image."""
+    """Whether a model with that AIPP takes the pixels of a preprocessed image."""
     return aipp.check_aipp(aipp_text, AIPP_NAME, record).takes_crop(record)

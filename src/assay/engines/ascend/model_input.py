@@ -25,5 +25,5 @@ class ModelInput:
     takes_pixels: bool
 
     def suit_model(self, images: Batch, record: ModelRecord) -> Batch:
-        """Return what the session was given as the model takes it."""
+        """What the session was given as the model takes it."""
         return recover_pixels(images, record) if self.has_aipp else images

@@ -126,7 +126,7 @@ class AisBenchProcess:
 
 
 def _list_summaries(output: Path) -> list[Path]:
-    """Return where the generations of the tool put their summary, the newest first."""
+    """Where the generations of the tool put their summary, the newest first."""
     inside = output / "results"
     return [output / "results_summary.json", inside / "summary.json", inside / "sumary.json"]
 

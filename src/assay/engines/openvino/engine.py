@@ -168,7 +168,7 @@ class OpenVinoSession:
         return logits
 
     def _choose_piece_size(self, count: int) -> int:
-        """Return how many images one inference takes: no more than leave work for every stream."""
+        """How many images one inference takes: few enough that every stream has work."""
         if self._fixed_size is not None or self._piece_size is None:
             return self._piece_size or count
         return min(self._piece_size, math.ceil(count / self._concurrency))
@@ -224,7 +224,7 @@ def _check_neighbours(compiled_dir: Path, compiled: CompiledModel, source: Path)
 
 
 def _is_same_from_pixels(compiled_dir: Path, compiled: CompiledModel) -> bool:
-    """Return whether the model says the same where it is given pixels, which it normalises itself."""
+    """Whether the model gives the same logits for pixels, which it normalises itself."""
     with (
         closing(_open(compiled_dir, compiled, takes_pixels=False)) as for_images,
         closing(_open(compiled_dir, compiled, takes_pixels=True)) as for_pixels,
@@ -249,7 +249,7 @@ def _check_device(core: openvino.Core, device: str, precision: str) -> None:
 
 
 def _tune(model_path: Path, options: CompileOptions) -> Tuning:
-    """Return how sessions on the CPU run the model: as the user said, else as measured."""
+    """How sessions on the CPU run the model: as the user chose, or as measured."""
     settings = _configure(options.precision, options.settings, options.device)
     streams, size = choose_count(options, "streams"), choose_count(options, "inner_batch")
     try:
@@ -263,7 +263,7 @@ def _tune(model_path: Path, options: CompileOptions) -> Tuning:
 
 
 def _list_inner_batches(model_path: Path, options: CompileOptions) -> tuple[int, ...]:
-    """Return what is measured; a network that takes no other batch is run as it was compiled."""
+    """The inner batches to measure; a network with a fixed batch runs at that alone."""
     if options.batch_size is None:
         return INNER_BATCHES
     smaller = [size for size in INNER_BATCHES if size < options.batch_size]
@@ -314,7 +314,7 @@ def _configure(precision: str, settings: Mapping[str, str], device: str) -> dict
 def _describe(
     loaded: openvino.CompiledModel, compiled: CompiledModel, *, takes_pixels: bool
 ) -> SessionDescription:
-    """Return what the loaded model runs on, and the arithmetic of its computing layers."""
+    """The runtime, device and arithmetic of the loaded model."""
     layers: collections.Counter[str] = collections.Counter()
     for layer in loaded.get_runtime_model().get_ops():
         about = layer.get_rt_info()

@@ -30,7 +30,7 @@ def normalise_in_graph(model: openvino.Model, record: ModelRecord) -> openvino.M
 
 
 def gives_the_same(for_images: Session, for_pixels: Session, record: ModelRecord) -> bool:
-    """Return whether two sessions of a model have the same Top-1 and, within 1e-4, the same logits.
+    """Whether two sessions of a model have the same Top-1 and, within 1e-4, the same logits.
 
     They are given pictures of noise, from fine grain to coarse.
     """

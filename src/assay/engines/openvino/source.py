@@ -9,6 +9,7 @@ import openvino
 from assay.engines.engine import CompileOptions
 from assay.errors import BadModelError, FixedBatchError, quote, quote_reason
 from assay.models.check_network import fits_logits
+from assay.models.onnx_file import list_weight_files
 from assay.models.record import InputTensor, ModelRecord
 
 
@@ -22,9 +23,12 @@ def read_onnx(onnx_path: Path, record: ModelRecord) -> openvino.Model:
         model = openvino.Core().read_model(onnx_path)
         output = model.output(record.output.name).get_node()
     except RuntimeError as error:
+        is_linked = any(path.is_symlink() for path in list_weight_files(onnx_path).values())
         raise BadModelError(
             f"OpenVINO cannot read {onnx_path}: {quote_reason(error)}",
-            hint="expected a file written by `assay export` or another ONNX exporter",
+            hint="copy the model and its weights into a folder of their own: it follows no links to weights"
+            if is_linked
+            else "expected a file written by `assay export` or another ONNX exporter",
         ) from error
     for result in model.get_results():
         if result != output:
@@ -51,6 +55,7 @@ def set_shape(
     tensor, wanted = options.record.input, options.batch_size
     try:
         own = _set_batch(model, tensor, None)
+        _check_output(model, onnx_path, options.record)
     except RuntimeError:  # its inner shapes do not fit together for just any size
         own = wanted or declared or 1
     if own is None:

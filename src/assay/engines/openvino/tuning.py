@@ -97,7 +97,7 @@ class _Loaded:
 
 
 def count_hinted_streams(model: openvino.Model, device: str, settings: dict[Any, Any]) -> int:
-    """Return how many streams OpenVINO's throughput hint takes.
+    """How many streams OpenVINO's throughput hint takes.
 
     Raises:
         RuntimeError: The runtime cannot load the model.

@@ -183,7 +183,7 @@ class _Search:
         return sorted(layers, key=lambda layer: self.file.errors[layer])
 
     def meets(self, float_layers: Sequence[str]) -> bool:
-        """Return whether the model with these layers in float loses no more than allowed, on all images."""
+        """Whether the model with these layers in float loses no more than allowed, on all images."""
         count = len(float_layers)
         trial = next((trial for trial in self.file.trials if trial.float_layer_count == count), None)
         if trial is None:
@@ -207,7 +207,7 @@ class _Search:
             write_onnx(return_to_float(self._quantized, self._source, float_layers), temporary)
 
     def _quantizes(self, layer: str) -> bool:
-        """Return whether the int8 model has the layer, with an input that comes from a quantised tensor."""
+        """Whether the int8 model has the layer, with an input that comes from a quantised tensor."""
         dequantized = {
             output
             for node in self._quantized.graph.node
@@ -276,7 +276,7 @@ def _read_trials(path: Path, fresh: TrialsFile) -> TrialsFile:
         stored = msgspec.json.decode(path.read_bytes(), type=TrialsFile)
     except (OSError, msgspec.DecodeError) as error:
         raise BadInputError(
-            f"{path} cannot be read: {shorten(error)}", hint="remove it to begin anew"
+            f"{path} cannot be read: {shorten(error)}", hint="remove it to start again"
         ) from error
     same = ("source_sha256", "quantized_sha256", "images_sha256", "image_count")
     return stored if all(getattr(stored, name) == getattr(fresh, name) for name in same) else fresh
