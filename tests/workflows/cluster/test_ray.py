@@ -26,6 +26,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:::ray")
 SMALL: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 
 
+def test_a_quiet_run_on_ray_writes_nothing_to_stderr(
+    run_assay: RunAssay, compiled: Path, photographs: Path, tmp_path: Path
+) -> None:
+    done = run_assay("evaluate", compiled, "--images", photographs, "--ray", "-q", "-o", tmp_path / "run")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.fixture
 def compiled(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> Path:
     done = run_assay("compile", colour_onnx, tmp_path / "compiled", "--set", "threads=1")

@@ -6,6 +6,8 @@ import logging
 import os
 import pickle
 import socket
+import sys
+import tempfile
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -135,18 +137,37 @@ def _pickle_shards(shards: Sequence[Shard]) -> list[bytes]:
 
 
 @contextmanager
+def _drop_log_level_line() -> Iterator[None]:
+    """Hold stderr back meanwhile, and write it then without the line in which Ray states its log level."""
+    sys.stderr.flush()
+    real = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(real, 2)
+            os.close(real)
+            held.seek(0)
+            for line in held:
+                if b"Set ray log level from environment variable" not in line:
+                    os.write(2, line)
+
+
+@contextmanager
 def _connect(address: str) -> Iterator[None]:
     chosen = address or os.environ.get("RAY_ADDRESS", "local")
     _check_reachable(chosen)
     own_bytes = _OBJECT_STORE_BYTES if chosen == "local" else None
     try:
-        ray.init(
-            chosen,
-            include_dashboard=False if chosen == "local" else None,
-            object_store_memory=own_bytes,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        with _drop_log_level_line():
+            ray.init(
+                chosen,
+                include_dashboard=False if chosen == "local" else None,
+                object_store_memory=own_bytes,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except (ConnectionError, RuntimeError, ValueError) as error:
         ray.shutdown()
         raise _no_cluster(chosen, error) from error
