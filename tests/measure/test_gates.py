@@ -163,8 +163,8 @@ def test_the_original_results_own_acceptance_rule(se_resnext50: ModelRecord) -> 
     """The best batch of the 310P over that of the 310, 1.62 as published; on the device clock."""
     best = [max(column.images_per_second.values()) for column in se_resnext50.published_throughput]
     rows = [make_speed_row(best[1], best[1], best[1], clock="device", batch_size=4)]
-    its = [make_speed_row(best[0], best[0], best[0], clock="device", batch_size=16)]
-    evidence = Evidence(rows=rows, reference_rows=its)
+    reference = [make_speed_row(best[0], best[0], best[0], clock="device", batch_size=16)]
+    evidence = Evidence(rows=rows, reference_rows=reference)
     assert judge("speedup>=1.2", evidence).outcome == "pass"
     assert judge("speedup>=1.6", evidence).outcome == "pass"
     assert judge("speedup>=1.7", evidence).outcome == "fail"

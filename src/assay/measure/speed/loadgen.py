@@ -334,14 +334,16 @@ class _Harness:
     def _respond(self, ids: Sequence[int], answers: npt.NDArray[np.int32]) -> None:
         with self._changed:
             self._last_answer = time.perf_counter()
-            mine = [(row, sample_id) for row, sample_id in enumerate(ids) if sample_id in self._unanswered]
+            unanswered = [
+                (row, sample_id) for row, sample_id in enumerate(ids) if sample_id in self._unanswered
+            ]
             self._unanswered.difference_update(ids)
-        if not mine:  # given up meanwhile: the test may be gone
+        if not unanswered:  # given up meanwhile: the test may be gone
             return
         start, size = answers.ctypes.data, answers.itemsize * answers.shape[1]
         make_response = self._loadgen.QuerySampleResponse
         self._loadgen.QuerySamplesComplete(
-            [make_response(sample_id, start + row * size, size) for row, sample_id in mine]
+            [make_response(sample_id, start + row * size, size) for row, sample_id in unanswered]
         )
 
     def _watch(self) -> None:
