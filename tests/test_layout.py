@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import collections
+import re
 import statistics
 import subprocess
 import sys
@@ -85,3 +86,15 @@ def test_showing_the_help_imports_nothing_heavy() -> None:
     )
     assert "cyclopts" in imported  # it did get as far as the command line
     assert not imported & HEAVY
+
+
+def test_docstrings_say_the_thing_instead_of_return_what() -> None:
+    evasive = re.compile(r"Return (what|whether|how|which|where|why)\b")
+    found = [
+        f"{name_module(module)}: {getattr(node, 'name', 'module')}"
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef))
+        and evasive.match(ast.get_docstring(node) or "")
+    ]
+    assert found == []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def count_processors(root: Path = Path("/")) -> int:
-    """Return how many processors this process may use, at least 1: those it is bound to, within its quota.
+    """How many processors this process may use, at least 1: those it is bound to, within its quota.
 
     `os.cpu_count` counts the machine's, also where a container may use two of its 64.
 
@@ -31,7 +31,7 @@ def list_processors() -> set[int]:
 
 
 def find_processor_quota(root: Path = Path("/")) -> float | None:
-    """Return how many processors the control groups allow, the least of them; None where there is no limit.
+    """How many processors the control groups allow, the least of them; None where there is no limit.
 
     Of cgroup v2 (`cpu.max`) and v1 (`cpu.cfs_quota_us` over `cpu.cfs_period_us`): of the process's own group
     and those above it.

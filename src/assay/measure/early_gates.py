@@ -91,7 +91,7 @@ class PassRange:
     needs_all: bool
 
     def is_out_of_reach(self, seen: Seen) -> bool:
-        """Return whether no answers to the other images can lead into it."""
+        """Whether no answers to the other images can lead into it."""
         open_count = self.count - seen.image_count + (seen.failed if self.needs_all else 0)
         top1 = max(self.top1[0], seen.top1)  # the least, so that it asks least of Top-5
         top5 = min(self.top5[1], seen.top5 + open_count)
@@ -103,7 +103,7 @@ class PassRange:
         return not is_reached
 
     def is_reached(self, seen: Seen) -> bool:
-        """Return whether all answers to the other images lead into it; one of them might fail."""
+        """Whether all answers to the other images lead into it; one of them might fail."""
         open_count = self.count - seen.image_count
         return not (self.needs_all and (open_count or seen.failed)) and all(
             low <= hits and hits + open_count <= high
@@ -111,7 +111,7 @@ class PassRange:
         )
 
     def is_ruled_out(self, seen: Seen, error: float) -> bool:
-        """Return whether a random sample rules it out, at an error over all looks together."""
+        """Whether a random sample rules it out, at an error over all looks together."""
         failed = seen.failed if self.needs_all else 0
         pairs = ((seen.top1, self.top1), (seen.top5, self.top5))
         ends = sum((low > 0) + (high < self.count) for _, (low, high) in pairs)

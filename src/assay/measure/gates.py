@@ -126,7 +126,7 @@ def parse_gate(text: str) -> Gate:
 
 
 def judge_gate(gate: Gate, evidence: Evidence) -> GateResult:
-    """Return what a gate says of a run."""
+    """What a gate says of a run."""
     outcome, reason = _JUDGES[gate.kind](gate, evidence)
     return GateResult(gate=str(gate), outcome=outcome, reason=reason)
 
@@ -145,7 +145,7 @@ def _judge_published(_: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
 def rules_out_published(
     record: ModelRecord, top1_percent: tuple[float, float], top5_percent: tuple[float, float]
 ) -> bool:
-    """Return whether percentages from low to high hold none of the published pairs."""
+    """Whether percentages from low to high hold none of the published pairs."""
     pairs = [(each.top1_percent, each.top5_percent) for each in record.published_accuracy]
     return not any(_is_near(top1, top1_percent) and _is_near(top5, top5_percent) for top1, top5 in pairs)
 
@@ -161,7 +161,7 @@ def find_mlperf_threshold(record: ModelRecord, percent: float) -> float:
 
 
 def misses_mlperf(record: ModelRecord, percent: float, top1_percent: float) -> bool:
-    """Return whether a Top-1, at five significant digits, is below that share of the published one."""
+    """Whether a Top-1, at five significant digits, is below that share of the published one."""
     return _round_significant(top1_percent) < find_mlperf_threshold(record, percent)
 
 
@@ -206,7 +206,7 @@ def _rule_out(
 
 
 def _find_missing(evidence: Evidence) -> str:
-    """Return why a gate for the whole set cannot be judged; empty where it can."""
+    """Why a gate for the whole set cannot be judged; empty where it can."""
     if evidence.accuracy is None:
         return "no accuracy was measured"
     if not evidence.is_whole:

@@ -107,7 +107,7 @@ class Contents:
 
 
 def gather_contents(runs: Sequence[NamedRun]) -> Contents:
-    """Return what a report of these runs says; parts that were not run are left out.
+    """What a report of these runs says; parts that were not run are left out.
 
     Args:
         runs: At least one; the first of several is what the others are compared with.

@@ -61,7 +61,7 @@ class MachineDiagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def summarise_images(diagnosis: ImageDiagnosis) -> list[str]:
-    """Return what a copy of a data set is and what is wrong with it, in lines of 80 columns."""
+    """What a copy of a data set is and what is wrong with it, in lines of 80 columns."""
     lines = [
         f"{diagnosis.path}: {diagnosis.form}",
         f"{diagnosis.image_count:,} images, {diagnosis.labelled_count:,} with a label, of "
@@ -76,7 +76,7 @@ def summarise_images(diagnosis: ImageDiagnosis) -> list[str]:
 
 
 def summarise_machine(diagnosis: MachineDiagnosis) -> list[str]:
-    """Return what the machine is and what is wrong with it, in lines of 80 columns."""
+    """What the machine is and what is wrong with it, in lines of 80 columns."""
     machine, pixels = diagnosis.machine, diagnosis.pixel_check
     quota = "" if machine.processor_quota is None else f", of which {machine.processor_quota:g} may be used"
     packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())

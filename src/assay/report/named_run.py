@@ -77,7 +77,7 @@ class NamedRun:
 
 
 def name_run(run: NamedRun) -> str:
-    """Return what ran, with the run's name before it where it has one."""
+    """What ran, with the run's name before it where it has one."""
     manifest = run.manifest
     what = f"{manifest.engine} on {manifest.device}, {manifest.precision}"
     return f"{run.name}: {what}" if run.name else what

@@ -27,7 +27,7 @@ def describe_agreement(agreement: Agreement) -> str:
 
 
 def describe_paired(agreement: Agreement, name: str = "this run") -> list[str]:
-    """Return what failed or is not compared, then a line on who is right where, and one on the difference."""
+    """What failed or is not compared, then a line on who is right where, and one on the difference."""
     paired = agreement.paired
     low, high = paired.interval_points
     return [
@@ -44,7 +44,7 @@ def describe_gates(gates: Sequence[GateResult]) -> list[str]:
 
 
 def describe_session(found: SessionDescription) -> str:
-    """Return what a session ran on and in: runtime, device, threads, its input, its layers' arithmetic."""
+    """What a session ran on and in: runtime, device, threads, its input, its layers' arithmetic."""
     parts = [found.runtime, found.device_name]
     if found.thread_count is not None:
         parts.append(f"{found.thread_count} threads")
@@ -69,7 +69,7 @@ def describe_real(real: RealAccuracy) -> list[str]:
 
 
 def describe_images(image_set: ImageSet) -> list[str]:
-    """Return what a reader must know of the images before the figures: a subset, and what was odd."""
+    """What a reader must know of the images before the figures: a subset, and what was odd."""
     lines = []
     if image_set.limited_from is not None:
         lines.append(

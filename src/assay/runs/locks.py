@@ -30,7 +30,7 @@ class Share:
     count: int
 
     def holds(self, shard_number: int) -> bool:
-        """Return whether the shard of that number, from 0, is among them."""
+        """Whether the shard of that number, from 0, is among them."""
         return shard_number % self.count == self.number - 1
 
     def __str__(self) -> str:
@@ -38,7 +38,7 @@ class Share:
 
 
 def is_lock(name: str) -> bool:
-    """Return whether a file of that name is a lock of a run folder."""
+    """Whether a file of that name is a lock of a run folder."""
     return name == _LOCK_FILE or bool(_SHARE_LOCK.fullmatch(name))
 
 

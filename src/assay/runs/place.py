@@ -132,7 +132,7 @@ def undo_without_work(path: Path, made: Sequence[Path], place: RunPlace) -> Iter
 
 
 def _has_work(path: Path) -> bool:
-    """Return whether the run folder holds anything that took work, or says of a shard that it failed."""
+    """Whether the run folder holds anything that took work, or says of a shard that it failed."""
     manifest = read_result(path, Manifest)
     if manifest is not None and manifest.failed_shards:
         return True

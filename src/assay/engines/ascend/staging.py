@@ -14,7 +14,7 @@ LEGAL_PATH = re.compile(r"[A-Za-z0-9_\-./]+")
 
 
 def find_objection(path: Path) -> str:
-    """Return why the tool would refuse to read the file at `path`; empty where it would not."""
+    """Why the tool would refuse to read the file at `path`; empty where it would not."""
     if not LEGAL_PATH.fullmatch(str(path.absolute())):
         return "the path holds more than letters, digits and _ - / ."
     if path.is_symlink():

@@ -75,7 +75,7 @@ class LossVerdict(msgspec.Struct, frozen=True, kw_only=True):
 def compare_predictions(
     reference: Iterable[Prediction], candidate: Iterable[Prediction], label_offset: int = 0
 ) -> Comparison:
-    """Return how the candidate compares with the reference; each is gone through once.
+    """How the candidate compares with the reference; each is gone through once.
 
     Images are matched by relative path. One that failed counts as wrong in the run that it failed in; one
     that has no label, or is in one run only, is not compared.
@@ -161,7 +161,7 @@ def _make_flip(reference: Prediction, candidate: Prediction) -> Flip:
 
 
 def judge_difference(paired: PairedAccuracy, margin_points: float, name: str = "B") -> Verdict:
-    """Return what the difference proves: no loss beyond the margin, a loss, or neither.
+    """What the difference proves: no loss beyond the margin, a loss, or neither.
 
     Args:
         paired: The comparison.

@@ -125,7 +125,7 @@ def describe_other_images(coverage: Coverage, reference: str, candidate: str) ->
 
 
 def describe_scope(coverage: Coverage, image_count: int) -> str:
-    """Return which images a verdict holds for, to stand behind it; empty where they are all of both runs."""
+    """Which images a verdict holds for, to stand behind it; empty where they are all of both runs."""
     if not describe_other_images(coverage, "A", "B"):
         return ""
     return f", on the {image_count:,} labelled images that both have"

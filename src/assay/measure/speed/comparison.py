@@ -35,7 +35,7 @@ class SpeedComparison(msgspec.Struct, frozen=True, kw_only=True):
 def compare_benchmarks(
     reference: Iterable[ThroughputRow], candidate: Iterable[ThroughputRow]
 ) -> list[SpeedComparison]:
-    """Return how the speeds compare at every batch size and clock that both were measured at.
+    """How the speeds compare at every batch size and clock that both were measured at.
 
     Of several numbers of callers, the fastest VALID one is taken.
     """
@@ -52,7 +52,7 @@ def _group_rows(rows: Iterable[ThroughputRow]) -> dict[tuple[int, str], list[Thr
 
 
 def compare_speeds(reference: ThroughputRow, candidate: ThroughputRow) -> SpeedComparison:
-    """Return whether the candidate is faster: by the exact rank-sum test over the repeats, at 5 %.
+    """Whether the candidate is faster: by the exact rank-sum test over the repeats, at 5 %.
 
     Mann and Whitney, Ann. Math. Stat. 18 (1947) 50, two-sided. What is INVALID is neither faster nor slower.
 

@@ -35,7 +35,7 @@ def _topk_cells(topk: TopKAccuracy, accuracy: Accuracy) -> tuple[str, str, str]:
 
 
 def make_failure_table(accuracy: Accuracy) -> Table:
-    """Return how many images failed for each reason."""
+    """How many images failed for each reason."""
     rows = tuple((reason, f"{count:,}") for reason, count in accuracy.failures.items())
     return Table(title="Failed images", header=("Reason", "Images"), rows=rows)
 

@@ -14,7 +14,7 @@ NONE = ""
 
 
 def make_runs_table(runs: Sequence[NamedRun]) -> Table:
-    """Return what each run is."""
+    """What each run is."""
     rows = [
         ("Folder", *(run.folder for run in runs)),
         ("Model", *(run.manifest.model.name if run.manifest.model else "unknown" for run in runs)),
@@ -102,7 +102,7 @@ def _list_agreement(runs: Sequence[NamedRun]) -> list[tuple[str, ...]]:
 
 
 def make_failed_images_table(run: NamedRun) -> Table | None:
-    """Return which images failed and why, the first hundred; None where none did."""
+    """Which images failed and why, the first hundred; None where none did."""
     if run.metrics is None or not run.metrics.accuracy.failures:
         return None
     accuracy = run.metrics.accuracy
@@ -117,7 +117,7 @@ def make_failed_images_table(run: NamedRun) -> Table | None:
 
 
 def make_confused_table(run: NamedRun) -> Table | None:
-    """Return which classes are most often taken for which; None where there is no mistake."""
+    """Which classes are most often taken for which; None where there is no mistake."""
     rows = tuple(
         (name_class(pair.label, run.manifest), name_class(pair.predicted, run.manifest), f"{pair.count:,}")
         for pair in run.gallery.confused
@@ -194,5 +194,5 @@ def _list_guesses(guesses: Sequence[Guess]) -> str:
 
 
 def show_guess(guess: Guess) -> str:
-    """Return how sure a network is of a class: its probability, else the network's output."""
+    """How sure a network is of a class: its probability, else the network's output."""
     return f"{guess.logit:.3g}" if guess.share is None else f"{100 * guess.share:.1f} %"

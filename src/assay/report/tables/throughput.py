@@ -30,7 +30,7 @@ def make_throughput_tables(rows: Iterable[ThroughputRow], record: ModelRecord) -
 
 
 def _name_rows(row: ThroughputRow) -> str:
-    """Return what rows that can be compared have in common."""
+    """What rows that can be compared have in common."""
     clock = "" if row.clock == "call" else f", {row.clock} clock"
     return f"{row.engine} on {row.device}, {row.precision}{clock}"
 
@@ -75,7 +75,7 @@ def _measured_cells(row: ThroughputRow, *, is_best: bool) -> tuple[str, ...]:
 
 
 def mark(*, is_valid: bool) -> str:
-    """Return what stands behind a figure of an INVALID row, wherever it is shown."""
+    """What stands behind a figure of an INVALID row, wherever it is shown."""
     return "" if is_valid else INVALID
 
 
@@ -132,14 +132,14 @@ def _make_notes(rows: Sequence[ThroughputRow], published: Sequence[PublishedThro
 
 
 def describe_best(rows: Iterable[ThroughputRow]) -> str:
-    """Return what the mark of the best batch means."""
+    """What the mark of the best batch means."""
     if find_best_row(rows).is_valid:
         return "* marks the best VALID batch."
     return "* marks the best batch; none is VALID."
 
 
 def _note_validity(rows: Sequence[ThroughputRow]) -> Iterable[str]:
-    """Return which rows are VALID, and why the others are not, with the figures that say so."""
+    """Which rows are VALID, and why the others are not, with the figures that say so."""
     judged = [(row.batch_size, row.validity) for row in rows if row.validity is not None]
     valid = [str(size) for size, validity in judged if validity.is_valid]
     if valid:

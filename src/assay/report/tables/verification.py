@@ -17,6 +17,6 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_check_table(checks: Sequence[Check]) -> Table:
-    """Return what was checked, and what was found."""
+    """What was checked, and what was found."""
     rows = tuple((check.what, check.found) for check in checks)
     return Table(title="Computed again", header=("What", "Found"), rows=rows, is_text=True)

@@ -90,7 +90,7 @@ class GateWatch:
         return bool(self.gates) and all(gate in self.settled for gate in self.gates)
 
     def look_at_sample(self, rows: Sequence[Prediction], reference_rows: Sequence[Prediction]) -> bool:
-        """Return whether all are certain after more images of the random sample; only a fail can be."""
+        """Whether all are certain after more images of the random sample; only a fail can be."""
         self.seen = self.seen.add(rows, self.label_offset)
         for pair in zip(rows, reference_rows, strict=bool(reference_rows)):
             is_right, was_right = (find_label_rank(row, self.label_offset) == 0 for row in pair)
@@ -112,7 +112,7 @@ class GateWatch:
         self.seen = Seen()
 
     def look_at_shard(self, shard: Shard, rows: Iterable[Prediction]) -> bool:
-        """Return whether all are certain after one more shard, whatever the other images say."""
+        """Whether all are certain after one more shard, whatever the other images say."""
         self.seen = self.seen.add(rows, self.label_offset)
         self._shards.append(shard.file_name)
         if self.seen.image_count == self.count:
@@ -128,7 +128,7 @@ class GateWatch:
         return self.is_certain
 
     def describe_stop(self, *, by_sample: bool) -> EarlyStop:
-        """Return how the run was cut."""
+        """How the run was cut."""
         return EarlyStop(
             image_count=self.seen.image_count,
             of_count=self.count,

@@ -105,7 +105,7 @@ def compare_runs(
 
 
 def compare_with_published(model: str, run: Path) -> list[PublishedComparison]:
-    """Return how a run over the 50,000 images lies to each accuracy that a model record publishes.
+    """How a run over the 50,000 images lies to each accuracy that a model record publishes.
 
     Raises:
         BadModelError: No such record.

@@ -37,7 +37,7 @@ def judge_run(
 
 
 def collect_evidence(manifest: Manifest, metrics: Metrics | None, benchmark: Benchmark | None) -> Evidence:
-    """Return what gates are judged by: the run's main model, not what it is compared with."""
+    """What gates are judged by: the run's main model, not what it is compared with."""
     agreement = metrics.agreement if metrics else None
     images = manifest.image_set
     are_val = images is not None and images.image_count == images.val_image_count <= IMAGENET_VAL_COUNT
