@@ -26,8 +26,8 @@ from assay.models.calibration import CalibrationRecord
 from assay.models.choose_record import choose_record
 from assay.runs.listener import SILENT, Listener
 from assay.runs.place import Mode, RunPlace
-from assay.runs.results_file import Benchmark, Manifest, Metrics
-from assay.runs.stored import RunFiles, StoredRun, read_run_files
+from assay.runs.results_file import Benchmark, Manifest, Metrics, RunFiles, read_run_files
+from assay.runs.stored import StoredRun
 from assay.workflows.evaluate.evaluate import EvaluateOptions
 from assay.workflows.evaluate.run_evaluation import run_evaluation
 from assay.workflows.full_run import RunRequest, run_all

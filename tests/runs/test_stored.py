@@ -12,8 +12,8 @@ from assay.inference.identity import RunIdentity, compute_fingerprint
 from assay.inference.predictions import Prediction
 from assay.inference.shards import write_shard
 from assay.measure.early_gates import EarlyStop
-from assay.runs.results_file import Benchmark, Manifest, Metrics, write_result
-from assay.runs.stored import PredictedRun, StoredRun, find_stored_run, read_run_files
+from assay.runs.results_file import Benchmark, Manifest, Metrics, read_run_files, write_result
+from assay.runs.stored import PredictedRun, StoredRun, find_stored_run
 
 IDENTITY = RunIdentity(
     compiled_model="a" * 64,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -192,4 +193,31 @@ def read_result(run_folder: Path, kind: type[ResultFile]) -> ResultFile | None:
     raise BadInputError(
         f"{path} has schema version {version}; this assay reads {SCHEMA_VERSION}",
         hint="read it with the assay that wrote it, or run it again",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFiles:
+    """What the JSON files of a run folder say, in whatever state the run is; None for a file it lacks."""
+
+    path: Path
+    manifest: Manifest
+    metrics: Metrics | None
+    benchmark: Benchmark | None
+
+
+def read_run_files(path: Path) -> RunFiles:
+    """The files of a run that may be unfinished, or measure speed alone.
+
+    Raises:
+        BadInputError: The folder holds no run, or one of its files cannot be read.
+    """
+    manifest = read_result(path, Manifest)
+    if manifest is None:
+        raise BadInputError(f"{path} holds no run: manifest.json is missing")
+    return RunFiles(
+        path=path,
+        manifest=manifest,
+        metrics=read_result(path, Metrics),
+        benchmark=read_result(path, Benchmark),
     )

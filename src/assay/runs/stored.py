@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from assay.errors import BadInputError, UsageError
+from assay.errors import UsageError
 from assay.inference.identity import RunIdentity, compute_fingerprint
 from assay.inference.shards import StoredPredictions, has_shard, list_shard_files
 from assay.models.record import ModelRecord
@@ -14,33 +14,6 @@ from assay.runs.place import PREDICTIONS_FOLDER, REFERENCE_FOLDER
 from assay.runs.results_file import Benchmark, ImageSet, Manifest, Metrics, read_result
 
 _LISTED = 5
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunFiles:
-    """What the JSON files of a run folder say, in whatever state the run is; None for a file it lacks."""
-
-    path: Path
-    manifest: Manifest
-    metrics: Metrics | None
-    benchmark: Benchmark | None
-
-
-def read_run_files(path: Path) -> RunFiles:
-    """The files of a run that may be unfinished, or measure speed alone.
-
-    Raises:
-        BadInputError: The folder holds no run, or one of its files cannot be read.
-    """
-    manifest = read_result(path, Manifest)
-    if manifest is None:
-        raise BadInputError(f"{path} holds no run: manifest.json is missing")
-    return RunFiles(
-        path=path,
-        manifest=manifest,
-        metrics=read_result(path, Metrics),
-        benchmark=read_result(path, Benchmark),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

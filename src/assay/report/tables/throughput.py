@@ -49,13 +49,15 @@ def _make_table(name: str, rows: Sequence[ThroughputRow], record: ModelRecord) -
 
 
 def format_rate(images_per_second: float) -> str:
-    """Return measured images per second in at most seven characters.
+    """Measured images per second in at most seven characters, mostly six: two of them make a range.
 
-    >>> format_rate(17.9134), format_rate(322227.02), format_rate(2_250_000)
-    ('17.91', '322,227', '2.25M')
+    >>> format_rate(17.9134), format_rate(32222.02), format_rate(322227.02), format_rate(2_250_000)
+    ('17.91', '32,222', '322k', '2.25M')
     """
     if images_per_second >= 1_000_000:
         return f"{images_per_second / 1_000_000:.2f}M"
+    if images_per_second >= 100_000:
+        return f"{images_per_second / 1_000:.0f}k"
     return f"{images_per_second:,.0f}" if images_per_second >= 10_000 else f"{images_per_second:.2f}"
 
 

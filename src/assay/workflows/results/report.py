@@ -16,8 +16,8 @@ from assay.report.html import render_page
 from assay.report.markdown import render_markdown
 from assay.report.named_run import Gallery, NamedRun
 from assay.runs.place import PAGE_FILE, REPORT_FILE
-from assay.runs.results_file import FILE_NAMES, Manifest, encode_json
-from assay.runs.stored import StoredRun, find_stored_run, read_run_files
+from assay.runs.results_file import FILE_NAMES, Manifest, encode_json, read_run_files
+from assay.runs.stored import StoredRun, find_stored_run
 from assay.workflows.results.gallery import collect_gallery
 from assay.workflows.results.matching_runs import check_comparable
 
