@@ -85,7 +85,7 @@ def test_images_over_the_limit_on_pixels_are_not_measured_on(request_of: RunRequ
         ({"evaluation": EvaluateOptions(stop_error=0.1)}, "needs a gate on accuracy"),
         ({"compile": CompileChoice(engine="constant", batch_size=4)}, "not measured at"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )
 def test_what_cannot_be_or_would_be_ignored_is_refused_before_any_work(
     request_of: RunRequest, tmp_path: Path, changes: dict[str, object], complaint: str
