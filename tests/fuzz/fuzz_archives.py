@@ -23,7 +23,6 @@ with atheris.instrument_imports(include=["assay", "tarfile", "zipfile"]):
     from assay.images.sources import index_images
 
 NAMES = ("val/ILSVRC2012_val_00000001.JPEG", "n01440764/ILSVRC2012_val_00000002.JPEG", "a.jpg", "a.cls")
-read.PAUSES_S = ()
 PLACE = Path(tempfile.mkdtemp()) / "data.tar"
 
 
@@ -57,6 +56,7 @@ def write_seeds(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    read.PAUSES_S = ()  # here, not above: pytest imports this file for its doctests
     write_seeds(Path(sys.argv[1]))
     atheris.Setup(sys.argv, index)
     atheris.Fuzz()

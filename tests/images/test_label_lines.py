@@ -139,7 +139,8 @@ def test_kaggles_solution_begins_with_a_synset(tmp_path: Path) -> None:
 def test_what_only_looks_like_an_index_is_refused(tmp_path: Path, label: str) -> None:
     with pytest.raises(BadImagesError, match="line 2: expected an index or a synset as label") as refusal:
         read(tmp_path, f"dog.JPEG 0\ncat.JPEG {label}\n")
-    assert max(map(len, str(refusal.value).splitlines())) < 200
+    message = str(refusal.value).replace(str(tmp_path), "")
+    assert max(map(len, message.splitlines())) < 200
 
 
 def test_two_spellings_of_one_path_with_different_labels_are_refused(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_every_part_of_the_request_is_honoured(request_of: RunRequest, tmp_path:
 def test_images_over_the_limit_on_pixels_are_not_measured_on(request_of: RunRequest, tmp_path: Path) -> None:
     """How images are read holds for all that reads them: here not one can be."""
     images = dataclasses.replace(request_of.images, reading=ReadOptions(max_pixels=10))
-    with pytest.raises(BadImagesError, match="not one of the 12 images can be decoded"):
+    with pytest.raises(BadImagesError, match="not one of 12 images can be decoded"):
         run_all(dataclasses.replace(request_of, images=images), RunPlace(path=tmp_path / "run"))
 
 
