@@ -66,7 +66,7 @@ def _end_when_signalled(reading: socket.socket, ended: threading.Event) -> None:
                 for callback in tuple(_exit_callbacks):
                     with suppress(OSError):  # a full disk, say: the process ends all the same
                         callback()
-                sys.stderr.write("assay: interrupted; what was done is kept\n  go on with --resume\n")
+                sys.stderr.write("assay: interrupted; what was done is kept\n  continue with --resume\n")
                 sys.stderr.flush()
             os._exit(EXIT_INTERRUPTED)
     reading.close()

@@ -1,4 +1,4 @@
-"""A part of a data set: the same images every time, wherever they lie."""
+"""A subset of a data set: the same images every time, wherever they are."""
 
 from __future__ import annotations
 

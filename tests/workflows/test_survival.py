@@ -119,7 +119,7 @@ def test_sigterm_ends_within_two_seconds_and_keeps_what_is_done(
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
-    assert errors.rstrip().endswith("interrupted; what was done is kept\n  go on with --resume")
+    assert errors.rstrip().endswith("interrupted; what was done is kept\n  continue with --resume")
     assert read_json(run / "manifest.json")["status"] == "interrupted"
     assert run_assay(*evaluate(compiled, many, run), "--resume").returncode == 0
     assert len(read_rows(run)) == 400
@@ -144,7 +144,7 @@ with end_on_signals():
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors == "assay: interrupted; what was done is kept\n  go on with --resume\n"
+    assert errors == "assay: interrupted; what was done is kept\n  continue with --resume\n"
 
 
 @pytest.mark.parametrize("changed", ["model", "preprocessing", "images", "labels", "shard size"])
@@ -174,7 +174,7 @@ def test_resume_refuses_what_is_another_run_and_says_why(
         expected = "the shard size (8 before, 4 now)"
     done = run_assay(*command, "--resume")
     assert done.returncode == 2, done.stderr
-    assert f"cannot go on with this run: {expected} changed since it began" in done.stderr
+    assert f"cannot resume this run: {expected} changed since it began" in done.stderr
     assert read_rows(run) == before
     again = run_assay(*evaluate(compiled, photographs, run), "--resume")
     assert (again.returncode == 0) == (changed != "images"), again.stderr

@@ -148,7 +148,7 @@ def _run(tokens: list[str]) -> int:
     except AssayError as error:
         return _show_error(error, as_json=as_json)
     except KeyboardInterrupt:
-        interruption = AssayError("interrupted; what was done is kept", hint="go on with --resume")
+        interruption = AssayError("interrupted; what was done is kept", hint="continue with --resume")
         return _show_error(interruption, as_json=as_json, exit_status=EXIT_INTERRUPTED)
     except OSError as error:  # no space, no permission
         place = f"{error.filename}: " if error.filename else ""

@@ -187,7 +187,7 @@ def _rule_out(
 ) -> tuple[GateOutcome, str]:
     """Return fail where a part of the whole set fails whatever the images say that it lacks, or that failed.
 
-    A part never passes.
+    A subset never passes.
     """
     accuracy, record = evidence.accuracy, evidence.record
     if accuracy is None or record is None or not record.published_accuracy or not evidence.is_part:

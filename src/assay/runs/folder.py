@@ -151,7 +151,7 @@ class RunFolder(Listener):
             if changes:
                 self._restore()
                 raise UsageError(
-                    f"{self.path}: cannot go on with this run: {', '.join(changes)} changed since it began",
+                    f"{self.path}: cannot resume this run: {', '.join(changes)} changed since it began",
                     hint="choose another folder, or begin again with --overwrite",
                 )
             self._record(identity=identity, image_set=image_set, evaluated_batch_size=batch_size)

@@ -30,7 +30,7 @@ def sort_out_files(
         knows_name: Tells whether a name without a suffix is an image's.
 
     Raises:
-        BadImagesError: Folders named like synsets that are none.
+        BadImagesError: Folders named like synsets that do not exist.
     """
     files = list(files)
     images = [file for file in files if is_image_path(file.relative_path, knows_name)]

@@ -33,7 +33,7 @@ def recommend_batch_sizes(rows: Iterable[ThroughputRow], max_latency_ms: float) 
 
     Args:
         rows: Those on another clock are passed over.
-        max_latency_ms: What 99 % of the calls must keep.
+        max_latency_ms: Bound on the 99th percentile, ms.
     """
     by_model: dict[tuple[str, str, str], list[ThroughputRow]] = {}
     for row in rows:

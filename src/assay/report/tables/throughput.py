@@ -12,7 +12,8 @@ BEST = " *"
 INVALID = " !"
 CLOCK_NOTE = (
     "Clocks: `device` is what ais_bench calls throughput and trtexec calls GPU compute time; `call` is near "
-    "benchmark_app's FPS, trtexec's throughput and MLPerf Offline's samples/s; `pipeline` has no like there."
+    "benchmark_app's FPS, trtexec's throughput and MLPerf Offline's samples/s; `pipeline` has no "
+    "equivalent there."
 )
 
 

@@ -121,7 +121,7 @@ def _prepare_folder(
     if present and mode == "new":
         raise UsageError(
             f"{folder}: is not empty",
-            hint="go on with --resume, begin again with --overwrite, or choose another",
+            hint="continue with --resume, begin again with --overwrite, or choose another",
         )
     foreign = sorted(name for name in present if not name.endswith(".bin") and not is_unfinished(name))
     if mode == "resume":
