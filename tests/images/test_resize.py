@@ -10,7 +10,7 @@ from PIL import Image
 from assay.arrays import Pixels
 from assay.images.resample import Resampler, list_resamplers
 from assay.images.resize import compute_crop_start, compute_resized_size, resize_and_crop
-from assay.models.record import Preprocessing
+from assay.models.preprocessing import Preprocessing
 
 BILINEAR = Preprocessing(
     resize_side=256, resize_filter="bilinear", crop_size=224, mean=(0, 0, 0), std=(1, 1, 1)
@@ -136,7 +136,7 @@ def test_a_picture_too_long_and_thin_for_pillow_is_cropped_all_the_same(
     column[30_000:35_000] //= 8  # something to see in the middle
     resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
     # All of a row has one colour, whatever its length: Pillow can enlarge the height alone.
-    tall = Image.fromarray(column).resize((1, 65_500 * 256), resample[preprocessing.resize_filter])
+    tall = Image.fromarray(column).resize((1, 65_500 * 256), resample[preprocessing.resize_filter])  # type: ignore[index]
     middle = (65_500 * 256 - 224) // 2
     expected = np.asarray(tall.crop((0, middle, 1, middle + 224))).repeat(224, axis=1)
     np.testing.assert_array_equal(resize_and_crop(column, preprocessing, resampler), expected)

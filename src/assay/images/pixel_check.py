@@ -18,7 +18,7 @@ from assay.arrays import Pixels
 from assay.images.decode import decode_image
 from assay.images.resample import FASTEST
 from assay.images.resize import resize_and_crop
-from assay.models.record import Preprocessing
+from assay.models.preprocessing import Preprocessing
 
 # sha256 of the pixels, to 16 digits: decoded, then resized by each filter. From Pillow 13.0.0 with
 # libjpeg-turbo; the same installation reproduces the original preprocess script's output, bit for bit.

@@ -47,8 +47,9 @@ def preprocess_image(
     patience: Patience | None = None,
 ) -> PreprocessedImage:
     """Make the image as the network takes it, float32 (3, height, width); see `preprocess_into`."""
-    size = record.preprocessing.crop_size
-    return preprocess_into(source, record, options, np.empty((3, size, size), dtype=np.float32), patience)
+    tensor = record.input
+    out = np.empty((tensor.channels, tensor.height, tensor.width), dtype=np.float32)
+    return preprocess_into(source, record, options, out, patience)
 
 
 def preprocess_into(

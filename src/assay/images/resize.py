@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from assay.arrays import Pixels
 from assay.images.resample import FASTEST, Crop, Resampler, resample_crop
-from assay.models.record import Preprocessing
+from assay.models.preprocessing import Preprocessing
 
 
 def compute_resized_size(width: int, height: int, resize_side: int) -> tuple[int, int]:
@@ -30,15 +30,17 @@ def compute_crop_start(length: int, crop_size: int, crop_rounding: str) -> int:
 
 def plan_crop(width: int, height: int, preprocessing: Preprocessing) -> Crop:
     """Plan the centre square of a picture of this size: how it is resized, and what of it is kept."""
-    new_width, new_height = compute_resized_size(width, height, preprocessing.resize_side)
     size, rounding = preprocessing.crop_size, preprocessing.crop_rounding
+    if preprocessing.resize_side is None or size is None or preprocessing.resize_filter is None:
+        raise NotImplementedError("only short side and square crop, so far")
+    new_width, new_height = compute_resized_size(width, height, preprocessing.resize_side)
     return Crop(
         new_width=new_width,
         new_height=new_height,
         left=compute_crop_start(new_width, size, rounding),
         top=compute_crop_start(new_height, size, rounding),
         size=size,
-        resize_filter=preprocessing.resize_filter,
+        resize_filter=preprocessing.resize_filter,  # type: ignore[arg-type]
     )
 
 

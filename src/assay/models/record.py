@@ -12,14 +12,11 @@ import msgspec
 from msgspec import Meta
 
 from assay.errors import BadModelError, quote, shorten
+from assay.models.preprocessing import Positive, Preprocessing
 
 ONNX_ONLY = "onnx only"
-Positive = Annotated[int, Meta(ge=1)]
 Rate = Annotated[float, Meta(gt=0)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
-# How far the values of a normalised image can lie apart. Known networks: 1 (only / 255) to 5, or 255 (raw).
-_SMALLEST_SPAN, _USUAL_SPAN, _LARGEST_SPAN = 0.05, 0.5, 400
-ThreeChannels = Annotated[tuple[float, ...], Meta(min_length=3, max_length=3)]
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,74 +34,61 @@ class WeightsFile(_Record, frozen=True, kw_only=True):
 
 
 class InputTensor(_Record, frozen=True, kw_only=True):
-    """The network's input: float32 (N, channels, height, width)."""
+    """The network's own input; assay's images are float32 (N, channels, height, width) until there.
 
-    name: str
-    channels: Literal[3]
-    height: Positive
-    width: Positive
-    colour_order: Literal["RGB", "BGR"]
-
-
-class Preprocessing(_Record, frozen=True, kw_only=True):
-    """From decoded pixels to the network's input.
-
-    The short side becomes `resize_side` (the long side is cut to a whole number), the centre
-    `crop_size` square is kept, and every value becomes (value / pixel_scale - mean) / std in float32.
+    `dtype` "uint8" takes pixels of 0 to 255, which the network normalises itself.
     """
 
-    resize_side: Positive
-    resize_filter: Literal["bilinear", "bicubic"]
-    crop_size: Positive
-    crop_rounding: Literal["modelzoo", "torchvision"] = "modelzoo"
-    pixel_scale: Annotated[float, Meta(gt=0)] = 255.0
-    mean: ThreeChannels
-    std: ThreeChannels
+    name: str
+    channels: Literal[1, 3]
+    height: Positive
+    width: Positive
+    colour_order: Literal["RGB", "BGR", "grey"]
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    dtype: Literal["float32", "float16", "uint8"] = "float32"
 
     def __post_init__(self) -> None:
-        """Refuse constants that no network can have been trained with.
+        """Refuse a colour order that does not fit the channels.
 
         Raises:
-            ValueError: A mean outside the range of pixel / pixel_scale, a std that is not above 0, or
-                images whose values would span next to nothing, or far more than those of raw pixels.
+            ValueError: One channel that is not grey, or three that are.
         """
-        numbers = (*self.mean, *self.std, self.pixel_scale)
-        if not all(math.isfinite(number) for number in numbers):
-            raise ValueError("preprocessing: a number is infinite or not a number")
-        if min(self.std) <= 0:
-            raise ValueError("preprocessing.std holds a number that is not above 0")
-        largest = 255 / self.pixel_scale
-        fit = f"pixel / pixel_scale is 0 to {largest:g} (pixel_scale = {self.pixel_scale:g})"
-        hint = "give mean and std in that unit, or the pixel_scale that they are for: 255 or 1"
-        if not all(0 <= mean <= largest for mean in self.mean):
-            msg = f"preprocessing.mean is {list(self.mean)}, but {fit}; {hint}"
+        if (self.channels == 1) != (self.colour_order == "grey"):
+            msg = f"input.colour_order is {self.colour_order!r}, but input.channels is {self.channels}"
             raise ValueError(msg)
-        spans = [largest / std for std in self.std]
-        if min(spans) < _SMALLEST_SPAN or max(spans) > _LARGEST_SPAN:
-            found = "next to nothing" if min(spans) < _SMALLEST_SPAN else f"{max(spans):.0f}"
-            msg = f"preprocessing.std is {list(self.std)}, but {fit}: images would span {found}; {hint}"
-            raise ValueError(msg)
-
-    def list_oddities(self) -> list[str]:
-        """What is possible but seldom meant, in words; mostly nothing."""
-        largest = 255 / self.pixel_scale
-        spans = [largest / std for std in self.std]
-        if min(spans) < _USUAL_SPAN:
-            return [f"images span {min(spans):.2g} only; most networks take a span of 1 to 5, or of 255"]
-        if 0 < max(self.mean) < largest / 100:
-            return [f"preprocessing.mean is at most {max(self.mean):g}, of values of 0 to {largest:g}"]
-        return []
 
 
 class OutputTensor(_Record, frozen=True, kw_only=True):
-    """The network's output: float32 logits (N, class_count).
+    """The network's output: a row of scores for each image, (N, class_count), with or without axes of 1.
 
-    `label_offset` is the logit of label 0: 1 for networks whose first class is a background class.
+    `label_offset` is the score of label 0: 1 for networks whose first class is a background class.
+    `class_names` and `class_synsets` name the labels, in order, without the offset ones. Where neither is
+    given and there are 1000 labels, they are ImageNet's.
     """
 
     name: str
     class_count: Annotated[int, Meta(ge=2)]
     label_offset: Annotated[int, Meta(ge=0)] = 0
+    scores: Literal["logits", "probabilities", "sigmoid"] = "logits"
+    class_names: tuple[str, ...] = ()
+    class_synsets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse facts that contradict one another.
+
+        Raises:
+            ValueError: The offset is not below the class count, or lists of classes have another length or
+                name one twice.
+        """
+        if self.label_offset >= self.class_count:
+            raise ValueError("output.label_offset is not below output.class_count")
+        label_count = self.class_count - self.label_offset
+        for key, names in (("class_names", self.class_names), ("class_synsets", self.class_synsets)):
+            if names and len(names) != label_count:
+                msg = f"output.{key} holds {len(names):,} entries, but there are {label_count:,} labels"
+                raise ValueError(msg)
+        if len(set(self.class_synsets)) != len(self.class_synsets):
+            raise ValueError("output.class_synsets names a synset twice")
 
 
 class PublishedAccuracy(_Record, frozen=True, kw_only=True):
@@ -154,13 +138,18 @@ class ModelRecord(_Record, frozen=True, kw_only=True):
         Raises:
             ValueError: Sizes, class count or divisors do not fit together.
         """
-        crop = self.preprocessing.crop_size
-        if (self.input.height, self.input.width) != (crop, crop):
+        shape = self.preprocessing.find_output_shape()
+        if (self.input.height, self.input.width) != shape:
             found = f"{self.input.height}x{self.input.width}"
-            msg = f"input is {found}, but preprocessing.crop_size makes {crop}x{crop}"
+            made = f"{shape[0]}x{shape[1]}" if shape else "pictures of any size: crop_size is missing"
+            msg = f"input is {found}, but preprocessing makes {made}"
             raise ValueError(msg)
-        if crop > self.preprocessing.resize_side:
-            raise ValueError("preprocessing.crop_size is larger than preprocessing.resize_side")
+        if len(self.preprocessing.mean) != self.input.channels:
+            found = len(self.preprocessing.mean)
+            msg = f"preprocessing.mean is of {found} channels, input.channels is {self.input.channels}"
+            raise ValueError(msg)
+        if self.input.dtype == "uint8" and not self._keeps_pixels():
+            raise ValueError("input.dtype is uint8: set pixel_scale = 1, mean of 0 and std of 1")
         rates = (rate for column in self.published_throughput for rate in column.images_per_second.values())
         if not all(map(math.isfinite, rates)):
             raise ValueError("published_throughput: a number is infinite or not a number")
@@ -169,8 +158,11 @@ class ModelRecord(_Record, frozen=True, kw_only=True):
             raise ValueError(
                 f"speed_target names {quote(sorted(unknown)[0])}, which has no published_throughput"
             )
-        if self.output.label_offset >= self.output.class_count:
-            raise ValueError("output.label_offset is not below output.class_count")
+
+    def _keeps_pixels(self) -> bool:
+        """Whether the values stay 0 to 255."""
+        made = self.preprocessing
+        return made.pixel_scale == 1 and not any(made.mean) and set(made.std) == {1.0}
 
     @property
     def label_count(self) -> int:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from assay.errors import BadModelError, quote
+from assay.models.preprocessing import Preprocessing
 from assay.models.record import ModelRecord
 
 KINDS = ("rgb", "rgb-crop", "yuv")
@@ -31,15 +32,25 @@ def write_aipp(record: ModelRecord, kind: str) -> str:
     Args:
         record: Its sizes, mean, std, scale and colour order.
         kind: One of `KINDS`.
+
+    Raises:
+        BadModelError: The record's preprocessing is more than such a file can say.
     """
     preprocessing = record.preprocessing
-    size = preprocessing.resize_side if kind == "rgb-crop" else preprocessing.crop_size
+    if record.input.channels != 3 or record.input.height != record.input.width or preprocessing.std_twice:
+        raise BadModelError(
+            f"aipp={kind}: assay writes AIPP files for square RGB or BGR inputs that are normalised once",
+            hint="write one by hand and give its path: aipp=FILE",
+        )
+    crop = record.input.height
+    size = crop
+    if kind == "rgb-crop":
+        size = _find_resized_side(preprocessing)
     lines = ["aipp_mode: static", "related_input_rank: 0"]
     lines.append(f"input_format: {'YUV420SP_U8' if kind == 'yuv' else 'RGB888_U8'}")
     lines += [f"src_image_size_w: {size}", f"src_image_size_h: {size}"]
     if kind == "rgb-crop":
-        start = int((size - preprocessing.crop_size) / 2)
-        crop = preprocessing.crop_size
+        start = int((size - crop) / 2)
         lines += ["crop: true", f"load_start_pos_w: {start}", f"load_start_pos_h: {start}"]
         lines += [f"crop_size_w: {crop}", f"crop_size_h: {crop}"]
     if kind == "yuv":
@@ -58,6 +69,19 @@ def write_aipp(record: ModelRecord, kind: str) -> str:
     return f"aipp_op {{\n{body}\n}}\n"
 
 
+def _find_resized_side(preprocessing: Preprocessing) -> int:
+    """The side of the resized square that the chip crops; of a rectangle it would crop another part."""
+    if preprocessing.resize_side is not None:
+        return preprocessing.resize_side
+    height, width = preprocessing.resize_size or (0, 1)
+    if height != width:
+        raise BadModelError(
+            "aipp=rgb-crop: the chip crops resized squares; the record resizes to another shape",
+            hint="use aipp=rgb: the host crops then",
+        )
+    return height
+
+
 @dataclass(frozen=True, kw_only=True)
 class AippInput:
     """What a compiled model with AIPP takes: pixels in this format and of this size."""
@@ -69,8 +93,7 @@ class AippInput:
 
     def takes_crop(self, record: ModelRecord) -> bool:
         """Whether it takes RGB pixels of just the network's size."""
-        size = record.preprocessing.crop_size
-        fits = (self.width, self.height) in {(size, size), (0, 0)}
+        fits = (self.width, self.height) in {(record.input.width, record.input.height), (0, 0)}
         return self.input_format == "RGB888_U8" and fits and not self.is_cropped
 
 
@@ -159,9 +182,10 @@ _LIMITS: tuple[tuple[str, tuple[float, float, bool]], ...] = (
 
 def _check_crop(entries: dict[str, str], size: tuple[int, int], origin: str, record: ModelRecord) -> None:
     is_yuv = entries["input_format"] == "YUV420SP_U8"
-    for axis, whole in zip("wh", size, strict=True):
+    network = (record.input.width, record.input.height)
+    for axis, whole, own in zip("wh", size, network, strict=True):
         start = int(entries.get(f"load_start_pos_{axis}", "0"))
-        crop = int(entries.get(f"crop_size_{axis}", "0")) or record.preprocessing.crop_size
+        crop = int(entries.get(f"crop_size_{axis}", "0")) or own
         if start + crop > whole:
             raise _refuse(origin, f"crop_size_{axis}", f"{crop} from {start} on", f"an end within {whole}")
         if is_yuv and start % 2:
