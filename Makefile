@@ -9,7 +9,7 @@ setup: .venv/ready  ## install assay and everything it needs into .venv
 	@echo "assay: installing into .venv (a minute or two, about 2.5 GB)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "assay needs Python 3.11 or later")'
 	@$(PYTHON) -m venv --clear .venv
-	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[export,onnxruntime,quantize,loadgen,ray,dev]'
+	@$(BIN)/pip install -qq --disable-pip-version-check -c constraints.txt -e '.[export,onnxruntime,quantize,loadgen,ray,zoo,dev]'
 	@touch $@
 
 demo: setup  ## the main job on images and weights made on the spot

@@ -145,8 +145,8 @@ class ModelRecord(_Record, frozen=True, kw_only=True):
             msg = f"input is {found}, but preprocessing makes {made}"
             raise ValueError(msg)
         if len(self.preprocessing.mean) != self.input.channels:
-            found = len(self.preprocessing.mean)
-            msg = f"preprocessing.mean is of {found} channels, input.channels is {self.input.channels}"
+            count = len(self.preprocessing.mean)
+            msg = f"preprocessing.mean is of {count} channels, input.channels is {self.input.channels}"
             raise ValueError(msg)
         if self.input.dtype == "uint8" and not self._keeps_pixels():
             raise ValueError("input.dtype is uint8: set pixel_scale = 1, mean of 0 and std of 1")
