@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import runpy
 import subprocess
 import sys
 import urllib.request
@@ -35,6 +36,10 @@ from failing_store import FailingStore
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
 DOUBLES = Path(__file__).resolve().parent / "doubles"
 collect_ignore = ["doubles"]
+# torchvision's operators, for this process and those it starts; see tests/doubles
+TORCHVISION_OPERATORS = DOUBLES / "torchvision_operators"
+runpy.run_path(str(TORCHVISION_OPERATORS / "sitecustomize.py"))
+os.environ["PYTHONPATH"] = f"{TORCHVISION_OPERATORS}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")
 settings.register_profile("assay", deadline=None)  # no test times anything
 settings.load_profile("assay")
 SHORT_REPEATS = {"ASSAY_RUN_SECONDS": "0.1", "ASSAY_BENCHMARK_SECONDS": "0.1"}
