@@ -1,0 +1,1 @@
+"""Published facts as tables: timm's, torchvision's and Ascend's models, signatures, ImageNet's relatives."""
