@@ -39,7 +39,7 @@ def check_neighbours(run: Callable[[Images], Logits], compiled: CompiledModel, s
         return
     size = min(compiled.batch_size or LARGEST_SIZE, LARGEST_SIZE)
     for other in others:
-        batch = np.concatenate([other] * (size - 1) + [image])  # (size, 3, height, width)
+        batch = np.concatenate([other] * (size - 1) + [image])  # (size, channels, height, width)
         try:
             beside = run(batch)[-1]
         except AssayError as error:
@@ -67,14 +67,14 @@ def _check_same(expected: Logits, found: Logits, compiled: CompiledModel, source
 
 
 def _draw_images(record: ModelRecord) -> list[Images]:
-    """Images, each float32 (1, 3, height, width): squares of random colours, white, fine noise."""
+    """Images, each float32 (1, channels, height, width): squares of random colours, white, fine noise."""
     rng = np.random.default_rng(0)
-    height, width = record.input.height, record.input.width
+    height, width, channels = record.input.height, record.input.width, record.input.channels
     rows, columns = -(-height // 32), -(-width // 32)
-    squares = rng.integers(0, 256, (rows, columns, 3), dtype=np.uint8)
+    squares = rng.integers(0, 256, (rows, columns, channels), dtype=np.uint8)
     pictures = [
         squares.repeat(32, axis=0).repeat(32, axis=1)[:height, :width],
-        np.full((height, width, 3), 255, dtype=np.uint8),
-        rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
+        np.full((height, width, channels), 255, dtype=np.uint8),
+        rng.integers(0, 256, (height, width, channels), dtype=np.uint8),
     ]
     return [normalise_pixels(picture[np.newaxis], record) for picture in pictures]

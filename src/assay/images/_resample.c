@@ -34,6 +34,26 @@ static double triangle(double x) {
     return x < 1.0 ? 1.0 - x : 0.0;
 }
 
+/* sin and cos are those of the C library, as in Pillow: their last bits do not reach weights of 22 bits. */
+#define PI 3.14159265358979323846
+
+static double box(double x) { return x > -0.5 && x <= 0.5 ? 1.0 : 0.0; }
+
+static double sinc(double x) {
+    if (x == 0.0) return 1.0;
+    x *= PI;
+    return sin(x) / x;
+}
+
+static double hamming(double x) {
+    x = fabs(x);
+    if (x == 0.0) return 1.0; /* the other constants do not quite add up to it */
+    if (x >= 1.0) return 0.0;
+    return sinc(x) * (0.54f + 0.46f * cos(x * PI)); /* float constants, as there */
+}
+
+static double lanczos(double x) { return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0; }
+
 static double cubic(double x) {
     const double a = -0.5;
     x = fabs(x);
@@ -41,6 +61,15 @@ static double cubic(double x) {
     if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
     return 0.0;
 }
+
+static const struct Filter {
+    const char *name;
+    Kernel kernel;
+    double reach;
+} FILTERS[] = {
+    {"bilinear", triangle, 1.0}, {"bicubic", cubic, 2.0},   {"box", box, 0.5},
+    {"hamming", hamming, 1.0},   {"lanczos", lanczos, 3.0},
+};
 
 /* One axis of the crop: output i is the sum of taps values from start[i] on, by weights[i * taps]. */
 typedef struct {
@@ -113,7 +142,8 @@ static inline uint8_t clip(int32_t sum) {
 
 /* -- in plain C ------------------------------------------------------------------------------------- */
 
-/* Sums fit: |weights| add up to at most 1.3 of 2^22 for both kernels, so below 1.4e9. */
+/* Sums fit in 32 bits: the positive weights of lanczos add up to at most 9/7 of 2^22, its negative ones to 2/7 (those
+ * of bicubic to 8/7 and 1/7; the others have none), so sums lie between -0.4e9 and 1.4e9. */
 static void squeeze_row(const Axis *axis, const uint8_t *in, uint8_t *out) {
     for (int64_t i = 0; i < axis->count; i++) {
         const uint8_t *pixel = in + 3 * axis->start[i];
@@ -250,7 +280,8 @@ typedef struct {
     int64_t height, width;
     int64_t new_height, new_width, top, left;
     int64_t crop_height, crop_width;
-    int bicubic, avx2;
+    int avx2;
+    const struct Filter *filter;
     int down_first;        /* the columns are resampled before the rows */
     const float *table;    /* 3 * 256, by plane, or NULL */
     int bgr;               /* plane 0 is blue */
@@ -296,8 +327,8 @@ static void free_work(Work *work) {
 }
 
 static int prepare_work(const Job *job, Work *work) {
-    const Kernel kernel = job->bicubic ? cubic : triangle;
-    const double reach = job->bicubic ? 2.0 : 1.0;
+    const Kernel kernel = job->filter->kernel;
+    const double reach = job->filter->reach;
     const int64_t longer = job->width > job->crop_width ? job->width : job->crop_width;
     if (job->new_width != job->width) {
         work->x.count = job->crop_width;
@@ -424,14 +455,20 @@ static const char *find_fault(const Job *job) {
     return NULL;
 }
 
+static const struct Filter *find_filter(const char *name) {
+    for (size_t i = 0; i < sizeof FILTERS / sizeof *FILTERS; i++) {
+        if (!strcmp(name, FILTERS[i].name)) return &FILTERS[i];
+    }
+    return NULL;
+}
+
 static const char *describe_job(Job *job, const Py_buffer *pixels, const Py_buffer *out, const Py_buffer *table,
                                 const char *filter) {
     if (!has_form(pixels, "B", 1, 3, 2)) return "pixels is not uint8 (height, width, 3)";
     job->pixels = pixels->buf;
     job->height = pixels->shape[0];
     job->width = pixels->shape[1];
-    if (!strcmp(filter, "bicubic")) job->bicubic = 1;
-    else if (strcmp(filter, "bilinear")) return "filter is neither bilinear nor bicubic";
+    if (!(job->filter = find_filter(filter))) return "filter is none of bilinear, bicubic, box, hamming and lanczos";
     if (table) {
         if (!has_form(table, "f", 4, 2, 0) || table->shape[1] != 256) return "table is not float32 (3, 256)";
         if (!has_form(out, "f", 4, 3, 0)) return "out is not float32 (3, height, width)";

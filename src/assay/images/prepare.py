@@ -14,8 +14,8 @@ from assay.images.decode import decode_image
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
 from assay.images.read import Patience, read_image
 from assay.images.resample import FASTEST, Resampler, resample_crop_into
-from assay.images.resize import plan_crop
-from assay.models.pixel_values import make_table
+from assay.images.resize import keep_centre, plan_frame, resize_and_crop
+from assay.models.pixel_values import make_table, normalise_pixels
 from assay.models.record import ModelRecord
 
 OK = "ok"
@@ -28,8 +28,8 @@ class PreprocessedImage:
 
     Args:
         source: Where it came from.
-        image: float32 (3, height, width), or pixels that are normalised later, uint8 (height, width, 3);
-            None where it failed.
+        image: float32 (channels, height, width), or pixels that are normalised later, uint8 (height, width,
+            channels); None where it failed.
         status: `ok`, or the reason it failed.
         note: What was odd about it though it did not fail; mostly empty.
     """
@@ -46,7 +46,7 @@ def preprocess_image(
     options: ReadOptions = DEFAULT_READ_OPTIONS,
     patience: Patience | None = None,
 ) -> PreprocessedImage:
-    """Make the image as the network takes it, float32 (3, height, width); see `preprocess_into`."""
+    """Make the image as the network takes it, float32 (channels, height, width); see `preprocess_into`."""
     tensor = record.input
     out = np.empty((tensor.channels, tensor.height, tensor.width), dtype=np.float32)
     return preprocess_into(source, record, options, out, patience)
@@ -65,8 +65,8 @@ def preprocess_into(
         source: The encoded image.
         record: How the network takes it.
         options: How it is read.
-        out: float32 (3, height, width), or uint8 (height, width, 3) for pixels; C-contiguous. It is the
-            returned `image`; of an image that failed it holds anything.
+        out: float32 (channels, height, width), or uint8 (height, width, channels) for pixels; C-contiguous.
+            It is the returned `image`; of an image that failed it holds anything.
         patience: How long a failing source is tried again.
 
     Raises:
@@ -99,14 +99,14 @@ def name_failures(failed: Sequence[PreprocessedImage]) -> str:
 
 
 def stack_images(batch: Iterable[PreprocessedImage]) -> Images:
-    """Stack the images that did not fail into one array, float32 (N, 3, height, width), in order."""
-    return np.stack([row.image for row in batch if row.image is not None])  # (N, 3, H, W)
+    """Stack the images that did not fail into one array, float32 (N, channels, height, width), in order."""
+    return np.stack([row.image for row in batch if row.image is not None])  # (N, channels, H, W)
 
 
 def prepare_into(
     pixels: Pixels, record: ModelRecord, out: Images | Pixels, resampler: Resampler = FASTEST
 ) -> None:
-    """Resize, crop and normalise a decoded picture into one row of a batch, in one step.
+    """Resize, crop and normalise a decoded picture into one row of a batch, mostly in one step.
 
     The bits are those of `resize_and_crop` and then `normalise_pixels`; where the row is of pixels, which
     are normalised later, those of `resize_and_crop`.
@@ -114,20 +114,20 @@ def prepare_into(
     Args:
         pixels: uint8 (height, width, 3), RGB.
         record: How to.
-        out: float32 (3, crop_size, crop_size), or uint8 (crop_size, crop_size, 3); C-contiguous. Every value
+        out: float32 (channels, height, width), or uint8 (height, width, channels); C-contiguous. Every value
             is written.
         resampler: What computes it; all give the same.
+
+    Raises:
+        UndecodableImageError: A side of the resized picture would have no pixel.
     """
-    preprocessing = record.preprocessing
-    height, width = pixels.shape[:2]
-    table = None
-    if out.dtype == np.float32:
-        table = make_table(preprocessing.pixel_scale, preprocessing.mean, preprocessing.std)
-    resample_crop_into(
-        pixels,
-        plan_crop(width, height, preprocessing),
-        table,
-        out,
-        bgr=record.input.colour_order == "BGR",
-        resampler=resampler,
-    )
+    preprocessing, colour_order = record.preprocessing, record.input.colour_order
+    as_pixels = out.dtype == np.uint8
+    kept = keep_centre(pixels, preprocessing)
+    frame = plan_frame(kept.shape[1], kept.shape[0], preprocessing)
+    if frame.is_padded or colour_order == "grey":
+        made = resize_and_crop(pixels, preprocessing, resampler)
+        out[...] = made if as_pixels else normalise_pixels(made, record)
+        return
+    table = None if as_pixels else make_table(preprocessing)
+    resample_crop_into(kept, frame.crop, table, out, bgr=colour_order == "BGR", resampler=resampler)

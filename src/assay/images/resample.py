@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,30 +23,30 @@ except ImportError:  # assay was installed without a C compiler
 Resampler = Literal["avx2", "c", "pillow"]
 """What resamples; all give the same bits."""
 
-_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-_REACH = {"bilinear": 1.0, "bicubic": 2.0}
 _FRACTION_BITS = 22  # of Pillow's weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Crop:
-    """A part of a resized picture.
+    """A part of a resized picture; it lies inside.
 
     Args:
         new_width: Width of the resized picture.
         new_height: Its height.
         left: Where the part begins in it.
         top: Where the part begins in it.
-        size: Width and height of the part.
-        resize_filter: Pillow's antialiased filter.
+        width: Width of the part.
+        height: Its height.
+        resize_filter: One of Pillow's; nothing where the size stays.
     """
 
     new_width: int
     new_height: int
     left: int
     top: int
-    size: int
-    resize_filter: Literal["bilinear", "bicubic"]
+    width: int
+    height: int
+    resize_filter: str
 
 
 def list_resamplers() -> tuple[Resampler, ...]:
@@ -58,16 +60,16 @@ FASTEST = list_resamplers()[0]
 
 
 def resample_crop(pixels: Pixels, crop: Crop, resampler: Resampler = FASTEST) -> Pixels:
-    """Compute the crop of the resized picture, uint8 (size, size, 3).
+    """Compute the crop of the resized picture, uint8 (height, width, 3).
 
     Args:
         pixels: uint8 (height, width, 3).
         crop: Which part, of what size.
         resampler: What computes it.
     """
-    if resampler == "pillow":
+    if resampler == "pillow" or crop.resize_filter == "nearest":
         return _resample_by_pillow(pixels, crop)
-    out = np.empty((crop.size, crop.size, 3), dtype=np.uint8)
+    out = np.empty((crop.height, crop.width, 3), dtype=np.uint8)
     resample_crop_into(pixels, crop, None, out, bgr=False, resampler=resampler)
     return out
 
@@ -87,11 +89,11 @@ def resample_crop_into(
         pixels: uint8 (height, width, 3), RGB.
         crop: Which part, of what size.
         table: float32 (3, 256): what each value becomes, by plane of `out`; None leaves pixels as they are.
-        out: float32 (3, size, size); without a table uint8 (size, size, 3), RGB; C-contiguous.
+        out: float32 (3, height, width); without a table uint8 (height, width, 3), RGB; C-contiguous.
         bgr: Whether the first plane is blue.
         resampler: What computes it.
     """
-    if resampler != "pillow":
+    if resampler != "pillow" and crop.resize_filter != "nearest":
         _compiled.resample_crop(
             np.ascontiguousarray(pixels),
             out,
@@ -106,7 +108,7 @@ def resample_crop_into(
             resampler == "avx2",
         )
         return
-    part = _resample_by_pillow(pixels, crop)  # (size, size, 3)
+    part = _resample_by_pillow(pixels, crop)  # (height, width, 3)
     if table is None:
         out[...] = part
         return
@@ -115,16 +117,33 @@ def resample_crop_into(
 
 
 def _resample_by_pillow(pixels: Pixels, crop: Crop) -> Pixels:
-    """Compute the crop, uint8 (size, size, 3): of the whole resized picture where that is not too large."""
+    """Compute the crop, uint8 (height, width, 3), of the whole resized picture if it is not too large."""
     if (crop.new_width, crop.new_height) == (pixels.shape[1], pixels.shape[0]):
         resized = pixels
+    elif crop.resize_filter == "nearest":
+        return _pick_nearest(pixels, crop)
     elif crop.new_width * crop.new_height > MAX_PIXELS:
         return _resample_thin(pixels, crop)
     else:
-        picture = Image.fromarray(pixels)
-        picture = picture.resize((crop.new_width, crop.new_height), _FILTERS[crop.resize_filter])
+        size = (crop.new_width, crop.new_height)
+        picture = Image.fromarray(pixels).resize(size, Image.Resampling[crop.resize_filter.upper()])
         resized = np.asarray(picture)  # (new_height, new_width, 3)
-    return resized[crop.top : crop.top + crop.size, crop.left : crop.left + crop.size]  # (size, size, 3)
+    return resized[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+
+
+def _pick_nearest(pixels: Pixels, crop: Crop) -> Pixels:
+    """Compute the crop as Pillow's Geometry.c does, which adds up the places: uint8 (height, width, 3)."""
+    rows = _place_nearest(pixels.shape[0], crop.new_height, crop.top, crop.height)
+    columns = _place_nearest(pixels.shape[1], crop.new_width, crop.left, crop.width)
+    return pixels[rows[:, np.newaxis], columns]
+
+
+def _place_nearest(length: int, new_length: int, first: int, count: int) -> npt.NDArray[np.int64]:
+    """Compute which places of an axis become the `count` from `first` on, (count,)."""
+    steps = np.full(first + count, length / new_length)
+    steps[0] /= 2
+    places = np.add.accumulate(steps)[first:].astype(np.int64)  # one after the other, as there
+    return np.minimum(places, length - 1)
 
 
 def _goes_down_first(pixels: Pixels, crop: Crop) -> bool:
@@ -148,37 +167,77 @@ def _chooses_order() -> bool:
 
 def _resample_thin(pixels: Pixels, crop: Crop) -> Pixels:
     """Compute the crop without making the resized picture, which is too large: slow, and exact."""
-    if _goes_down_first(pixels, crop):
-        rows = _resample_axis(pixels, crop.new_height, crop.top, crop)  # (size, width, 3)
-        return _resample_axis(rows.swapaxes(0, 1), crop.new_width, crop.left, crop).swapaxes(0, 1)
-    columns = _resample_axis(pixels.swapaxes(0, 1), crop.new_width, crop.left, crop)  # (size, height, 3)
-    return _resample_axis(columns.swapaxes(0, 1), crop.new_height, crop.top, crop)  # (size, size, 3)
+
+    def go_down(pixels: Pixels) -> Pixels:
+        return _resample_axis(pixels, crop.new_height, crop.top, crop.height, crop.resize_filter)
+
+    def go_across(pixels: Pixels) -> Pixels:
+        turned = pixels.swapaxes(0, 1)
+        return _resample_axis(turned, crop.new_width, crop.left, crop.width, crop.resize_filter).swapaxes(
+            0, 1
+        )
+
+    return go_across(go_down(pixels)) if _goes_down_first(pixels, crop) else go_down(go_across(pixels))
 
 
-def _resample_axis(pixels: Pixels, new_length: int, first: int, crop: Crop) -> Pixels:
-    """Compute `crop.size` places, from `first` on, of the first axis resized, as Pillow's Resample.c does."""
+def _resample_axis(pixels: Pixels, new_length: int, first: int, count: int, resize_filter: str) -> Pixels:
+    """Compute `count` places, from `first` on, of the first axis resized, as Pillow's Resample.c does."""
+    if new_length == pixels.shape[0]:
+        return pixels[first : first + count]
+    weigh, widest = _FILTERS[resize_filter]
     scale = pixels.shape[0] / new_length
     stretch = max(scale, 1.0)
-    reach = _REACH[crop.resize_filter] * stretch
+    reach = widest * stretch
     parts = []
-    for place in range(first, first + crop.size):
+    for place in range(first, first + count):
         centre = (place + 0.5) * scale
         begin = max(int(centre - reach + 0.5), 0)
         end = min(int(centre + reach + 0.5), pixels.shape[0])
-        distances = (np.arange(begin, end) - centre + 0.5) * (1.0 / stretch)
-        weights = _weigh(np.abs(distances), crop.resize_filter)
-        weights = weights / sum(weights.tolist()) * (1 << _FRACTION_BITS)  # added up in order, as there
+        distances = [(index - centre + 0.5) * (1.0 / stretch) for index in range(begin, end)]
+        raw = [weigh(distance) for distance in distances]
+        weights = np.array(raw) / sum(raw) * (1 << _FRACTION_BITS)  # added up in order, as there
         whole = np.trunc(weights + np.copysign(0.5, weights)).astype(np.int64)
         total = np.tensordot(whole, pixels[begin:end].astype(np.int64), axes=1)  # (other axis, 3)
         parts.append((total + (1 << (_FRACTION_BITS - 1))) >> _FRACTION_BITS)
-    return np.clip(np.stack(parts), 0, 255).astype(np.uint8)  # (size, other axis, 3)
+    return np.clip(np.stack(parts), 0, 255).astype(np.uint8)  # (count, other axis, 3)
 
 
-def _weigh(distances: npt.NDArray[np.float64], resize_filter: str) -> npt.NDArray[np.float64]:
-    """Compute Pillow's filter (cubic with a = -0.5) at distances of at least 0."""
-    x = distances
-    if resize_filter == "bilinear":
-        return np.where(x < 1.0, 1.0 - x, 0.0)
-    near = (1.5 * x - 2.5) * x * x + 1
-    far = (((x - 5) * x + 8) * x - 4) * -0.5
-    return np.where(x < 1.0, near, np.where(x < 2.0, far, 0.0))
+def _weigh_bilinear(x: float) -> float:
+    return max(1.0 - abs(x), 0.0)
+
+
+def _weigh_bicubic(x: float) -> float:
+    x = abs(x)
+    if x < 1.0:
+        return (1.5 * x - 2.5) * x * x + 1
+    return (((x - 5) * x + 8) * x - 4) * -0.5 if x < 2.0 else 0.0
+
+
+def _weigh_box(x: float) -> float:
+    return float(-0.5 < x <= 0.5)
+
+
+def _weigh_hamming(x: float) -> float:
+    x = abs(x)
+    if x in (0.0, 1.0) or x > 1.0:
+        return float(x == 0.0)
+    base, swing = float(np.float32(0.54)), float(np.float32(0.46))  # constants of C's float, as there
+    return _sinc(x) * (base + swing * math.cos(x * math.pi))
+
+
+def _weigh_lanczos(x: float) -> float:
+    return _sinc(x) * _sinc(x / 3) if -3.0 <= x < 3.0 else 0.0
+
+
+def _sinc(x: float) -> float:
+    return math.sin(x * math.pi) / (x * math.pi) if x else 1.0
+
+
+# The filter, and how far it reaches where the picture is not made smaller.
+_FILTERS: dict[str, tuple[Callable[[float], float], float]] = {
+    "bilinear": (_weigh_bilinear, 1.0),
+    "bicubic": (_weigh_bicubic, 2.0),
+    "box": (_weigh_box, 0.5),
+    "hamming": (_weigh_hamming, 1.0),
+    "lanczos": (_weigh_lanczos, 3.0),
+}

@@ -1,58 +1,175 @@
-"""Resizes the short side and keeps the centre square, bit for bit as the original script does."""
+"""Resizes a picture and keeps its centre, bit for bit as the library does that the model record speaks of."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
 from assay.arrays import Pixels
+from assay.errors import UndecodableImageError
 from assay.images.resample import FASTEST, Crop, Resampler, resample_crop
 from assay.models.preprocessing import Preprocessing
 
 
-def compute_resized_size(width: int, height: int, resize_side: int) -> tuple[int, int]:
-    """Compute (width, height) with the short side at `resize_side`; the long side is cut, not rounded.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """A part of a resized picture, and where it lies in what becomes of it.
 
-    >>> compute_resized_size(500, 375, 256)
-    (341, 256)
+    Args:
+        crop: The part.
+        left: Columns of the padding before it.
+        top: Rows of the padding above it.
+        width: Of what becomes of it, with the padding.
+        height: Likewise.
     """
-    if width <= height:
-        return resize_side, int(resize_side * height / width)
-    return int(resize_side * width / height), resize_side
+
+    crop: Crop
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether there is padding around the part."""
+        return (self.width, self.height) != (self.crop.width, self.crop.height)
+
+
+def compute_resized_size(width: int, height: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Compute (width, height) of the resized picture.
+
+    Raises:
+        UndecodableImageError: A side would have no pixel.
+    """
+    new_height, new_width = preprocessing.resize_size or (height, width)
+    if preprocessing.resize_side is not None:
+        new_width, new_height = _fit_short_side(width, height, preprocessing)
+    elif preprocessing.resize in ("cover", "letterbox"):
+        # As timm's ResizeKeepRatio: both sides are rounded half to even.
+        ratios = height / new_height, width / new_width
+        ratio = min(ratios) if preprocessing.resize == "cover" else max(ratios)
+        new_width, new_height = round(width / ratio), round(height / ratio)
+    if new_width < 1 or new_height < 1:
+        raise UndecodableImageError(
+            f"too thin: {width}x{height} would be resized to {new_width}x{new_height}"
+        )
+    return new_width, new_height
+
+
+def _fit_short_side(width: int, height: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    side = preprocessing.resize_side or 0
+    short, long = sorted((width, height))
+    if preprocessing.long_side_rounding == "cut":
+        new_long = int(side * long / short)
+    else:
+        new_long = round(side / short * long)  # in this order, as PaddleClas and the ONNX model zoo
+    return (side, new_long) if width <= height else (new_long, side)
 
 
 def compute_crop_start(length: int, crop_size: int, crop_rounding: str) -> int:
-    """Compute where the centre crop begins: cut (`modelzoo`) or rounded half to even (`torchvision`).
+    """Compute where the centre crop begins: `length` is at least `crop_size`.
 
-    >>> compute_crop_start(383, 224, "modelzoo"), compute_crop_start(383, 224, "torchvision")
-    (79, 80)
+    Cut (`modelzoo`), rounded half to even (`torchvision`), up (`ceil`), or the difference of cut `halves`.
+
+    >>> [compute_crop_start(383, 224, rounding) for rounding in ("modelzoo", "torchvision", "ceil", "halves")]
+    [79, 80, 80, 79]
     """
     margin = (length - crop_size) / 2
-    return int(margin) if crop_rounding == "modelzoo" else round(margin)
+    if crop_rounding == "torchvision":
+        return round(margin)
+    if crop_rounding == "halves":
+        return length // 2 - crop_size // 2
+    return math.ceil(margin) if crop_rounding == "ceil" else int(margin)
 
 
-def plan_crop(width: int, height: int, preprocessing: Preprocessing) -> Crop:
-    """Plan the centre square of a picture of this size: how it is resized, and what of it is kept."""
-    size, rounding = preprocessing.crop_size, preprocessing.crop_rounding
-    if preprocessing.resize_side is None or size is None or preprocessing.resize_filter is None:
-        raise NotImplementedError("only short side and square crop, so far")
-    new_width, new_height = compute_resized_size(width, height, preprocessing.resize_side)
-    return Crop(
+def plan_frame(width: int, height: int, preprocessing: Preprocessing) -> Frame:
+    """Plan what becomes of a picture of this size: how it is resized, and what of it is kept.
+
+    Raises:
+        UndecodableImageError: A side of the resized picture would have no pixel.
+    """
+    if preprocessing.sampling != "pillow":
+        raise NotImplementedError("only Pillow's sampling, so far")
+    new_width, new_height = compute_resized_size(width, height, preprocessing)
+    crop_height, crop_width = preprocessing.crop or (new_height, new_width)
+    left, pad_left = _place_crop(new_width, crop_width, preprocessing)
+    top, pad_top = _place_crop(new_height, crop_height, preprocessing)
+    crop = Crop(
         new_width=new_width,
         new_height=new_height,
-        left=compute_crop_start(new_width, size, rounding),
-        top=compute_crop_start(new_height, size, rounding),
-        size=size,
-        resize_filter=preprocessing.resize_filter,  # type: ignore[arg-type]
+        left=left,
+        top=top,
+        width=min(crop_width, new_width),
+        height=min(crop_height, new_height),
+        resize_filter=preprocessing.resize_filter or "bilinear",  # not used: the size stays
     )
+    return Frame(crop=crop, left=pad_left, top=pad_top, width=crop_width, height=crop_height)
+
+
+def _place_crop(length: int, crop_length: int, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Compute where the crop begins in the resized picture, and the padding before it: one of them is 0."""
+    if length >= crop_length:
+        return compute_crop_start(length, crop_length, preprocessing.crop_rounding), 0
+    missing = crop_length - length
+    return 0, -(-missing // 2) if preprocessing.pad_rounding == "ceil" else missing // 2
+
+
+def keep_centre(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
+    """Keep what the record says of the decoded picture before it is resized: a view, mostly of all.
+
+    Each side loses as much as TensorFlow's `central_crop` takes; the square is that of ultralytics 8.0.
+    """
+    height, width = pixels.shape[:2]
+    if preprocessing.central_fraction < 1:
+        top = int((height - height * preprocessing.central_fraction) / 2)
+        left = int((width - width * preprocessing.central_fraction) / 2)
+        pixels = pixels[top : height - top, left : width - left]
+        height, width = pixels.shape[:2]
+    if preprocessing.square_first:
+        side = min(height, width)
+        top, left = (height - side) // 2, (width - side) // 2
+        pixels = pixels[top : top + side, left : left + side]
+    return pixels
 
 
 def resize_and_crop(pixels: Pixels, preprocessing: Preprocessing, resampler: Resampler = FASTEST) -> Pixels:
-    """Compute the centre square of the resized picture, uint8 (crop_size, crop_size, 3).
+    """Compute what becomes of a decoded picture, uint8 (height, width, channels), of the record's size.
 
-    The filter is Pillow's antialiased one. A picture whose size is right already is not resampled.
+    A picture whose size is right already is not resampled. One channel is made before that: Pillow's
+    `convert("L")` of the decoded RGB.
 
     Args:
-        pixels: uint8 (height, width, 3).
-        preprocessing: Resize side and filter, crop size and rounding.
+        pixels: uint8 (height, width, 3), RGB.
+        preprocessing: How.
         resampler: What computes it; all give the same.
+
+    Raises:
+        UndecodableImageError: A side of the resized picture would have no pixel.
     """
-    height, width = pixels.shape[:2]
-    return resample_crop(pixels, plan_crop(width, height, preprocessing), resampler)
+    pixels = keep_centre(pixels, preprocessing)
+    is_grey = len(preprocessing.mean) == 1
+    if is_grey:
+        pixels = _make_grey(pixels)
+    frame = plan_frame(pixels.shape[1], pixels.shape[0], preprocessing)
+    part = resample_crop(pixels, frame.crop, resampler)  # (height, width, 3)
+    if frame.is_padded:
+        part = _pad(part, frame, preprocessing)
+    return part[:, :, :1] if is_grey else part
+
+
+def _make_grey(pixels: Pixels) -> Pixels:
+    """Compute Pillow's convert("L"), three times over: uint8 (height, width, 3)."""
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))  # (height, width)
+    return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
+
+
+def _pad(part: Pixels, frame: Frame, preprocessing: Preprocessing) -> Pixels:
+    colour = np.array(preprocessing.pad_colour, dtype=np.uint8).reshape(1, 1, 3)
+    if len(preprocessing.mean) == 1:
+        colour = _make_grey(colour)
+    padded = np.broadcast_to(colour, (frame.height, frame.width, 3)).copy()
+    padded[frame.top : frame.top + part.shape[0], frame.left : frame.left + part.shape[1]] = part
+    return padded  # (height, width, 3)

@@ -16,7 +16,7 @@ _GRAINS = (1, 2, 4, 8, 16, 32, 64, 128)  # sides of the squares of one colour, i
 
 
 def normalise_in_graph(model: openvino.Model, record: ModelRecord) -> openvino.Model:
-    """Return the model with the record's normalisation first; it takes uint8 (N, height, width, 3), RGB."""
+    """Return the model with the record's normalisation first; it takes uint8 (N, height, width, channels)."""
     preprocessing = record.preprocessing
     steps = PrePostProcessor(model)
     steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
@@ -26,6 +26,8 @@ def normalise_in_graph(model: openvino.Model, record: ModelRecord) -> openvino.M
         steps.input().preprocess().reverse_channels()
     steps.input().preprocess().scale(preprocessing.pixel_scale)
     steps.input().preprocess().mean(list(preprocessing.mean)).scale(list(preprocessing.std))
+    if preprocessing.std_twice:
+        steps.input().preprocess().scale(list(preprocessing.std))
     return steps.build()
 
 
@@ -44,12 +46,12 @@ def gives_the_same(for_images: Session, for_pixels: Session, record: ModelRecord
 
 
 def _draw_noise(record: ModelRecord) -> list[Pixels]:
-    """Return pictures of random squares, uint8 (height, width, 3) each, all values among them."""
+    """Return pictures of random squares, uint8 (height, width, channels) each, all values among them."""
     rng = np.random.default_rng(0)
-    height, width = record.input.height, record.input.width
+    height, width, channels = record.input.height, record.input.width, record.input.channels
     pictures = []
     for grain in _GRAINS:
-        squares = rng.integers(0, 256, (-(-height // grain), -(-width // grain), 3), dtype=np.uint8)
+        squares = rng.integers(0, 256, (-(-height // grain), -(-width // grain), channels), dtype=np.uint8)
         picture = squares.repeat(grain, axis=0).repeat(grain, axis=1)[:height, :width]
-        pictures.append(np.ascontiguousarray(picture))  # (height, width, 3)
+        pictures.append(np.ascontiguousarray(picture))  # (height, width, channels)
     return pictures
