@@ -12,7 +12,7 @@ from torch import nn
 
 from assay.arrays import Logits
 from assay.models.choose_record import store_record
-from assay.models.record import read_model_record
+from assay.models.read_record import read_model_record
 
 
 def draw_weights(class_count: int = 1000, seed: int = 3) -> Logits:

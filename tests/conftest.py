@@ -28,7 +28,8 @@ from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.paired import measure_paired_accuracy
 from assay.measure.environment import Machine
 from assay.measure.speed.throughput import Latency, Spread, ThroughputRow
-from assay.models.record import ModelRecord, read_model_record
+from assay.models.read_record import read_model_record
+from assay.models.record import ModelRecord
 from assay.runs.results_file import Benchmark, ImageSet, Manifest, Metrics
 from colour_classifier import ColourClassifier, draw_weights, make_colour_classifier
 from failing_store import FailingStore

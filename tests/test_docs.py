@@ -15,7 +15,7 @@ from onnx import helper
 
 from assay import __version__
 from assay.command_line.app import app
-from assay.models.record import read_model_record
+from assay.models.read_record import read_model_record
 from brightness_classifier import FLOAT, make_brightness_classifier, make_port
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -37,8 +37,8 @@ from assay.measure.gates import parse_gate as parse_gate
 from assay.measure.speed.repeats import RepeatPlan as RepeatPlan
 from assay.measure.speed.throughput import ThroughputRow as ThroughputRow
 from assay.models.calibration import CalibrationRecord as CalibrationRecord
+from assay.models.read_record import read_model_record as read_model_record
 from assay.models.record import ModelRecord as ModelRecord
-from assay.models.record import read_model_record as read_model_record
 from assay.runs.listener import Listener as Listener
 from assay.runs.listener import Progress as Progress
 from assay.runs.results_file import Benchmark as Benchmark

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from assay.models.record import ModelRecord, read_model_record
+from assay.models.read_record import read_model_record
+from assay.models.record import ModelRecord
 
 Shapes = dict[str, tuple[int, ...]]
 

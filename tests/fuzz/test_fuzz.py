@@ -21,7 +21,7 @@ from assay.errors import AssayError, BadImagesError, BadModelError
 from assay.images.label_files import LabelOptions, read_label_file
 from assay.images.label_names import match_label_names
 from assay.images.sources import index_images
-from assay.models.record import read_model_record
+from assay.models.read_record import read_model_record
 from assay.modelzoo.info_files import write_bin_info
 from assay.modelzoo.result_files import find_result_files
 from assay.modelzoo.result_values import count_classes, read_values

@@ -8,7 +8,8 @@ import pytest
 
 from assay.errors import BadModelError
 from assay.models.preprocessing import Preprocessing
-from assay.models.record import ModelRecord, list_model_names, read_model_record
+from assay.models.read_record import list_model_names, read_model_record
+from assay.models.record import ModelRecord
 
 TOML = resources.files("assay.models").joinpath("se_resnext50_32x4d.toml").read_text(encoding="utf-8")
 

@@ -73,7 +73,7 @@ def preprocess(images: Path, folder: Path, /, flags: PreprocessFlags = Preproces
     """
     from assay.command_line.terminal import open_listener
     from assay.defaults import DEFAULT_MODEL
-    from assay.models.record import read_model_record
+    from assay.models.read_record import read_model_record
     from assay.report.sentences import describe_failures
     from assay.workflows.modelzoo.preprocess_bins import preprocess_to_bins
 

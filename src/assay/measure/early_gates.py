@@ -140,10 +140,15 @@ def find_pass_ranges(gate: Gate, record: ModelRecord, count: int, *, is_val: boo
     if not is_val or not published:
         return []
     if gate.kind == "published":
-        pairs = [
-            (_round_to(each.top1_percent, count), _round_to(each.top5_percent, count)) for each in published
+        return [
+            PassRange(
+                count=count,
+                top1=_round_to(each.top1_percent, count),
+                top5=any_count if each.top5_percent is None else _round_to(each.top5_percent, count),
+                needs_all=True,
+            )
+            for each in published
         ]
-        return [PassRange(count=count, top1=top1, top5=top5, needs_all=True) for top1, top5 in pairs]
     if gate.kind == "mlperf":
         least = bisect_left(
             range(count + 1), True, key=lambda hits: not misses_mlperf(record, gate.bound, 100 * hits / count)

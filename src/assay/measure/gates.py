@@ -17,7 +17,7 @@ from assay.measure.accuracy.comparison import LossOutcome, judge_loss
 from assay.measure.accuracy.coverage import Coverage, describe_other_images
 from assay.measure.accuracy.paired import PairedAccuracy
 from assay.measure.speed.throughput import ThroughputRow, find_best_row, find_faster_invalid
-from assay.models.record import ModelRecord
+from assay.models.record import ModelRecord, PublishedAccuracy
 
 GateKind = Literal["published", "mlperf", "smoke", "paired", "throughput", "speedup"]
 GateOutcome = Literal["pass", "fail", "cannot tell"]
@@ -137,7 +137,7 @@ def _judge_published(_: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
         return _rule_out(evidence, missing, rules_out_published)
     measured = (round(accuracy.top1.percent, 2), round(accuracy.top5.percent, 2))
     is_near = not rules_out_published(record, (measured[0], measured[0]), (measured[1], measured[1]))
-    sources = ", ".join(f"{each.top1_percent:g}/{each.top5_percent:g}" for each in record.published_accuracy)
+    sources = ", ".join(map(_show_published, record.published_accuracy))
     reason = f"Top-1/Top-5 {measured[0]:.2f}/{measured[1]:.2f}, published {sources}"
     return ("pass" if is_near else "fail"), reason
 
@@ -146,8 +146,16 @@ def rules_out_published(
     record: ModelRecord, top1_percent: tuple[float, float], top5_percent: tuple[float, float]
 ) -> bool:
     """Whether percentages from low to high hold none of the published pairs."""
-    pairs = [(each.top1_percent, each.top5_percent) for each in record.published_accuracy]
-    return not any(_is_near(top1, top1_percent) and _is_near(top5, top5_percent) for top1, top5 in pairs)
+    return not any(
+        _is_near(each.top1_percent, top1_percent)
+        and (each.top5_percent is None or _is_near(each.top5_percent, top5_percent))
+        for each in record.published_accuracy
+    )
+
+
+def _show_published(published: PublishedAccuracy) -> str:
+    top5 = "no Top-5" if published.top5_percent is None else f"{published.top5_percent:g}"
+    return f"{published.top1_percent:g}/{top5}"
 
 
 def _is_near(published: float, percent: tuple[float, float]) -> bool:

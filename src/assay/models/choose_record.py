@@ -9,7 +9,8 @@ import msgspec
 from assay.defaults import DEFAULT_MODEL
 from assay.errors import BadModelError, UsageError, shorten
 from assay.models.onnx_file import read_onnx_file
-from assay.models.record import ModelRecord, read_model_record
+from assay.models.read_record import read_model_record
+from assay.models.record import ModelRecord
 
 RECORD_KEY = "assay.model_record"
 """Of an ONNX file's metadata: the record as JSON."""

@@ -1,22 +1,20 @@
-"""A model record: one TOML file with every fact about one set of weights, read and checked."""
+"""A model record: every fact about one set of weights, checked against one another."""
 
 from __future__ import annotations
 
-import difflib
 import math
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from assay.errors import BadModelError, quote, shorten
+from assay.errors import quote
 from assay.models.preprocessing import Positive, Preprocessing
 
 ONNX_ONLY = "onnx only"
 Rate = Annotated[float, Meta(gt=0)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
+_NAME = r"^[A-Za-z0-9][\w.+-]*(/[A-Za-z0-9][\w.+-]*)*([:@]\w+)?$"  # resnet50, timm/resnet50.a1_in1k@288
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,12 +90,15 @@ class OutputTensor(_Record, frozen=True, kw_only=True):
 
 
 class PublishedAccuracy(_Record, frozen=True, kw_only=True):
-    """An accuracy on the 50,000 ImageNet validation images as somebody else published it."""
+    """An accuracy on the 50,000 ImageNet validation images as somebody else published it.
+
+    `top5_percent` is None where Top-1 alone is published.
+    """
 
     source: str
     setting: str = ""
     top1_percent: Percent
-    top5_percent: Percent
+    top5_percent: Percent | None = None
 
 
 class PublishedThroughput(_Record, frozen=True, kw_only=True):
@@ -122,7 +123,7 @@ class ModelRecord(_Record, frozen=True, kw_only=True):
     """All that is known of one set of weights; see `docs/reference/model-record.md`."""
 
     schema_version: Literal[1]
-    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w.+-]*$")]
+    name: Annotated[str, Meta(pattern=_NAME)]
     architecture: str
     input: InputTensor
     preprocessing: Preprocessing
@@ -168,50 +169,3 @@ class ModelRecord(_Record, frozen=True, kw_only=True):
     def label_count(self) -> int:
         """Number of labels an image can have: the classes without the offset ones."""
         return self.output.class_count - self.output.label_offset
-
-
-def list_model_names() -> list[str]:
-    """Return the names of the records that come with assay, sorted."""
-    folder = resources.files("assay.models")
-    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
-
-
-def read_model_record(name_or_path: str) -> ModelRecord:
-    """Return the model record of that name, or the one in that TOML file.
-
-    Args:
-        name_or_path: The name of a record that comes with assay, or the path of a `.toml` file.
-
-    Raises:
-        BadModelError: No such record or file, not TOML, or a key that is missing, unknown or wrong.
-    """
-    if not name_or_path.endswith(".toml"):
-        return _parse_record(_read_own_record(name_or_path), origin=name_or_path)
-    try:
-        text = Path(name_or_path).read_bytes()
-    except OSError as error:
-        raise BadModelError(
-            f"model record {name_or_path}: cannot be read: {error.strerror}",
-            hint=f"expected the path of a TOML file, or one of: {', '.join(list_model_names())}",
-        ) from error
-    return _parse_record(text, origin=name_or_path)
-
-
-def _read_own_record(name: str) -> bytes:
-    names = list_model_names()
-    if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        raise BadModelError(
-            f"no model record is called {quote(name)}",
-            hint=f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}, or a .toml file",
-        )
-    return resources.files("assay.models").joinpath(f"{name}.toml").read_bytes()
-
-
-def _parse_record(text: bytes, *, origin: str) -> ModelRecord:
-    try:
-        return msgspec.toml.decode(text, type=ModelRecord)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BadModelError(
-            f"model record {origin}: {shorten(error)}", hint="the keys are in docs/reference/model-record.md"
-        ) from error

@@ -231,7 +231,8 @@ def _describe_reference(run: NamedRun) -> Iterator[str]:
 def _describe_published(name: str, record: ModelRecord | None) -> Iterator[str]:
     """Yield the span of the published figures, which are over the 50,000 validation images."""
     published = record.published_accuracy if record else ()
-    figures = sorted(one.top1_percent if name == "Top-1" else one.top5_percent for one in published)
+    all_figures = (one.top1_percent if name == "Top-1" else one.top5_percent for one in published)
+    figures = sorted(figure for figure in all_figures if figure is not None)
     if figures:
         span = f"{figures[0]:g}" if figures[0] == figures[-1] else f"{figures[0]:g} to {figures[-1]:g}"
         yield f"published, of 50,000: {span} %"

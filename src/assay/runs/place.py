@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -64,7 +65,8 @@ class RunPlace:
     def choose_path(self, model_name: str, engine_name: str) -> Path:
         """Return the path of the run folder."""
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-        return self.path or Path("runs") / f"{stamp}-{model_name}-{engine_name}"
+        model = re.sub(r"[/:@]", "-", model_name)  # timm/resnet50.a1_in1k@288 and so on
+        return self.path or Path("runs") / f"{stamp}-{model}-{engine_name}"
 
 
 def make_run_folder(path: Path, place: RunPlace) -> list[Path]:

@@ -17,7 +17,8 @@ from assay.images.label_files import LabelOptions
 from assay.images.prepare import preprocess_image, stack_images
 from assay.images.request import ImageRequest
 from assay.images.sources import index_images
-from assay.models.record import ModelRecord, read_model_record
+from assay.models.read_record import read_model_record
+from assay.models.record import ModelRecord
 from assay.runs.folder import RunResult
 from assay.runs.listener import SILENT, Listener
 from assay.runs.place import RunPlace

@@ -104,7 +104,14 @@ class TorchvisionWeights(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
 
 class AscendModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A classification folder of Ascend/ModelZoo-PyTorch, in the words of whoever read its scripts."""
+    """A classification folder of Ascend/ModelZoo-PyTorch, in the words of whoever read its scripts.
+
+    Args:
+        folder: Its path in the repository.
+        published_accuracy: As its README has it; `published_images_per_s` likewise.
+        accuracy: What is clear of that: `TOP1[/TOP5]|SETTING[|DOUBT]` in percent, joined by semicolons.
+        rates: What is clear of that: `DEVICE|BATCH=RATE, BATCH=RATE[|DOUBT]`, joined by semicolons.
+    """
 
     model: str
     folder: str
@@ -126,6 +133,8 @@ class AscendModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     published_images_per_s: str = ""
     best: str = ""
     note: str = ""
+    accuracy: str = ""
+    rates: str = ""
 
 
 class ClassSubsetRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

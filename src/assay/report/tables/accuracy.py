@@ -17,7 +17,8 @@ def make_accuracy_table(accuracy: Accuracy, record: ModelRecord) -> Table:
         who = f"published: {published.source}"
         who += f" ({published.setting})" if published.setting else ""
         rows.append((who, "Top-1", "of 50,000", f"{published.top1_percent:g}", ""))
-        rows.append((who, "Top-5", "of 50,000", f"{published.top5_percent:g}", ""))
+        if published.top5_percent is not None:
+            rows.append((who, "Top-5", "of 50,000", f"{published.top5_percent:g}", ""))
     notes = ["Failed images count as wrong."] if accuracy.failed_count else []
     if record.published_accuracy and accuracy.image_count != 50_000:
         notes.append("The published figures are over other images than the measured one.")

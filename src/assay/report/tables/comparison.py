@@ -90,6 +90,11 @@ def make_speed_table(speeds: Sequence[SpeedComparison]) -> Table | None:
     )
 
 
+def show_published_top5(published: PublishedAccuracy) -> str:
+    """The published Top-5 in percent, or that there is none."""
+    return "not published" if published.top5_percent is None else f"{published.top5_percent:g}"
+
+
 def make_published_table(
     rows: Sequence[tuple[PublishedAccuracy, bool]], top1: TopKAccuracy, top5: TopKAccuracy
 ) -> Table:
@@ -101,7 +106,7 @@ def make_published_table(
             (
                 f"{published.source} {published.setting}".strip(),
                 f"{published.top1_percent:g}",
-                f"{published.top5_percent:g}",
+                show_published_top5(published),
                 "yes" if is_within else "no",
             )
             for published, is_within in rows

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from assay.measure.speed.throughput import ThroughputRow, find_best_row
 from assay.models.record import ModelRecord, SpeedTarget
 from assay.report.named_run import NamedRun, name_run
+from assay.report.tables.comparison import show_published_top5
 from assay.report.tables.table import Table
 from assay.report.tables.throughput import explain_marks, mark, show_rate
 
@@ -38,12 +40,18 @@ def make_layout_accuracy_table(runs: Sequence[NamedRun], record: ModelRecord) ->
         topk = (f"{accuracy.top1.percent:.2f}", f"{accuracy.top5.percent:.2f}")
         rows.append((name_run(run), "not kept" if size is None else f"{size}", *topk, "measured"))
     for published in record.published_accuracy:
-        chip, _, batch = published.setting.partition(", ")
-        topk = (f"{published.top1_percent:g}", f"{published.top5_percent:g}")
-        rows.append((chip or "not told", batch.removeprefix("batch ") or "not told", *topk, published.source))
+        chip, batch = _split_setting(published.setting)
+        topk = (f"{published.top1_percent:g}", show_published_top5(published))
+        rows.append((chip or "not told", batch or "not told", *topk, published.source))
     notes = ("A run is scored at one batch size; a run at another is a row of its own.",)
     header = ("Engine or chip", "Batch", "Top-1 %", "Top-5 %", "Source")
     return Table(title="Accuracy by engine or chip", header=header, rows=tuple(rows), notes=notes)
+
+
+def _split_setting(setting: str) -> tuple[str, str]:
+    """The chip or framework, and the batch size, of where an accuracy was measured."""
+    found = re.fullmatch(r"(.*), (?:batch ([0-9]+)|(best batch))", setting)
+    return (found[1], found[2] or found[3]) if found else (setting, "")
 
 
 def make_layout_throughput_table(runs: Sequence[NamedRun], record: ModelRecord) -> Table | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import platformdirs
 
 from assay.checkpoint.download import download_weights
-from assay.models.record import read_model_record
+from assay.models.read_record import read_model_record
 from assay.runs.listener import Listener, Progress
 
 

@@ -21,7 +21,8 @@ from assay.measure.accuracy.comparison import (
 from assay.measure.accuracy.coverage import describe_coverage
 from assay.measure.gates import Gate, GateResult, judge_gate
 from assay.measure.speed.comparison import SpeedComparison, compare_benchmarks
-from assay.models.record import PublishedAccuracy, read_model_record
+from assay.models.read_record import read_model_record
+from assay.models.record import PublishedAccuracy
 from assay.report.differences import Difference, list_differences
 from assay.runs.stored import StoredRun
 from assay.workflows.results.gates import collect_evidence, select_rows
@@ -128,7 +129,8 @@ def compare_with_published(model: str, run: Path) -> list[PublishedComparison]:
             published=published,
             top1=top1,
             top5=top5,
-            is_within=_holds(top1, published.top1_percent) and _holds(top5, published.top5_percent),
+            is_within=_holds(top1, published.top1_percent)
+            and (published.top5_percent is None or _holds(top5, published.top5_percent)),
         )
         for published in record.published_accuracy
     ]

@@ -1,0 +1,59 @@
+"""Model records by name or path, read and checked."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+
+from assay.errors import BadModelError, quote, shorten
+from assay.models.record import ModelRecord
+
+
+def list_model_names() -> list[str]:
+    """Return the names of the records that come with assay, sorted."""
+    folder = resources.files("assay.models")
+    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+
+
+def read_model_record(name_or_path: str) -> ModelRecord:
+    """Return the model record of that name, or the one in that TOML file.
+
+    Args:
+        name_or_path: The name of a record that comes with assay, or the path of a `.toml` file.
+
+    Raises:
+        BadModelError: No such record or file, not TOML, or a key that is missing, unknown or wrong.
+    """
+    if not name_or_path.endswith(".toml"):
+        return _parse_record(_read_own_record(name_or_path), origin=name_or_path)
+    try:
+        text = Path(name_or_path).read_bytes()
+    except OSError as error:
+        raise BadModelError(
+            f"model record {name_or_path}: cannot be read: {error.strerror}",
+            hint=f"expected the path of a TOML file, or one of: {', '.join(list_model_names())}",
+        ) from error
+    return _parse_record(text, origin=name_or_path)
+
+
+def _read_own_record(name: str) -> bytes:
+    names = list_model_names()
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1)
+        raise BadModelError(
+            f"no model record is called {quote(name)}",
+            hint=f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}, or a .toml file",
+        )
+    return resources.files("assay.models").joinpath(f"{name}.toml").read_bytes()
+
+
+def _parse_record(text: bytes, *, origin: str) -> ModelRecord:
+    try:
+        return msgspec.toml.decode(text, type=ModelRecord)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadModelError(
+            f"model record {origin}: {shorten(error)}", hint="the keys are in docs/reference/model-record.md"
+        ) from error
