@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from assay.arrays import Pixels
+from assay.errors import UndecodableImageError
 from assay.images.resample import Resampler, list_resamplers
 from assay.images.resize import compute_crop_start, compute_resized_size, resize_and_crop
 from assay.models.preprocessing import Preprocessing
@@ -15,6 +16,7 @@ from assay.models.preprocessing import Preprocessing
 BILINEAR = Preprocessing(
     resize_side=256, resize_filter="bilinear", crop_size=224, mean=(0, 0, 0), std=(1, 1, 1)
 )
+FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 BICUBIC = msgspec.structs.replace(BILINEAR, resize_filter="bicubic")
 
 
@@ -22,45 +24,63 @@ def draw_pixels(width: int, height: int) -> Pixels:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def crop_with_pillow(
-    pixels: Pixels, side: int, crop: int, resample: Image.Resampling, torchvision: bool
-) -> Pixels:
-    """Return the crop as torchvision or the original script make it, in whole numbers where they can be."""
+def start_exactly(length: int, crop: int, crop_rounding: str) -> int:
+    """Where each library's crop begins, in whole numbers."""
+    start, odd = divmod(length - crop, 2)
+    up = {"modelzoo": 0, "torchvision": start % 2, "ceil": 1, "halves": 1 - length % 2 if odd else 0}
+    return start + (up[crop_rounding] if odd else 0)
+
+
+def crop_with_pillow(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
+    """The picture as its libraries make it: resized, padded, cropped by Pillow."""
     picture = Image.fromarray(pixels)
-    short, long = sorted(picture.size)
-    new_long = side * long // short
-    size = (side, new_long) if picture.width <= picture.height else (new_long, side)
-    picture = picture.resize(size, resample)
-    starts = []
-    for length in size:
-        start, odd = divmod(length - crop, 2)
-        starts.append(start + (odd and torchvision and start % 2))  # a half goes to the even number
-    left, top = starts
-    return np.asarray(picture.crop((left, top, left + crop, top + crop)))
+    width, height = picture.size
+    crop_height, crop_width = preprocessing.crop or (0, 0)
+    if preprocessing.resize_side is not None:
+        short, long = sorted(picture.size)
+        size = [preprocessing.resize_side, preprocessing.resize_side * long // short]
+        size = size if width <= height else size[::-1]
+    else:
+        new_height, new_width = preprocessing.resize_size or (height, width)
+        size = [new_width, new_height]
+    resample = Image.Resampling[(preprocessing.resize_filter or "nearest").upper()]
+    picture = picture.resize((size[0], size[1]), resample)
+    lost = [max(0, crop - length) for crop, length in zip((crop_width, crop_height), size, strict=True)]
+    extra = 1 if preprocessing.pad_rounding == "ceil" else 0
+    before = [(each + extra) // 2 for each in lost]
+    after = [each - first for each, first in zip(lost, before, strict=True)]
+    colour = preprocessing.pad_colour or (0, 0, 0)
+    picture = ImageOps.expand(picture, (before[0], before[1], after[0], after[1]), colour)
+    rounding = preprocessing.crop_rounding
+    left = start_exactly(picture.width, crop_width, rounding)
+    top = start_exactly(picture.height, crop_height, rounding)
+    return np.asarray(picture.crop((left, top, left + crop_width, top + crop_height)))
 
 
-@settings(max_examples=60)
-@given(
-    width=st.integers(1, 90),
-    height=st.integers(1, 90),
-    side=st.integers(8, 48),
-    margin=st.integers(0, 9),
-    bicubic=st.booleans(),
-    torchvision=st.booleans(),
-)
-def test_the_crop_is_the_one_that_pillow_gives(
-    width: int, height: int, side: int, margin: int, bicubic: bool, torchvision: bool
-) -> None:
-    crop = max(1, side - margin)
-    preprocessing = msgspec.structs.replace(
-        BICUBIC if bicubic else BILINEAR,
-        resize_side=side,
-        crop_size=crop,
-        crop_rounding="torchvision" if torchvision else "modelzoo",
+@st.composite
+def draw_preprocessing(draw: st.DrawFn) -> Preprocessing:
+    sides = st.integers(1, 48)
+    resize = draw(st.sampled_from(["short side", "squash", "none"]))
+    is_resized = resize != "none"
+    return Preprocessing(
+        resize=resize,  # type: ignore[arg-type]
+        resize_side=draw(sides) if resize == "short side" else None,
+        resize_size=(draw(sides), draw(sides)) if resize == "squash" else None,
+        resize_filter=draw(st.sampled_from(FILTERS)) if is_resized else None,
+        crop_shape=(draw(sides), draw(sides)),
+        crop_rounding=draw(st.sampled_from(["modelzoo", "torchvision", "ceil", "halves"])),
+        pad_colour=(1, 2, 250),
+        pad_rounding=draw(st.sampled_from(["floor", "ceil"])),
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
     )
+
+
+@settings(max_examples=150)
+@given(width=st.integers(1, 90), height=st.integers(1, 90), preprocessing=draw_preprocessing())
+def test_the_crop_is_the_one_that_pillow_gives(width: int, height: int, preprocessing: Preprocessing) -> None:
     pixels = draw_pixels(width, height)
-    resample = Image.Resampling.BICUBIC if bicubic else Image.Resampling.BILINEAR
-    expected = crop_with_pillow(pixels, side, crop, resample, torchvision)
+    expected = crop_with_pillow(pixels, preprocessing)
     for resampler in list_resamplers():
         np.testing.assert_array_equal(resize_and_crop(pixels, preprocessing, resampler), expected)
 
@@ -143,3 +163,69 @@ def test_a_picture_too_long_and_thin_for_pillow_is_cropped_all_the_same(
     np.testing.assert_array_equal(resize_and_crop(column, preprocessing, resampler), expected)
     turned = resize_and_crop(np.ascontiguousarray(column.swapaxes(0, 1)), preprocessing, resampler)
     np.testing.assert_array_equal(turned, expected.swapaxes(0, 1))
+
+
+# timm's ResizeKeepRatio by hand: 500x333 to cover 224x320 is divided by min(333/224, 500/320) = 1.48661.
+@pytest.mark.parametrize(
+    ("resize", "size", "resized"),
+    [
+        ("cover", (500, 333), (336, 224)),
+        ("letterbox", (500, 333), (320, 213)),
+        ("cover", (333, 500), (320, 480)),
+        ("letterbox", (333, 500), (149, 224)),
+        ("letterbox", (5, 500), (2, 224)),
+    ],
+)
+def test_both_sides_are_divided_by_one_ratio(
+    resize: str, size: tuple[int, int], resized: tuple[int, int]
+) -> None:
+    preprocessing = msgspec.structs.replace(
+        BILINEAR,
+        resize=resize,
+        resize_side=None,
+        resize_size=(224, 320),
+        crop_shape=(224, 320),
+        crop_size=None,
+        pad_colour=(0, 0, 0),
+    )
+    assert compute_resized_size(*size, preprocessing) == resized
+
+
+def test_a_picture_too_thin_for_a_letterbox_is_refused() -> None:
+    preprocessing = msgspec.structs.replace(
+        BILINEAR, resize="letterbox", resize_side=None, resize_size=(224, 224), pad_colour=(0, 0, 0)
+    )
+    with pytest.raises(UndecodableImageError, match=r"too thin: 1x5000 would be resized to 0x224"):
+        resize_and_crop(draw_pixels(1, 5000), preprocessing)
+
+
+def test_the_long_side_is_rounded_half_to_even_where_the_record_says_so() -> None:
+    preprocessing = msgspec.structs.replace(BILINEAR, resize_side=2, crop_size=2)
+    rounded = msgspec.structs.replace(preprocessing, long_side_rounding="half to even")
+    assert [compute_resized_size(4, height, preprocessing)[1] for height in (5, 7, 9)] == [2, 3, 4]
+    assert [compute_resized_size(4, height, rounded)[1] for height in (5, 7, 9)] == [2, 4, 4]
+
+
+def test_the_central_fraction_and_the_square_are_kept_before_the_picture_is_resized() -> None:
+    pixels = draw_pixels(101, 60)
+    whole = msgspec.structs.replace(
+        BILINEAR, resize="squash", resize_side=None, resize_size=(20, 30), crop_size=None
+    )
+    # TensorFlow's central_crop takes (60 - 52.5) / 2 = 3.75 rows off either end, (101 - 88.375) / 2 columns
+    slim = msgspec.structs.replace(whole, central_fraction=0.875)
+    kept = np.ascontiguousarray(pixels[3:57, 6:95])
+    np.testing.assert_array_equal(resize_and_crop(pixels, slim), resize_and_crop(kept, whole))
+    square = msgspec.structs.replace(whole, square_first=True)
+    kept = np.ascontiguousarray(pixels[:, 20:80])
+    np.testing.assert_array_equal(resize_and_crop(pixels, square), resize_and_crop(kept, whole))
+
+
+def test_one_channel_is_pillows_grey_before_it_is_resized() -> None:
+    pixels = draw_pixels(50, 40)
+    grey = msgspec.structs.replace(
+        BICUBIC, resize_side=30, crop_size=34, pad_colour=(200, 100, 50), mean=(0,), std=(1,)
+    )
+    picture = Image.fromarray(pixels).convert("L").resize((37, 30), Image.Resampling.BICUBIC)
+    colour = Image.new("RGB", (1, 1), (200, 100, 50)).convert("L").getpixel((0, 0))
+    picture = ImageOps.expand(picture, (0, 2), colour).crop((1, 0, 35, 34))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(resize_and_crop(pixels, grey), np.asarray(picture)[:, :, np.newaxis])

@@ -3,9 +3,10 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
+import torch
 
 from assay.arrays import Pixels
-from assay.models.pixel_values import normalise_pixels, recover_pixels
+from assay.models.pixel_values import make_table, normalise_pixels, recover_pixels
 from assay.models.record import ModelRecord
 from conftest import give_colour_order
 
@@ -77,3 +78,47 @@ def test_pixels_come_back_exactly_from_their_normalised_values(
     record = give_colour_order(se_resnext50, colour_order)
     batch = np.stack([every_value, every_value[::-1]])
     np.testing.assert_array_equal(recover_pixels(normalise_pixels(batch, record), record), batch)
+
+
+TORCH_ARITHMETIC = {
+    "divide": lambda values, mean, std: (values / 255 - mean) / std,
+    "multiply": lambda values, mean, std: (values * (1 / 255) - mean) / std,
+    "fused": lambda values, mean, std: (values - mean * 255.0) / (std * 255.0),
+}
+
+
+@pytest.mark.parametrize("std_twice", [False, True])
+@pytest.mark.parametrize("arithmetic", TORCH_ARITHMETIC)
+@pytest.mark.parametrize("colour_order", ["RGB", "BGR", "grey"])
+def test_each_arithmetic_has_torchs_bits_and_can_be_turned_back(
+    colour_order: str, arithmetic: str, std_twice: bool, every_value: Pixels, se_resnext50: ModelRecord
+) -> None:
+    channels = 1 if colour_order == "grey" else 3
+    mean, std = (
+        (0.48145466, 0.4578275, 0.40821073)[:channels],
+        (0.26862954, 0.26130258, 0.27577711)[:channels],
+    )
+    preprocessing = msgspec.structs.replace(
+        se_resnext50.preprocessing, mean=mean, std=std, arithmetic=arithmetic, std_twice=std_twice
+    )
+    tensor = msgspec.structs.replace(se_resnext50.input, channels=channels, colour_order=colour_order)
+    record = msgspec.structs.replace(se_resnext50, input=tensor, preprocessing=preprocessing)
+    pixels = np.ascontiguousarray(every_value[np.newaxis, :, :, :channels])
+    ordered = pixels[..., ::-1].copy() if colour_order == "BGR" else pixels
+    planes = torch.from_numpy(ordered).permute(0, 3, 1, 2).float()
+    constants = [torch.tensor(values)[:, None, None] for values in (mean, std)]
+    expected = TORCH_ARITHMETIC[arithmetic](planes, *constants)
+    expected = expected / constants[1] if std_twice else expected
+    images = normalise_pixels(pixels, record)
+    assert images.tobytes() == expected.numpy().tobytes()
+    np.testing.assert_array_equal(recover_pixels(images, record), pixels)
+    table = make_table(preprocessing)
+    assert table[:, ordered.reshape(-1, channels)[:, 0]][0].tobytes() == images[0, 0].tobytes()
+
+
+def test_pixels_that_stay_pixels_come_back_exactly(every_value: Pixels, se_resnext50: ModelRecord) -> None:
+    raw = msgspec.structs.replace(se_resnext50.preprocessing, pixel_scale=1, mean=(0, 0, 0), std=(1, 1, 1))
+    record = msgspec.structs.replace(se_resnext50, preprocessing=raw)
+    images = normalise_pixels(every_value[np.newaxis], record)
+    np.testing.assert_array_equal(images[0], every_value.transpose(2, 0, 1))
+    np.testing.assert_array_equal(recover_pixels(images, record)[0], every_value)
