@@ -25,6 +25,7 @@ from assay.engines.arrays import as_session_input
 from assay.engines.constant_engine import ConstantEngine
 from assay.engines.engine import CompileChoice, Session
 from assay.engines.openvino.engine import OpenVinoEngine
+from assay.images.classes import read_classes
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex, index_images
@@ -53,7 +54,7 @@ def main() -> None:
         images = arguments.images or folder / "images"
         if arguments.images is None:
             draw_labelled_images(images, folder / "labels.txt", image_count=160, seed=0)
-        index = index_images(images, record.label_count)
+        index = index_images(images, read_classes(record))
         print("stand-in chip")
         chip = _load(ConstantEngine(), folder, record, {"images_per_second": CHIP})
         compare(chip, index, images, record, folder, arguments.turns, rounds=5, decoders=decoders)

@@ -23,6 +23,7 @@ from turns import print_rates, take_turns, time_call
 from assay.arrays import Images
 from assay.engines.constant_engine import ConstantEngine
 from assay.engines.engine import CompileChoice, Session
+from assay.images.classes import read_classes
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.prepare import PreprocessedImage
 from assay.images.sources import index_images
@@ -56,7 +57,7 @@ def main() -> None:
         engine.compile(folder / "model.onnx", folder / "compiled", options)
         by_table = engine.load(folder / "compiled")
         from_pixels = engine.load_for_pixels(folder / "compiled")
-        index = index_images(images, record.label_count)
+        index = index_images(images, read_classes(record))
         shards = cut_shards(index.images * ROUNDS, 1024)
         sources = sorted(images.iterdir())
 

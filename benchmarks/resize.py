@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from assay.arrays import Images, Pixels
+from assay.images.classes import read_classes
 from assay.images.decode import decode_image
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
@@ -42,7 +43,7 @@ def main() -> None:
         folder = Path(name)
         if arguments.images is None:
             draw_labelled_images(folder / "images", folder / "labels.txt", image_count=100, seed=0)
-        sources = index_images(arguments.images or folder / "images", record.label_count).images
+        sources = index_images(arguments.images or folder / "images", read_classes(record)).images
         print(f"{len(sources)} images, one thread, {arguments.rounds} rounds, by {FASTEST}; ms per image")
         print(f"{'what':<28} {'plain':>7} {'assay':>7} {'ratio':>6}")
         for what, (plain, ours) in make_comparisons(sources, record).items():

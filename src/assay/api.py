@@ -17,6 +17,7 @@ from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import CompileChoice
 from assay.images.calibration import CalibrationOptions
+from assay.images.classes import read_classes
 from assay.images.request import ImageRequest, index_requested_images
 from assay.images.sample_images import load_sample_images
 from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy
@@ -243,7 +244,7 @@ def export(
         AssayError: As `run`; GateFailedError where the logits differ by more than 1e-3.
     """
     record = choose_record(model, Path(weights))
-    index = index_requested_images(images, record.label_count) if images else None
+    index = index_requested_images(images, read_classes(record)) if images else None
     samples = load_sample_images(record, index, PARITY_IMAGE_COUNT, listener.announce)
     return export_checkpoint(
         Path(weights), Path(onnx_file), record, samples, listener, options or ExportOptions()

@@ -20,6 +20,7 @@ import atheris
 with atheris.instrument_imports(include=["assay", "tarfile", "zipfile"]):
     from assay.errors import BadImagesError, SourceError
     from assay.images import read
+    from assay.images.classes import IMAGENET_CLASSES
     from assay.images.sources import index_images
 
 NAMES = ("val/ILSVRC2012_val_00000001.JPEG", "n01440764/ILSVRC2012_val_00000002.JPEG", "a.jpg", "a.cls")
@@ -29,7 +30,7 @@ PLACE = Path(tempfile.mkdtemp()) / "data.tar"
 def index(content: bytes) -> None:
     PLACE.write_bytes(content)
     try:
-        found = index_images(PLACE, 1000)
+        found = index_images(PLACE, IMAGENET_CLASSES)
     except (BadImagesError, SourceError):
         return
     for image in found.images:

@@ -18,6 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from assay.errors import AssayError, BadImagesError, BadModelError
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.label_files import LabelOptions, read_label_file
 from assay.images.label_names import match_label_names
 from assay.images.sources import index_images
@@ -49,7 +50,7 @@ def test_any_bytes_as_label_file_are_read_or_refused(place: Path, content: bytes
     path.write_bytes(content)
     for options in (LabelOptions(), LabelOptions(offset=1, trusted=True)):
         with contextlib.suppress(BadImagesError):
-            labels = read_label_file(path, 1000, options).labels
+            labels = read_label_file(path, IMAGENET_CLASSES, options).labels
             assert all(0 <= label < 1000 for label in labels.values())
             assert match_label_names(labels, list(labels)) == {name: name for name in labels}
 
@@ -62,7 +63,7 @@ def test_bytes_that_hold_no_images_are_refused(place: Path, content: bytes) -> N
     path = place / "images"
     path.write_bytes(content)
     with pytest.raises(BadImagesError):
-        index_images(path, 1000)
+        index_images(path, IMAGENET_CLASSES)
 
 
 VALUES = st.sampled_from(["0.5", "-1", "nan", "inf", "1e-5", "1e999", "1,5", "", " ", "x", "0.5 ", "\0"])

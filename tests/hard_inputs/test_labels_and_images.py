@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from assay.errors import BadImagesError
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.label_files import LabelOptions, read_label_file
 from assay.images.listing import LabelledImage
 from assay.images.prepare import PreprocessedImage
@@ -44,7 +45,7 @@ def test_case_77_images_without_label_and_labels_without_image_are_named(tmp_pat
     images = make_folder(tmp_path / "images", "a.JPEG", "b.JPEG", "c.JPEG")
     labels = tmp_path / "labels.txt"
     labels.write_text("".join(f"{name}.JPEG 1\n" for name in "axyzuvw"))
-    index = index_images(images, 1000, LabelOptions(path=labels))
+    index = index_images(images, IMAGENET_CLASSES, LabelOptions(path=labels))
     assert [image.label for image in index.images] == [1, None, None]
     assert index.notes == (
         "2 images have no label, are not scored: b.JPEG, c.JPEG",
@@ -69,14 +70,14 @@ def test_case_78_the_limit_on_label_files_can_be_moved(tmp_path: Path) -> None:
     path = tmp_path / "labels.txt"
     path.write_text("a.JPEG 1\n" * 100)
     with pytest.raises(BadImagesError, match="has 900 bytes, over 500: is it one"):
-        read_label_file(path, 1000, LabelOptions(max_bytes=500))
+        read_label_file(path, IMAGENET_CLASSES, LabelOptions(max_bytes=500))
 
 
 @pytest.mark.parametrize("content", ["ILSVRC2012_val_00000001.JPEG 65\n", "a.JPEG,1\nb.JPEG,2\n"])
 def test_case_79_a_label_file_given_as_images_is_named_as_swapped(tmp_path: Path, content: str) -> None:
     (tmp_path / "labels.txt").write_text(content)
     with pytest.raises(BadImagesError, match=r"looks like a label file; .*\n  give the images with --images"):
-        index_images(tmp_path / "labels.txt", 1000)
+        index_images(tmp_path / "labels.txt", IMAGENET_CLASSES)
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def test_case_80_a_file_of_another_length_or_kind_is_refused(tmp_path: Path, con
 
 def test_case_80_real_labels_given_as_labels_are_pointed_at_their_option(real_json: Path) -> None:
     with pytest.raises(BadImagesError, match="--real-labels scores by them"):
-        read_label_file(real_json, 1000)
+        read_label_file(real_json, IMAGENET_CLASSES)
 
 
 def test_case_80_on_the_command_line(

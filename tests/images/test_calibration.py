@@ -16,6 +16,7 @@ from assay.images.calibration import (
     count_calibrated,
     load_calibration_sample,
 )
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.listing import DEFAULT_READ_OPTIONS
 from assay.images.prepare import preprocess_image
 from assay.images.sample_images import load_sample_images
@@ -31,14 +32,14 @@ def damage(folder: Path, *numbers: int) -> None:
 
 
 def load(folder: Path, record: ModelRecord, count: int) -> CalibrationSample:
-    index = index_images(folder, 1000)
+    index = index_images(folder, IMAGENET_CLASSES)
     return load_calibration_sample(index, record, CalibrationOptions(image_count=count), lambda _: None)
 
 
 def test_sound_images_are_calibrated_on_as_they_were_chosen(
     photographs: Path, se_resnext50: ModelRecord
 ) -> None:
-    images = index_images(photographs, 1000).images
+    images = index_images(photographs, IMAGENET_CLASSES).images
     chosen = choose_images(images, CalibrationOptions(image_count=5))
     sample = load(photographs, se_resnext50, 5)
     assert [image.relative_path for image in sample.described] == [image.relative_path for image in chosen]
@@ -86,7 +87,7 @@ def test_a_source_that_fails_is_not_passed_over(
     photographs: Path, se_resnext50: ModelRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("assay.images.read.PAUSES_S", ())
-    index = index_images(photographs, 1000)
+    index = index_images(photographs, IMAGENET_CLASSES)
     for path in photographs.iterdir():
         path.unlink()
     with pytest.raises(SourceError, match="No such file or directory"):
@@ -108,12 +109,12 @@ def load_samples(index: ImageIndex, record: ModelRecord, count: int) -> tuple[in
 def test_samples_pass_over_what_cannot_be_decoded_and_say_so(
     photographs: Path, se_resnext50: ModelRecord
 ) -> None:
-    assert load_samples(index_images(photographs, 1000), se_resnext50, 4) == (4, [])
+    assert load_samples(index_images(photographs, IMAGENET_CLASSES), se_resnext50, 4) == (4, [])
     damage(photographs, 2)
-    count, said = load_samples(index_images(photographs, 1000), se_resnext50, 4)
+    count, said = load_samples(index_images(photographs, IMAGENET_CLASSES), se_resnext50, 4)
     assert count == 4
     (line,) = said
     assert line.startswith("Note: no sample is made of 1 image: ILSVRC2012_val_00000002.JPEG (not dec")
     damage(photographs, 1, *range(3, 13))
     with pytest.raises(BadImagesError, match="not one of 12 images can be decoded: "):
-        load_samples(index_images(photographs, 1000), se_resnext50, 4)
+        load_samples(index_images(photographs, IMAGENET_CLASSES), se_resnext50, 4)

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from assay.errors import BadImagesError
+from assay.images.classes import IMAGENET_CLASSES, Classes
 from assay.images.label_files import LabelFile, read_label_file
 
 
 def read(tmp_path: Path, content: str) -> LabelFile:
     path = tmp_path / "labels.txt"
     path.write_text(content, encoding="utf-8", newline="")
-    return read_label_file(path, 1000)
+    return read_label_file(path, IMAGENET_CLASSES)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_tiny_imagenets_synsets_are_no_labels_of_its_200_classes(tmp_path: Path)
     path = tmp_path / "val_annotations.txt"
     path.write_text("val_0.JPEG\tn01443537\t0\t32\t44\t62\n")
     with pytest.raises(BadImagesError, match=r"n01443537 is a synset.*the model has 200 classes"):
-        read_label_file(path, 200)
+        read_label_file(path, Classes(count=200))
 
 
 @pytest.mark.parametrize(

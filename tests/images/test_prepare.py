@@ -11,6 +11,7 @@ from PIL import Image
 
 from assay.errors import SourceError
 from assay.images import prepare
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.label_files import LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
 from assay.images.prepare import OK, prepare_into, preprocess_image, preprocess_into, stack_images
@@ -131,7 +132,9 @@ def test_real_photographs_become_the_original_scripts_files(
     lines = (golden / "prep_bin.sha256").read_text(encoding="ascii").splitlines()
     expected = {name.removesuffix(".bin"): sha256 for sha256, name in map(str.split, lines)}
     found = {}
-    for source in index_images(golden / "images", 1000, LabelOptions(path=golden / "labels.txt")).images:
+    for source in index_images(
+        golden / "images", IMAGENET_CLASSES, LabelOptions(path=golden / "labels.txt")
+    ).images:
         preprocessed = preprocess_image(source, se_resnext50)
         assert preprocessed.status == OK
         assert preprocessed.image is not None

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import UsageError
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.listing import LabelledImage
 from assay.images.sources import ImageIndex
 from assay.images.subset import draw_order, limit_images
@@ -20,7 +21,12 @@ def make_index(paths: list[str]) -> ImageIndex:
         LabelledImage(relative_path=path, label=0, size_bytes=1, read_bytes=bytes) for path in paths
     )
     return ImageIndex(
-        path=Path("images"), form="f", label_source="l", label_kind="file", class_count=None, images=images
+        path=Path("images"),
+        form="f",
+        label_source="l",
+        label_kind="file",
+        classes=IMAGENET_CLASSES,
+        images=images,
     )
 
 

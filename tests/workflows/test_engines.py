@@ -12,6 +12,7 @@ import pytest
 
 from assay.checkpoint.fitted_network import fit_network, save_checkpoint
 from assay.engines import catalog
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.label_files import LabelOptions
 from assay.images.prepare import preprocess_image, stack_images
 from assay.images.sources import index_images
@@ -26,7 +27,7 @@ def fitted_checkpoint(
     golden: Path, se_resnext50: ModelRecord, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The real network with random weights, its last layer fitted to the golden images."""
-    index = index_images(golden / "images", 1000, LabelOptions(path=golden / "labels.txt"))
+    index = index_images(golden / "images", IMAGENET_CLASSES, LabelOptions(path=golden / "labels.txt"))
     images = stack_images(preprocess_image(image, se_resnext50) for image in index.images)
     labels = np.array([image.label for image in index.images], dtype=np.int64)
     path = tmp_path_factory.mktemp("fitted") / "weights.pth"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from assay.command_line.flags import (
-    LABEL_FLAGS,
+    CLASS_FLAGS,
+    ClassFlags,
     FolderFlags,
     GateFlags,
-    LabelFileFlags,
     SpeedFlags,
     make_help,
 )
@@ -33,7 +33,7 @@ MEASURING_FLAGS = ("batch_size", "callers", "max_latency_ms", "fresh_processes",
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkFlags(GateFlags, FolderFlags, LabelFileFlags, SpeedFlags):
+class BenchmarkFlags(GateFlags, FolderFlags, ClassFlags, SpeedFlags):
     """Flags of `assay benchmark`."""
 
     callers: Annotated[
@@ -72,7 +72,7 @@ class BenchmarkFlags(GateFlags, FolderFlags, LabelFileFlags, SpeedFlags):
         from assay.images.request import ImageRequest
 
         if self.images is None or not self.loadgen:
-            refuse_unused(self, LABEL_FLAGS, "without --loadgen and --images")
+            refuse_unused(self, CLASS_FLAGS, "without --loadgen and --images")
         if self.images is None:
             return None
         return ImageRequest(path=self.images, labels=self.to_label_options(self.labels))

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from assay.command_line.flags import (
-    LABEL_FLAGS,
+    CLASS_FLAGS,
     CalibrationFlags,
     CannotTellFlags,
     CheckpointFlags,
+    ClassFlags,
     EngineFlags,
-    LabelFileFlags,
     ModelFlags,
     ReadFlags,
     ShowFlags,
@@ -27,6 +27,7 @@ from assay.files import refuse_same_file
 if TYPE_CHECKING:
     from assay.engines.engine import CompileChoice
     from assay.images.calibration import AccuracyControl
+    from assay.images.classes import read_classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,7 @@ class ExportFlags(ShowFlags, CheckpointFlags):
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizeFlags(ShowFlags, CannotTellFlags, ModelFlags, CalibrationFlags, LabelFileFlags, ReadFlags):
+class QuantizeFlags(ShowFlags, CannotTellFlags, ModelFlags, CalibrationFlags, ClassFlags, ReadFlags):
     """Flags of `assay quantize`."""
 
     calibration: Annotated[Path, make_help("Images to calibrate on: a folder, or any form --images takes.")]
@@ -61,7 +62,7 @@ class QuantizeFlags(ShowFlags, CannotTellFlags, ModelFlags, CalibrationFlags, La
         if (self.max_drop is None) != (self.images is None):
             raise UsageError("--max-drop and --images go together", hint="give both, or neither")
         if self.max_drop is None or self.images is None:
-            refuse_unused(self, LABEL_FLAGS, "without --images")
+            refuse_unused(self, CLASS_FLAGS, "without --images")
             return None
         labels = self.to_label_options(self.labels)
         images = ImageRequest(path=self.images, labels=labels, reading=self.to_read_options())
@@ -98,7 +99,7 @@ def export(weights: Path, onnx_file: Path, /, flags: ExportFlags = ExportFlags()
 
     refuse_same_file(onnx_file, flags.find_model_file(), flags.images)
     record = choose_record(flags.model, weights)
-    index = index_images(flags.images, record.label_count) if flags.images else None
+    index = index_images(flags.images, read_classes(record)) if flags.images else None
     with open_listener(quiet=flags.quiet) as listener:
         samples = load_sample_images(record, index, PARITY_IMAGE_COUNT, listener.announce)
         options = ExportOptions(opset=flags.opset, weights_key=flags.weights_key)

@@ -173,7 +173,29 @@ class LabelFileFlags:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClassFlags(LabelFileFlags):
+    """What the classes of the model are called, and how the label file is read."""
+
+    classes: Annotated[
+        str | None,
+        make_help(
+            "File with the names of the model's classes in the order of its labels, or the word sorted: the "
+            "names of the class folders in their order."
+        ),
+    ] = None
+
+    def to_label_options(self, path: Path | None = None) -> "LabelOptions":
+        """See `LabelFileFlags.to_label_options`."""
+        options = super().to_label_options(path)
+        if self.classes is None:
+            return options
+        is_word = self.classes == "sorted"
+        return dataclasses.replace(options, classes="sorted" if is_word else Path(self.classes))
+
+
 LABEL_FLAGS = ("labels", *(field.name for field in dataclasses.fields(LabelFileFlags)))
+CLASS_FLAGS = (*LABEL_FLAGS, "classes")
 """What goes with labelled images, in commands where these need not be given."""
 
 
@@ -210,7 +232,7 @@ READ_FLAGS = tuple(field.name for field in dataclasses.fields(ReadFlags))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFlags(LabelFileFlags, ReadFlags):
+class ImageFlags(ClassFlags, ReadFlags):
     """Which images."""
 
     images: Annotated[
@@ -218,7 +240,7 @@ class ImageFlags(LabelFileFlags, ReadFlags):
     ]
     labels: Annotated[
         Path | None,
-        make_help("File of lines `NAME index`; class folders and ImageNet validation names need none."),
+        make_help("File of lines `NAME class`; class folders and ImageNet validation names need none."),
     ] = None
     limit: Annotated[
         int | None, make_help("Use at most this many images, drawn by their names; all if not given.")

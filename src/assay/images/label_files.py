@@ -1,7 +1,7 @@
 """Reads the label files that users have, in whatever form: class indices from 0, by image name.
 
 ```text
-NAME 65              blanks, tabs or commas between; quoted names; synsets instead of indices
+NAME 65              blanks, tabs or commas between; quoted names; synsets or class names instead of indices
 file,label           CSV, or columns between tabs or blanks, with a header line
 ImageId,Prediction…  LOC_val_solution.csv of Kaggle: the first synset of each line
 NAME SYNSET X Y X Y  Tiny-ImageNet's val_annotations.txt: the synset, not the box
@@ -14,22 +14,28 @@ indices, such as image numbers or classes from 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from assay.defaults import MAX_FILE_MIB
 from assay.errors import BadImagesError, quote, shorten
-from assay.images.label_lines import EXPECTED, INDEX, SYNSET, LabelRow, split_label_lines
+from assay.images.class_lists import ClassList
+from assay.images.classes import SYNSET, Classes, find_synset
+from assay.images.label_lines import EXPECTED, INDEX, LabelRow, split_label_lines
 from assay.images.labels import (
     IMAGENET_VAL_COUNT,
     find_val_number,
     read_canonical_labels,
     read_devkit_labels,
-    read_synset_labels,
-    read_synsets,
 )
 
+RELATIVE_COUNTS = {
+    10: "Imagenette",
+    20: "Imagewang",
+    100: "ImageNet-100",
+    200: "ImageNet-A, ImageNet-R or Tiny-ImageNet",
+}
 MAX_LABEL_FILE_BYTES = MAX_FILE_MIB * 2**20
 
 
@@ -41,12 +47,14 @@ class LabelOptions:
         path: The label file, or None where the labels come from elsewhere.
         offset: What the file's indices begin with; it is subtracted from each.
         trusted: Whether labels that contradict the published ones of ImageNet are believed.
+        classes: What numbers the classes, where the model does not name them: a file, or their sorted names.
         max_bytes: A larger file is refused.
     """
 
     path: Path | None = None
     offset: int = 0
     trusted: bool = False
+    classes: ClassList = None
     max_bytes: int = MAX_LABEL_FILE_BYTES
 
 
@@ -62,33 +70,50 @@ class LabelFile:
     repeated_count: int
 
 
-def read_label_file(path: Path, label_count: int, options: LabelOptions = NO_LABEL_FILE) -> LabelFile:
+def read_label_file(path: Path, classes: Classes, options: LabelOptions = NO_LABEL_FILE) -> LabelFile:
     """Read the labels of a file in any of the known forms.
 
     Args:
         path: The label file.
-        label_count: Number of classes; labels go from 0 to `label_count` - 1.
+        classes: The model's classes: labels are their indices, names or synsets.
         options: Its offset, and whether it is trusted.
 
     Raises:
         BadImagesError: Unreadable, no text, a malformed line (named), two labels for one name, labels out
-            of range, synsets for a model of other classes than ImageNet's, or numbers that are no class
-            indices from the offset.
+            of range, names or synsets that are no class of the model's, or numbers that are no class indices
+            from the offset.
     """
-    text = _read_text(path, options.max_bytes)
+    lines = _read_lines(path, options.max_bytes)
+    if all(INDEX.fullmatch(line.strip()) for _, line in lines):
+        return _read_ground_truth(path, [int(line) for _, line in lines], options.offset)
+    form, rows = split_label_lines(
+        path, lines, lambda text: bool(classes.find_labels(text)) and not find_synset(text)
+    )
+    _check_numbers(path, rows, classes, options)
+    labels = _index_labels(path, rows, classes, options.offset)
+    return LabelFile(labels=labels, form=form, repeated_count=len(rows) - len(labels))
+
+
+def list_label_names(path: Path, options: LabelOptions) -> set[str]:
+    """The labels of a file as it writes them: the names of classes that nothing numbers yet.
+
+    Raises:
+        BadImagesError: As `read_label_file`.
+    """
+    lines = _read_lines(path, options.max_bytes)
+    return {row.label for row in split_label_lines(path, lines, lambda text: bool(text.strip()))[1]}
+
+
+def _read_lines(path: Path, max_bytes: int) -> list[tuple[int, str]]:
+    """Number and text of every line that is not empty, at least one."""
     lines = [
         (number, line)
-        for number, line in enumerate(text.split("\n"), start=1)
+        for number, line in enumerate(_read_text(path, max_bytes).split("\n"), start=1)
         if line.strip() and not line.startswith("# ")
     ]
     if not lines:
         raise BadImagesError(f"{path} holds no labels", hint=EXPECTED)
-    if all(INDEX.fullmatch(line.strip()) for _, line in lines):
-        return _read_ground_truth(path, [int(line) for _, line in lines], options.offset)
-    form, rows = split_label_lines(path, lines)
-    _check_numbers(path, rows, label_count, options)
-    labels = _index_labels(path, rows, label_count, options.offset)
-    return LabelFile(labels=labels, form=form, repeated_count=len(rows) - len(labels))
+    return lines
 
 
 def _read_text(path: Path, max_bytes: int) -> str:
@@ -156,24 +181,25 @@ def _read_ground_truth(path: Path, numbers: list[int], label_offset: int) -> Lab
     )
 
 
-def _check_numbers(path: Path, rows: list[LabelRow], label_count: int, options: LabelOptions) -> None:
+def _check_numbers(path: Path, rows: list[LabelRow], classes: Classes, options: LabelOptions) -> None:
     """Refuse numbers that are the images' own, or ILSVRC2012 IDs, or classes from 1, or in another order."""
     rows = [row for row in rows if INDEX.fullmatch(row.label)]
     numbers = [int(row.label) for row in rows]
     in_names = [find_val_number(row.name) for row in rows]
-    counted = len(rows) > label_count and numbers == list(range(1, len(rows) + 1))
+    counted = len(rows) > classes.count and numbers == list(range(1, len(rows) + 1))
     if counted or (len(rows) > 1 and numbers == in_names):
         raise BadImagesError(
             f"{path}: the numbers are those of the images, not of their classes, as in CLS-LOC/val.txt",
             hint="give a file of labels, or LOC_val_solution.csv",
         )
-    if label_count == len(read_synsets()) and not options.trusted:
+    if classes.are_imagenets and not options.trusted:
         refuse_other_class_order(f"{path}", list(zip(numbers, in_names, strict=True)), options.offset)
-    if not options.offset and numbers and 0 not in numbers and max(numbers) == label_count:
-        line_number = rows[numbers.index(label_count)].line_number
+        refuse_numbers_of_relatives(f"{path}", numbers)
+    if not options.offset and numbers and 0 not in numbers and max(numbers) == classes.count:
+        line_number = rows[numbers.index(classes.count)].line_number
         raise BadImagesError(
-            f"{path}, line {line_number}: label {label_count} is out of range: expected 0 to "
-            f"{label_count - 1}; no label is 0: they seem to count from 1",
+            f"{path}, line {line_number}: label {classes.count} is out of range: expected 0 to "
+            f"{classes.count - 1}; no label is 0: they seem to count from 1",
             hint="--label-offset 1, if they do",
         )
 
@@ -209,7 +235,28 @@ def refuse_other_class_order(where: str, pairs: Sequence[tuple[int, int | None]]
         )
 
 
-def _index_labels(path: Path, rows: list[LabelRow], label_count: int, label_offset: int) -> dict[str, int]:
+def refuse_numbers_of_relatives(where: str, numbers: Collection[int]) -> None:
+    """Refuse the numbers 0 to 199, say, that sets of 200 of ImageNet's classes give these, not ImageNet.
+
+    Taken for ImageNet's own they would score 0.1 %: timm issue 2456.
+
+    Args:
+        where: What holds them, for messages.
+        numbers: The labels of all images.
+
+    Raises:
+        BadImagesError: They are such.
+    """
+    found = {*numbers}
+    if len(found) in RELATIVE_COUNTS and found == {*range(len(found))}:
+        raise BadImagesError(
+            f"{where}: the labels are the numbers 0 to {len(found) - 1}, all of them: those of a set of "
+            f"{len(found)} classes (such as {RELATIVE_COUNTS[len(found)]}), not of ImageNet's 1000?",
+            hint="name the classes by synset; or --trust-labels, if they are places among ImageNet's 1000",
+        )
+
+
+def _index_labels(path: Path, rows: list[LabelRow], classes: Classes, label_offset: int) -> dict[str, int]:
     labels: dict[str, int] = {}
     first: dict[str, LabelRow] = {}
     for row in rows:
@@ -217,7 +264,7 @@ def _index_labels(path: Path, rows: list[LabelRow], label_count: int, label_offs
         name = row.name.removeprefix("./")
         if not name:
             raise BadImagesError(f"{where}: no name", hint=EXPECTED)
-        label = _parse_label(row.label, where, label_count, label_offset)
+        label = _parse_label(row.label, where, classes, label_offset)
         earlier = first.setdefault(name, row)
         if labels.setdefault(name, label) != label:
             raise BadImagesError(
@@ -228,30 +275,47 @@ def _index_labels(path: Path, rows: list[LabelRow], label_count: int, label_offs
     return labels
 
 
-def _parse_label(text: str, where: str, label_count: int, label_offset: int) -> int:
-    if SYNSET.fullmatch(text):
-        if label_offset:
-            raise BadImagesError(f"{where}: a synset has no offset", hint="leave --label-offset out")
-        if text not in read_synset_labels():
-            raise BadImagesError(f"{where}: {text} is not one of the 1000 ImageNet synsets")
-        if label_count != len(read_synsets()):
-            raise BadImagesError(
-                f"{where}: {text} is a synset, whose label is its place among ImageNet's 1000; the model has "
-                f"{label_count} classes",
-                hint="give the classes as indices from 0, in the model's own order",
-            )
-        label = read_synset_labels()[text]
-    elif INDEX.fullmatch(text):
-        label = int(text) - label_offset
-    else:
+def _parse_label(text: str, where: str, classes: Classes, label_offset: int) -> int:
+    if not INDEX.fullmatch(text):
+        return _find_named(text, where, classes, label_offset)
+    label = int(text) - label_offset
+    if text in classes.names and (named := classes.find_labels(text)) != (label,):
         raise BadImagesError(
-            f"{where}: expected an index or a synset as label, found {quote(text)}",
-            hint="names of classes are no labels: two of ImageNet's classes are called crane",
+            f"{where}: {text} is the name of class {named[0]} of the model, and the index of another",
+            hint="write the names of classes that are numbers into folders' names, or give indices alone",
         )
-    if not 0 <= label < label_count:
-        last = label_offset + label_count - 1
+    if not 0 <= label < classes.count:
+        last = label_offset + classes.count - 1
         raise BadImagesError(
             f"{where}: label {text} is out of range: expected {label_offset} to {last}",
             hint="labels count from 0, or from --label-offset",
         )
     return label
+
+
+def _find_named(text: str, where: str, classes: Classes, label_offset: int) -> int:
+    """The label of a class that is written as its synset or name."""
+    kind = "a synset" if SYNSET.fullmatch(text) else "a name"
+    found = classes.find_labels(text)
+    if label_offset and (found or SYNSET.fullmatch(text)):
+        raise BadImagesError(f"{where}: {kind} has no offset", hint="leave --label-offset out")
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise BadImagesError(
+            f"{where}: {quote(text)} names {len(found)} classes of the model: "
+            f"{', '.join(map(classes.describe, found))}",
+            hint="give the index or the synset of the class",
+        )
+    if SYNSET.fullmatch(text) and classes.are_imagenets:
+        raise BadImagesError(f"{where}: {text} is not one of the 1000 ImageNet synsets")
+    if SYNSET.fullmatch(text) and not classes.synsets:
+        raise BadImagesError(
+            f"{where}: {text} is a synset; the model has {classes.count} classes of unknown synsets",
+            hint="--classes FILE with the synsets of its classes, one a line, in the order of the labels",
+        )
+    close = classes.suggest(text)
+    raise BadImagesError(
+        f"{where}: expected an index or a synset as label, or the name of a class, found {quote(text)}",
+        hint=f"did you mean {close}?" if close else "--classes FILE names the classes of the model",
+    )

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import BadImagesError, quote, shorten
+from assay.images.classes import SYNSET
 
 INDEX = re.compile(r"[0-9]{1,9}")
-SYNSET = re.compile(r"n[0-9]{8}")
 EXPECTED = "expected lines `NAME index`, the index from 0 in the order of the sorted synsets"
 
 _KAGGLE_COLUMNS = ["imageid", "predictionstring"]
 _NAME_COLUMNS = {"name", "filename", "file", "image", "imageid", "imagename", "path", "imagepath", "filepath"}
 _LABEL_COLUMNS = {"label", "labelid", "class", "classid", "classindex", "index", "target", "synset", "wnid"}
+_CLASS_NAME_COLUMNS = {"classname", "labelname", "category"}  # where no other holds the label
+IsName = Callable[[str], bool]
+"""Tells whether a text is the name of a class."""
 _NUMBER = r"-?[0-9]{1,6}(?:\.[0-9]+)?"
 _TINY_IMAGENET = re.compile(rf"(?P<name>\S.*?)\s+(?P<label>n[0-9]{{8}})(?:\s+{_NUMBER}){{4}}")
 _KAGGLE_BOX = rf"n[0-9]{{8}}(?:\s+{_NUMBER}){{4}}"
@@ -41,12 +44,15 @@ class LabelRow:
     label: str
 
 
-def split_label_lines(path: Path, lines: Sequence[tuple[int, str]]) -> tuple[str, list[LabelRow]]:
+def split_label_lines(
+    path: Path, lines: Sequence[tuple[int, str]], is_name: IsName = lambda _: False
+) -> tuple[str, list[LabelRow]]:
     """The form of the file in words, and its rows.
 
     Args:
         path: The label file, for messages.
         lines: Number and text of every line that is not empty, at least one.
+        is_name: Tells whether a text is the name of a class.
 
     Raises:
         BadImagesError: A line that holds more, or less, than a name and a label, or a header that does not
@@ -54,16 +60,16 @@ def split_label_lines(path: Path, lines: Sequence[tuple[int, str]]) -> tuple[str
     """
     if all(_TINY_IMAGENET.fullmatch(line.strip()) for _, line in lines):
         return "Tiny-ImageNet's annotations", [_split_annotation(number, line) for number, line in lines]
-    first, last = lines[0][1], lines[-1][1]
+    first = lines[0][1]
     separator = next((mark for mark in ",\t" if mark in first), None)
     header = _normalise_columns(_split_fields(path, *lines[0], separator))
     if len(header) > 1 and _NAME_COLUMNS & {*header} and not is_label(header[-1]):
-        return _split_table(path, header, lines, separator)
-    if "," in last and is_label(last.rpartition(",")[2].strip(" \t\"'")):
+        return _split_table(path, header, lines, separator, is_name)
+    if any(_ends_as_csv(line, is_name) for line in (lines[-1][1], first)):
         fields = [(number, _split_fields(path, number, line, ",")) for number, line in lines]
         rows = [_make_row(path, number, found, (0, 1), 2) for number, found in fields]
         return "CSV", [_refuse_third_column(path, row) for row in rows]
-    return "text", _split_blanks(path, lines)
+    return "text", _split_blanks(path, lines, is_name)
 
 
 def is_label(text: str) -> bool:
@@ -94,12 +100,16 @@ def _normalise_columns(fields: Sequence[str]) -> list[str]:
 
 
 def _split_table(
-    path: Path, header: list[str], lines: Sequence[tuple[int, str]], separator: str | None
+    path: Path,
+    header: list[str],
+    lines: Sequence[tuple[int, str]],
+    separator: str | None,
+    is_name: IsName,
 ) -> tuple[str, list[LabelRow]]:
     """The form and the rows of a file with a header."""
     places = _find_columns(path, header)
     if separator is None and places == (0, 1) and len(header) == 2:
-        return "text with a header", _split_blanks(path, lines[1:])
+        return "text with a header", _split_blanks(path, lines[1:], is_name)
     rows = [
         _make_row(path, number, _split_fields(path, number, line, separator), places, len(header))
         for number, line in lines[1:]
@@ -114,7 +124,8 @@ def _find_columns(path: Path, header: list[str]) -> tuple[int, int]:
     if header == _KAGGLE_COLUMNS:
         return 0, 1
     names = [place for place, column in enumerate(header) if column in _NAME_COLUMNS]
-    labels = [place for place, column in enumerate(header) if column in _LABEL_COLUMNS]
+    known = _LABEL_COLUMNS if _LABEL_COLUMNS & {*header} else _CLASS_NAME_COLUMNS
+    labels = [place for place, column in enumerate(header) if column in known]
     if len(names) != 1 or len(labels) != 1:
         raise BadImagesError(
             f"{path}: the header {shorten(', '.join(header))} does not tell one column of names and one of "
@@ -157,12 +168,12 @@ def _refuse_third_column(path: Path, row: LabelRow) -> LabelRow:
     return row
 
 
-def _split_blanks(path: Path, lines: Sequence[tuple[int, str]]) -> list[LabelRow]:
+def _split_blanks(path: Path, lines: Sequence[tuple[int, str]], is_name: IsName) -> list[LabelRow]:
     """The rows of lines with blanks or tabs between name and label, and perhaps in the name."""
     rows = []
     joined = []
     for number, line in lines:
-        pair = _split_clear_pair(line.strip())
+        pair = _split_clear_pair(line.strip(), is_name)
         if pair is None:
             pair = _split_name_with_blanks(path, number, line.strip())
             joined.append(number)
@@ -177,7 +188,7 @@ def _split_blanks(path: Path, lines: Sequence[tuple[int, str]]) -> list[LabelRow
     return rows
 
 
-def _split_clear_pair(line: str) -> tuple[str, str] | None:
+def _split_clear_pair(line: str, is_name: IsName) -> tuple[str, str] | None:
     """Name and label of a line that can be read in one way only; None for another."""
     if quoted := _QUOTED.fullmatch(line):
         return quoted["name"], quoted["label"]
@@ -185,7 +196,32 @@ def _split_clear_pair(line: str) -> tuple[str, str] | None:
     if len(fields) == 2:
         return fields[0], fields[1]
     columns = [column.strip() for column in re.split(r"\t+", line)]
-    return (columns[0], columns[1]) if len(columns) == 2 and is_label(columns[1].strip("\"'")) else None
+    if len(columns) == 2 and _is_label_or_name(columns[1], is_name):
+        return columns[0], columns[1]
+    named = [
+        (" ".join(fields[:place]), " ".join(fields[place:]))
+        for place in range(1, len(fields) - 1)
+        if _ENDS_IN_SUFFIX.fullmatch(fields[place - 1]) and is_name(" ".join(fields[place:]))
+    ]
+    return named[0] if len(named) == 1 else None
+
+
+def _is_label_or_name(text: str, is_name: IsName) -> bool:
+    bare = text.strip(" \t\"'")
+    return is_label(bare) or is_name(bare)
+
+
+def _ends_as_csv(line: str, is_name: IsName) -> bool:
+    """Whether what stands behind a comma is a label, or in quotes with commas in it the name of a class."""
+    if "," not in line:
+        return False
+    if is_label(line.rpartition(",")[2].strip(" \t\"'")):
+        return True
+    try:
+        (fields,) = csv.reader([line], skipinitialspace=True, strict=True)
+    except csv.Error:
+        return False
+    return len(fields) == 2 and is_name(fields[1].strip())
 
 
 def _split_name_with_blanks(path: Path, number: int, line: str) -> tuple[str, str]:

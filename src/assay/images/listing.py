@@ -23,7 +23,7 @@ IMAGE_SUFFIXES = JPEG_SUFFIXES | {
     ".pnm",
 }
 # What systems leave beside images: macOS, Synology's file server
-_LITTER_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
+LITTER_FOLDERS = frozenset({"__MACOSX", "@eaDir"})
 INNER_FOLDERS = ("val", "validation", "valid", "test", "train", "images")
 """Names of folders that hold a data set's images and are no classes, the likeliest to be meant first."""
 
@@ -58,6 +58,7 @@ class LabelledImage:
     Args:
         relative_path: Its path in the data set with `/` as separator; unique, its identity.
         label: Its class, counted from 0; None where no label was found for it.
+        class_name: What the data set itself calls its class: a name, a synset or a number; mostly empty.
         size_bytes: Size of the encoded image; 0 where that is not known before it is read.
         read_bytes: Returns the encoded image; may raise OSError.
         fault: Why it cannot be scored, where that is known before it is read; mostly empty.
@@ -65,6 +66,7 @@ class LabelledImage:
 
     relative_path: str
     label: int | None = None
+    class_name: str = ""
     size_bytes: int
     read_bytes: Callable[[], bytes]
     fault: str = ""
@@ -75,9 +77,9 @@ class LabelledImage:
         return self.relative_path.rpartition("/")[2]
 
 
-LabelKind = Literal["file", "synsets", "numbers", "names"]
-"""Where labels come from: a label file; synsets, or class numbers, that the data set itself holds; or the
-names of ImageNet's validation images, by the built-in table."""
+LabelKind = Literal["file", "synsets", "numbers", "classes", "names"]
+"""Where labels come from: a label file; synsets, class numbers or names of classes that the data set itself
+holds; or the names of ImageNet's validation images, by the built-in table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +88,10 @@ class Listing:
 
     Args:
         form: The form, in words.
-        images: The images; their labels are those that the form itself holds, if it holds any.
+        images: The images, with the labels or names of classes that the form itself holds, if it holds any.
         label_source: What the form's own labels are, in words; empty where it holds none.
-        label_kind: The same as a value: synsets or numbers; None where it holds none.
+        label_kind: The same as a value: synsets, numbers or classes; None where it holds none.
+        class_names: What the form calls the classes that it numbers, in that order; mostly empty.
         label_file: The label file that belongs to the form, if there is one.
         ignored: Relative paths of what is no image.
         in_storage_order: Whether the images are to be read in the order they are stored in, since
@@ -101,6 +104,7 @@ class Listing:
     images: tuple[LabelledImage, ...]
     label_source: str = ""
     label_kind: LabelKind | None = None
+    class_names: tuple[str, ...] = ()
     label_file: Path | None = None
     ignored: tuple[str, ...] = ()
     in_storage_order: bool = False
@@ -116,7 +120,7 @@ def find_inner_folder(folders: Iterable[str]) -> str | None:
     >>> find_inner_folder(["train", "val"])
     >>> find_inner_folder(["crane"])
     """
-    found = [name for name in folders if not name.startswith(".") and name not in _LITTER_FOLDERS]
+    found = [name for name in folders if not name.startswith(".") and name not in LITTER_FOLDERS]
     return found[0] if len(found) == 1 and found[0].lower() in INNER_FOLDERS else None
 
 
@@ -131,7 +135,7 @@ def is_image_path(relative_path: str, knows_name: KnowsName) -> bool:
     macOS leaves a `._NAME` beside every NAME on foreign file systems: those are none.
     """
     *folders, name = relative_path.split("/")
-    if name.startswith("._") or _LITTER_FOLDERS & {*folders}:
+    if name.startswith("._") or LITTER_FOLDERS & {*folders}:
         return False
     stem, _, suffix = name.rpartition(".")
     return (bool(stem) and f".{suffix.lower()}" in IMAGE_SUFFIXES) or knows_name(name)

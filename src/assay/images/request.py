@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.images.classes import Classes
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.sources import ImageIndex, index_images, require_labels
@@ -29,36 +30,37 @@ class ImageRequest:
 
     @property
     def inputs(self) -> tuple[Path, ...]:
-        """What is read: the images, and the label file if there is one."""
-        return (self.path, self.labels.path) if self.labels.path else (self.path,)
+        """What is read: the images, and the label file and list of classes if there are any."""
+        lists = (self.labels.path, self.labels.classes)
+        return (self.path, *(path for path in lists if isinstance(path, Path)))
 
 
-def index_requested_images(request: ImageRequest, label_count: int) -> ImageIndex:
+def index_requested_images(request: ImageRequest, classes: Classes) -> ImageIndex:
     """The images of a request, with the labels that are known of them.
 
     Args:
         request: Which images.
-        label_count: Number of classes of the model.
+        classes: The classes of the model.
 
     Raises:
         UsageError: A limit below 1.
         BadImagesError: As `index_images`.
     """
-    index = index_images(request.path, label_count, request.labels, request.reading)
+    index = index_images(request.path, classes, request.labels, request.reading)
     return limit_images(index, request.limit)
 
 
-def index_labelled_images(request: ImageRequest, label_count: int) -> ImageIndex:
+def index_labelled_images(request: ImageRequest, classes: Classes) -> ImageIndex:
     """The images of a request, to be scored: every one must have a label that the model can give.
 
     Args:
         request: Which images.
-        label_count: Number of classes of the model.
+        classes: The classes of the model.
 
     Raises:
         UsageError: A limit below 1.
         BadImagesError: As `index_images` and `require_labels`.
     """
-    index = index_requested_images(request, label_count)
-    require_labels(index, label_count)
+    index = index_requested_images(request, classes)
+    require_labels(index)
     return index

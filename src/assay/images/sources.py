@@ -9,17 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import BadImagesError, shorten
+from assay.images.class_labels import ClassLabels, label_by_class
+from assay.images.class_lists import (
+    find_class_file,
+    lists_classes,
+    read_class_file,
+    replace_classes,
+    sort_classes,
+)
+from assay.images.classes import Classes
+from assay.images.forms.class_folders import FOLDER_NAMES
 from assay.images.forms.folder import FolderOptions
 from assay.images.forms.recognise import list_images
 from assay.images.label_files import (
     NO_LABEL_FILE,
     LabelFile,
     LabelOptions,
+    list_label_names,
     read_label_file,
-    refuse_other_class_order,
 )
 from assay.images.label_names import get_base_name, match_label_names, normalise_name
-from assay.images.labels import find_canonical_label, find_val_number, read_synsets
+from assay.images.labels import find_canonical_label, find_val_number
 from assay.images.listing import (
     DEFAULT_READ_OPTIONS,
     KnowsName,
@@ -44,7 +54,8 @@ class ImageIndex:
         images: The images, in byte order of the name; those of a gzipped archive and of Parquet files
             as they are stored.
         ignored: Relative paths of files that are not scored: no images, or beside the class folders.
-        class_count: How many classes the labels count, where that is known from their source.
+        classes: The model's classes, named as the images or --classes name them where its record does not.
+        label_error: Why the images have no labels, though their data set names their classes; mostly None.
         identity: What tells two data sets apart besides paths, labels and sizes.
         notes: What a user should know of them, a sentence each.
         archive_notes: What was odd about the archive that holds them; also among the notes.
@@ -57,7 +68,8 @@ class ImageIndex:
     form: str
     label_source: str
     label_kind: LabelKind
-    class_count: int | None
+    classes: Classes
+    label_error: BadImagesError | None = None
     images: tuple[LabelledImage, ...]
     ignored: tuple[str, ...] = ()
     identity: str = ""
@@ -70,7 +82,7 @@ class ImageIndex:
 
 def index_images(
     path: Path,
-    label_count: int,
+    classes: Classes,
     labels: LabelOptions = NO_LABEL_FILE,
     reading: ReadOptions = DEFAULT_READ_OPTIONS,
 ) -> ImageIndex:
@@ -82,15 +94,20 @@ def index_images(
 
     Args:
         path: A folder, an archive, Parquet files, WebDataset shards or a list of paths.
-        label_count: Number of classes of the model.
-        labels: The label file, if there is one, and how numbers are read.
+        classes: The classes of the model.
+        labels: The label file, if there is one, how numbers are read, and what numbers the classes.
         reading: Whether links are followed, and how the images are read later.
 
     Raises:
-        BadImagesError: No images, an archive that is damaged, labels that cannot be those of the images, or
-            a label file that cannot be used or names none of the images.
+        BadImagesError: No images, an archive that is damaged, labels that cannot be those of the images, a
+            label file that cannot be used or names none of the images, or a list of classes that is not of
+            the model's.
     """
-    file = read_label_file(labels.path, label_count, labels) if labels.path else None
+    classes, class_file = _choose_classes(path, classes, labels)
+    if labels.path and labels.classes == "sorted":
+        names = list_label_names(labels.path, labels)
+        classes = sort_classes(f"--labels {labels.path}: the labels", names, classes.count)
+    file = read_label_file(labels.path, classes, labels) if labels.path else None
     options = FolderOptions(
         knows_name=_make_name_test(file),
         any_class_folders=file is not None,
@@ -99,32 +116,31 @@ def index_images(
     listing = list_images(path, options)
     if file is None and listing.label_file is not None:
         labels = dataclasses.replace(labels, path=listing.label_file)
-        file = read_label_file(listing.label_file, label_count, labels)
+        file = read_label_file(listing.label_file, classes, labels)
     surplus: tuple[str, ...] = ()
     if file is not None:
         images, surplus = _label_by_file(path, listing.images, file, labels)
-        label_source = f"label file {labels.path.name} ({file.form})" if labels.path else ""
-        label_kind: LabelKind = "file"
-    elif listing.label_kind is not None:
-        images = _shift_own_labels(path, listing, label_count, labels)
-        label_source, label_kind = listing.label_source, listing.label_kind
+        form = f"label file {labels.path.name} ({file.form})" if labels.path else ""
+        labelled = ClassLabels(images=images, source=form, kind="file", classes=classes)
     else:
-        images = tuple(
-            dataclasses.replace(image, label=find_canonical_label(image.name)) for image in listing.images
-        )
-        label_source, label_kind = "built-in table of the ImageNet validation images", "names"
+        labelled = _label_without_file(path, listing, classes, labels)
+    source = labelled.source + _describe_numbering(class_file, labels)
     notes = (
         *listing.notes,
-        *_note_gaps(images, listing.ignored, surplus),
-        *_note_labels(images, label_count),
+        *labelled.notes,
+        *_note_gaps(labelled.images, listing.ignored, surplus),
+        *_note_labels(labelled.images, classes),
     )
     return ImageIndex(
         path=path,
         form=listing.form,
-        label_source=label_source,
-        label_kind=label_kind,
-        class_count=len(read_synsets()) if label_kind in {"synsets", "names"} else None,
-        images=images if listing.in_storage_order else tuple(sorted(images, key=_byte_order)),
+        label_source=source,
+        label_kind=labelled.kind,
+        classes=labelled.classes,
+        label_error=labelled.error,
+        images=labelled.images
+        if listing.in_storage_order
+        else tuple(sorted(labelled.images, key=_byte_order)),
         ignored=listing.ignored,
         identity=listing.identity,
         notes=notes,
@@ -132,6 +148,50 @@ def index_images(
         labels_without_image=surplus,
         reading=reading,
     )
+
+
+def _choose_classes(path: Path, classes: Classes, labels: LabelOptions) -> tuple[Classes, Path | None]:
+    """The model's classes, as --classes names them, or where nothing else does a `classes.txt`."""
+    if isinstance(labels.classes, Path):
+        return replace_classes(classes, labels.classes), labels.classes
+    if labels.classes is None and not (classes.names or classes.synsets):
+        found = find_class_file(path)
+        if found is not None and lists_classes(found, classes.count):
+            return read_class_file(found, classes.count), found
+    return classes, None
+
+
+def _label_without_file(path: Path, listing: Listing, classes: Classes, labels: LabelOptions) -> ClassLabels:
+    """Label the images by what the data set calls their classes, else by ImageNet's names of images.
+
+    Raises:
+        BadImagesError: As `label_by_class`; or there are no names of classes that could be sorted.
+    """
+    by_name = ClassLabels(
+        images=tuple(
+            dataclasses.replace(image, label=find_canonical_label(image.name)) for image in listing.images
+        ),
+        source="built-in table of the ImageNet validation images",
+        kind="names",
+        classes=classes,
+    )
+    if listing.label_kind is None:
+        if labels.classes == "sorted":
+            raise BadImagesError(
+                f"--images {path}: no names of classes to sort", hint="leave --classes out, or give a file"
+            )
+        return by_name
+    labelled = label_by_class(path, listing, classes, labels)
+    has_val_names = any(image.label is not None for image in by_name.images)
+    are_no_classes = labelled.error is not None and listing.label_source == FOLDER_NAMES
+    return by_name if are_no_classes and has_val_names else labelled
+
+
+def _describe_numbering(class_file: Path | None, labels: LabelOptions) -> str:
+    """What numbers the classes, in words, where it is not the model itself."""
+    if class_file is not None:
+        return f", numbered by {class_file.name}"
+    return ", numbered in their sorted order" if labels.classes == "sorted" else ""
 
 
 def _make_name_test(file: LabelFile | None) -> KnowsName:
@@ -168,35 +228,6 @@ def _label_by_file(
     return labelled, tuple(name for name in file.labels if name not in matched)
 
 
-def _shift_own_labels(
-    path: Path, listing: Listing, label_count: int, labels: LabelOptions
-) -> tuple[LabelledImage, ...]:
-    """Label the images as the data set does itself, checked and counted from 0."""
-    where = f"--images {path}: {listing.label_source}"
-    if listing.label_kind == "synsets":
-        if labels.offset:
-            raise BadImagesError(f"{where}: synsets have no offset", hint="leave --label-offset out")
-        return listing.images
-    numbers = [image.label for image in listing.images if image.label is not None]
-    if label_count == len(read_synsets()) and not labels.trusted:
-        pairs = [
-            (image.label, find_val_number(image.name)) for image in listing.images if image.label is not None
-        ]
-        refuse_other_class_order(where, pairs, labels.offset)
-    low, high = min(numbers, default=labels.offset), max(numbers, default=labels.offset)
-    if low < labels.offset or high >= labels.offset + label_count:
-        from_one = low == 1 and high == label_count and not labels.offset
-        raise BadImagesError(
-            f"{where}: labels from {low} to {high}, expected {labels.offset} to "
-            f"{labels.offset + label_count - 1}",
-            hint="--label-offset 1, if they count from 1" if from_one else "give --labels FILE",
-        )
-    return tuple(
-        image if image.label is None else dataclasses.replace(image, label=image.label - labels.offset)
-        for image in listing.images
-    )
-
-
 def _note_gaps(
     images: Sequence[LabelledImage], ignored: Sequence[str], labels_without_image: Sequence[str]
 ) -> list[str]:
@@ -213,9 +244,9 @@ def _note_gaps(
     return notes
 
 
-def _note_labels(images: Sequence[LabelledImage], label_count: int) -> list[str]:
+def _note_labels(images: Sequence[LabelledImage], classes: Classes) -> list[str]:
     """Write a sentence on labels that are not the published ones of the ImageNet validation images."""
-    if label_count != len(read_synsets()):
+    if not classes.are_imagenets:
         return []
     pairs = [(image.label, find_canonical_label(image.name)) for image in images if image.label is not None]
     differing = sum(published is not None and label != published for label, published in pairs)
@@ -232,25 +263,23 @@ def _byte_order(image: LabelledImage) -> tuple[bytes, bytes]:
     return os.fsencode(image.name), os.fsencode(image.relative_path)
 
 
-def require_labels(index: ImageIndex, label_count: int) -> None:
+def require_labels(index: ImageIndex) -> None:
     """Refuse images that cannot be scored: without any label, or with labels of other classes.
-
-    Args:
-        index: The images.
-        label_count: Number of classes of the model.
 
     Raises:
         BadImagesError: No image has a label, or the labels are ImageNet's and the model has other classes.
     """
-    if index.class_count not in (None, label_count):
+    if index.label_error is not None:
+        raise index.label_error
+    if index.label_kind == "names" and not index.classes.are_imagenets:
         raise BadImagesError(
-            f"--images {index.path}: the labels ({index.label_source}) are of {index.class_count} classes, "
-            f"the model has {label_count}",
+            f"--images {index.path}: the labels ({index.label_source}) are of 1000 classes, "
+            f"the model has {index.classes.count}",
             hint="give --labels FILE with lines `NAME index`",
         )
     if all(image.label is None for image in index.images):
         raise BadImagesError(
             f"--images {index.path}: no labels: {index.images[0].name} is not the name of an ImageNet "
             "validation image",
-            hint="give --labels FILE with lines `NAME index`, or one folder for each synset",
+            hint="give --labels FILE with lines `NAME index`, or one folder for each class",
         )

@@ -12,6 +12,7 @@ import numpy as np
 from assay.checkpoint.fitted_network import fit_network, save_checkpoint
 from assay.errors import UsageError
 from assay.files import write_in_place_of
+from assay.images.classes import read_classes
 from assay.images.drawn_images import draw_labelled_images
 from assay.images.label_files import LabelOptions
 from assay.images.prepare import preprocess_image, stack_images
@@ -84,7 +85,9 @@ def _draw(folder: Path, part: str, count: int, seed: int) -> None:
 
 
 def _fit(folder: Path, record: ModelRecord) -> None:
-    index = index_images(folder / "training", record.label_count, LabelOptions(path=folder / "training.txt"))
+    index = index_images(
+        folder / "training", read_classes(record), LabelOptions(path=folder / "training.txt")
+    )
     with ThreadPoolExecutor() as threads:
         images = stack_images(threads.map(partial(preprocess_image, record=record), index.images))
     labels = np.array([image.label for image in index.images], dtype=np.int64)  # (N,)

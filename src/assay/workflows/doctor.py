@@ -11,10 +11,11 @@ from pathlib import Path
 from assay.ahead import map_ahead
 from assay.engines.onnxruntime.distributions import list_distributions, write_repair_commands
 from assay.files import escape_name, hash_file
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.examine import Examination, examine_image
 from assay.images.forms.imagenet_archives import VAL_ARCHIVE_BYTES, VAL_ARCHIVE_NAME, VAL_ARCHIVE_SHA256
 from assay.images.label_files import LabelOptions
-from assay.images.labels import IMAGENET_VAL_COUNT, find_canonical_label, find_val_number, read_synsets
+from assay.images.labels import IMAGENET_VAL_COUNT, find_canonical_label, find_val_number
 from assay.images.listing import ReadOptions
 from assay.images.pixel_check import check_pixels
 from assay.images.prepare import OK
@@ -55,7 +56,7 @@ def examine_images(
         BadImagesError: As `index_images`: an archive that is cut short, look-alike labels, no images.
         SourceError: The place that holds the images failed three times in a row.
     """
-    index = index_images(path, len(read_synsets()), labels, reading)
+    index = index_images(path, IMAGENET_CLASSES, labels, reading)
     examinations = _examine_each(index, reading, listener)
     archive_bytes, archive_sha256 = _hash_archive(path, listener)
     numbers = [find_val_number(image.name) for image in index.images]

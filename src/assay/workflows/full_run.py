@@ -13,6 +13,7 @@ from assay.engines.engine import WEIGHTS_KEY, CompileChoice, CompileOptions
 from assay.engines.sources import is_quantised
 from assay.errors import FixedBatchError, UsageError
 from assay.images.calibration import DEFAULT_CALIBRATION, CalibrationOptions
+from assay.images.classes import read_classes
 from assay.images.request import ImageRequest, index_labelled_images
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
@@ -93,7 +94,7 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
     record = choose_record(request.model, request.weights)
     check_request(request)
     compilations, float_compilation = resolve_compilations(request, record)
-    index = index_labelled_images(request.images, record.label_count)
+    index = index_labelled_images(request.images, read_classes(record))
     with open_run_folder(place, record.name, request.compile.engine, listener) as run:
         run.record_remark(request.remark)
         source = _export(request, record, index, run) if request.is_exported else request.weights

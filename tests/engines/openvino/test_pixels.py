@@ -11,6 +11,7 @@ from onnx import numpy_helper
 
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.openvino.engine import OpenVinoEngine
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.label_files import LabelOptions
 from assay.images.prepare import preprocess_image, stack_images
 from assay.images.sources import index_images
@@ -27,7 +28,7 @@ def test_all_golden_images_have_the_same_top1_and_the_same_logits_within_1e_4(
 ) -> None:
     onnx_path = golden / "efficientnet_lite0" / "model.onnx"
     compile_with(OpenVinoEngine(), onnx_path, tmp_path, lite0_record, settings=QUICK)
-    index = index_images(golden / "images", 1000, LabelOptions(path=golden / "labels.txt"))
+    index = index_images(golden / "images", IMAGENET_CLASSES, LabelOptions(path=golden / "labels.txt"))
     images = stack_images(preprocess_image(image, lite0_record) for image in index.images)
     for_images, for_pixels = OpenVinoEngine().load(tmp_path), OpenVinoEngine().load_for_pixels(tmp_path)
     assert for_pixels.description.takes_pixels

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from assay.errors import SourceError
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.listing import LabelledImage
 from assay.images.read import NO_PATIENCE, read_image
 from assay.images.sources import index_images
@@ -77,7 +78,7 @@ def test_what_changed_since_it_was_listed_is_never_taken_for_the_image(
 ) -> None:
     path = tmp_path / "data"
     EVERY_FORM[form](path, IMAGES)
-    images = index_images(path, 1000).images
+    images = index_images(path, IMAGENET_CLASSES).images
     assert read_each(images[:1]) == [IMAGES[images[0].name].content]
     for file in list_data_files(path):
         harm(file)
@@ -96,7 +97,7 @@ def test_what_changed_since_it_was_listed_is_never_taken_for_the_image(
 def test_another_process_may_read_a_copy_that_was_written_at_another_time(form: str, tmp_path: Path) -> None:
     path = tmp_path / "data"
     EVERY_FORM[form](path, IMAGES)
-    images = pickle.loads(pickle.dumps(index_images(path, 1000).images))
+    images = pickle.loads(pickle.dumps(index_images(path, IMAGENET_CLASSES).images))
     for file in list_data_files(path):
         os.utime(file, ns=(0, 0))
     assert read_each(images) == [IMAGES[image.name].content for image in images]
@@ -111,7 +112,7 @@ def test_a_device_that_fails_is_no_fault_of_the_image(
 ) -> None:
     path = tmp_path / "data"
     EVERY_FORM[form](path, IMAGES)
-    images = index_images(path, 1000).images
+    images = index_images(path, IMAGENET_CLASSES).images
 
     def open_double(*_arguments: object, **_options: object) -> None:
         """A double of a device that cannot be read."""
@@ -126,7 +127,7 @@ def test_a_device_that_fails_is_no_fault_of_the_image(
 def test_a_list_of_paths_to_a_file_that_is_not_there_is_a_fault_of_the_list(tmp_path: Path) -> None:
     EVERY_FORM["list of paths"](tmp_path / "data", IMAGES)
     shutil.rmtree(next((tmp_path / "data.images").iterdir()))
-    faults = [image.fault for image in index_images(tmp_path / "data", 1000).images]
+    faults = [image.fault for image in index_images(tmp_path / "data", IMAGENET_CLASSES).images]
     assert sorted(faults) == ["", "", "", "", "", "unreadable: No such file or directory"]
 
 
@@ -142,4 +143,4 @@ def test_a_webdataset_whose_archive_fails_while_its_classes_are_read_is_an_error
 
     monkeypatch.setattr(os, "pread", pread_double)
     with pytest.raises(SourceError, match=r"a\.cls: its source failed: Stale file handle"):
-        index_images(tmp_path / "0.tar", 1000)
+        index_images(tmp_path / "0.tar", IMAGENET_CLASSES)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from assay.errors import BadImagesError, SourceError, UsageError
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.forms.object_store import ObjectFolder
 from assay.images.listing import LabelledImage
 from assay.images.read import Patience, read_image
@@ -54,8 +55,8 @@ def test_a_flat_folder_behind_a_url_is_indexed_and_read_as_the_folder_is(
     shutil.copy(photographs / "ILSVRC2012_val_00000001.JPEG", photographs / "deeper" / "again.jpg")
     upload(bucket, photographs, "val")
     url = "s3://bucket/val/?region=us-east-1" if place == "s3" else f"file://{photographs}"
-    found = index_images(Path(url), 1000)
-    expected = index_images(photographs, 1000)
+    found = index_images(Path(url), IMAGENET_CLASSES)
+    expected = index_images(photographs, IMAGENET_CLASSES)
     assert [(i.relative_path, i.label, i.size_bytes, i.read_bytes()) for i in found.images] == [
         (i.relative_path, i.label, i.size_bytes, i.read_bytes()) for i in expected.images
     ]
@@ -69,7 +70,7 @@ def test_class_folders_behind_a_url_give_labels(bucket: object, photographs: Pat
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(image, folder / f"photo{number}.jpg")
     upload(bucket, tree, "classes")
-    found = index_images(Path("s3://bucket/classes?region=us-east-1"), 1000)
+    found = index_images(Path("s3://bucket/classes?region=us-east-1"), IMAGENET_CLASSES)
     assert {(image.relative_path.split("/")[0], image.label) for image in found.images} == {
         ("n01440764", 0),
         ("n01443537", 1),
@@ -80,12 +81,12 @@ def test_class_folders_behind_a_url_give_labels(bucket: object, photographs: Pat
 def test_a_bucket_that_is_not_there_is_a_clear_error(bucket: object) -> None:
     del bucket
     with pytest.raises(BadImagesError, match="cannot be listed"):
-        index_images(Path("s3://elsewhere/val?region=us-east-1"), 1000)
+        index_images(Path("s3://elsewhere/val?region=us-east-1"), IMAGENET_CLASSES)
 
 
 def list_one(store: FailingStore, content: bytes = b"whole" * 1000) -> LabelledImage:
     store.client.put_object(Bucket="bucket", Key="val/ILSVRC2012_val_00000001.JPEG", Body=content)
-    (image,) = index_images(Path("s3://bucket/val?region=us-east-1"), 1000).images
+    (image,) = index_images(Path("s3://bucket/val?region=us-east-1"), IMAGENET_CLASSES).images
     return image
 
 
@@ -119,10 +120,10 @@ def test_a_store_that_fails_while_it_is_listed_is_asked_again(
     monkeypatch.setattr("assay.images.read.PAUSES_S", ())
     store.fail("refused")
     with pytest.raises(SourceError, match=r"--images s3://bucket/val\?region=us-east-1: its source failed"):
-        index_images(Path("s3://bucket/val?region=us-east-1"), 1000)
+        index_images(Path("s3://bucket/val?region=us-east-1"), IMAGENET_CLASSES)
     monkeypatch.setattr("assay.images.read.PAUSES_S", (0.01,))
     store.fail("refused", times=2)
-    assert len(index_images(Path("s3://bucket/val?region=us-east-1"), 1000).images) == 1
+    assert len(index_images(Path("s3://bucket/val?region=us-east-1"), IMAGENET_CLASSES).images) == 1
 
 
 def test_a_store_that_refuses_the_credentials_is_not_asked_again(store: FailingStore) -> None:
@@ -130,7 +131,7 @@ def test_a_store_that_refuses_the_credentials_is_not_asked_again(store: FailingS
     store.fails_listing = True
     store.fail(403)
     with pytest.raises(BadImagesError, match=r"cannot be listed: .*ACCESS_DENIED"):
-        index_images(Path("s3://bucket/val?region=us-east-1"), 1000)
+        index_images(Path("s3://bucket/val?region=us-east-1"), IMAGENET_CLASSES)
     assert store.failed_count == 1
 
 

@@ -12,6 +12,7 @@ import pytest
 from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import read_compiled_json
 from assay.errors import BadModelError
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.sources import index_images
 from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import cut_shards, read_shard
@@ -47,7 +48,7 @@ def work(compiled_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def run_first_shard(work: ShardWork, photographs: Path) -> ShardReport:
-    shard = cut_shards(index_images(photographs, 1000).images, 8)[0]
+    shard = cut_shards(index_images(photographs, IMAGENET_CLASSES).images, 8)[0]
     runner = ShardRunner(work)
     (encoded,) = runner({"shard": [pickle.dumps(shard)]})["report"]
     runner.close()
@@ -91,7 +92,7 @@ def test_why_a_part_cannot_be_written_is_reported(work: ShardWork, photographs: 
 def test_a_shard_whose_images_cannot_be_read_is_not_written_and_the_next_one_is(
     work: ShardWork, photographs: Path
 ) -> None:
-    shards = cut_shards(index_images(photographs, 1000).images, 4)
+    shards = cut_shards(index_images(photographs, IMAGENET_CLASSES).images, 4)
     (photographs / shards[0].images[1].name).unlink()
     runner = ShardRunner(dataclasses.replace(work, options=PipelineOptions(batch_size=4, pauses_s=())))
     reports = [runner.compute_shard(pickle.loads(pickle.dumps(shard))) for shard in shards[:2]]

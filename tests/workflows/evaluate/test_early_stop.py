@@ -14,6 +14,7 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from assay.engines.compiled_model import read_compiled_json
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
 from assay.measure.gates import parse_gate
@@ -190,7 +191,7 @@ def test_a_model_that_loses_all_is_caught_against_its_reference(
         workplace / "compiled", read_compiled_json(workplace / "compiled"), REFERENCE_FOLDER
     )
     labels = LabelOptions(path=workplace / "right.txt", trusted=True)
-    index = index_images(workplace / "images", 1000, labels)
+    index = index_images(workplace / "images", IMAGENET_CLASSES, labels)
     wanted = EvaluateOptions(gates=(parse_gate("paired:1"),), stop_error=0.001)
     with open_run_folder(RunPlace(path=tmp_path / "run"), "m", "e", SILENT) as run:
         metrics = evaluate_model(constant, index, run, wanted, reference)

@@ -10,6 +10,7 @@ from assay.arrays import Batch, Logits
 from assay.engines.catalog import load_for_evaluation
 from assay.engines.engine import Session
 from assay.errors import EngineError
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.sources import index_images
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder, open_run_folder
@@ -61,7 +62,7 @@ def evaluate(
     monkeypatch.setattr(evaluating, "load_for_evaluation", load)
     place = RunPlace(path=tmp_path / "run", mode="resume")
     with open_run_folder(place, "m", "constant", SILENT) as run:
-        index = index_images(photographs, 1000)
+        index = index_images(photographs, IMAGENET_CLASSES)
         evaluate_model(compiled, index, run, EvaluateOptions(shard_size=2))
     return run
 

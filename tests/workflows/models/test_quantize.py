@@ -19,6 +19,7 @@ from torch import nn
 from assay.convert.export_onnx import export_onnx
 from assay.errors import FixedBatchError, UsageError
 from assay.images.calibration import CalibrationOptions, choose_images
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.request import ImageRequest
 from assay.images.sources import index_images
 from assay.models.choose_record import read_stored_record
@@ -111,7 +112,7 @@ def test_the_same_options_use_the_file_again_and_changed_ones_do_not(
 
 
 def test_the_seed_decides_which_images_are_chosen_and_they_keep_their_order(photographs: Path) -> None:
-    images = index_images(photographs, 1000).images
+    images = index_images(photographs, IMAGENET_CLASSES).images
     chosen = choose_images(images, CalibrationOptions(image_count=6))
     assert choose_images(images, CalibrationOptions(image_count=6)) == chosen
     assert choose_images(images, CalibrationOptions(image_count=6, seed=1)) != chosen
@@ -256,7 +257,7 @@ def request_within(
     quantize_file(
         small_onnx, quantized, se_resnext50, CalibrationOptions(images=ImageRequest(path=photographs)), SILENT
     )
-    index = index_images(photographs, 1000)
+    index = index_images(photographs, IMAGENET_CLASSES)
     return ControlRequest(
         source=small_onnx,
         quantized=quantized,

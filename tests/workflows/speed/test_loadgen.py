@@ -9,6 +9,7 @@ import pytest
 
 from assay.engines.catalog import load_session
 from assay.errors import SourceError
+from assay.images.classes import IMAGENET_CLASSES, read_classes
 from assay.images.label_files import LabelOptions
 from assay.images.sources import index_images
 from assay.measure.speed.loadgen import LoadgenOptions
@@ -65,7 +66,7 @@ def test_accuracy_only_ends_with_the_cause_where_the_source_of_an_image_fails(
     monkeypatch.setattr("assay.images.read.PAUSES_S", ())
     options = resolve_choice(se_resnext50, engine="constant")
     compile_model(colour_onnx, tmp_path / "c", options, overwrite=False, listener=SILENT)
-    index = index_images(photographs, 1000)
+    index = index_images(photographs, IMAGENET_CLASSES)
     (photographs / "ILSVRC2012_val_00000003.JPEG").unlink()
     session = load_session(tmp_path / "c")
     with pytest.raises(SourceError, match=r"00000003\.JPEG: its source failed: No such file or directory"):
@@ -80,7 +81,7 @@ def test_accuracy_only_scores_real_photographs_as_known(
     options = resolve_choice(lite0_record)
     compile_model(onnx_path, tmp_path / "c", options, overwrite=False, listener=SILENT)
     labels = LabelOptions(path=golden / "labels.txt")
-    index = index_images(golden / "images", lite0_record.label_count, labels)
+    index = index_images(golden / "images", read_classes(lite0_record), labels)
     session = load_session(tmp_path / "c")
     try:
         found = measure_logged_accuracy(session, index, lite0_record, LoadgenOptions(), tmp_path)

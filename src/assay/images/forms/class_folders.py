@@ -1,86 +1,110 @@
-"""Labels from the folders that images lie in: named by synset, or by number."""
+"""Which files of a data set are images, and what the folders that they lie in say of their classes."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
-from assay.errors import BadImagesError
-from assay.images.labels import find_val_number, read_synset_labels
-from assay.images.listing import KnowsName, LabelKind, LabelledImage, Listing, is_image_path
+from assay.images.classes import find_synset
+from assay.images.labels import find_val_number
+from assay.images.listing import (
+    INNER_FOLDERS,
+    LITTER_FOLDERS,
+    KnowsName,
+    LabelKind,
+    LabelledImage,
+    Listing,
+    is_image_path,
+)
 
-SYNSET = re.compile(r"n[0-9]{8}")
 NUMBER = re.compile(r"[0-9]{1,5}")
+IMAGE_FOLDER = "images"
+"""What Tiny-ImageNet calls the folder inside each class folder that holds its images."""
+FOLDER_NAMES = "the folders' names"
+"""Where labels come from that are names of folders: of classes, or of anything else."""
 _KAGGLE_VAL = "Data/CLS-LOC/val/"
+_KINDS: dict[LabelKind, tuple[str, str]] = {
+    "synsets": ("a folder for each synset", "the folders' synsets"),
+    "numbers": ("a folder for each class number", "the folders' numbers"),
+    "classes": ("a folder for each class", FOLDER_NAMES),
+}
 
 
-def sort_out_files(
-    where: str, container: str, files: Iterable[LabelledImage], knows_name: KnowsName
-) -> Listing:
-    """Sort out which files are images, with the labels that their folders give.
+def sort_out_files(container: str, files: Iterable[LabelledImage], knows_name: KnowsName) -> Listing:
+    """Sort out which files are images, with what their folders call their classes.
 
     Folders named by synset are classes by that name, never by their place: a set may hold some classes
-    only. So are folders named by number, where all images lie in such.
+    only. So are folders of other names, where all images lie in such, and none in one that data sets have
+    for something else, such as `val`.
 
     Args:
-        where: What is listed, for messages.
         container: What holds the files, in words.
         files: All files, without labels.
         knows_name: Tells whether a name without a suffix is an image's.
-
-    Raises:
-        BadImagesError: Folders named like synsets that do not exist.
     """
     files = list(files)
     images = [file for file in files if is_image_path(file.relative_path, knows_name)]
     kaggle = [image for image in images if _KAGGLE_VAL in image.relative_path]
     images = kaggle or images
-    folders = {_get_folder(image) for image in images}
+    kind = _recognise_kind(images)
     form, label_source = container, ""
-    label_kind: LabelKind | None = None
-    if synsets := {folder for folder in folders if SYNSET.fullmatch(folder)}:
-        _refuse_unknown(where, synsets)
-        labels = read_synset_labels()
-        images = [
-            _label(image, labels[_get_folder(image)]) for image in images if _get_folder(image) in synsets
-        ]
-        form, label_source = f"{container}, a folder for each synset", "the folders' synsets"
-        label_kind = "synsets"
-    elif (
-        folders and all(NUMBER.fullmatch(folder) for folder in folders) and not _is_accident(folders, images)
-    ):
-        images = [_label(image, int(_get_folder(image))) for image in images]
-        form, label_source = f"{container}, a folder for each class number", "the folders' numbers"
-        label_kind = "numbers"
+    if kind is not None:
+        named = [dataclasses.replace(image, class_name=get_class_folder(image)) for image in images]
+        images = [image for image in named if kind != "synsets" or find_synset(image.class_name)]
+        form, label_source = f"{container}, {_KINDS[kind][0]}", _KINDS[kind][1]
+    elif images and all(find_synset(image.name) for image in images):
+        images = [dataclasses.replace(image, class_name=find_synset(image.name)) for image in images]
+        label_source, kind = "the synsets in the images' names", "synsets"
     kept = {image.relative_path for image in images}
     return Listing(
         form=form,
         images=tuple(images),
         label_source=label_source,
-        label_kind=label_kind,
+        label_kind=kind,
         ignored=tuple(sorted({file.relative_path for file in files} - kept)),
     )
 
 
-def _get_folder(image: LabelledImage) -> str:
-    return image.relative_path.rpartition("/")[0].rpartition("/")[2]
+def _recognise_kind(images: Sequence[LabelledImage]) -> LabelKind | None:
+    """What the folders of the images are named by; None where they are no class folders."""
+    folders = {get_class_folder(image) for image in images}
+    if any(map(find_synset, folders)):
+        return "synsets"
+    if not folders or "" in folders:
+        return None
+    if all(NUMBER.fullmatch(folder) for folder in folders):
+        return None if _is_accident(folders, images) else "numbers"
+    return None if any(folder.lower() in INNER_FOLDERS for folder in folders) else "classes"
 
 
-def _label(image: LabelledImage, label: int) -> LabelledImage:
-    return dataclasses.replace(image, label=label)
+def get_class_folder(image: LabelledImage) -> str:
+    """The name of the folder that an image lies in, or of the one around its folder `images`."""
+    folders = [name for name in image.relative_path.split("/")[:-1] if not name.endswith(".tar")]
+    if folders[1:] and folders[-1] == IMAGE_FOLDER and folders[-2].lower() not in INNER_FOLDERS:
+        folders.pop()
+    return folders[-1] if folders else ""
+
+
+def choose_class_test(
+    folders: Collection[str], *, beside_images: bool, any_name: bool
+) -> Callable[[str], bool]:
+    """Choose what tells which folders of a data set are class folders.
+
+    Args:
+        folders: The names of its folders.
+        beside_images: Whether images lie beside them: then those named by synset alone are.
+        any_name: Whether folders of whatever name are, as a label file names the images in them; else those
+            that data sets have for something else, such as `val`, are none, and no named one beside them.
+    """
+    if beside_images:
+        return lambda name: bool(find_synset(name))
+    visible = {name for name in folders if not name.startswith(".") and name not in LITTER_FOLDERS}
+    if any_name or not any(name.lower() in INNER_FOLDERS for name in visible):
+        return visible.__contains__
+    return lambda name: bool(find_synset(name) or NUMBER.fullmatch(name))
 
 
 def _is_accident(folders: set[str], images: Sequence[LabelledImage]) -> bool:
     """Tell whether the number is no class: one folder `2012` of ImageNet validation images, say."""
     return len(folders) == 1 and all(find_val_number(image.name) for image in images)
-
-
-def _refuse_unknown(where: str, synsets: set[str]) -> None:
-    unknown = sorted(synsets - read_synset_labels().keys())
-    if unknown:
-        raise BadImagesError(
-            f"{where}: {len(unknown)} folders are named like synsets but are none of the 1000 of "
-            f"ImageNet: {', '.join(unknown[:3])}",
-            hint="remove them, or give --labels and one flat folder",
-        )

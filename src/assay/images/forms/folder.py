@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import BadImagesError, SourceError
-from assay.images.forms.class_folders import NUMBER, SYNSET, sort_out_files
+from assay.images.forms.class_folders import IMAGE_FOLDER, choose_class_test, sort_out_files
 from assay.images.forms.local_file import describe_file, find_status, name_fault
 from assay.images.listing import KnowsName, LabelledImage, Listing
 from assay.images.read import Patience, try_patiently
@@ -42,8 +42,10 @@ def list_folder(root: Path, options: FolderOptions) -> Listing:
     tree = root.resolve()
     names = sorted(list_names(root))
     files = list(_list_files(root, "", names, tree, options))
-    is_class = _choose_class_test(files, options)
-    for name in filter(is_class, names):
+    beside_images = bool(sort_out_files("", files, options.knows_name).images)
+    folders = names if beside_images else [name for name in names if _is_folder(root / name)]
+    is_class = choose_class_test(folders, beside_images=beside_images, any_name=options.any_class_folders)
+    for name in filter(is_class, folders):
         folder = root / name
         if not _is_folder(folder):
             continue
@@ -52,8 +54,8 @@ def list_folder(root: Path, options: FolderOptions) -> Listing:
                 f"--images {root}: the folder {name} is a link to somewhere else",
                 hint="--follow-links, if the images there belong to it",
             )
-        files += _list_files(root, f"{name}/", list_names(folder), tree, options)
-    return sort_out_files(f"--images {root}", "one folder", files, options.knows_name)
+        files += _list_class_folder(root, name, tree, options)
+    return sort_out_files("one folder", files, options.knows_name)
 
 
 def list_names(folder: Path) -> list[str]:
@@ -79,13 +81,15 @@ def _is_folder(path: Path) -> bool:
     return not isinstance(status, OSError) and stat.S_ISDIR(status.st_mode)
 
 
-def _choose_class_test(files: list[LabelledImage], options: FolderOptions) -> Callable[[str], bool]:
-    """Choose what tells class folders: by synset always, by number or any name beside no images."""
-    if sort_out_files("", "", files, options.knows_name).images:
-        return lambda name: bool(SYNSET.fullmatch(name))
-    if options.any_class_folders:
-        return lambda name: not name.startswith(".")
-    return lambda name: bool(SYNSET.fullmatch(name) or NUMBER.fullmatch(name))
+def _list_class_folder(root: Path, name: str, tree: Path, options: FolderOptions) -> list[LabelledImage]:
+    """List a class folder, and the folder `images` in it where it has no images itself (Tiny-ImageNet)."""
+    names = list_names(root / name)
+    files = list(_list_files(root, f"{name}/", names, tree, options))
+    inner = root / name / IMAGE_FOLDER
+    has_images = bool(sort_out_files("", files, options.knows_name).images)
+    if IMAGE_FOLDER in names and not has_images and _is_folder(inner) and not inner.is_symlink():
+        files += _list_files(root, f"{name}/{IMAGE_FOLDER}/", list_names(inner), tree, options)
+    return files
 
 
 def _list_files(

@@ -57,4 +57,4 @@ def _label_by_xml(image: LabelledImage, annotations: Path, known: set[str]) -> L
         raise BadImagesError(
             f"{annotations / name}: its first object is {quote(synset[:40])}, no synset of ImageNet"
         )
-    return dataclasses.replace(image, label=read_synset_labels()[synset])
+    return dataclasses.replace(image, class_name=synset)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Any
 from pyarrow import ArrowException, ArrowInvalid, fs
 
 from assay.errors import BadImagesError, SourceError, shorten
-from assay.images.forms.class_folders import NUMBER, SYNSET, sort_out_files
+from assay.images.forms.class_folders import IMAGE_FOLDER, choose_class_test, sort_out_files
 from assay.images.forms.folder import FolderOptions
 from assay.images.forms.local_file import LocalFile
 from assay.images.listing import LabelledImage, Listing, find_inner_folder, note_inner_folder
@@ -94,10 +94,15 @@ def _sort_out(place: ObjectFolder, infos: Sequence[fs.FileInfo], options: Folder
     """List the images among the files at a place, or in its only folder where it holds none itself."""
     files = [_make_image(place, info) for info in infos]
     flat = [file for file in files if "/" not in file.relative_path]
-    has_flat = bool(sort_out_files("", "", flat, options.knows_name).images)
-    chosen = [file for file in files if _is_listed(file.relative_path, options, has_flat=has_flat)]
-    listing = sort_out_files(f"--images {place.url}", "objects behind a URL", chosen, options.knows_name)
-    inner = find_inner_folder({folder for file in files if (folder := _get_first_folder(file))})
+    folders = {folder for file in files if (folder := _get_first_folder(file))}
+    is_class = choose_class_test(
+        folders,
+        beside_images=bool(sort_out_files("", flat, options.knows_name).images),
+        any_name=options.any_class_folders,
+    )
+    chosen = [file for file in files if _is_listed(file.relative_path, is_class)]
+    listing = sort_out_files("objects behind a URL", chosen, options.knows_name)
+    inner = find_inner_folder(folders)
     if listing.images or inner is None:
         return listing
     start = f"{place.path}/{inner}"
@@ -110,20 +115,12 @@ def _get_first_folder(file: LabelledImage) -> str:
     return file.relative_path.partition("/")[0] if "/" in file.relative_path else ""
 
 
-def _is_listed(relative_path: str, options: FolderOptions, *, has_flat: bool) -> bool:
+def _is_listed(relative_path: str, is_class: Callable[[str], bool]) -> bool:
     """Tell whether a file lies in the folder itself or in a class folder, as `list_folder` has it."""
-    folder, slash, _ = relative_path.rpartition("/")
-    if not slash:
-        return True
-    if "/" in folder:
-        return False
-    if SYNSET.fullmatch(folder):
-        return True
-    if has_flat:
-        return False
-    if options.any_class_folders:
-        return not folder.startswith(".")
-    return bool(NUMBER.fullmatch(folder))
+    *folders, _ = relative_path.split("/")
+    if len(folders) == 2 and folders[1] == IMAGE_FOLDER:
+        folders.pop()
+    return not folders or (len(folders) == 1 and is_class(folders[0]))
 
 
 def _list_infos(url: str) -> list[fs.FileInfo]:

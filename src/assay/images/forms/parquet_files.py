@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow
 import pyarrow.parquet as pq
 
@@ -38,13 +39,19 @@ def list_parquet(where: Path, paths: Sequence[Path]) -> Listing:
     paths_in_files = [path for file in files for path in file.paths]
     names_are_unique = len(set(paths_in_files)) == len(paths_in_files) and all(paths_in_files)
     images = tuple(image for file in files for image in file.make_images(prefixed=not names_are_unique))
+    if len({file.class_names for file in files}) > 1:
+        raise BadImagesError(
+            f"--images {where}: its files name the classes differently", hint="give one of them"
+        )
     identity = hashlib.sha256("".join(file.identity for file in files).encode()).hexdigest()
-    is_labelled = any(image.label is not None for image in images)
+    is_numbered = any(image.label is not None for image in images)
+    is_named = any(image.class_name for image in images)
     return Listing(
         form=f"Parquet, {len(files)} file" + ("s" if len(files) > 1 else ""),
         images=images,
-        label_source="the label column" if is_labelled else "",
-        label_kind="numbers" if is_labelled else None,
+        label_source="the label column" if is_numbered or is_named else "",
+        label_kind="classes" if is_named else "numbers" if is_numbered else None,
+        class_names=files[0].class_names,
         ignored=tuple(path.name for path in sorted(set(paths) - set(chosen))),
         in_storage_order=True,
         identity=identity,
@@ -67,6 +74,16 @@ def _choose_split(where: Path, paths: list[Path]) -> list[Path]:
     return paths
 
 
+class _Features(msgspec.Struct, frozen=True):
+    features: dict[str, Any] = {}
+
+
+class _Description(msgspec.Struct, frozen=True):
+    """What Hugging Face's datasets writes into the schema's metadata, so far as it is read."""
+
+    info: _Features = _Features()
+
+
 class _ParquetFile:
     """One file: its rows' paths and labels, and its images, a row group at a time."""
 
@@ -81,6 +98,7 @@ class _ParquetFile:
             self._label_column = self._find_column(_LABEL_COLUMNS)
             self.paths = self._read_paths(path_column)
             self._labels = self._read_labels()
+            self.class_names = self._read_class_names()
         except (pyarrow.ArrowException, OSError) as error:
             raise BadImagesError(
                 f"--images {path}: cannot be read as Parquet: {shorten(error)}", hint="download it again"
@@ -100,7 +118,11 @@ class _ParquetFile:
         ]
         return [
             LabelledImage(
-                relative_path=name, label=label, size_bytes=0, read_bytes=partial(self._read, *place)
+                relative_path=name,
+                label=label if isinstance(label, int) else None,
+                class_name=label if isinstance(label, str) else "",
+                size_bytes=0,
+                read_bytes=partial(self._read, *place),
             )
             for name, label, place in zip(names, self._labels, rows_in_groups, strict=True)
         ]
@@ -157,17 +179,31 @@ class _ParquetFile:
         column = self._file.read(columns=[path_column]).column(self._image_column)
         return [row["path"] or "" for row in column.to_pylist()]
 
-    def _read_labels(self) -> list[int | None]:
+    def _read_labels(self) -> Sequence[int | str | None]:
         if self._label_column is None:
             return [None] * self._file.metadata.num_rows
-        kind = self._file.schema_arrow.field(self._label_column).type
-        if not pyarrow.types.is_integer(kind):
+        kind: Any = self._file.schema_arrow.field(self._label_column).type
+        if pyarrow.types.is_dictionary(kind):
+            kind = kind.value_type
+        is_text = pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
+        if not (is_text or pyarrow.types.is_integer(kind)):
             raise BadImagesError(
-                f"--images {self._path}: the column {self._label_column} holds {kind}, no class indices",
+                f"--images {self._path}: the column {self._label_column} holds {kind}, no indices or names",
                 hint="give --labels FILE",
             )
         labels = self._file.read(columns=[self._label_column]).column(0).to_pylist()
-        return [None if label == -1 else label for label in labels]  # -1 marks the test split
+        return [None if label in (-1, "") else label for label in labels]  # -1 marks the test split
+
+    def _read_class_names(self) -> tuple[str, ...]:
+        """What the data set calls the classes that it numbers (ClassLabel of Hugging Face's datasets)."""
+        metadata = self._file.schema_arrow.metadata or {}
+        try:
+            described = msgspec.json.decode(metadata.get(b"huggingface", b"{}"), type=_Description)
+        except msgspec.DecodeError:
+            return ()
+        feature = described.info.features.get(self._label_column or "")
+        names = feature.get("names") if isinstance(feature, dict) else None
+        return tuple(map(str, names)) if isinstance(names, list) else ()
 
     def _check_groups(self) -> None:
         metadata = self._file.metadata

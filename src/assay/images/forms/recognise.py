@@ -6,14 +6,14 @@ import dataclasses
 from pathlib import Path
 
 from assay.errors import BadImagesError
-from assay.images.forms.class_folders import SYNSET
+from assay.images.classes import find_synset
 from assay.images.forms.folder import FolderOptions, list_folder, list_names
 from assay.images.forms.kaggle import find_kaggle_images, list_kaggle
 from assay.images.forms.object_store import find_url, list_objects
 from assay.images.forms.parquet_files import list_parquet
 from assay.images.forms.path_list import list_paths
 from assay.images.forms.tar_archives import list_tar, read_tar_files
-from assay.images.forms.webdataset import label_samples, list_shards
+from assay.images.forms.webdataset import CLASS_SUFFIXES, label_samples, list_shards
 from assay.images.forms.zip_archives import list_zip
 from assay.images.listing import (
     IMAGE_SUFFIXES,
@@ -24,6 +24,7 @@ from assay.images.listing import (
     note_inner_folder,
 )
 
+TINY_ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet: beside the folder `images`
 _HEAD_BYTES = 512
 _PACKED = {
     b"BZh": ("bzip2", "bunzip2"),
@@ -74,6 +75,9 @@ def _list_in_folder(folder: Path, options: FolderOptions) -> Listing:
     if inner is None:
         return listing
     found = _list_in_folder(folder / inner, options)
+    annotations = folder / TINY_ANNOTATIONS
+    if found.label_kind is None and annotations.is_file():
+        found = dataclasses.replace(found, label_file=annotations)
     return dataclasses.replace(found, notes=(note_inner_folder(inner), *found.notes))
 
 
@@ -102,7 +106,7 @@ def _list_in_file(path: Path, options: FolderOptions) -> Listing:
         return list_tar(path, options.knows_name, gzipped=True)
     if head[257:262] == b"ustar" or path.suffix.lower() == ".tar":
         listing = list_tar(path, options.knows_name, gzipped=False)
-        if any(name.endswith(".cls") for name in listing.ignored):
+        if any(name.endswith(CLASS_SUFFIXES) for name in listing.ignored):
             return label_samples(listing, read_tar_files(path).files)
         return listing
     return list_paths(path)
@@ -148,10 +152,7 @@ def _rank_folder(name: str) -> tuple[int, str]:
 
 def _holds_images(folder: Path) -> bool:
     """Tell whether a folder holds images or folders of classes, by their names."""
-    return any(
-        is_image_path(name, lambda _: False) or SYNSET.fullmatch(name) is not None
-        for name in list_names(folder)
-    )
+    return any(is_image_path(name, lambda _: False) or bool(find_synset(name)) for name in list_names(folder))
 
 
 def _explain_nothing(path: Path, listing: Listing) -> str:
@@ -161,8 +162,8 @@ def _explain_nothing(path: Path, listing: Listing) -> str:
             inner = path / name
             if inner.is_dir() and _holds_images(inner):
                 return (
-                    f"there are images in {inner}: give that folder; or, if its name is a class, name the "
-                    "folders by synset or number, or give --labels"
+                    f"there are images in {inner}: give that folder; or, if its name is a class, rename what "
+                    f"lies beside the class folders, or give --labels"
                 )
     lists = [name for name in listing.ignored if Path(name).suffix in _LABEL_FILE_SUFFIXES]
     found = f"; found {lists[0]}, which may be a label file: --labels" if lists else ""

@@ -46,7 +46,7 @@ def list_tar(path: Path, knows_name: KnowsName, *, gzipped: bool) -> Listing:
     """
     found = read_tar_files(path, gzipped=gzipped)
     container = "tar archive, gzipped" if gzipped else "tar archive"
-    listing = sort_out_files(f"--images {path}", container, found.files, knows_name)
+    listing = sort_out_files(container, found.files, knows_name)
     refuse_other_archives(path, listing)
     return Listing(
         form=listing.form,

@@ -52,7 +52,7 @@ def list_zip(path: Path, knows_name: KnowsName) -> Listing:
     last = {member.filename: member for member in members}
     opened = _OpenZip(whole=whole, archive=archive)
     files = [_make_image(opened, member) for member in last.values()]
-    listing = sort_out_files(f"--images {path}", "zip archive", files, knows_name)
+    listing = sort_out_files("zip archive", files, knows_name)
     refuse_other_archives(path, listing)
     replaced_count = len(members) - len(last)
     note = f"{path.name}: {replaced_count:,} members were replaced by later ones of the same name"

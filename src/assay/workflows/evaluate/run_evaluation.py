@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from assay.engines.compiled_model import read_compiled_json
+from assay.images.classes import read_classes
 from assay.images.request import ImageRequest, index_labelled_images
 from assay.runs.folder import RunResult, open_run_folder
 from assay.runs.listener import SILENT, Listener
@@ -36,7 +37,7 @@ def run_evaluation(
     place.refuse_inputs(compiled_dir, *images.inputs)
     check_evaluation(options)
     compiled = read_compiled_json(compiled_dir)
-    index = index_labelled_images(images, compiled.model.label_count)
+    index = index_labelled_images(images, read_classes(compiled.model))
     with open_run_folder(place, compiled.model.name, compiled.engine, listener) as run:
         metrics = evaluate_model(compiled_dir, index, run, options)
         gates = judge_run(run, options.gates, metrics)

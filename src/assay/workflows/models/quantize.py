@@ -26,6 +26,7 @@ from assay.images.calibration import (
     CalibrationSample,
     load_calibration_sample,
 )
+from assay.images.classes import read_classes
 from assay.images.prepare import count_images, name_failures
 from assay.images.request import index_labelled_images, index_requested_images
 from assay.images.sample_images import load_sample_images
@@ -79,7 +80,7 @@ def quantize_file(
     _check_source(onnx_path, record)
     if options.images is None:
         raise UsageError("no images to calibrate on", hint="give them with --calibration")
-    index = index_requested_images(options.images, record.label_count)
+    index = index_requested_images(options.images, read_classes(record))
     model = read_float_onnx(onnx_path)
     layers = tuple(match_layers(model, options.keep_float))
     sample = _load_sample(index, record, options, listener)
@@ -224,7 +225,7 @@ def quantize_within(
         AssayError: As `quantize_file`, `control_accuracy`, and `index_labelled_images`.
     """
     _check_paths(onnx_path, out_path)
-    index = index_labelled_images(control.images, record.label_count)
+    index = index_labelled_images(control.images, read_classes(record))
     full_path = out_path.with_suffix(".full.onnx")
     full = quantize_file(onnx_path, full_path, record, options, listener)
     request = ControlRequest(

@@ -14,6 +14,7 @@ from pathlib import Path
 from assay.ahead import map_ahead
 from assay.errors import SourceError, UsageError
 from assay.files import escape_name, is_unfinished
+from assay.images.classes import read_classes
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
 from assay.images.prepare import PreprocessedImage, count_images, preprocess_image
 from assay.images.read import Patience
@@ -83,7 +84,7 @@ def preprocess_to_bins(
         UsageError: The folders lie in one another, the folder holds something else, or too little space.
     """
     _check_apart(images, folder)
-    index = index_images(images, record.label_count, reading=reading)
+    index = index_images(images, read_classes(record), reading=reading)
     planned = plan_bin_files(index.images)
     size_bytes = compute_bin_size(record)
     whole = _prepare_folder(folder, planned, size_bytes, mode)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from assay.errors import UsageError
 from assay.files import refuse_same_file, write_file
+from assay.images.classes import make_classes
 from assay.images.label_files import NO_LABEL_FILE, LabelFile, LabelOptions, read_label_file
 from assay.images.prepare import OK
 from assay.inference.predictions import Prediction, rank_top_classes
@@ -92,7 +93,7 @@ def score_results(
     dtype = check_value_type(files, options.dtype)
     class_count = count_classes(files[0], dtype)
     offset = get_label_offset(class_count)
-    label_file = read_label_file(labels, class_count - offset, options.labels)
+    label_file = read_label_file(labels, make_classes(class_count - offset, (), ()), options.labels)
     matched = match_results(files, label_file.labels)
     coverage = measure_coverage(label_file.labels, files, matched)
     listener.announce(f"results: {len(files):,}, classes: {class_count:,}")

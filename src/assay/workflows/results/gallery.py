@@ -9,7 +9,9 @@ from pathlib import Path
 from PIL import Image
 
 from assay.errors import AssayError
+from assay.images.classes import read_classes
 from assay.images.decode import decode_image
+from assay.images.label_files import LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
 from assay.images.read import NO_PATIENCE, read_image
 from assay.images.sources import index_images
@@ -98,7 +100,7 @@ def _find_images(run: StoredRun, wanted: set[str]) -> tuple[dict[str, LabelledIm
     if not wanted:
         return {}, ""
     try:
-        index = index_images(Path(run.image_set.path), run.model.label_count)
+        index = index_images(Path(run.image_set.path), read_classes(run.model), LabelOptions(trusted=True))
     except (AssayError, OSError):
         return {}, f"No thumbnails: the images are not at {run.image_set.path} any more."
     return {image.relative_path: image for image in index.images if image.relative_path in wanted}, ""

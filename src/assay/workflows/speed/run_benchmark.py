@@ -10,6 +10,7 @@ import msgspec
 
 from assay.engines.compiled_model import read_compiled_json
 from assay.errors import UsageError
+from assay.images.classes import read_classes
 from assay.images.request import ImageRequest, index_requested_images
 from assay.images.sample_images import load_sample_images
 from assay.measure.gates import Gate
@@ -81,7 +82,7 @@ def run_benchmark(
     compiled = read_compiled_json(compiled_dirs[0])
     record = compiled.model
     _check_inputs(compiled_dirs, record)
-    index = index_requested_images(request.images, record.label_count) if request.images else None
+    index = index_requested_images(request.images, read_classes(record)) if request.images else None
     samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT, listener.announce)
     with open_run_folder(place, record.name, compiled.engine, listener) as run:
         run.record_model(compiled)

@@ -1,0 +1,217 @@
+"""Labels of what a data set itself calls its classes: its folders, samples or a column of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.errors import BadImagesError, quote
+from assay.images.class_lists import describe_order, sort_classes
+from assay.images.classes import Classes, find_synset
+from assay.images.forms.class_folders import NUMBER
+from assay.images.label_files import LabelOptions, refuse_numbers_of_relatives, refuse_other_class_order
+from assay.images.labels import find_val_number
+from assay.images.listing import LabelKind, LabelledImage, Listing
+
+_LISTED = 3
+_LEAST_AMBIGUOUS = 11  # so many numbers sort otherwise as text
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassLabels:
+    """Images with the labels of what their data set calls their classes.
+
+    Args:
+        images: The images.
+        source: Where the labels come from, in words.
+        kind: The same as a value.
+        classes: The classes of the model, with the names that the data set gives them where it has none.
+        error: Why there are none; None where there are.
+        notes: What a user should know of them, a sentence each.
+    """
+
+    images: tuple[LabelledImage, ...]
+    source: str
+    kind: LabelKind
+    classes: Classes
+    error: BadImagesError | None = None
+    notes: tuple[str, ...] = ()
+
+
+def label_by_class(path: Path, listing: Listing, classes: Classes, options: LabelOptions) -> ClassLabels:
+    """Label the images of a listing by what it calls their classes.
+
+    Args:
+        path: Where the data set is, for messages.
+        listing: Its images, whose classes have a name, a synset or a number.
+        classes: The model's classes.
+        options: What numbers begin with, whether they are believed, and what numbers the classes.
+
+    Raises:
+        BadImagesError: Numbers that cannot be labels, an offset of what is no number, or --classes sorted
+            where the names cannot be sorted so.
+    """
+    where = f"--images {path}: {listing.label_source}"
+    names = sorted({image.class_name for image in listing.images if image.class_name})
+    if options.classes == "sorted":
+        classes = sort_classes(where, names or listing.class_names, classes.count)
+    if names and listing.label_kind == "numbers" and not set(names) <= set(classes.names):
+        return _label_by_number(where, _take_for_numbers(listing), classes, options)
+    if not names and (options.offset or not listing.class_names):
+        return _label_by_number(where, listing, classes, options)
+    if not names:
+        return _label_by_numbered_name(where, listing, classes, options)
+    if options.offset:
+        kind = "synsets" if listing.label_kind == "synsets" else "names"
+        raise BadImagesError(f"{where}: {kind} have no offset", hint="leave --label-offset out")
+    return _label_by_name(where, listing, classes, {name: classes.find_labels(name) for name in names})
+
+
+def _label_by_name(
+    where: str, listing: Listing, classes: Classes, found: Mapping[str, Sequence[int]]
+) -> ClassLabels:
+    kind: LabelKind = "synsets" if listing.label_kind == "synsets" else "classes"
+    error = _explain_unknown(where, classes, found)
+    images = listing.images
+    if error is None:
+        images = tuple(
+            dataclasses.replace(image, label=found[image.class_name][0] if image.class_name else None)
+            for image in images
+        )
+    return ClassLabels(images=images, source=listing.label_source, kind=kind, classes=classes, error=error)
+
+
+def _explain_unknown(
+    where: str, classes: Classes, found: Mapping[str, Sequence[int]]
+) -> BadImagesError | None:
+    """Why these names are not labels; None where each is one class of the model."""
+    unknown = [name for name, labels in found.items() if not labels]
+    if shared := [(name, labels) for name, labels in found.items() if len(labels) > 1]:
+        name, labels = shared[0]
+        return BadImagesError(
+            f"{where}: {quote(name)} names {len(labels)} classes of the model: "
+            f"{', '.join(map(classes.describe, labels))}",
+            hint="name the folders by synset or number, or give --labels FILE",
+        )
+    if not unknown:
+        return None
+    if not (classes.names or classes.synsets):
+        return BadImagesError(
+            f"{where} are no labels yet: the {classes.count:,} classes of the model have no names",
+            hint=_show_ways_out(where, list(found), classes.count),
+        )
+    if classes.are_imagenets and all(map(find_synset, unknown)):
+        return BadImagesError(
+            f"{where}: {len(unknown):,} are named like synsets but are none of the 1000 of ImageNet: "
+            f"{', '.join(unknown[:_LISTED])}",
+            hint="remove them, or give --labels and one flat folder",
+        )
+    if not classes.synsets and all(map(find_synset, unknown)):
+        return BadImagesError(
+            f"{where}: the synsets of the {classes.count:,} classes of the model are not known",
+            hint="output.class_synsets of the model record, or --classes FILE with a synset in each line, "
+            "in the order of the labels",
+        )
+    said = [
+        quote(name) + (f" (did you mean {close}?)" if (close := classes.suggest(name)) else "")
+        for name in unknown[:_LISTED]
+    ]
+    more = f" and {len(unknown) - _LISTED:,} more" if len(unknown) > _LISTED else ""
+    return BadImagesError(
+        f"{where}: {len(unknown):,} of {len(found):,} are no classes of the model: {', '.join(said)}{more}",
+        hint="rename them, or --classes FILE with the names of all classes, one a line, in the order of "
+        "the labels",
+    )
+
+
+def _show_ways_out(where: str, names: Sequence[str], count: int) -> str:
+    """What to do where nothing says which class has which label."""
+    by_file = "--classes FILE with the names, one a line, in the order of the labels"
+    try:
+        ordered = sort_classes(where, names, count)
+    except BadImagesError as error:
+        return f"{by_file} ({error.message.removeprefix(f'{where}: ')})"
+    order = describe_order(ordered.names or ordered.synsets)
+    return f"--classes sorted, if the model was trained with them in this order: {order}; else {by_file}"
+
+
+def _take_for_numbers(listing: Listing) -> Listing:
+    images = tuple(
+        dataclasses.replace(image, label=int(image.class_name))
+        if NUMBER.fullmatch(image.class_name)
+        else image
+        for image in listing.images
+    )
+    return dataclasses.replace(listing, images=images)
+
+
+def _label_by_number(where: str, listing: Listing, classes: Classes, options: LabelOptions) -> ClassLabels:
+    """Label images by class numbers, checked and counted from 0."""
+    numbers = [image.label for image in listing.images if image.label is not None]
+    if classes.are_imagenets and not options.trusted:
+        pairs = [
+            (image.label, find_val_number(image.name)) for image in listing.images if image.label is not None
+        ]
+        refuse_other_class_order(where, pairs, options.offset)
+        refuse_numbers_of_relatives(where, numbers)
+    low, high = min(numbers, default=options.offset), max(numbers, default=options.offset)
+    if low < options.offset or high >= options.offset + classes.count:
+        from_one = low == 1 and high == classes.count and not options.offset
+        raise BadImagesError(
+            f"{where}: labels from {low} to {high}, expected {options.offset} to "
+            f"{options.offset + classes.count - 1}",
+            hint="--label-offset 1, if they count from 1" if from_one else "give --labels FILE",
+        )
+    note = (
+        "the folders' numbers are taken for class indices; torchvision's ImageFolder and Keras sort them as "
+        "text (0, 1, 10, 2): if the model was trained so, --classes FILE with the numbers in that order"
+    )
+    are_folders = any(image.class_name for image in listing.images)
+    is_ambiguous = are_folders and not classes.names and high - options.offset >= _LEAST_AMBIGUOUS - 1
+    return ClassLabels(
+        images=tuple(
+            image if image.label is None else dataclasses.replace(image, label=image.label - options.offset)
+            for image in listing.images
+        ),
+        source=listing.label_source,
+        kind="numbers",
+        classes=classes,
+        notes=(note,) if is_ambiguous else (),
+    )
+
+
+def _label_by_numbered_name(
+    where: str, listing: Listing, classes: Classes, options: LabelOptions
+) -> ClassLabels:
+    """Label images by numbers of classes that the data set names: by name, else by a list as long."""
+    names = listing.class_names
+    used = {image.label for image in listing.images if image.label is not None}
+    if not all(0 <= label < len(names) for label in used):
+        return _label_by_number(where, listing, classes, options)
+    found = {names[label]: classes.find_labels(names[label]) for label in sorted(used)}
+    error = _explain_unknown(where, classes, found)
+    if error is None:
+        named = tuple(
+            dataclasses.replace(image, class_name=names[image.label], label=None)
+            if image.label is not None
+            else image
+            for image in listing.images
+        )
+        source = f"{listing.label_source}, by the names of its classes"
+        return _label_by_name(
+            where, dataclasses.replace(listing, images=named, label_source=source), classes, found
+        )
+    if len(names) != classes.count:
+        return ClassLabels(
+            images=tuple(dataclasses.replace(image, label=None) for image in listing.images),
+            source=listing.label_source,
+            kind="numbers",
+            classes=classes,
+            error=error,
+        )
+    labelled = _label_by_number(where, listing, classes, options)
+    if not (classes.names or classes.synsets):
+        classes = dataclasses.replace(classes, names=names)
+    return dataclasses.replace(labelled, classes=classes)
