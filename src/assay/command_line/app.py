@@ -69,6 +69,9 @@ COMMANDS = {
         "quantize": "Float ONNX file to an int8 one, with the record of its calibration beside it.",
         "compile": "ONNX file to compiled model.",
     },
+    "inspect": {
+        "inspect": "Say what a model file says of itself, and draw the record it would be used with.",
+    },
     "evaluate": {
         "evaluate": "Predict every image with a compiled model, and score the predictions.",
         "merge": "Write metrics and report of a run whose shares were computed apart.",

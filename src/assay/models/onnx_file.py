@@ -12,7 +12,7 @@ from assay.errors import BadModelError, quote, shorten
 from assay.files import hash_file
 from assay.models.onnx_messages import Message, read_messages
 
-_DTYPES = {
+DTYPES = {
     1: "float32",
     2: "uint8",
     3: "int8",
@@ -100,6 +100,31 @@ def read_onnx_file(onnx_path: Path) -> OnnxFile:
     Raises:
         BadModelError: As `check_onnx_path`, or it is no ONNX file, is cut off, or a name in it is not UTF-8.
     """
+    every = read_onnx_messages(onnx_path)
+    model = every[0]
+    graphs = model.children("graph")
+    weights = {tensor.text("name") for graph in graphs for tensor in graph.children("initializer")}
+    ports = [port for graph in graphs for port in graph.children("input")]
+    opsets = [each for each in model.children("opset_import") if each.text("domain") in {"", "ai.onnx"}]
+    nodes = [message for message in every if message.kind == "Node"]
+    opset = max((each.number("version") for each in opsets), default=0)
+    return OnnxFile(
+        opset=opset,
+        inputs=tuple(read_port(port) for port in ports if port.text("name") not in weights),
+        outputs=tuple(read_port(port) for graph in graphs for port in graph.children("output")),
+        operators=frozenset(node.text("op_type") for node in nodes),
+        training_nodes=tuple(_list_training_nodes(every, opset)),
+        external_files=tuple(sorted(_list_external_files(every))),
+        metadata={entry.text("key"): entry.text("value") for entry in model.children("metadata_props")},
+    )
+
+
+def read_onnx_messages(onnx_path: Path) -> list[Message]:
+    """All messages of the ONNX file, the model first; long values, such as weights, are cut.
+
+    Raises:
+        BadModelError: As `read_onnx_file`.
+    """
     check_onnx_path(onnx_path)
     with onnx_path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
@@ -114,24 +139,9 @@ def read_onnx_file(onnx_path: Path) -> OnnxFile:
                 f"{onnx_path} cannot be read as an ONNX file: {shorten(error)}",
                 hint="expected a file written by `assay export` or another ONNX exporter, whole",
             ) from error
-    model = every[0]
-    graphs = model.children("graph")
-    if not any(graph.children("node") for graph in graphs):
+    if not any(graph.children("node") for graph in every[0].children("graph")):
         raise BadModelError(f"{onnx_path} cannot be read as an ONNX file: it has no graph with nodes")
-    weights = {tensor.text("name") for graph in graphs for tensor in graph.children("initializer")}
-    ports = [port for graph in graphs for port in graph.children("input")]
-    opsets = [each for each in model.children("opset_import") if each.text("domain") in {"", "ai.onnx"}]
-    nodes = [message for message in every if message.kind == "Node"]
-    opset = max((each.number("version") for each in opsets), default=0)
-    return OnnxFile(
-        opset=opset,
-        inputs=tuple(_read_port(port) for port in ports if port.text("name") not in weights),
-        outputs=tuple(_read_port(port) for graph in graphs for port in graph.children("output")),
-        operators=frozenset(node.text("op_type") for node in nodes),
-        training_nodes=tuple(_list_training_nodes(every, opset)),
-        external_files=tuple(sorted(_list_external_files(every))),
-        metadata={entry.text("key"): entry.text("value") for entry in model.children("metadata_props")},
-    )
+    return every
 
 
 def list_weight_files(onnx_path: Path) -> dict[str, Path]:
@@ -182,7 +192,8 @@ def hash_onnx(onnx_path: Path) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def _read_port(port: Message) -> Port:
+def read_port(port: Message) -> Port:
+    """The input or output that the message describes."""
     tensors = [tensor for kind in port.children("type") for tensor in kind.children("tensor_type")]
     number = next((tensor.number("elem_type") for tensor in tensors), 0)
     shapes = [shape for tensor in tensors for shape in tensor.children("shape")]
@@ -190,7 +201,7 @@ def _read_port(port: Message) -> Port:
     sizes = (dim.number("dim_value") if "dim_value" in dim.numbers else None for dim in dims)
     return Port(
         name=port.text("name"),
-        dtype=_DTYPES.get(number, f"ONNX type {number}"),
+        dtype=DTYPES.get(number, f"ONNX type {number}"),
         shape=tuple(size if size and size > 0 else None for size in sizes) if shapes else None,
     )
 
@@ -238,4 +249,4 @@ def _list_true_constants(message: Message) -> Iterator[str]:
 
 def _is_true(tensor: Message) -> bool:
     values = [*tensor.contents.get("raw_data", []), *map(bool, tensor.numbers.get("int32_data", []))]
-    return _DTYPES.get(tensor.number("data_type")) == "bool" and values in ([b"\x01"], [True])
+    return DTYPES.get(tensor.number("data_type")) == "bool" and values in ([b"\x01"], [True])

@@ -6,11 +6,15 @@ Field numbers: onnx.proto of ONNX 1.23; wire format: https://protobuf.dev/progra
 from __future__ import annotations
 
 import mmap
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 _SCHEMA: dict[str, dict[int, tuple[str, str]]] = {
     "Model": {
+        1: ("ir_version", "number"),
+        2: ("producer_name", "text"),
+        3: ("producer_version", "text"),
         7: ("graph", "Graph"),
         8: ("opset_import", "OperatorSet"),
         14: ("metadata_props", "Entry"),
@@ -20,12 +24,13 @@ _SCHEMA: dict[str, dict[int, tuple[str, str]]] = {
     "Entry": {1: ("key", "text"), 2: ("value", "text")},
     "Graph": {
         1: ("node", "Node"),
+        2: ("name", "text"),
         5: ("initializer", "Tensor"),
         11: ("input", "ValueInfo"),
         12: ("output", "ValueInfo"),
         15: ("sparse_initializer", "SparseTensor"),
     },
-    "Function": {7: ("node", "Node")},
+    "Function": {1: ("name", "text"), 7: ("node", "Node")},
     "Node": {
         1: ("input", "text"),
         2: ("output", "text"),
@@ -36,9 +41,12 @@ _SCHEMA: dict[str, dict[int, tuple[str, str]]] = {
     },
     "Attribute": {
         1: ("name", "text"),
+        2: ("f", "floats"),
         3: ("i", "number"),
         5: ("t", "Tensor"),
         6: ("g", "Graph"),
+        7: ("floats", "floats"),
+        8: ("ints", "number"),
         10: ("tensors", "Tensor"),
         11: ("graphs", "Graph"),
         22: ("sparse_tensor", "SparseTensor"),
@@ -46,8 +54,11 @@ _SCHEMA: dict[str, dict[int, tuple[str, str]]] = {
     },
     "SparseTensor": {1: ("values", "Tensor"), 2: ("indices", "Tensor")},
     "Tensor": {
+        1: ("dims", "number"),
         2: ("data_type", "number"),
+        4: ("float_data", "floats"),
         5: ("int32_data", "number"),
+        7: ("int64_data", "number"),
         8: ("name", "text"),
         9: ("raw_data", "bytes"),
         13: ("external_data", "Entry"),
@@ -69,6 +80,7 @@ class Message:
     kind: str
     texts: dict[str, list[str]] = field(default_factory=dict)
     numbers: dict[str, list[int]] = field(default_factory=dict)
+    floats: dict[str, list[float]] = field(default_factory=dict)
     contents: dict[str, list[bytes]] = field(default_factory=dict)
     messages: dict[str, list[Message]] = field(default_factory=dict)
 
@@ -103,6 +115,9 @@ def read_messages(data: mmap.mmap) -> Iterator[Message]:
                 raise ValueError(f"{message.kind}.{name} is a number")
             elif kind == "text":
                 message.texts.setdefault(name, []).append(data[value[0] : value[1]].decode("utf-8"))
+            elif kind == "floats":
+                values = data[value[0] : min(value[1], value[0] + _SMALL)]
+                message.floats.setdefault(name, []).extend(_read_floats(values))
             elif kind == "bytes":
                 message.contents.setdefault(name, []).append(
                     data[value[0] : min(value[1], value[0] + _SMALL)]
@@ -158,6 +173,11 @@ def _read_numbers(data: mmap.mmap, value: int | tuple[int, int]) -> Iterator[int
     while place < end:
         number, place = _read_varint(data, place, value[1])
         yield _to_signed(number)
+
+
+def _read_floats(values: bytes) -> tuple[float, ...]:
+    count = len(values) // 4
+    return struct.unpack(f"<{count}f", values[: 4 * count])
 
 
 def _to_signed(value: int) -> int:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import difflib
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from assay.errors import BadModelError, quote, shorten
 from assay.models.record import ModelRecord
+
+OPEN_KEY = "open"
+"""Of a record that `assay inspect` drew: the keys that the user has to add."""
 
 
 def list_model_names() -> list[str]:
@@ -52,8 +56,34 @@ def _read_own_record(name: str) -> bytes:
 
 def _parse_record(text: bytes, *, origin: str) -> ModelRecord:
     try:
-        return msgspec.toml.decode(text, type=ModelRecord)
+        content = msgspec.toml.decode(text)
+        _check_open(content, origin)
+        return msgspec.convert(content, ModelRecord, str_keys=True)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadModelError(
             f"model record {origin}: {shorten(error)}", hint="the keys are in docs/reference/model-record.md"
         ) from error
+
+
+def _check_open(content: dict[str, Any], origin: str) -> None:
+    """Take the list of open keys away, after checking that each of them is there now.
+
+    Raises:
+        BadModelError: One is not.
+    """
+    names = content.pop(OPEN_KEY, [])
+    if not isinstance(names, list):
+        raise BadModelError(f"model record {origin}: `{OPEN_KEY}` is a list of keys that are to be added")
+    left = [name for name in map(str, names) if not _holds(content, name)]
+    if left:
+        raise BadModelError(
+            f"model record {origin}: still open: {', '.join(shorten(name, 60) for name in left)}",
+            hint="write those lines: what they are likely to be stands beside them as comments, or have them "
+            "filled by `assay inspect MODEL --like RECORD` or `--set KEY=VALUE`",
+        )
+
+
+def _holds(content: dict[str, Any], name: str) -> bool:
+    table, _, key = name.rpartition(".")
+    inner = content.get(table, {}) if table else content
+    return isinstance(inner, dict) and key in inner

@@ -44,7 +44,7 @@ def _write_table(path: str, table: object) -> Iterator[str]:
     inner = {key: value for key, value in table.items() if _is_table(value) or _is_list_of_tables(value)}
     for key, value in table.items():
         if key not in inner:
-            yield f"{key} = {_write_value(value)}"
+            yield f"{key} = {write_value(value)}"
     for key, value in inner.items():
         name = f"{path}{key}"
         for each in value if isinstance(value, list) else [value]:
@@ -61,15 +61,16 @@ def _is_list_of_tables(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(map(_is_table, value))
 
 
-def _write_value(value: object) -> str:
+def write_value(value: object) -> str:
+    """The value as TOML writes it within one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return _write_text(value)
     if isinstance(value, list):
-        return f"[{', '.join(map(_write_value, value))}]"
+        return f"[{', '.join(map(write_value, value))}]"
     if isinstance(value, Mapping):  # numbers by numbers: images per second by batch size
-        pairs = (f"{_write_key(key)} = {_write_value(each)}" for key, each in value.items())
+        pairs = (f"{_write_key(key)} = {write_value(each)}" for key, each in value.items())
         return f"{{ {', '.join(pairs)} }}"
     return repr(value)  # int and float: TOML writes them as Python does, 1e-05 too
 

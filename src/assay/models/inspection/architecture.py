@@ -1,0 +1,80 @@
+"""Which known architectures a graph's tensors are those of, as far as an exporter has left them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from assay.models.inspection.graph import QUANTISING, SKIPPED, GraphNode, GraphTensor, ModelGraph
+from assay.models.tables.signatures import (
+    ArchitectureSignature,
+    find_architectures,
+    find_architectures_by_shape,
+)
+
+WEIGHT_TYPES = ("float32", "float16", "float64", "bfloat16", "int8", "uint8")
+_POOLS = frozenset({"GlobalAveragePool", "ReduceMean", "GlobalMaxPool"})
+_BATCH_NORM_TENSORS = 4  # weight, bias, running mean, running variance
+_MATRIX = frozenset({"Gemm", "MatMul"})
+_AFFINE = frozenset({"Mul", "Add", "Sub", "Div"})
+_COLOURS = 3  # constants of a normalisation within the network have no more numbers
+_SQUEEZED_NODES = 8  # between the pooling of a squeeze-and-excitation block and its last convolution
+
+
+def recognise_architectures(graph: ModelGraph) -> tuple[tuple[ArchitectureSignature, ...], bool]:
+    """The known architectures that have these tensors, and whether the names agree too, not shapes alone.
+
+    Exporters share equal tensors, turn matrices around and fold batch normalisation into the convolution
+    before it. Shapes are therefore counted by use, and a convolution's bias for the four tensors of a folded
+    batch normalisation, unless it works on a pooled picture. Empty where nothing known agrees.
+    """
+    own = {
+        name: tensor.shape
+        for name, tensor in graph.tensors.items()
+        if tensor.dtype in WEIGHT_TYPES and tensor.size > 1
+    }
+    if named := find_architectures(own):
+        return named, True
+    for is_folded in (True, False):
+        shapes = dict(enumerate(_list_shapes(graph, is_folded=is_folded)))
+        if found := find_architectures_by_shape({str(number): shape for number, shape in shapes.items()}):
+            return found, False
+    return (), False
+
+
+def _list_shapes(graph: ModelGraph, *, is_folded: bool) -> Iterator[tuple[int, ...]]:
+    """Yield the shape of each tensor of the checkpoint, as the network was before its export."""
+    for node in graph.nodes:
+        if node.operator in SKIPPED or node.operator in QUANTISING:
+            continue  # a constant that is only handed on counts where it is used
+        for place, name in enumerate(node.inputs):
+            tensor = graph.find_constant(name)
+            smallest = _COLOURS + 1 if node.operator in _AFFINE else 2
+            if tensor is None or tensor.dtype not in WEIGHT_TYPES or tensor.size < smallest:
+                continue
+            copies = 1
+            if is_folded and node.operator == "Conv" and place == 2 and not _is_pooled(graph, node):
+                copies = _BATCH_NORM_TENSORS
+            for _ in range(copies):
+                yield _turn(node, place, tensor)
+
+
+def _turn(node: GraphNode, place: int, tensor: GraphTensor) -> tuple[int, ...]:
+    """The tensor's shape with outputs before inputs, as checkpoints hold matrices."""
+    if node.operator in _MATRIX and place == 1 and len(tensor.shape) == 2 and node.get("transB") != (1,):
+        return tensor.shape[::-1]
+    if node.operator in _AFFINE and tensor.size in tensor.shape:
+        return (tensor.size,)  # a scale of each channel, spread for the picture
+    return tensor.shape
+
+
+def _is_pooled(graph: ModelGraph, node: GraphNode) -> bool:
+    """Whether a convolution works on a picture that was pooled just before."""
+    tensors = [node.inputs[0]]
+    for _ in range(_SQUEEZED_NODES):
+        makers = [maker for name in tensors if (maker := graph.makers.get(name)) is not None]
+        if not makers:
+            return False
+        if any(maker.operator in _POOLS for maker in makers):
+            return True
+        tensors = [makers[0].inputs[0]] if makers[0].inputs else []
+    return False

@@ -1,0 +1,77 @@
+"""What `assay inspect` finds and shows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from assay.command_line.app import main
+from assay.models.choose_record import store_record
+from assay.models.record import ModelRecord
+from assay.workflows.models.inspect import inspect_model
+from onnx_forms import write_classifier
+
+
+def test_multiply_adds_are_those_of_the_layers(tmp_path: Path) -> None:
+    found = inspect_model(write_classifier(tmp_path / "m.onnx"))
+    assert found.multiply_adds == 222 * 222 * 8 * 27 + 8 * 1000
+    assert found.parameter_count == 8 * 27 + 8 + 8000 + 1000
+
+
+def test_multiply_adds_of_free_sizes_are_not_known_until_the_size_is(tmp_path: Path) -> None:
+    path = write_classifier(tmp_path / "m.onnx", shape=["n", 3, "h", "w"])
+    assert inspect_model(path).multiply_adds_unknown == "the file takes images of any size"
+    found = inspect_model(path, given=["input.height=32", "input.width=32"])
+    assert found.multiply_adds == 30 * 30 * 8 * 27 + 8000
+
+
+def test_the_record_that_assay_stored_is_the_one_and_nothing_is_open(
+    tmp_path: Path, se_resnext50: ModelRecord
+) -> None:
+    path = write_classifier(tmp_path / "m.onnx")
+    store_record(path, se_resnext50)
+    found = inspect_model(path)
+    assert (found.open, found.record_from) == ((), "as assay stored it in the file (se_resnext50_32x4d)")
+    assert "assay.model_record" not in found.metadata
+
+
+def test_the_command_shows_it_in_80_columns_and_writes_the_record(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_classifier(tmp_path / "m.onnx", metadata={"note": "long " * 100})
+    record = tmp_path / "record.toml"
+    assert main(["inspect", str(path), "-o", str(record)]) == 0
+    shown = capfd.readouterr().out
+    assert "logits (Gemm) of 1,000 classes" in shown
+    assert "OPEN   mean: no file says it" in shown
+    commands = [line for line in shown.splitlines() if str(tmp_path) in line]
+    assert max(len(line) for line in shown.splitlines() if line not in commands) <= 80
+    assert "open = [" in record.read_text()
+
+
+def test_json_is_one_document(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(write_classifier(tmp_path / "m.onnx")), "--json"]) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert document["schema_version"] == 1
+    assert document["inspection"]["outputs"][0]["class_count"] == 1000
+    assert document["inspection"]["open"][0] == "preprocessing.resize"
+
+
+def test_a_like_record_fills_it_and_the_record_written_is_used(tmp_path: Path) -> None:
+    path, record = write_classifier(tmp_path / "m.onnx"), tmp_path / "record.toml"
+    assert main(["inspect", str(path), "--like", "se_resnext50_32x4d", "-o", str(record)]) == 0
+    assert main(["compile", str(path), str(tmp_path / "compiled"), "--model", str(record)]) == 0
+
+
+def test_a_pickled_module_is_named_and_refused_with_the_safe_way(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "whole.pth"
+    torch.save(torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3)), path)
+    assert main(["inspect", str(path)]) == 5
+    said = capfd.readouterr().err
+    assert "is a pickled PyTorch module: it would run code" in said
+    assert "weights_only=False" in said
