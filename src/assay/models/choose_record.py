@@ -8,6 +8,7 @@ import msgspec
 
 from assay.defaults import DEFAULT_MODEL
 from assay.errors import BadModelError, UsageError, shorten
+from assay.models.complete_record import complete_record
 from assay.models.onnx_file import read_onnx_file
 from assay.models.read_record import read_model_record
 from assay.models.record import ModelRecord
@@ -29,7 +30,7 @@ def choose_record(model: str, source: Path) -> ModelRecord:
         BadModelError: The record or the ONNX file cannot be read.
     """
     if model:
-        return read_model_record(model)
+        return complete_record(read_model_record(model), source)
     if source.suffix.lower() != ".onnx":
         return read_model_record(DEFAULT_MODEL)
     record = read_stored_record(source)

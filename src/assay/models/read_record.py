@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from assay.errors import BadModelError, quote, shorten
+from assay.models.published.find import find_published_record
 from assay.models.record import ModelRecord
 
 OPEN_KEY = "open"
@@ -26,13 +27,15 @@ def read_model_record(name_or_path: str) -> ModelRecord:
     """Return the model record of that name, or the one in that TOML file.
 
     Args:
-        name_or_path: The name of a record that comes with assay, or the path of a `.toml` file.
+        name_or_path: The name of a record that comes with assay; `timm/NAME[.TAG][@SIZE]`,
+            `torchvision/NAME[:WEIGHTS]` or `ascend/FOLDER`; or the path of a `.toml` file.
 
     Raises:
         BadModelError: No such record or file, not TOML, or a key that is missing, unknown or wrong.
     """
     if not name_or_path.endswith(".toml"):
-        return _parse_record(_read_own_record(name_or_path), origin=name_or_path)
+        published = find_published_record(name_or_path)
+        return published or _parse_record(_read_own_record(name_or_path), origin=name_or_path)
     try:
         text = Path(name_or_path).read_bytes()
     except OSError as error:
