@@ -10,8 +10,8 @@ from PIL import Image, ImageOps
 from assay.arrays import Pixels
 from assay.errors import UndecodableImageError
 from assay.images.resample import Resampler, list_resamplers
-from assay.images.resize import compute_crop_start, compute_resized_size, resize_and_crop
-from assay.models.preprocessing import Preprocessing
+from assay.images.resize import compute_resized_size, resize_and_crop
+from assay.models.preprocessing import Preprocessing, compute_crop_start
 
 BILINEAR = Preprocessing(
     resize_side=256, resize_filter="bilinear", crop_size=224, mean=(0, 0, 0), std=(1, 1, 1)

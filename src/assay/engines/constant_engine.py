@@ -55,7 +55,8 @@ class ConstantEngine:
         check_source(source, options)
         class_count = options.record.output.class_count
         np.save(compiled_dir / LOGITS_FILE, -np.arange(class_count, dtype=np.float32))
-        return record_compiled(self, source, compiled_dir, options, takes_pixels=True)
+        takes_pixels = options.record.preprocessing.makes_pixels
+        return record_compiled(self, source, compiled_dir, options, takes_pixels=takes_pixels)
 
     def load(self, compiled_dir: Path) -> ConstantSession:
         """See `Engine.load`."""
@@ -63,7 +64,8 @@ class ConstantEngine:
 
     def load_for_pixels(self, compiled_dir: Path) -> ConstantSession:
         """See `PixelEngine.load_for_pixels`."""
-        return self._open(compiled_dir, takes_pixels=True)
+        compiled = read_compiled_for(self.name, compiled_dir)
+        return self._open(compiled_dir, takes_pixels=compiled.takes_pixels)
 
     def _open(self, compiled_dir: Path, *, takes_pixels: bool) -> ConstantSession:
         compiled = read_compiled_for(self.name, compiled_dir)

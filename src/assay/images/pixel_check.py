@@ -14,7 +14,7 @@ import PIL
 import simplejpeg
 from PIL import Image, features
 
-from assay.arrays import Pixels
+from assay.arrays import Picture
 from assay.images.decode import decode_image
 from assay.images.resample import FASTEST
 from assay.images.resize import resize_and_crop
@@ -77,5 +77,5 @@ def _resize_by(resize_filter: Literal["bilinear", "bicubic"]) -> Preprocessing:
     )
 
 
-def _hash(pixels: Pixels) -> str:
+def _hash(pixels: Picture) -> str:
     return hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()[:16]

@@ -120,12 +120,15 @@ def prepare_into(
 
     Raises:
         UndecodableImageError: A side of the resized picture would have no pixel.
+        ValueError: A row of pixels, of a record that makes fractions of them.
     """
     preprocessing, colour_order = record.preprocessing, record.input.colour_order
     as_pixels = out.dtype == np.uint8
+    if as_pixels and not preprocessing.makes_pixels:
+        raise ValueError(f"{preprocessing.sampling}'s sampling makes fractions of pixels")
     kept = keep_centre(pixels, preprocessing)
     frame = plan_frame(kept.shape[1], kept.shape[0], preprocessing)
-    if frame.is_padded or colour_order == "grey":
+    if frame.is_padded or colour_order == "grey" or preprocessing.sampling != "pillow":
         made = resize_and_crop(pixels, preprocessing, resampler)
         out[...] = made if as_pixels else normalise_pixels(made, record)
         return

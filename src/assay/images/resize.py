@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from assay.arrays import Pixels
+from assay.arrays import Picture, Pixels
 from assay.errors import UndecodableImageError
 from assay.images.resample import FASTEST, Crop, Resampler, resample_crop
-from assay.models.preprocessing import Preprocessing
+from assay.images.sampling import sample_crop
+from assay.models.preprocessing import Preprocessing, compute_crop_start
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,30 +69,12 @@ def _fit_short_side(width: int, height: int, preprocessing: Preprocessing) -> tu
     return (side, new_long) if width <= height else (new_long, side)
 
 
-def compute_crop_start(length: int, crop_size: int, crop_rounding: str) -> int:
-    """Compute where the centre crop begins: `length` is at least `crop_size`.
-
-    Cut (`modelzoo`), rounded half to even (`torchvision`), up (`ceil`), or the difference of cut `halves`.
-
-    >>> [compute_crop_start(383, 224, rounding) for rounding in ("modelzoo", "torchvision", "ceil", "halves")]
-    [79, 80, 80, 79]
-    """
-    margin = (length - crop_size) / 2
-    if crop_rounding == "torchvision":
-        return round(margin)
-    if crop_rounding == "halves":
-        return length // 2 - crop_size // 2
-    return math.ceil(margin) if crop_rounding == "ceil" else int(margin)
-
-
 def plan_frame(width: int, height: int, preprocessing: Preprocessing) -> Frame:
     """Plan what becomes of a picture of this size: how it is resized, and what of it is kept.
 
     Raises:
         UndecodableImageError: A side of the resized picture would have no pixel.
     """
-    if preprocessing.sampling != "pillow":
-        raise NotImplementedError("only Pillow's sampling, so far")
     new_width, new_height = compute_resized_size(width, height, preprocessing)
     crop_height, crop_width = preprocessing.crop or (new_height, new_width)
     left, pad_left = _place_crop(new_width, crop_width, preprocessing)
@@ -135,8 +117,10 @@ def keep_centre(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
     return pixels
 
 
-def resize_and_crop(pixels: Pixels, preprocessing: Preprocessing, resampler: Resampler = FASTEST) -> Pixels:
-    """Compute what becomes of a decoded picture, uint8 (height, width, channels), of the record's size.
+def resize_and_crop(pixels: Pixels, preprocessing: Preprocessing, resampler: Resampler = FASTEST) -> Picture:
+    """Compute what becomes of a decoded picture, (height, width, channels), of the record's size.
+
+    It is uint8, but float32 where the sampling makes fractions: `Preprocessing.makes_pixels` tells.
 
     A picture whose size is right already is not resampled. One channel is made before that: Pillow's
     `convert("L")` of the decoded RGB.
@@ -144,7 +128,7 @@ def resize_and_crop(pixels: Pixels, preprocessing: Preprocessing, resampler: Res
     Args:
         pixels: uint8 (height, width, 3), RGB.
         preprocessing: How.
-        resampler: What computes it; all give the same.
+        resampler: What computes Pillow's sampling; all give the same.
 
     Raises:
         UndecodableImageError: A side of the resized picture would have no pixel.
@@ -154,10 +138,16 @@ def resize_and_crop(pixels: Pixels, preprocessing: Preprocessing, resampler: Res
     if is_grey:
         pixels = _make_grey(pixels)
     frame = plan_frame(pixels.shape[1], pixels.shape[0], preprocessing)
-    part = resample_crop(pixels, frame.crop, resampler)  # (height, width, 3)
+    part = _sample(pixels, frame.crop, preprocessing.sampling, resampler)  # (height, width, 3)
     if frame.is_padded:
         part = _pad(part, frame, preprocessing)
     return part[:, :, :1] if is_grey else part
+
+
+def _sample(pixels: Pixels, crop: Crop, sampling: str, resampler: Resampler) -> Picture:
+    if sampling == "pillow" or (crop.new_height, crop.new_width) == pixels.shape[:2]:
+        return resample_crop(pixels, crop, resampler)
+    return sample_crop(pixels, crop, sampling)
 
 
 def _make_grey(pixels: Pixels) -> Pixels:
@@ -166,10 +156,11 @@ def _make_grey(pixels: Pixels) -> Pixels:
     return np.repeat(grey[:, :, np.newaxis], 3, axis=2)
 
 
-def _pad(part: Pixels, frame: Frame, preprocessing: Preprocessing) -> Pixels:
+def _pad(part: Picture, frame: Frame, preprocessing: Preprocessing) -> Picture:
     colour = np.array(preprocessing.pad_colour, dtype=np.uint8).reshape(1, 1, 3)
     if len(preprocessing.mean) == 1:
         colour = _make_grey(colour)
-    padded = np.broadcast_to(colour, (frame.height, frame.width, 3)).copy()
+    padded = np.empty_like(part, shape=(frame.height, frame.width, 3))
+    padded[...] = colour
     padded[frame.top : frame.top + part.shape[0], frame.left : frame.left + part.shape[1]] = part
     return padded  # (height, width, 3)

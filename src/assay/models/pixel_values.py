@@ -6,19 +6,20 @@ import functools
 
 import numpy as np
 
-from assay.arrays import Batch, Images, Pixels
+from assay.arrays import Batch, Images, Picture, Pixels
 from assay.models.preprocessing import Preprocessing
 from assay.models.record import ModelRecord
 
 
-def normalise_pixels(pixels: Pixels, record: ModelRecord) -> Images:
+def normalise_pixels(pixels: Picture, record: ModelRecord) -> Images:
     """Return (pixels / pixel_scale - mean) / std as float32 (…, channels, height, width), C-contiguous.
 
     The steps are those of the record's `arithmetic`, one after the other in float32: in another order they
     give other last bits.
 
     Args:
-        pixels: uint8 (…, height, width, channels), RGB or grey: one picture or a batch.
+        pixels: uint8, or float32 where they are fractions, (…, height, width, channels), RGB or grey: one
+            picture or a batch.
         record: The constants, and the colour order of the network's input.
     """
     if record.input.colour_order == "BGR":
@@ -47,10 +48,15 @@ def recover_pixels(images: Batch, record: ModelRecord) -> Pixels:
         images: float32 (N, channels, height, width), made of uint8 pixels by the record's preprocessing;
             pixels are returned as they are.
         record: Its mean, std and scale, and the colour order of the network's input.
+
+    Raises:
+        ValueError: The record's sampling makes fractions of pixels.
     """
     if images.dtype == np.uint8:
         return images.astype(np.uint8, copy=False)
     preprocessing = record.preprocessing
+    if not preprocessing.makes_pixels:
+        raise ValueError(f"{preprocessing.sampling}'s sampling makes fractions of pixels")
     values = images * _as_planes(preprocessing.std)
     if preprocessing.std_twice:
         values *= _as_planes(preprocessing.std)

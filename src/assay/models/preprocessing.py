@@ -83,6 +83,11 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """(height, width) of the centre that is kept; None where nothing is cropped."""
         return self.crop_shape if self.crop_size is None else (self.crop_size, self.crop_size)
 
+    @property
+    def makes_pixels(self) -> bool:
+        """Whether what is normalised is pixels, uint8: TensorFlow's sampling makes fractions of them."""
+        return not self.sampling.startswith("tensorflow") or self.resize_filter in (None, "nearest")
+
     def find_output_shape(self) -> HeightWidth | None:
         """(height, width) of every picture afterwards; None where that depends on the picture."""
         return self.crop or (self.resize_size if self.resize == "squash" else None)
@@ -148,3 +153,19 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             found = "next to nothing" if min(spans) < _SMALLEST_SPAN else f"{max(spans):.0f}"
             msg = f"preprocessing.std is {list(self.std)}, but {fit}: images would span {found}; {hint}"
             raise ValueError(msg)
+
+
+def compute_crop_start(length: int, crop_size: int, crop_rounding: str) -> int:
+    """Compute where the centre crop begins: `length` is at least `crop_size`.
+
+    Cut (`modelzoo`), rounded half to even (`torchvision`), up (`ceil`), or the difference of cut `halves`.
+
+    >>> [compute_crop_start(383, 224, rounding) for rounding in ("modelzoo", "torchvision", "ceil", "halves")]
+    [79, 80, 80, 79]
+    """
+    margin = (length - crop_size) / 2
+    if crop_rounding == "torchvision":
+        return round(margin)
+    if crop_rounding == "halves":
+        return length // 2 - crop_size // 2
+    return math.ceil(margin) if crop_rounding == "ceil" else int(margin)

@@ -151,6 +151,9 @@ class ModelRecord(_Record, frozen=True, kw_only=True):
             raise ValueError(msg)
         if self.input.dtype == "uint8" and not self._keeps_pixels():
             raise ValueError("input.dtype is uint8: set pixel_scale = 1, mean of 0 and std of 1")
+        if self.input.dtype == "uint8" and not self.preprocessing.makes_pixels:
+            found = f"sampling = {self.preprocessing.sampling!r}"
+            raise ValueError(f"input.dtype is uint8, but {found} makes fractions of pixels")
         rates = (rate for column in self.published_throughput for rate in column.images_per_second.values())
         if not all(map(math.isfinite, rates)):
             raise ValueError("published_throughput: a number is infinite or not a number")

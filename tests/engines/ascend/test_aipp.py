@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import pytest
 
 from assay.engines.ascend.aipp import KINDS, check_aipp, write_aipp
@@ -86,3 +87,45 @@ def test_odd_sizes_of_yuv_are_refused(se_resnext50: ModelRecord) -> None:
     text = write_aipp(se_resnext50, "yuv").replace("src_image_size_w: 224", "src_image_size_w: 223")
     with pytest.raises(BadModelError, match="even numbers"):
         check_aipp(text, "mine.cfg", se_resnext50)
+
+
+def test_the_chip_crops_a_wide_picture_where_the_host_would(se_resnext50: ModelRecord) -> None:
+    preprocessing = msgspec.structs.replace(
+        se_resnext50.preprocessing,
+        resize="squash",
+        resize_side=None,
+        resize_size=(167, 235),
+        crop_size=None,
+        crop_shape=(160, 224),
+        std_twice=True,
+    )
+    tensor = msgspec.structs.replace(se_resnext50.input, height=160)
+    starts = {}
+    for rounding in ("modelzoo", "torchvision"):
+        made = msgspec.structs.replace(preprocessing, crop_rounding=rounding)
+        record = msgspec.structs.replace(se_resnext50, input=tensor, preprocessing=made)
+        entries = read_entries(write_aipp(record, "rgb-crop"))
+        assert (entries["crop_size_w"], entries["crop_size_h"]) == ("224", "160")
+        assert float(entries["var_reci_chn_0"]) == pytest.approx(1 / (255 * 0.229**2), rel=1e-12)
+        starts[rounding] = (entries["load_start_pos_w"], entries["load_start_pos_h"])
+    assert starts == {"modelzoo": ("5", "3"), "torchvision": ("6", "4")}  # 5.5 and 3.5
+
+
+def test_a_letterbox_cannot_be_cropped_by_the_chip(se_resnext50: ModelRecord) -> None:
+    preprocessing = msgspec.structs.replace(
+        se_resnext50.preprocessing,
+        resize="letterbox",
+        resize_side=None,
+        resize_size=(256, 256),
+        pad_colour=(0, 0, 0),
+    )
+    record = msgspec.structs.replace(se_resnext50, preprocessing=preprocessing)
+    with pytest.raises(BadModelError, match="smaller than the crop"):
+        write_aipp(record, "rgb-crop")
+
+
+def test_fractions_of_pixels_are_refused(se_resnext50: ModelRecord) -> None:
+    preprocessing = msgspec.structs.replace(se_resnext50.preprocessing, sampling="tensorflow")
+    record = msgspec.structs.replace(se_resnext50, preprocessing=preprocessing)
+    with pytest.raises(BadModelError, match=r"AIPP takes whole pixels, but .* 'tensorflow' makes fractions"):
+        check_aipp(write_aipp(record, "rgb"), "rgb", record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
@@ -79,3 +80,54 @@ def test_a_bgr_network_is_given_rgb_pixels(
     np.testing.assert_allclose(for_pixels.run(pixels), expected, atol=1e-4)
     for_images.close()
     for_pixels.close()
+
+
+@pytest.mark.parametrize("arithmetic", ["divide", "multiply", "fused"])
+def test_a_std_that_divides_twice_does_so_in_the_graph(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path, arithmetic: str
+) -> None:
+    preprocessing = msgspec.structs.replace(
+        se_resnext50.preprocessing, std=(0.4785, 0.4733, 0.4743), std_twice=True, arithmetic=arithmetic
+    )
+    record = msgspec.structs.replace(se_resnext50, preprocessing=preprocessing)
+    compiled = compile_with(OpenVinoEngine(), colour_onnx, tmp_path, record, settings=QUICK)
+    assert compiled.takes_pixels  # as the engine found for itself: the logits are the same
+
+
+def test_one_channel_of_pixels_is_normalised_in_the_graph(se_resnext50: ModelRecord, tmp_path: Path) -> None:
+    weights = np.random.default_rng(0).normal(size=(49, 1000)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("AveragePool", ["image"], ["means"], kernel_shape=[4, 4], strides=[4, 4]),
+            onnx.helper.make_node("Flatten", ["means"], ["flat"]),
+            onnx.helper.make_node("MatMul", ["flat", "weights"], ["class"]),
+        ],
+        "grey",
+        [onnx.helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, ["batch", 1, 28, 28])],
+        [onnx.helper.make_tensor_value_info("class", onnx.TensorProto.FLOAT, ["batch", 1000])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "grey.onnx"))
+    preprocessing = msgspec.structs.replace(
+        se_resnext50.preprocessing, resize_side=28, crop_size=28, mean=(0.1307,), std=(0.3081,)
+    )
+    tensor = msgspec.structs.replace(se_resnext50.input, channels=1, height=28, width=28, colour_order="grey")
+    record = msgspec.structs.replace(se_resnext50, input=tensor, preprocessing=preprocessing)
+    (tmp_path / "compiled").mkdir()
+    source, folder = tmp_path / "grey.onnx", tmp_path / "compiled"
+    assert compile_with(OpenVinoEngine(), source, folder, record, settings=QUICK).takes_pixels
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 28, 28, 1), dtype=np.uint8)
+    session = OpenVinoEngine().load_for_pixels(folder)
+    images = (pixels.transpose(0, 3, 1, 2) / 255 - 0.1307) / 0.3081
+    expected = images.reshape(2, 7, 4, 7, 4).mean(axis=(2, 4)).reshape(2, 49) @ weights
+    np.testing.assert_allclose(session.run(pixels), expected, rtol=0, atol=1e-4)
+    session.close()
+
+
+def test_fractions_of_pixels_are_normalised_by_the_host(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    preprocessing = msgspec.structs.replace(se_resnext50.preprocessing, sampling="tensorflow")
+    record = msgspec.structs.replace(se_resnext50, preprocessing=preprocessing)
+    assert not compile_with(OpenVinoEngine(), colour_onnx, tmp_path, record, settings=QUICK).takes_pixels

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from assay.errors import BadModelError, quote
-from assay.models.preprocessing import Preprocessing
+from assay.models.preprocessing import Preprocessing, compute_crop_start
 from assay.models.record import ModelRecord
 
 KINDS = ("rgb", "rgb-crop", "yuv")
@@ -37,22 +37,22 @@ def write_aipp(record: ModelRecord, kind: str) -> str:
         BadModelError: The record's preprocessing is more than such a file can say.
     """
     preprocessing = record.preprocessing
-    if record.input.channels != 3 or record.input.height != record.input.width or preprocessing.std_twice:
+    if record.input.channels != 3:
         raise BadModelError(
-            f"aipp={kind}: assay writes AIPP files for square RGB or BGR inputs that are normalised once",
+            f"aipp={kind}: assay writes AIPP files for RGB or BGR inputs",
             hint="write one by hand and give its path: aipp=FILE",
         )
-    crop = record.input.height
-    size = crop
+    height, width = record.input.height, record.input.width
     if kind == "rgb-crop":
-        size = _find_resized_side(preprocessing)
+        height, width = _find_resized_size(preprocessing)
     lines = ["aipp_mode: static", "related_input_rank: 0"]
     lines.append(f"input_format: {'YUV420SP_U8' if kind == 'yuv' else 'RGB888_U8'}")
-    lines += [f"src_image_size_w: {size}", f"src_image_size_h: {size}"]
+    lines += [f"src_image_size_w: {width}", f"src_image_size_h: {height}"]
     if kind == "rgb-crop":
-        start = int((size - crop) / 2)
-        lines += ["crop: true", f"load_start_pos_w: {start}", f"load_start_pos_h: {start}"]
-        lines += [f"crop_size_w: {crop}", f"crop_size_h: {crop}"]
+        lines.append("crop: true")
+        for axis, whole, kept in (("w", width, record.input.width), ("h", height, record.input.height)):
+            start = compute_crop_start(whole, kept, preprocessing.crop_rounding)
+            lines += [f"load_start_pos_{axis}: {start}", f"crop_size_{axis}: {kept}"]
     if kind == "yuv":
         lines += ["csc_switch: true", "rbuv_swap_switch: false"]
         rows = JPEG_YUV_TO_RGB if record.input.colour_order == "RGB" else JPEG_YUV_TO_RGB[::-1]
@@ -62,24 +62,23 @@ def write_aipp(record: ModelRecord, kind: str) -> str:
         lines.append("rbuv_swap_switch: true")
     scale = preprocessing.pixel_scale
     lines += [f"min_chn_{place}: {scale * mean:.15g}" for place, mean in enumerate(preprocessing.mean)]
-    lines += [
-        f"var_reci_chn_{place}: {1 / (scale * std):.15g}" for place, std in enumerate(preprocessing.std)
-    ]
+    divisors = [std * std if preprocessing.std_twice else std for std in preprocessing.std]
+    lines += [f"var_reci_chn_{place}: {1 / (scale * divisor):.15g}" for place, divisor in enumerate(divisors)]
     body = "\n".join(f"    {line}" for line in lines)
     return f"aipp_op {{\n{body}\n}}\n"
 
 
-def _find_resized_side(preprocessing: Preprocessing) -> int:
-    """The side of the resized square that the chip crops; of a rectangle it would crop another part."""
-    if preprocessing.resize_side is not None:
-        return preprocessing.resize_side
-    height, width = preprocessing.resize_size or (0, 1)
-    if height != width:
+def _find_resized_size(preprocessing: Preprocessing) -> tuple[int, int]:
+    """(height, width) of what the chip crops: of the resized picture the host keeps that centre."""
+    side = preprocessing.resize_side
+    height, width = preprocessing.resize_size or (side or 0, side or 0)
+    kept_height, kept_width = preprocessing.crop or (height, width)
+    if preprocessing.resize in ("letterbox", "none") or height < kept_height or width < kept_width:
         raise BadModelError(
-            "aipp=rgb-crop: the chip crops resized squares; the record resizes to another shape",
+            "aipp=rgb-crop: the resized picture can be smaller than the crop, or of any size",
             hint="use aipp=rgb: the host crops then",
         )
-    return height
+    return height, width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +101,15 @@ def check_aipp(text: str, origin: str, record: ModelRecord) -> AippInput:
 
     Raises:
         BadModelError: Characters that are no ASCII (a full-width colon, say), a line that is no
-            `key : value`, a value out of its range, or sizes that do not fit the record.
+            `key : value`, a value out of its range, or sizes that do not fit the record; or the record makes
+            fractions of pixels.
     """
+    if not record.preprocessing.makes_pixels:
+        raise BadModelError(
+            f"AIPP file {origin}: AIPP takes whole pixels, but preprocessing.sampling = "
+            f"{record.preprocessing.sampling!r} makes fractions of them",
+            hint="compile without AIPP: the host normalises then",
+        )
     entries = _parse(text, origin)
     if entries.get("aipp_mode") not in {"static", "dynamic"}:
         raise _refuse(origin, "aipp_mode", entries.get("aipp_mode", "nothing"), "static or dynamic")

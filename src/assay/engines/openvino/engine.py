@@ -106,7 +106,8 @@ class OpenVinoEngine:
         if options.device == "CPU":
             fitting = dataclasses.replace(options, batch_size=batch_size)
             compiled = replace(compiled, tuning=_tune(compiled_dir / MODEL_FILE, fitting))
-        if choose_setting(options, "normalise", NORMALISE) == "in_graph":
+        in_graph = choose_setting(options, "normalise", NORMALISE) == "in_graph"
+        if in_graph and options.record.preprocessing.makes_pixels:
             compiled = replace(compiled, takes_pixels=_is_same_from_pixels(compiled_dir, compiled))
         return write_compiled_json(compiled, compiled_dir)
 
