@@ -1,4 +1,4 @@
-"""A record whose tensors are not named yet, with the names that the model file gives them."""
+"""A record by a library's name, with what only the model file can tell: its tensors."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from pathlib import Path
 
 import msgspec
 
-from assay.errors import BadModelError, quote
-from assay.models.check_network import fits_logits
-from assay.models.onnx_file import Port, read_onnx_file
+from assay.errors import BadModelError
+from assay.models.inspection.draw_record import draw_record
+from assay.models.inspection.facts import read_network_facts
+from assay.models.inspection.record_lines import RecordLine, build_record, list_open
 from assay.models.published.find import list_other_sizes
-from assay.models.record import InputTensor, ModelRecord
+from assay.models.record import ModelRecord
 
 INPUT_NAME, OUTPUT_NAME = "image", "class"
 """Of the ONNX files that assay exports."""
-_FLOATS = ("float32", "float16", "float64")
 
 
 def complete_record(record: ModelRecord, source: Path) -> ModelRecord:
-    """The record with a name for each tensor: its own, else that of the ONNX file, else assay's.
+    """The record, its tensors named: as it says itself, else as the ONNX file says, else as assay exports.
 
-    A record by a library's name knows the pictures and the classes, and nothing of the file. Where it names
-    no input, the input's layout and whether it is float16 are the file's too.
+    A record of timm's or torchvision's knows the pictures and the classes, and nothing of the file. There
+    the file decides on names, layout, type and scores, and on what it normalises itself.
 
     Args:
         record: The record.
         source: An ONNX file or a checkpoint.
 
     Raises:
-        BadModelError: The ONNX file cannot be read, takes pictures of another size, or has several inputs or
-            outputs that could be meant.
+        BadModelError: The ONNX file cannot be read, takes pictures of another size, has another number of
+            classes, or does not tell which of its tensors are meant or how it takes pictures.
     """
     if record.input.name and record.output.name:
         return record
@@ -38,66 +38,46 @@ def complete_record(record: ModelRecord, source: Path) -> ModelRecord:
         tensor = msgspec.structs.replace(record.input, name=record.input.name or INPUT_NAME)
         output = msgspec.structs.replace(record.output, name=record.output.name or OUTPUT_NAME)
         return msgspec.structs.replace(record, input=tensor, output=output)
-    found = read_onnx_file(source)
-    tensor = record.input if record.input.name else _read_input(found.inputs, record, source)
-    name = record.output.name or _find_output(found.outputs, record, source)
-    output = msgspec.structs.replace(record.output, name=name)
-    return msgspec.structs.replace(record, input=tensor, output=output)
+    lines = draw_record(read_network_facts(source), like=record)
+    found = {key: line.value for key, line in lines.items()}
+    _check_size((found["input.height"], found["input.width"]), record, source)
+    if left := list_open(lines):
+        raise _refuse_open(left, record, source)
+    if (count := found["output.class_count"]) != record.output.class_count:
+        raise BadModelError(
+            f"{source} has {count} classes, {record.name} has {record.output.class_count:,}",
+            hint="a network that was trained on has other classes than the published one: "
+            f"{_advise_inspecting(record, source)}",
+        )
+    drawn = build_record(lines)
+    parts = {"input": drawn.input, "preprocessing": drawn.preprocessing, "output": drawn.output}
+    return msgspec.structs.replace(record, **parts)
 
 
-def _read_input(ports: Sequence[Port], record: ModelRecord, source: Path) -> InputTensor:
-    if len(ports) != 1:
-        raise _refuse_choice("input", ports, record, source)
-    (port,) = ports
-    tensor = record.input
-    is_last = port.shape is not None and len(port.shape) == 4 and port.shape[3] == tensor.channels
-    is_last = is_last and port.shape is not None and port.shape[1] != tensor.channels
-    _check_size(port, record, source, is_last=is_last)
-    return msgspec.structs.replace(
-        tensor,
-        name=port.name,
-        layout="NHWC" if is_last else tensor.layout,
-        dtype="float16" if port.dtype == "float16" else tensor.dtype,
-    )
-
-
-def _check_size(port: Port, record: ModelRecord, source: Path, *, is_last: bool) -> None:
+def _check_size(found: tuple[object, object], record: ModelRecord, source: Path) -> None:
     """Refuse a file that takes pictures of another size than the record's."""
-    if port.shape is None or len(port.shape) != 4:
+    wanted = (record.input.height, record.input.width)
+    if all(size in (None, side) for size, side in zip(found, wanted, strict=True)):
         return
-    height, width = port.shape[1:3] if is_last else port.shape[2:]
-    tensor = record.input
-    if height in (None, tensor.height) and width in (None, tensor.width):
-        return
-    wanted = f"{tensor.height}x{tensor.width}"
-    others = [name for name, size in list_other_sizes(record.name) if size == height == width]
-    hint = f"export it for {wanted}, or change the record: assay models {record.name} -o record.toml writes "
-    hint += "it, and --model record.toml takes it"
+    others = [name for name, size in list_other_sizes(record.name) if found == (size, size)]
+    hint = f"export it for {wanted[0]}x{wanted[1]}, or change the record: assay models {record.name} "
+    hint += "-o record.toml writes it, and --model record.toml takes it"
     raise BadModelError(
-        f"{source}: input {quote(port.name)} takes pictures of {height or 'any'}x{width or 'any'}, "
-        f"{record.name} is for {wanted}",
+        f"{source} takes pictures of {found[0]}x{found[1]}, {record.name} is for {wanted[0]}x{wanted[1]}",
         hint=f"give --model {others[0]}" if others else hint,
     )
 
 
-def _find_output(ports: Sequence[Port], record: ModelRecord, source: Path) -> str:
-    count = record.output.class_count
-    fitting = [
-        port
-        for port in ports
-        if port.dtype in _FLOATS and (port.shape is None or fits_logits(port.shape, count))
-    ]
-    if len(ports) == 1:
-        return ports[0].name  # check_network says what is wrong with it
-    if len(fitting) != 1:
-        raise _refuse_choice("output", ports, record, source)
-    return fitting[0].name
-
-
-def _refuse_choice(kind: str, ports: Sequence[Port], record: ModelRecord, source: Path) -> BadModelError:
-    names = ", ".join(quote(port.name) for port in ports[:5])
+def _refuse_open(left: Sequence[RecordLine], record: ModelRecord, source: Path) -> BadModelError:
+    reasons = "; ".join(f"{line.key}: {line.source}" for line in left)
     return BadModelError(
-        f"{source} has {len(ports)} {kind}s ({names}), and {record.name} does not say which one is meant",
-        hint=f"assay models {record.name} -o record.toml writes the record: set {kind}.name there, and give "
-        "--model record.toml",
+        f"{source}: {record.name} leaves open what the file does not tell either: {reasons}",
+        hint=_advise_inspecting(record, source),
+    )
+
+
+def _advise_inspecting(record: ModelRecord, source: Path) -> str:
+    return (
+        f"assay inspect {source} --like {record.name} -o record.toml writes a record to fill in, and "
+        "--model record.toml takes it"
     )
