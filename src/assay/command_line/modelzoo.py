@@ -173,8 +173,7 @@ def score(
         )
     accuracy, coverage = done.metrics.accuracy, done.metrics.coverage
     lines = [
-        describe_topk("Top-1", accuracy.top1, accuracy),
-        describe_topk("Top-5", accuracy.top5, accuracy),
+        *(describe_topk(name, topk, accuracy) for name, topk in accuracy.shown),
         f"{coverage.result_count:,} results, {coverage.label_count:,} labels; without a result: "
         f"{coverage.missing_count:,}; without a label, not scored: {coverage.surplus_count:,}",
         str(done.result_path),

@@ -77,7 +77,10 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
         return _compare_with_published(a, b, flags)
     found = compare_runs(Path(a), b, flags.margin, flags.to_gates())
     compared = found.comparison
-    tables = [make_flip_table(compared), make_speed_table(found.speeds)]
+    tables = [
+        make_flip_table(compared, found.class_names, found.label_offset),
+        make_speed_table(found.speeds),
+    ]
     lines: list[str | Table] = [
         f"B {b} against A {a}",
         *(f"Note: {note}" for note in found.notes),

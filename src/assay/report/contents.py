@@ -191,7 +191,7 @@ def _list_cards(run: NamedRun) -> Iterator[Card]:
     start = f"{run.name}: " if run.name else ""
     if run.metrics is not None:
         accuracy = run.metrics.accuracy
-        for name, topk in (("Top-1", accuracy.top1), ("Top-5", accuracy.top5)):
+        for name, topk in accuracy.shown:
             low, high = topk.interval_percent
             beside = [
                 *(_describe_reference(run) if name == "Top-1" else ()),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.images.labels import read_class_names, read_synsets
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.mistakes import ConfusedPair
+from assay.runs.class_names import find_classes
 from assay.runs.results_file import Benchmark, Manifest, Metrics
 
 
@@ -84,9 +84,5 @@ def name_run(run: NamedRun) -> str:
 
 
 def name_class(number: int, manifest: Manifest) -> str:
-    """Return a class as its number, with English name and synset where the classes are ImageNet's."""
-    synsets = read_synsets()
-    is_imagenet = manifest.model is not None and manifest.model.label_count == len(synsets)
-    if not is_imagenet or not 0 <= number < len(synsets):
-        return f"{number}"
-    return f"{number} {read_class_names()[number]} ({synsets[number]})"
+    """Return a class as its number, with its name and synset where it has them."""
+    return find_classes(manifest).describe(number)

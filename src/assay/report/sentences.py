@@ -59,10 +59,9 @@ def describe_session(found: SessionDescription) -> str:
 
 
 def describe_real(real: RealAccuracy) -> list[str]:
-    """Return a line each for Top-1 and Top-5 by ReaL labels, and how many images have none."""
+    """A line each for Top-1 and Top-5 by ReaL labels, and how many images have none."""
     return [
-        describe_topk("ReaL Top-1", real.accuracy.top1, real.accuracy),
-        describe_topk("ReaL Top-5", real.accuracy.top5, real.accuracy),
+        *(describe_topk(f"ReaL {name}", topk, real.accuracy) for name, topk in real.accuracy.shown),
         f"Without ReaL labels, left out of these two: {real.excluded_count:,}"
         + (f"; the labels' file has sha256 {real.labels_sha256[:12]}…" if real.labels_sha256 else ""),
     ]

@@ -43,13 +43,16 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
 
     `val_image_count` is how many have the name of an ImageNet validation image. `limited_from` is how many
     images there were before `--limit` cut them. `notes` says what was odd. `label_kind` says by a value what
-    `label_source` says in words; None in the manifest of an older assay.
+    `label_source` says in words; None in the manifest of an older assay. `class_names` and `class_synsets`
+    are those of the labels in order, where the images or `--classes` name them and the model record does not.
     """
 
     path: str
     form: str
     label_source: str
     label_kind: LabelKind | None = None
+    class_names: tuple[str, ...] = ()
+    class_synsets: tuple[str, ...] = ()
     image_count: int
     ignored_count: int
     unlabelled_count: int

@@ -143,3 +143,17 @@ def test_the_list_of_failed_images_is_bounded_but_their_count_is_not() -> None:
 def test_no_images_have_no_accuracy() -> None:
     with pytest.raises(ValueError, match="count >= 1"):
         measure_accuracy([])
+
+
+@pytest.mark.parametrize(
+    ("class_count", "shown"), [(5, ["Top-1"]), (6, ["Top-1", "Top-5"]), (None, ["Top-1", "Top-5"])]
+)
+def test_top5_is_not_shown_among_five_classes(class_count: int | None, shown: list[str]) -> None:
+    accuracy = measure_accuracy([predict(1, 1)], class_count=class_count)
+    assert [name for name, _ in accuracy.shown] == shown
+    assert str(accuracy).count("\n") == len(shown) - 1
+
+
+def test_classes_have_their_names_where_they_have_any() -> None:
+    (found,) = measure_class_accuracy([predict(1, 1)], names=("cat", "dog"))
+    assert (found.label, found.name) == (1, "dog")

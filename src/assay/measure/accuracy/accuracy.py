@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from statistics import NormalDist
 
 import msgspec
@@ -39,7 +39,10 @@ class FailedImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
-    """Top-1 to Top-5 over a set of images; `failures` counts the failed images by reason."""
+    """Top-1 to Top-5 over a set of images; `failures` counts the failed images by reason.
+
+    `class_count` is how many classes an image can be taken for; None where an older assay wrote it.
+    """
 
     image_count: int
     scored_count: int
@@ -52,11 +55,20 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
     noted_count: int
     failures: dict[str, int]
     failed_images: tuple[FailedImage, ...]
+    class_count: int | None = None
+
+    @property
+    def shown(self) -> list[tuple[str, TopKAccuracy]]:
+        """What is shown, by name: Top-1, and Top-5 where there are more than five classes."""
+        return [("Top-1", self.top1), *([("Top-5", self.top5)] if self.has_top5 else [])]
+
+    @property
+    def has_top5(self) -> bool:
+        """Whether Top-5 says anything: among five classes or fewer, every label is."""
+        return self.class_count is None or self.class_count > TOP_K
 
     def __str__(self) -> str:
-        return "\n".join(
-            describe_topk(name, topk, self) for name, topk in (("Top-1", self.top1), ("Top-5", self.top5))
-        )
+        return "\n".join(describe_topk(name, topk, self) for name, topk in self.shown)
 
 
 class RealAccuracy(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,9 +83,10 @@ class RealAccuracy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClassAccuracy(msgspec.Struct, frozen=True, kw_only=True):
-    """Top-1 and Top-5 hits over the images of one class."""
+    """Top-1 and Top-5 hits over the images of one class; `name` is empty where it has none."""
 
     label: int
+    name: str = ""
     image_count: int
     failed_count: int
     top1_hits: int
@@ -171,7 +184,10 @@ def measure_real_accuracy(
 
 
 def measure_accuracy(
-    predictions: Iterable[Prediction], label_offset: int = 0, find_rank: FindRank = find_label_rank
+    predictions: Iterable[Prediction],
+    label_offset: int = 0,
+    find_rank: FindRank = find_label_rank,
+    class_count: int | None = None,
 ) -> Accuracy:
     """Return Top-1 to Top-5 over all predictions, which are gone through once.
 
@@ -179,6 +195,7 @@ def measure_accuracy(
         predictions: One for each image, at least one.
         label_offset: The class of label 0.
         find_rank: Returns where the right class stands among the likeliest, or None.
+        class_count: How many classes an image can be taken for, where that is known.
 
     Raises:
         ValueError: No predictions.
@@ -209,6 +226,7 @@ def measure_accuracy(
         noted_count=noted_count,
         failures=dict(reasons.most_common()),
         failed_images=tuple(listed),
+        class_count=class_count,
     )
 
 
@@ -223,8 +241,16 @@ def _make_topk(hits: int, image_count: int, scored_count: int) -> TopKAccuracy:
     )
 
 
-def measure_class_accuracy(predictions: Iterable[Prediction], label_offset: int = 0) -> list[ClassAccuracy]:
-    """The hits of every class that has images, by label; the predictions are gone through once."""
+def measure_class_accuracy(
+    predictions: Iterable[Prediction], label_offset: int = 0, names: Sequence[str] = ()
+) -> list[ClassAccuracy]:
+    """The hits of every class that has images, by label; the predictions are gone through once.
+
+    Args:
+        predictions: One for each image.
+        label_offset: The class of label 0.
+        names: What the classes are called, by label; may be empty.
+    """
     ranks: dict[int, collections.Counter[int | None]] = collections.defaultdict(collections.Counter)
     failed: collections.Counter[int] = collections.Counter()
     for prediction in predictions:
@@ -234,6 +260,7 @@ def measure_class_accuracy(predictions: Iterable[Prediction], label_offset: int 
     return [
         ClassAccuracy(
             label=label,
+            name=names[label] if names else "",
             image_count=counted.total(),
             failed_count=failed[label],
             top1_hits=counted[0],

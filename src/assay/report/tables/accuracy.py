@@ -11,8 +11,7 @@ from assay.report.tables.table import Table
 
 def make_accuracy_table(accuracy: Accuracy, record: ModelRecord) -> Table:
     """Return the measured accuracy and, each with its source, the published ones."""
-    rows = [("measured here", "Top-1", *_topk_cells(accuracy.top1, accuracy))]
-    rows.append(("measured here", "Top-5", *_topk_cells(accuracy.top5, accuracy)))
+    rows = [("measured here", name, *_topk_cells(topk, accuracy)) for name, topk in accuracy.shown]
     for published in record.published_accuracy:
         who = f"published: {published.source}"
         who += f" ({published.setting})" if published.setting else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from assay.measure.accuracy.accuracy import TopKAccuracy
 from assay.measure.accuracy.comparison import Comparison, Flip
@@ -32,9 +32,17 @@ def describe_comparison(comparison: Comparison) -> list[str]:
     ]
 
 
-def make_flip_table(comparison: Comparison) -> Table | None:
-    """Return the images whose likeliest class changed, the lost ones first; None where there is none."""
-    rows = list(_list_flips(comparison))
+def make_flip_table(
+    comparison: Comparison, class_names: Mapping[int, str], label_offset: int = 0
+) -> Table | None:
+    """The images whose likeliest class changed, the lost ones first; None where there is none.
+
+    Args:
+        comparison: Of two runs.
+        class_names: What the classes are called, by label.
+        label_offset: The class of label 0.
+    """
+    rows = list(_list_flips(comparison, class_names, label_offset))
     if not rows:
         return None
     more = len(rows) - LISTED_FLIPS
@@ -46,17 +54,18 @@ def make_flip_table(comparison: Comparison) -> Table | None:
     )
 
 
-def _list_flips(comparison: Comparison) -> Iterator[tuple[str, ...]]:
+def _list_flips(
+    comparison: Comparison, class_names: Mapping[int, str], label_offset: int
+) -> Iterator[tuple[str, ...]]:
     kinds: list[tuple[str, Sequence[Flip]]] = [("lost", comparison.lost), ("won", comparison.won)]
     for kind, flips in [*kinds, ("wrong", comparison.changed)]:
         for flip in flips:
-            classes = (_show_class(flip.reference_class), _show_class(flip.candidate_class))
+            classes = (
+                "failed" if number is None else class_names.get(number - label_offset, f"{number}")
+                for number in (flip.reference_class, flip.candidate_class)
+            )
             logits = ("" if logit is None else f"{logit:.2f}" for logit in flip.logits)
-            yield (flip.relative_path, kind, f"{flip.label}", *classes, *logits)
-
-
-def _show_class(number: int | None) -> str:
-    return "failed" if number is None else f"{number}"
+            yield (flip.relative_path, kind, class_names.get(flip.label, f"{flip.label}"), *classes, *logits)
 
 
 def make_speed_table(speeds: Sequence[SpeedComparison]) -> Table | None:

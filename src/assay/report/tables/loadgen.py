@@ -36,8 +36,8 @@ def _make_notes(benchmark: Benchmark) -> Iterator[str]:
     yield "Not a result of MLPerf: measured by its load generator, not submitted and not reviewed."
     if benchmark.loadgen_accuracy is not None:
         accuracy = benchmark.loadgen_accuracy
-        yield f"AccuracyOnly: {describe_topk('Top-1', accuracy.top1, accuracy)}"
-        yield f"AccuracyOnly: {describe_topk('Top-5', accuracy.top5, accuracy)}"
+        for name, topk in accuracy.shown:
+            yield f"AccuracyOnly: {describe_topk(name, topk, accuracy)}"
     for row in benchmark.loadgen:
         if row.imported_sha256:
             yield f"{row.scenario}: imported from {row.log_folder}, sha256 {row.imported_sha256}."

@@ -30,21 +30,30 @@ class _Column:
         return max(self.rates.items(), key=lambda item: (item[0] not in self.invalid, item[1]))
 
 
+def _drop_column(row: tuple[str, ...], place: int) -> tuple[str, ...]:
+    return (*row[:place], *row[place + 1 :])
+
+
 def make_layout_accuracy_table(runs: Sequence[NamedRun], record: ModelRecord) -> Table:
     """Return Top-1 and Top-5 of every engine or chip, at each batch size that they were measured at."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for run in runs:
         if run.metrics is None:
             continue
         size, accuracy = run.manifest.evaluated_batch_size, run.metrics.accuracy
-        topk = (f"{accuracy.top1.percent:.2f}", f"{accuracy.top5.percent:.2f}")
+        topk = (
+            f"{accuracy.top1.percent:.2f}",
+            f"{accuracy.top5.percent:.2f}" if accuracy.has_top5 else "",
+        )
         rows.append((name_run(run), "not kept" if size is None else f"{size}", *topk, "measured"))
     for published in record.published_accuracy:
         chip, batch = _split_setting(published.setting)
         topk = (f"{published.top1_percent:g}", show_published_top5(published))
         rows.append((chip or "not told", batch or "not told", *topk, published.source))
     notes = ("A run is scored at one batch size; a run at another is a row of its own.",)
-    header = ("Engine or chip", "Batch", "Top-1 %", "Top-5 %", "Source")
+    header: tuple[str, ...] = ("Engine or chip", "Batch", "Top-1 %", "Top-5 %", "Source")
+    if rows and not any(row[3] for row in rows):
+        header, rows = _drop_column(header, 3), [_drop_column(row, 3) for row in rows]
     return Table(title="Accuracy by engine or chip", header=header, rows=tuple(rows), notes=notes)
 
 

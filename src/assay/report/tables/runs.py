@@ -12,6 +12,10 @@ from assay.runs.results_file import Metrics
 
 NONE = ""
 
+MetricsRow = tuple[str, Callable[[Metrics], str]]
+"""A row of figures: its name, and what it shows of a run."""
+_CLASS_COLUMNS = ("Images", "Top-1 %", "Top-5 %", "failed")
+
 
 def make_runs_table(runs: Sequence[NamedRun]) -> Table:
     """What each run is."""
@@ -33,17 +37,26 @@ def make_runs_table(runs: Sequence[NamedRun]) -> Table:
     return Table(title="Runs", header=("Run", *(run.name for run in runs)), rows=tuple(rows), is_text=True)
 
 
+def _show_top5(metrics: Metrics, show: Callable[[TopKAccuracy], str]) -> str:
+    return show(metrics.accuracy.top5) if metrics.accuracy.has_top5 else ""
+
+
+_TOP5_ROWS: tuple[MetricsRow, ...] = (
+    ("Top-5 right", lambda metrics: _show_top5(metrics, lambda topk: f"{topk.hits:,}")),
+    ("Top-5 %", lambda metrics: _show_top5(metrics, lambda topk: f"{topk.percent:.2f}")),
+    ("Top-5 95 % interval", lambda metrics: _show_top5(metrics, _show_interval)),
+)
+
+
 def make_run_accuracy_table(runs: Sequence[NamedRun]) -> Table:
     """Return counts, percentages and intervals by run, and how each agrees with the first."""
-    choices: list[tuple[str, Callable[[Metrics], str]]] = [
+    choices: list[MetricsRow] = [
         ("Images", lambda metrics: f"{metrics.accuracy.image_count:,}"),
         ("failed, counted as wrong", lambda metrics: f"{metrics.accuracy.failed_count:,}"),
         ("Top-1 right", lambda metrics: f"{metrics.accuracy.top1.hits:,}"),
         ("Top-1 %", lambda metrics: f"{metrics.accuracy.top1.percent:.2f}"),
         ("Top-1 95 % interval", lambda metrics: _show_interval(metrics.accuracy.top1)),
-        ("Top-5 right", lambda metrics: f"{metrics.accuracy.top5.hits:,}"),
-        ("Top-5 %", lambda metrics: f"{metrics.accuracy.top5.percent:.2f}"),
-        ("Top-5 95 % interval", lambda metrics: _show_interval(metrics.accuracy.top5)),
+        *(_TOP5_ROWS if _have_top5(runs) else ()),
         ("Calibration error %", _show_calibration),
     ]
     rows = [
@@ -52,6 +65,11 @@ def make_run_accuracy_table(runs: Sequence[NamedRun]) -> Table:
     ]
     rows += _list_agreement(runs)
     return Table(title="Accuracy by run", header=("Accuracy", *(run.name for run in runs)), rows=tuple(rows))
+
+
+def _have_top5(runs: Sequence[NamedRun]) -> bool:
+    """Whether Top-5 says anything of any of the runs."""
+    return any(run.metrics.accuracy.has_top5 for run in runs if run.metrics)
 
 
 def _show_interval(topk: TopKAccuracy) -> str:
@@ -142,11 +160,15 @@ def make_class_table(runs: Sequence[NamedRun]) -> Table | None:
         for one in classes:
             found[one.label][place] = one
     header = ["Class"]
+    columns = [name for name in _CLASS_COLUMNS if name != "Top-5 %" or _have_top5(runs)]
     for run, _ in scored:
         start = f"{run.name}: " if run.name else ""
-        header += [f"{start}{name}" for name in ("Images", "Top-1 %", "Top-5 %", "failed")]
+        header += [f"{start}{name}" for name in columns]
     rows = [
-        (name_class(label, scored[0][0].manifest), *(cell for one in places for cell in _class_cells(one)))
+        (
+            name_class(label, scored[0][0].manifest),
+            *(_class_cells(one)[name] for one in places for name in columns),
+        )
         for label, places in sorted(found.items(), key=lambda item: (_get_share(item[1][0]), item[0]))
     ]
     return Table(title="Accuracy by class, the lowest first", header=tuple(header), rows=tuple(rows))
@@ -156,15 +178,15 @@ def _get_share(one: ClassAccuracy | None) -> float:
     return 2.0 if one is None else one.top1_hits / one.image_count
 
 
-def _class_cells(one: ClassAccuracy | None) -> tuple[str, ...]:
+def _class_cells(one: ClassAccuracy | None) -> dict[str, str]:
     if one is None:
-        return ("0", "", "", "")
-    return (
-        f"{one.image_count:,}",
-        f"{100 * one.top1_hits / one.image_count:.1f}",
-        f"{100 * one.top5_hits / one.image_count:.1f}",
-        f"{one.failed_count:,}",
-    )
+        return dict(zip(_CLASS_COLUMNS, ("0", "", "", ""), strict=True))
+    return {
+        "Images": f"{one.image_count:,}",
+        "Top-1 %": f"{100 * one.top1_hits / one.image_count:.1f}",
+        "Top-5 %": f"{100 * one.top5_hits / one.image_count:.1f}",
+        "failed": f"{one.failed_count:,}",
+    }
 
 
 def make_picture_table(gallery: Gallery, reference: str) -> Table | None:

@@ -14,6 +14,7 @@ from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import UsageError
 from assay.files import escape_name
 from assay.images.calibration import count_calibrated
+from assay.images.classes import read_classes
 from assay.images.labels import find_val_number
 from assay.images.real_labels import RealLabels
 from assay.images.sources import ImageIndex
@@ -114,7 +115,7 @@ def _plan_run(
         run.announce(f"Note: {note}")
     predictor = make_predictor(compiled_dir, compiled, PREDICTIONS_FOLDER)
     identity = _identify(predictor, index, run, options)
-    image_set = _describe_images(index, identity, notes)
+    image_set = _describe_images(index, compiled, identity, notes)
     batch_size = options.batch_size or predictor.batch_size
     run.claim_evaluation(identity, image_set, batch_size)
     run.record_model(compiled)
@@ -205,12 +206,17 @@ def _note_calibration(compiled: CompiledModel, index: ImageIndex) -> list[str]:
     return [f"the int8 model was calibrated on {count:,} of these images"] if count else []
 
 
-def _describe_images(index: ImageIndex, identity: RunIdentity, notes: Sequence[str]) -> ImageSet:
+def _describe_images(
+    index: ImageIndex, compiled: CompiledModel, identity: RunIdentity, notes: Sequence[str]
+) -> ImageSet:
+    are_the_records = index.classes == read_classes(compiled.model)
     return ImageSet(
         path=str(index.path),
         form=index.form,
         label_source=index.label_source,
         label_kind=index.label_kind,
+        class_names=() if are_the_records else index.classes.names,
+        class_synsets=() if are_the_records else index.classes.synsets,
         image_count=len(index.images),
         ignored_count=len(index.ignored),
         unlabelled_count=sum(image.label is None for image in index.images),

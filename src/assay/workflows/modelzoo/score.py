@@ -102,7 +102,7 @@ def score_results(
     blocks = read_values(list(matched.values()), class_count, dtype)
     predictions = _predict(matched, label_file.labels, _refuse_padded(blocks, results), listener)
     predictions += _make_missing(label_file.labels, matched)
-    accuracy = measure_accuracy(predictions, offset)
+    accuracy = measure_accuracy(predictions, offset, class_count=class_count - offset)
     metrics = ScoreMetrics(
         accuracy=accuracy, coverage=coverage, per_class=measure_class_accuracy(predictions, offset)
     )

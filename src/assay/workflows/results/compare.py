@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from assay.measure.speed.comparison import SpeedComparison, compare_benchmarks
 from assay.models.read_record import read_model_record
 from assay.models.record import PublishedAccuracy
 from assay.report.differences import Difference, list_differences
+from assay.runs.class_names import find_classes
 from assay.runs.stored import StoredRun
 from assay.workflows.results.gates import collect_evidence, select_rows
 from assay.workflows.results.matching_runs import check_comparable
@@ -40,6 +41,8 @@ class RunComparison:
         verdict: What it proves.
         speeds: At every batch size and clock that both have.
         gates: What each gate says of run B.
+        class_names: What the classes of the changed images are called, by label.
+        label_offset: The class of label 0.
     """
 
     notes: tuple[str, ...]
@@ -48,6 +51,8 @@ class RunComparison:
     verdict: Verdict
     speeds: tuple[SpeedComparison, ...]
     gates: tuple[GateResult, ...]
+    class_names: Mapping[int, str]
+    label_offset: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +107,20 @@ def compare_runs(
         verdict=judge_difference(comparison.paired, margin_points),
         speeds=tuple(compare_benchmarks(evidence.reference_rows, evidence.rows)),
         gates=tuple(judge_gate(gate, evidence) for gate in gates),
+        class_names=_name_classes(comparison, candidate),
+        label_offset=candidate.label_offset,
     )
+
+
+def _name_classes(comparison: Comparison, run: StoredRun) -> dict[int, str]:
+    """The name and synset of every class that a changed image has or is taken for, by label."""
+    classes = find_classes(run.manifest)
+    flips = (*comparison.lost, *comparison.won, *comparison.changed)
+    taken = {number for flip in flips for number in (flip.reference_class, flip.candidate_class)}
+    labels = {flip.label for flip in flips} | {
+        number - run.label_offset for number in taken if number is not None
+    }
+    return {label: classes.describe(label) for label in sorted(labels)}
 
 
 def compare_with_published(model: str, run: Path) -> list[PublishedComparison]:

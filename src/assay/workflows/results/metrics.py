@@ -6,6 +6,7 @@ from assay.images.real_labels import RealLabels
 from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy, measure_real_accuracy
 from assay.measure.accuracy.agreement import measure_agreement
 from assay.measure.accuracy.calibration_error import measure_calibration_error
+from assay.runs.class_names import find_classes
 from assay.runs.results_file import Metrics
 from assay.runs.stored import PredictedRun
 
@@ -20,12 +21,13 @@ def compute_metrics(run: PredictedRun, real_labels: RealLabels | None = None, re
     """
     predictions, offset, stop = run.predictions, run.label_offset, run.manifest.early_stop
     other = run.reference if reference else None
+    classes = find_classes(run.manifest)
     return Metrics(
-        accuracy=measure_accuracy(predictions, offset),
+        accuracy=measure_accuracy(predictions, offset, class_count=classes.count),
         limited_from=run.image_set.limited_from,
         stopped_from=stop.of_count if stop else None,
         real=measure_real_accuracy(predictions, real_labels, offset) if real_labels else None,
         agreement=measure_agreement(reference, other, predictions, offset) if other else None,
         calibration_error=measure_calibration_error(predictions, offset),
-        per_class=measure_class_accuracy(predictions, offset),
+        per_class=measure_class_accuracy(predictions, offset, classes.names),
     )

@@ -107,7 +107,7 @@ def measure_logged_accuracy(
         _make_prediction(index, number, statuses[number], answers.get(number))
         for number in range(len(index.images))
     ]
-    return measure_accuracy(predictions, record.output.label_offset)
+    return measure_accuracy(predictions, record.output.label_offset, class_count=record.label_count)
 
 
 def _make_prediction(
