@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 from assay import __version__
 from assay.command_line.app import app
@@ -78,21 +78,21 @@ def test_the_python_shown_runs(
     assert (tmp_path / "runs" / "mine" / "report.md").exists()
 
 
-def test_the_snippet_that_turns_a_file_with_channels_last_makes_one_that_runs(
+def test_the_snippet_that_puts_a_cast_in_front_makes_a_file_that_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (code,) = [block for block in list_blocks("python") if "channels_last.onnx" in block]
+    (code,) = [block for block in list_blocks("python") if "float_input.onnx" in block]
     monkeypatch.chdir(tmp_path)
     make_brightness_classifier(
-        tmp_path / "channels_last.onnx",
-        front=[helper.make_node("Transpose", ["nhwc"], ["pixels"], perm=[0, 3, 1, 2])],
-        image=make_port("nhwc", FLOAT, ["batch", 224, 224, 3]),
+        tmp_path / "model.onnx",
+        front=[helper.make_node("Cast", ["image"], ["pixels"], to=FLOAT)],
+        image=make_port("image", TensorProto.INT8, ["batch", 3, 224, 224]),
     )
     exec(code, {})
-    session = onnxruntime.InferenceSession(tmp_path / "channels_first.onnx")
-    images = np.random.default_rng(1).random((2, 3, 224, 224), dtype=np.float32)
+    session = onnxruntime.InferenceSession(tmp_path / "float_input.onnx")
+    images = np.random.default_rng(1).integers(-128, 128, (2, 3, 224, 224)).astype(np.float32)
     colour = images.mean(axis=(2, 3)).sum(axis=1)  # (2,)
-    (logits,) = session.run(["class"], {"nchw": images})
+    (logits,) = session.run(["class"], {"fed": images})
     np.testing.assert_allclose(logits, np.stack([-3 * colour, 3 * colour], axis=1), rtol=1e-4)
 
 

@@ -13,7 +13,7 @@ FAILED = 255
 SOC_VERSIONS = {"Ascend310", "Ascend310P1", "Ascend310P3", "Ascend310B1", "Ascend310B4", "Ascend910B4"}
 KNOWN = {
     *("model", "framework", "output", "input_format", "input_shape", "log", "soc_version", "precision_mode"),
-    *("dynamic_batch_size", "insert_op_conf", "enable_small_channel", "buffer_optimize"),
+    *("dynamic_batch_size", "insert_op_conf", "enable_small_channel", "buffer_optimize", "out_nodes"),
 }
 PRECISION_MODES = {
     *("force_fp16", "force_fp32", "cube_fp16in_fp32out", "allow_fp32_to_fp16", "must_keep_origin_dtype"),
@@ -119,6 +119,9 @@ def check(options: dict[str, str]) -> str:
         return (
             f"E10001: {STAMP}Value [{options['precision_mode']}] for parameter [--precision_mode] is invalid."
         )
+    formats = {"NCHW", "NHWC"} if "insert_op_conf" in options else {"NCHW", "NCDHW", "ND"}
+    if options.get("input_format", "NCHW") not in formats:
+        return f"E10001: Value [{options['input_format']}] for parameter [--input_format] is invalid."
     return check_aipp(options) or check_model(options)
 
 
@@ -149,6 +152,9 @@ def check_model(options: dict[str, str]) -> str:
         return f"E10049: Dimension count [{len(given)}] configured by [--input_shape] is not [{len(shape)}]."
     if any(fixed not in (0, int(value)) for fixed, value in zip(shape[1:], given[1:], strict=True)):
         return f"E10014: Value [{dims}] for parameter [--input_shape] is not that of the model."
+    outputs = [output.name for output in model.graph.output]
+    if options.get("out_nodes", outputs[0]) not in outputs:
+        return f"E10003: Value [{options['out_nodes']}] for parameter [--out_nodes] is invalid."
     gears = options.get("dynamic_batch_size")
     if gears is None:
         return (
@@ -171,6 +177,7 @@ def write_model(options: dict[str, str]) -> None:
         "dims": [int(value) for value in dims.split(",")],
         "gears": [int(value) for value in options.get("dynamic_batch_size", "").split(",") if value],
         "precision_mode": options.get("precision_mode", "force_fp16"),
+        "output": options.get("out_nodes"),
         "aipp": Path(aipp).read_text(encoding="ascii") if aipp else "",
     }
     suffix = "_linux_x86_64" if os.environ.get("ASSAY_DOUBLE_FAILURE") == "host in name" else ""

@@ -7,12 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.utils
 import pytest
+import torch
 from onnx import TensorProto, helper
+from PIL import Image
 
-from assay.arrays import Logits
-from assay.engines.catalog import find_engine
-from assay.errors import BadModelError, FixedBatchError
+from assay.arrays import Logits, Pixels
+from assay.engines.arrays import as_session_input
+from assay.engines.catalog import find_engine, load_for_evaluation
+from assay.errors import BadInputError, BadModelError, FixedBatchError
+from assay.images.resize import resize_and_crop
+from assay.models.pixel_values import normalise_pixels
+from assay.models.record import ModelRecord
 from brightness_classifier import (
     FLOAT,
     make_brightness_classifier,
@@ -21,10 +28,19 @@ from brightness_classifier import (
     move_weights_out,
 )
 from compiling import compile_with
+from network_forms import (
+    EXTERNAL_DATA,
+    FORMS,
+    QUICK_FORMS,
+    change_record,
+    make_tiny_network,
+    write_form,
+)
 
 ENGINES = ("openvino", "onnxruntime")
 QUICK = {"openvino": {"streams": "1", "inner_batch": "1"}}
 RECORD = make_brightness_record()
+TINY_RECORD = change_record(RECORD, {"output": {"class_count": 10}})
 COLOURS = (-1.0, 0.5, 0.25)
 
 
@@ -33,12 +49,14 @@ def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def compile_and_run(onnx_path: Path, engine: str, batch_size: int | None = None) -> Logits:
+def compile_and_run(
+    onnx_path: Path, engine: str, batch_size: int | None = None, record: ModelRecord = RECORD
+) -> Logits:
     """The logits of three images of one colour each."""
-    folder = onnx_path.parent / "compiled"
+    folder = onnx_path.parent / f"compiled-{onnx_path.stem}"
     folder.mkdir()
     chosen = {"batch_size": batch_size, "settings": QUICK.get(engine, {})}
-    compiled = compile_with(find_engine(engine), onnx_path, folder, RECORD, **chosen)
+    compiled = compile_with(find_engine(engine), onnx_path, folder, record, **chosen)
     images = np.concatenate([np.full((1, 3, 224, 224), colour, np.float32) for colour in COLOURS])
     with closing(find_engine(engine).load(folder)) as session:
         size = compiled.batch_size or len(images)
@@ -160,22 +178,29 @@ def test_logits_of_other_floating_types(tmp_path: Path, engine: str, kind: int) 
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [
-        (TensorProto.UINT8, "uint8"),
-        (TensorProto.INT8, "int8"),
-        (TensorProto.FLOAT16, "float16"),
-        (TensorProto.DOUBLE, "float64"),
-        (TensorProto.BFLOAT16, "bfloat16"),
-    ],
+    [(TensorProto.INT8, "int8"), (TensorProto.DOUBLE, "float64"), (TensorProto.BFLOAT16, "bfloat16")],
 )
 @pytest.mark.parametrize("of", [*ENGINES, "constant"])
-def test_an_input_of_another_type_is_refused(tmp_path: Path, of: str, kind: int, name: str) -> None:
+def test_an_input_of_a_type_that_is_not_fed_is_refused(tmp_path: Path, of: str, kind: int, name: str) -> None:
     path = make_brightness_classifier(
         tmp_path / "model.onnx",
         front=[helper.make_node("Cast", ["image"], ["pixels"], to=FLOAT)],
         image=make_port("image", kind, ["batch", 3, 224, 224]),
     )
-    assert "own-classifier.md" in refuse(path, of, f"takes {name}; assay feeds float32")
+    assert "own-classifier.md" in refuse(path, of, f"takes {name}; assay feeds float32, float16, uint8")
+
+
+@pytest.mark.parametrize(("kind", "name"), [(TensorProto.UINT8, "uint8"), (TensorProto.FLOAT16, "float16")])
+@pytest.mark.parametrize("of", [*ENGINES, "constant"])
+def test_an_input_of_another_type_than_the_record_says_names_the_key(
+    tmp_path: Path, of: str, kind: int, name: str
+) -> None:
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        front=[helper.make_node("Cast", ["image"], ["pixels"], to=FLOAT)],
+        image=make_port("image", kind, ["batch", 3, 224, 224]),
+    )
+    assert f"input.dtype = '{name}'" in refuse(path, of, f"takes {name}, the model record says float32")
 
 
 def test_an_output_that_is_no_logits_points_to_the_one_that_is(tmp_path: Path, engine: str) -> None:
@@ -190,13 +215,148 @@ def test_an_output_that_is_no_logits_points_to_the_one_that_is(tmp_path: Path, e
     assert "'scores'" in refuse(path, engine, "output 'class' holds int64")
 
 
-def test_channels_last_is_refused_with_how_to_turn_the_file(tmp_path: Path, engine: str) -> None:
+@pytest.mark.parametrize("sizes", [["batch", 224, 224, 3], [None] * 4, None])
+@pytest.mark.parametrize("of", [*ENGINES, "constant"])
+def test_channels_last_where_the_record_says_first_names_the_key(
+    tmp_path: Path, of: str, sizes: list[str | int] | None
+) -> None:
+    """Where the sizes do not tell, the first node does."""
     path = make_brightness_classifier(
         tmp_path / "model.onnx",
         front=[helper.make_node("Transpose", ["image"], ["pixels"], perm=[0, 3, 1, 2])],
-        image=make_port("image", FLOAT, ["batch", 224, 224, 3]),
+        image=make_port("image", FLOAT, sizes),
     )
-    assert "--inputs-as-nchw image" in refuse(path, engine, "channels last")
+    assert "input.layout = 'NHWC'" in refuse(path, of, "channels last")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "output", "operator"),
+    [
+        ([helper.make_node("ArgMax", ["logits"], ["class"])], (TensorProto.INT64, [1, 2]), "ArgMax"),
+        ([helper.make_node("TopK", ["logits", "k"], ["class", "places"])], (FLOAT, ["batch", 2]), "TopK"),
+        (
+            [
+                helper.make_node("TopK", ["logits", "k"], ["values", "places"]),
+                helper.make_node("Cast", ["places"], ["class"], to=FLOAT),
+            ],
+            (FLOAT, ["batch", 2]),
+            "TopK",
+        ),
+    ],
+)
+def test_classes_that_the_network_chose_are_no_scores_and_the_way_out_leads_to_them(
+    tmp_path: Path, nodes: list[onnx.NodeProto], output: tuple[int, list[int | str]], operator: str
+) -> None:
+    """Also where their shape is that of scores."""
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        back=nodes,
+        constants={"k": np.array([2])},
+        outputs=[make_port("class", *output)],
+    )
+    hint = refuse(path, "onnxruntime", f"of {operator}: classes that the network chose")
+    assert "set output.name to 'logits'" in hint
+    cut = tmp_path / "cut.onnx"
+    onnx.utils.extract_model(str(path), str(cut), ["image"], ["logits"])
+    assert str(["image"]) in hint
+    record = change_record(RECORD, {"output": {"name": "logits"}})
+    assert_right(compile_and_run(cut, "onnxruntime", record=record))
+
+
+def test_one_class_more_than_the_record_says_may_be_a_background_class(tmp_path: Path) -> None:
+    record = change_record(RECORD, {"output": {"class_count": 3}})
+    path = make_tiny(tmp_path, 4)
+    with pytest.raises(BadModelError, match=r"shape \[batch, 4\]") as caught:
+        compile_and_run(path, "onnxruntime", record=record)
+    assert "output.label_offset = 1" in caught.value.hint
+
+
+def make_tiny(folder: Path, class_count: int) -> Path:
+    path = folder / "tiny.onnx"
+    make_tiny_network(path, class_count)
+    return path
+
+
+@pytest.mark.parametrize("form", QUICK_FORMS)
+def test_a_network_in_every_form_gives_the_same_top1(tmp_path: Path, engine: str, form: str) -> None:
+    """Of images, and of pixels where the compiled model takes those."""
+    weights = make_tiny_network(tmp_path / "plain.onnx")
+    record = write_form(tmp_path / "plain.onnx", form, TINY_RECORD, tmp_path / "model.onnx")
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    chosen = find_engine(engine)
+    compiled = compile_with(chosen, tmp_path / "model.onnx", folder, record, settings=QUICK.get(engine, {}))
+    pixels = draw_pixels(12)
+    expected = run_tiny_network(weights, (pixels / np.float32(255) - 0.5) / 0.5).argmax(axis=1)
+    assert len(set(expected)) > 3
+    for load in (chosen.load, load_for_evaluation):
+        with closing(load(folder)) as session:
+            images = as_session_input(normalise_pixels(pixels, record), session, record)
+            size = compiled.batch_size or len(images)
+            rows = [session.run(images[start : start + size]) for start in range(0, len(images), size)]
+        scores = np.concatenate(rows)  # (12, classes)
+        assert scores.dtype == np.float32
+        np.testing.assert_array_equal(scores.argmax(axis=1) - record.output.label_offset, expected)
+    if "float16" not in form:
+        assert compiled.takes_pixels == (engine == "openvino")
+
+
+def draw_pixels(count: int) -> Pixels:
+    """Pictures of a colour each, in squares that are lighter or darker."""
+    rng = np.random.default_rng(8)
+    squares = rng.integers(0, 216, (count, 1, 1, 3)) + rng.integers(0, 40, (count, 7, 7, 3))
+    return squares.astype(np.uint8).repeat(32, axis=1).repeat(32, axis=2)
+
+
+def run_tiny_network(weights: dict[str, np.ndarray], images: np.ndarray) -> Logits:
+    """The same by torch; images are float32 (N, height, width, 3)."""
+    kernel, bias, head, shift = (torch.from_numpy(weights[name]) for name in weights)
+    tensor = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2)
+    edges = torch.nn.functional.conv2d(tensor, kernel, bias, stride=8, padding=1).clamp(0, 6)
+    logits: Logits = torch.nn.functional.linear(edges.mean(dim=(2, 3)), head, shift).numpy()
+    return logits
+
+
+@pytest.mark.parametrize("of", ENGINES)
+def test_a_network_of_uint8_is_fed_nothing_but_pixels(tmp_path: Path, of: str) -> None:
+    make_tiny_network(tmp_path / "plain.onnx")
+    record = write_form(tmp_path / "plain.onnx", "uint8", TINY_RECORD, tmp_path / "model.onnx")
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    compile_with(find_engine(of), tmp_path / "model.onnx", folder, record, settings=QUICK.get(of, {}))
+    with closing(find_engine(of).load(folder)) as session:
+        for value in (0.5, -1, 256, np.nan):
+            with pytest.raises(BadInputError, match="takes uint8; expected whole numbers of 0 to 255"):
+                session.run(np.full((1, 3, 224, 224), value, np.float32))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", [*FORMS, EXTERNAL_DATA])
+def test_a_real_network_in_every_form_gives_the_same_top1_on_100_photographs(
+    tmp_path: Path, golden: Path, lite0_record: ModelRecord, form: str
+) -> None:
+    """EfficientNet-Lite0; the expected classes are PyTorch's."""
+    folder = golden / "efficientnet_lite0"
+    names = (folder / "names.txt").read_text().split()
+    expected = np.load(folder / "logits.npy").argmax(axis=1)
+    record = write_form(folder / "model.onnx", form, lite0_record, tmp_path / "model.onnx")
+    paths = [golden / "images" / f"{name.partition('.')[0]}.JPEG" for name in names]
+    pixels = np.stack(
+        [resize_and_crop(np.asarray(Image.open(path).convert("RGB")), record.preprocessing) for path in paths]
+    )
+    for engine in ENGINES:
+        compiled_dir = tmp_path / engine
+        compiled_dir.mkdir()
+        settings = {"streams": "2", "inner_batch": "1"} if engine == "openvino" else {}
+        compiled = compile_with(
+            find_engine(engine), tmp_path / "model.onnx", compiled_dir, record, settings=settings
+        )
+        size = compiled.batch_size or 10
+        with closing(load_for_evaluation(compiled_dir)) as session:
+            images = as_session_input(normalise_pixels(pixels, record), session, record)
+            rows = [session.run(images[start : start + size]) for start in range(0, 100, size)]
+        found = np.concatenate(rows).argmax(axis=1) - record.output.label_offset
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_more_inputs_than_the_images_are_refused(tmp_path: Path, engine: str) -> None:

@@ -12,6 +12,7 @@ from assay.arrays import Batch, Logits
 from assay.engines.engine import Session
 from assay.errors import BadModelError, quote
 from assay.models.check_network import fits_logits
+from assay.models.network_input import check_pixel_values
 from assay.models.pixel_values import recover_pixels
 from assay.models.record import ModelRecord
 
@@ -32,6 +33,7 @@ def check_images(
     Raises:
         ValueError: Not float32 (N, channels, height, width), or, where it takes pixels, not uint8
             (N, height, width, channels); not C-contiguous; not 1 <= N <= batch size.
+        BadInputError: The network takes uint8, and a value is no whole number of 0 to 255.
     """
     name = "pixels" if takes_pixels else "images"
     dtype, row_shape = describe_row(record, takes_pixels=takes_pixels)
@@ -45,6 +47,8 @@ def check_images(
         raise ValueError(f"{name}: expected a C-contiguous array")
     if batch_size is not None and len(images) > batch_size:
         raise ValueError(f"{name}: compiled for batches of {batch_size}, found {len(images)}")
+    if record.input.dtype == "uint8" and not takes_pixels:
+        check_pixel_values(images)
 
 
 def pad_images(images: Batch, batch_size: int | None) -> Batch:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 from assay.errors import BadModelError, quote, shorten
-from assay.models.onnx_file import OnnxFile, Port, list_weight_files, read_onnx_file
-from assay.models.record import ModelRecord
+from assay.models.network_input import order_axes
+from assay.models.onnx_file import Node, OnnxFile, Port, list_weight_files, read_onnx_file
+from assay.models.record import InputDtype, ModelRecord
 
 _FLOATS = ("float32", "float16", "float64")
 _GUIDE = "docs/how-to/own-classifier.md"
+_LAYOUTS = {"NCHW": "channels first (NCHW)", "NHWC": "channels last (NHWC)"}
+_PASSING = frozenset({"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"})
+_CHOOSING = frozenset({"ArgMax", "ArgMin", "TopK"})
+# Nodes of one input that change values, and neither the order nor the number of axes.
+_BY_VALUE = frozenset({"Identity", "Cast", "DequantizeLinear", "QuantizeLinear", "Sub", "Div", "Mul", "Add"})
 
 
 def check_network(onnx_path: Path, record: ModelRecord) -> OnnxFile:
     """What the ONNX file says of itself, after checking it against the record.
 
-    Taken are one input, float32 (N, channels, height, width), and an output of the record's name, alone or
-    among others, with a row of logits for each image: floats (N, classes), with or without axes of 1.
+    Taken are one input of the record's layout and dtype, and an output of the record's name, alone or among
+    others, with a row of scores for each image: floats (N, classes), with or without axes of 1.
 
     Raises:
         BadModelError: It cannot be read, its weights are not there, or it has other inputs or outputs,
@@ -25,8 +32,8 @@ def check_network(onnx_path: Path, record: ModelRecord) -> OnnxFile:
     """
     list_weight_files(onnx_path)
     found = read_onnx_file(onnx_path)
-    _check_input(found.inputs, record, onnx_path)
-    _check_output(found.outputs, record, onnx_path)
+    _check_input(found, record, onnx_path)
+    _check_output(found, record, onnx_path)
     if found.training_nodes:
         count, first = len(found.training_nodes), found.training_nodes[0]
         raise BadModelError(
@@ -48,58 +55,118 @@ def fits_logits(shape: Sequence[int | None], class_count: int) -> bool:
     return known == [class_count] or (not known and None in axes)
 
 
-def _check_input(ports: Sequence[Port], record: ModelRecord, onnx_path: Path) -> None:
-    tensor = record.input
+def find_maker(nodes: Sequence[Node], tensor: str) -> Node | None:
+    """The node that computes a tensor, behind those that only pass its values on; None of an input."""
+    makers = {name: node for node in nodes for name in node.outputs}
+    for _ in nodes:
+        node = makers.get(tensor)
+        if node is None or node.operator not in _PASSING or not node.inputs:
+            return node
+        tensor = node.inputs[0]
+    return None  # it reads its own output
+
+
+def find_layout(found: OnnxFile) -> str:
+    """The layout, NCHW or NHWC, in which the first nodes read the input; empty where they do not tell."""
+    tensors = {found.inputs[0].name}
+    for node in found.nodes:
+        if not tensors & set(node.inputs[:1]):
+            continue
+        if node.operator == "Transpose":
+            return {(0, 3, 1, 2): "NHWC", (0, 2, 3, 1): "NCHW"}.get(node.permutation, "")
+        if node.operator == "Conv":
+            return "NCHW"
+        if node.operator not in _BY_VALUE:
+            return ""
+        tensors.update(node.outputs)
+    return ""
+
+
+def _check_input(found: OnnxFile, record: ModelRecord, onnx_path: Path) -> None:
+    ports, tensor = found.inputs, record.input
     port = _find_port("input", tensor.name, ports, onnx_path)
     if len(ports) != 1:
         raise BadModelError(
             f"{onnx_path}: expected one input, found {len(ports)}: {_join_names(ports)}",
             hint="assay feeds images alone: give the other inputs constant values before exporting",
         )
-    if port.dtype != "float32":
+    _check_dtype(port, record, onnx_path)
+    axes = port.shape[1:] if port.shape and len(port.shape) == 4 else (None, None, None)
+    other = "NCHW" if tensor.layout == "NHWC" else "NHWC"
+    fits = {layout: _fits(axes, order_axes(tensor, layout)) for layout in (tensor.layout, other)}
+    if (port.shape is None or len(port.shape) == 4) and fits[tensor.layout]:
+        if not (fits[other] and find_layout(found) == other):
+            return
+    elif not (port.shape and len(port.shape) == 4 and fits[other]):
         raise BadModelError(
-            f"{onnx_path}: input {quote(port.name)} takes {port.dtype}; assay feeds float32, normalised as "
-            "the model record says",
-            hint=f"export it with a float32 input ({_GUIDE} says how, also for uint8 and float16)",
-        )
-    size = (tensor.channels, tensor.height, tensor.width)
-    if port.shape is None:
-        return
-    if len(port.shape) == 4 and port.shape[3] == tensor.channels and port.shape[1] != tensor.channels:
-        raise BadModelError(
-            f"{onnx_path}: input {quote(port.name)} is channels last (NHWC), {_write_shape(port.shape)}; "
-            "assay takes channels first (NCHW) only, so far",
-            hint=f"turn the file: {_GUIDE}, 'A file with channels last'; of TensorFlow: "
-            f"tf2onnx --inputs-as-nchw {port.name}",
-        )
-    fits = len(port.shape) == 4 and all(
-        found in (None, wanted) for found, wanted in zip(port.shape[1:], size, strict=True)
-    )
-    if not fits:
-        raise BadModelError(
-            f"{onnx_path}: input {quote(port.name)} has shape {_write_shape(port.shape)}, the model "
-            f"record says {_write_shape((None, *size))}",
+            f"{onnx_path}: input {quote(port.name)} has shape {_write_shape(port.shape or ())}, the model "
+            f"record says {_write_shape((None, *order_axes(tensor)))}",
             hint="set input and preprocessing of the model record to what the network takes",
         )
+    raise BadModelError(
+        f"{onnx_path}: input {quote(port.name)} is {_LAYOUTS[other]}, {_write_shape((None, *axes))}; the "
+        f"model record says {_LAYOUTS[tensor.layout]}",
+        hint=f"set input.layout = '{other}' in the model record",
+    )
 
 
-def _check_output(ports: Sequence[Port], record: ModelRecord, onnx_path: Path) -> None:
-    port = _find_port("output", record.output.name, ports, onnx_path)
+def _fits(axes: Sequence[int | None], wanted: Sequence[int]) -> bool:
+    return all(size in (None, one) for size, one in zip(axes, wanted, strict=True))
+
+
+def _check_dtype(port: Port, record: ModelRecord, onnx_path: Path) -> None:
+    if port.dtype == record.input.dtype:
+        return
+    what = f"{onnx_path}: input {quote(port.name)} takes {port.dtype}"
+    if port.dtype not in get_args(InputDtype):
+        raise BadModelError(
+            f"{what}; assay feeds {', '.join(get_args(InputDtype))}",
+            hint=f"put a Cast in front of the network: {_GUIDE} says how",
+        )
+    pixels = ", and pixel_scale = 1, mean of 0, std of 1: it normalises pixels itself"
+    raise BadModelError(
+        f"{what}, the model record says {record.input.dtype}",
+        hint=f"set input.dtype = '{port.dtype}' in the model record{pixels * (port.dtype == 'uint8')}",
+    )
+
+
+def _check_output(found: OnnxFile, record: ModelRecord, onnx_path: Path) -> None:
+    port = _find_port("output", record.output.name, found.outputs, onnx_path)
     class_count = record.output.class_count
+    maker = find_maker(found.nodes, port.name)
+    if maker is not None and maker.operator in _CHOOSING:
+        raise BadModelError(
+            f"{onnx_path}: output {quote(port.name)} holds {port.dtype} of {maker.operator}: classes that "
+            "the network chose, not a score for each",
+            hint=_find_way_out(found, maker, onnx_path),
+        )
     if port.dtype not in _FLOATS:
-        others = [other.name for other in ports if other.dtype in _FLOATS]
         raise BadModelError(
             f"{onnx_path}: output {quote(port.name)} holds {port.dtype}; expected logits, float32",
-            hint=f"set output.name of the model record to {quote(others[0])}"
-            if others
-            else "export the network without what it does to its logits, such as ArgMax or quantising",
+            hint=_find_way_out(found, None, onnx_path),
         )
     if port.shape is not None and not fits_logits(port.shape, class_count):
+        is_one_more = fits_logits(port.shape, class_count + 1)
         raise BadModelError(
             f"{onnx_path}: output {quote(port.name)} has shape {_write_shape(port.shape)}, the model "
             f"record says {_write_shape((None, class_count))}",
-            hint="set output.class_count of the model record to what the network has",
+            hint="set output.class_count of the model record to what the network has"
+            + ", and output.label_offset = 1 if its first class is a background class" * is_one_more,
         )
+
+
+def _find_way_out(found: OnnxFile, maker: Node | None, onnx_path: Path) -> str:
+    """How to come by the scores: another output, or the tensor that `maker` chooses from."""
+    for port in found.outputs:
+        node = find_maker(found.nodes, port.name)
+        if port.dtype in _FLOATS and not (node and node.operator in _CHOOSING):
+            return f"set output.name of the model record to {quote(port.name)}"
+    if maker is None:
+        return "export the network without what it does to its logits, such as quantising them"
+    return (
+        f"set output.name to {quote(maker.inputs[0])}, and cut the file there: onnx.utils.extract_model("
+        f"'{onnx_path}', 'cut.onnx', ['{found.inputs[0].name}'], ['{maker.inputs[0]}'])"
+    )
 
 
 def _find_port(kind: str, name: str, ports: Sequence[Port], onnx_path: Path) -> Port:

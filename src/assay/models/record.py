@@ -12,6 +12,7 @@ from assay.errors import quote
 from assay.models.preprocessing import Positive, Preprocessing
 
 ONNX_ONLY = "onnx only"
+InputDtype = Literal["float32", "float16", "uint8"]
 Rate = Annotated[float, Meta(gt=0)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 _NAME = r"^[A-Za-z0-9][\w.+-]*(/[A-Za-z0-9][\w.+-]*)*([:@]\w+)?$"  # resnet50, timm/resnet50.a1_in1k@288
@@ -43,7 +44,7 @@ class InputTensor(_Record, frozen=True, kw_only=True):
     width: Positive
     colour_order: Literal["RGB", "BGR", "grey"]
     layout: Literal["NCHW", "NHWC"] = "NCHW"
-    dtype: Literal["float32", "float16", "uint8"] = "float32"
+    dtype: InputDtype = "float32"
 
     def __post_init__(self) -> None:
         """Refuse a colour order that does not fit the channels.

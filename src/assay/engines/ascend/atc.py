@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
+from assay.models.network_input import order_axes
 from assay.models.record import ModelRecord
 
 FRAMEWORK_ONNX = 5
@@ -76,6 +77,7 @@ class AtcOptions:
         gears: The batch sizes that a model with a dynamic batch can run.
         precision_mode: ATC's own name.
         aipp: Content of an AIPP file, or empty.
+        output: The one to keep, of a file with several; empty where it has one.
         extra: More of ATC's options, as they are.
     """
 
@@ -86,6 +88,7 @@ class AtcOptions:
     precision_mode: str
     aipp: str
     extra: Sequence[str]
+    output: str = ""
 
 
 def build_command(atc: Path, options: AtcOptions) -> list[str]:
@@ -95,20 +98,22 @@ def build_command(atc: Path, options: AtcOptions) -> list[str]:
         UsageError: An extra option that is retired, or that assay sets itself.
     """
     tensor = options.record.input
-    batch = -1 if options.gears else options.batch_size
+    shape = (-1 if options.gears else options.batch_size, *order_axes(tensor))
     command = [
         str(atc),
         f"--model={ONNX_NAME}",
         f"--framework={FRAMEWORK_ONNX}",
         f"--output={OUTPUT_STEM}",
-        "--input_format=NCHW",
-        f"--input_shape={tensor.name}:{batch},{tensor.channels},{tensor.height},{tensor.width}",
+        f"--input_format={'NCHW' if tensor.layout == 'NCHW' else 'ND'}",  # of ONNX files: no NHWC
+        f"--input_shape={tensor.name}:{','.join(map(str, shape))}",
         "--log=error",
         f"--soc_version={options.soc_version}",
         f"--precision_mode={options.precision_mode}",
     ]
     if options.gears:
         command.append(f"--dynamic_batch_size={','.join(map(str, options.gears))}")
+    if options.output:
+        command.append(f"--out_nodes={options.output}")
     if options.aipp:
         command.append(f"--insert_op_conf={AIPP_NAME}")
     own = {part.partition("=")[0] for part in command[1:]}

@@ -17,7 +17,7 @@ from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, Session, SourceKind
 from assay.engines.options import check_options, choose_setting
 from assay.engines.sources import check_source, fix_batch_size, record_compiled
-from assay.errors import BadModelError, EngineError, UsageError, shorten
+from assay.errors import BadModelError, EngineError, UsageError, quote, shorten
 from assay.models.record import ModelRecord
 
 OM_FILE = f"{OUTPUT_STEM}.om"
@@ -89,7 +89,7 @@ class AscendEngine:
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """See `Engine.compile`."""
-        _check_source(source, options)
+        output = _choose_output(source, options)
         atc_options = AtcOptions(
             record=options.record,
             soc_version=options.settings["soc_version"],
@@ -98,6 +98,7 @@ class AscendEngine:
             precision_mode=options.settings["precision_mode"],
             aipp=_make_aipp(options),
             extra=options.settings.get("atc_options", "").split(),
+            output=output,
         )
         run_atc(find_atc(), source, compiled_dir, atc_options)
         if atc_options.aipp:
@@ -128,17 +129,32 @@ class AscendEngine:
         return session(compiled, compiled_dir / OM_FILE, model_input)
 
 
-def _check_source(source: Path, options: CompileOptions) -> None:
-    """Refuse what ATC would compile but could not be run: another batch size, or a second output."""
+def _choose_output(source: Path, options: CompileOptions) -> str:
+    """The output that ATC must be told to keep, empty where there is one; refuse what could not be run.
+
+    Raises:
+        BadModelError: Another batch size; an input or output that ATC's options cannot describe.
+    """
     found = check_source(source, options)
-    if not _read_gears(options.settings):
+    tensor, output = options.record.input, options.record.output.name
+    gears, has_aipp = _read_gears(options.settings), bool(options.settings.get("insert_op_conf"))
+    if not gears:
         fix_batch_size(source, found, options)
-    if len(found.outputs) > 1:
+    if (tensor.layout == "NHWC" and (gears or has_aipp)) or (tensor.dtype != "float32" and has_aipp):
         raise BadModelError(
-            f"{source}: {len(found.outputs)} outputs; the inference tool takes the first, whatever its name",
-            hint=f"cut it: onnx.utils.extract_model('{source}', 'one.onnx', ['{options.record.input.name}'], "
-            f"['{options.record.output.name}'])",
+            f"{source}: its input is {tensor.layout}, {tensor.dtype}: ATC takes it for one batch size and "
+            "without AIPP",
+            hint="give --batch-size, without dynamic_batch_size and insert_op_conf; or export it as NCHW, "
+            "float32",
         )
+    if len(found.outputs) == 1:
+        return ""
+    if set(output) & set(":;"):  # ATC would read a node and its number
+        raise BadModelError(
+            f"{source}: {len(found.outputs)} outputs, and ATC cannot be told to keep {quote(output)}",
+            hint=f"cut it: onnx.utils.extract_model('{source}', 'one.onnx', ['{tensor.name}'], ['{output}'])",
+        )
+    return output
 
 
 def _read_gears(settings: Mapping[str, str]) -> list[int]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.arrays import Batch
+from assay.models.network_input import make_network_input
 from assay.models.pixel_values import recover_pixels
 from assay.models.record import ModelRecord
 
@@ -26,4 +27,4 @@ class ModelInput:
 
     def suit_model(self, images: Batch, record: ModelRecord) -> Batch:
         """What the session was given as the model takes it."""
-        return recover_pixels(images, record) if self.has_aipp else images
+        return recover_pixels(images, record) if self.has_aipp else make_network_input(images, record)

@@ -128,7 +128,7 @@ class AscendSession:
     def _check_input(self) -> None:
         """Refuse a model whose input has another size in bytes than the record says."""
         tensor = self._compiled.model.input
-        value_bytes = 1 if self._input.has_aipp else 4
+        value_bytes = 1 if self._input.has_aipp else np.dtype(tensor.dtype).itemsize
         expected = self._input.sizes[-1] * tensor.channels * tensor.height * tensor.width * value_bytes
         inputs = self._tool.get_inputs()
         found = inputs[0].realsize if inputs else 0

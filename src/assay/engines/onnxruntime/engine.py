@@ -39,6 +39,7 @@ from assay.errors import (
     quote_reason,
 )
 from assay.models.check_network import fits_logits
+from assay.models.network_input import make_network_input, order_axes
 from assay.models.onnx_file import list_weight_files
 from assay.models.record import ModelRecord
 from assay.processors import describe_processor
@@ -158,7 +159,7 @@ class OnnxRuntimeSession:
             raise ValueError("the session is closed")
         check_images(images, self._compiled.model, self._compiled.batch_size)
         record, row_count = self._compiled.model, len(images)
-        fed = pad_images(images, self._compiled.batch_size)
+        fed = make_network_input(pad_images(images, self._compiled.batch_size), record)
         try:
             output = loaded.run([record.output.name], {record.input.name: fed}, self._run_options)
         except _RUNTIME_ERRORS as error:
@@ -359,5 +360,5 @@ def _configure_tensorrt(compiled: CompiledModel) -> dict[str, str]:
 
 def _write_shape(record: ModelRecord, batch_size: int) -> str:
     """Return the input's shape as TensorRT's provider reads it, such as `image:16x3x224x224`."""
-    tensor = record.input
-    return f"{tensor.name}:{batch_size}x{tensor.channels}x{tensor.height}x{tensor.width}"
+    sizes = (batch_size, *order_axes(record.input))
+    return f"{record.input.name}:{'x'.join(map(str, sizes))}"

@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import math
 import queue
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -25,7 +25,7 @@ from assay.engines.arrays import check_images, pad_images, take_logits
 from assay.engines.compiled_model import CompiledModel, Tuning, read_compiled_for, write_compiled_json
 from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
 from assay.engines.neighbours import LARGEST_SIZE, check_neighbours
-from assay.engines.openvino.pixels import gives_the_same, normalise_in_graph
+from assay.engines.openvino.pixels import gives_the_same, normalise_in_graph, take_images
 from assay.engines.openvino.source import read_onnx, reshape, set_shape
 from assay.engines.openvino.tuning import INNER_BATCHES, choose_tuning, count_hinted_streams
 from assay.engines.options import check_options, choose_count, choose_setting
@@ -199,13 +199,13 @@ def _open(compiled_dir: Path, compiled: CompiledModel, *, takes_pixels: bool) ->
     """Return a session of a compiled model, after checking that it runs as it was asked for."""
     _check_device(openvino.Core(), compiled.device, compiled.precision)
     settings = _configure(compiled.precision, compiled.settings, compiled.device)
-    load = partial(_load, compiled_dir / MODEL_FILE, compiled.device, settings)
-    record = compiled.model if takes_pixels else None
+    prepare = partial(normalise_in_graph if takes_pixels else take_images, record=compiled.model)
+    load = partial(_load, compiled_dir / MODEL_FILE, compiled.device, settings, prepare)
     try:
         if compiled.tuning is None:
-            loaded = load(None, None, record)
+            loaded = load(None, None)
         else:
-            loaded = load(compiled.tuning.streams, compiled.tuning.inner_batch, record)
+            loaded = load(compiled.tuning.streams, compiled.tuning.inner_batch)
     except RuntimeError as error:
         raise EngineError(f"OpenVINO cannot load {compiled_dir}: {quote_reason(error)}") from error
     description = _describe(loaded, compiled, takes_pixels=takes_pixels)
@@ -258,7 +258,9 @@ def _tune(model_path: Path, options: CompileOptions) -> Tuning:
             model = openvino.Core().read_model(model_path)
             streams = count_hinted_streams(model, options.device, settings)
         sizes = (size,) if size is not None else _list_inner_batches(model_path, options)
-        return choose_tuning(partial(_load, model_path, options.device, settings), (streams,), sizes)
+        prepare = partial(take_images, record=options.record)
+        load = partial(_load, model_path, options.device, settings, prepare)
+        return choose_tuning(load, (streams,), sizes)
     except RuntimeError as error:
         raise EngineError(f"OpenVINO cannot run the network: {quote_reason(error)}") from error
 
@@ -283,19 +285,17 @@ def _load(
     model_path: Path,
     device: str,
     settings: dict[Any, Any],
+    prepare: Callable[[openvino.Model], openvino.Model],
     streams: int | None,
     inner_batch: int | None,
-    pixels_of: ModelRecord | None = None,
 ) -> openvino.CompiledModel:
     """Load a model; by OpenVINO's throughput hint where nothing was measured.
 
     An inner batch of 1 divides every batch, so the model is then loaded for just that shape, which is faster.
-    With a record in `pixels_of` it takes pixels, which it normalises as that says.
+    `prepare` lets it take images, or pixels.
     """
     core = openvino.Core()
-    model = core.read_model(model_path)
-    if pixels_of is not None:
-        model = normalise_in_graph(model, pixels_of)
+    model = prepare(core.read_model(model_path))
     if streams is None:
         throughput = {hint.performance_mode: hint.PerformanceMode.THROUGHPUT}
         return core.compile_model(model, device, settings | throughput)

@@ -1,4 +1,4 @@
-"""An OpenVINO model that takes pixels and normalises them itself, and the check that it may."""
+"""An OpenVINO model that takes images or pixels, whatever its network takes, and the check that it may."""
 
 from __future__ import annotations
 
@@ -15,15 +15,28 @@ LARGEST_DIFFERENCE = 1e-4  # of any logit
 _GRAINS = (1, 2, 4, 8, 16, 32, 64, 128)  # sides of the squares of one colour, in pixels
 
 
+def take_images(model: openvino.Model, record: ModelRecord) -> openvino.Model:
+    """Return the model so that it takes images, float32 (N, channels, height, width)."""
+    steps = PrePostProcessor(model)
+    steps.input().tensor().set_element_type(openvino.Type.f32).set_layout(openvino.Layout("NCHW"))
+    steps.input().model().set_layout(openvino.Layout(record.input.layout))
+    return steps.build()
+
+
 def normalise_in_graph(model: openvino.Model, record: ModelRecord) -> openvino.Model:
-    """Return the model with the record's normalisation first; it takes uint8 (N, height, width, channels)."""
+    """Return the model with the record's normalisation first; it takes uint8 (N, height, width, channels).
+
+    A network of uint8 gets the pixels as they are.
+    """
     preprocessing = record.preprocessing
     steps = PrePostProcessor(model)
     steps.input().tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
-    steps.input().model().set_layout(openvino.Layout("NCHW"))
-    steps.input().preprocess().convert_element_type(openvino.Type.f32)
+    steps.input().model().set_layout(openvino.Layout(record.input.layout))
     if record.input.colour_order == "BGR":
         steps.input().preprocess().reverse_channels()
+    if record.input.dtype == "uint8":
+        return steps.build()
+    steps.input().preprocess().convert_element_type(openvino.Type.f32)
     steps.input().preprocess().scale(preprocessing.pixel_scale)
     steps.input().preprocess().mean(list(preprocessing.mean)).scale(list(preprocessing.std))
     if preprocessing.std_twice:

@@ -5,12 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import openvino
+from openvino import frontend
 
 from assay.engines.engine import CompileOptions
 from assay.errors import BadModelError, FixedBatchError, quote, quote_reason
 from assay.models.check_network import fits_logits
-from assay.models.onnx_file import list_weight_files
+from assay.models.network_input import order_axes
+from assay.models.onnx_file import list_weight_files, read_onnx_file
 from assay.models.record import InputTensor, ModelRecord
+
+_FAILURES = (
+    frontend.GeneralFailure,
+    frontend.NotImplementedFailure,
+    frontend.OpConversionFailure,
+    frontend.OpValidationFailure,
+)
 
 
 def read_onnx(onnx_path: Path, record: ModelRecord) -> openvino.Model:
@@ -20,9 +29,10 @@ def read_onnx(onnx_path: Path, record: ModelRecord) -> openvino.Model:
         BadModelError: It cannot be read.
     """
     try:
-        model = openvino.Core().read_model(onnx_path)
+        has_axes = read_onnx_file(onnx_path).inputs[0].shape is not None
+        model = openvino.Core().read_model(onnx_path) if has_axes else _read_shaped(onnx_path, record.input)
         output = model.output(record.output.name).get_node()
-    except RuntimeError as error:
+    except (RuntimeError, *_FAILURES) as error:
         is_linked = any(path.is_symlink() for path in list_weight_files(onnx_path).values())
         raise BadModelError(
             f"OpenVINO cannot read {onnx_path}: {quote_reason(error)}",
@@ -34,6 +44,15 @@ def read_onnx(onnx_path: Path, record: ModelRecord) -> openvino.Model:
         if result != output:
             model.remove_result(result)
     return model
+
+
+def _read_shaped(onnx_path: Path, tensor: InputTensor) -> openvino.Model:
+    """The model of a file that does not say how many axes its input has: OpenVINO must be told first."""
+    reader = frontend.FrontEndManager().load_by_framework("onnx")
+    graph = reader.load(str(onnx_path))
+    place = graph.get_place_by_tensor_name(tensor.name)
+    graph.set_partial_shape(place, openvino.PartialShape([-1, *order_axes(tensor)]))
+    return reader.convert(graph)
 
 
 def set_shape(
@@ -80,7 +99,7 @@ def _set_batch(model: openvino.Model, tensor: InputTensor, batch_size: int | Non
         RuntimeError: The model's inner shapes do not fit together for that.
     """
     batch = -1 if batch_size is None else batch_size
-    model.reshape({tensor.name: openvino.PartialShape([batch, tensor.channels, tensor.height, tensor.width])})
+    model.reshape({tensor.name: openvino.PartialShape([batch, *order_axes(tensor)])})
     shape = model.outputs[0].get_partial_shape()
     sizes = () if shape.rank.is_dynamic else _list_sizes(shape)
     return sizes[0] if sizes else None

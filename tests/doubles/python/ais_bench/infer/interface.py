@@ -71,11 +71,13 @@ class InferSession:
         chip = os.environ.get("ASSAY_DOUBLE_CHIP", self.about["soc_version"])
         if self.about["soc_version"] != chip:
             raise RuntimeError("[500002][ACL: GE failure] Model soc version is not support in this device.")
+        kind = self._session.get_inputs()[0].type.removeprefix("tensor(").removesuffix(")")
+        self._dtype = np.dtype({"float": "float32"}.get(kind, kind))
         self._times: list[Any] = []
 
     def get_inputs(self) -> list[TensorDescription]:
         dims = self.about["dims"]
-        value_bytes = 1 if self.about["aipp"] else 4
+        value_bytes = 1 if self.about["aipp"] else self._dtype.itemsize
         batch = dims[0] if dims[0] > 0 else max(self.about["gears"])
         size = batch * int(np.prod(dims[1:])) * value_bytes
         return [TensorDescription(self.about["input"], dims, size, size)]
@@ -89,7 +91,8 @@ class InferSession:
         raw = array.tobytes() if IS_NEWER else _read_memory(array)
         images = self._read_images(raw, batch)
         start = time.perf_counter()
-        logits = self._session.run(None, {self.about["input"]: images})[0]
+        kept = [self.about["output"]] if self.about["output"] else None
+        logits = self._session.run(kept, {self.about["input"]: images})[0]
         end = time.perf_counter()
         self._times.append((1000 * start, 1000 * end) if IS_NEWER else 1000 * (end - start))
         if "fp16" in self.about["precision_mode"] or self.about["precision_mode"] == "allow_mix_precision":
@@ -106,15 +109,16 @@ class InferSession:
 
     def _read_images(self, raw: bytes, batch: int) -> Any:
         """Only the byte count is checked, as by the tool."""
-        _, channels, height, width = self.about["dims"]
-        needed = batch * channels * height * width * (1 if self.about["aipp"] else 4)
+        sizes = self.about["dims"][1:]
+        needed = batch * int(np.prod(sizes)) * (1 if self.about["aipp"] else self._dtype.itemsize)
         if len(raw) != needed:
             print(
                 f"[ERROR] check i:0 name:{self.about['input']} in size:{len(raw)} needsize:{needed} not match"
             )
             raise RuntimeError("[1][ACL:invalid parameter]")
         if not self.about["aipp"]:
-            return np.frombuffer(raw, dtype=np.float32).reshape(batch, channels, height, width)
+            return np.frombuffer(raw, dtype=self._dtype).reshape(batch, *sizes)
+        channels, height, width = sizes
         pixels = np.frombuffer(raw, dtype=np.uint8).reshape(batch, height, width, channels)
         return apply_aipp(pixels, self.about["aipp"])
 
