@@ -341,7 +341,7 @@ def test_a_real_network_in_every_form_gives_the_same_top1_on_100_photographs(
     expected = np.load(folder / "logits.npy").argmax(axis=1)
     record = write_form(folder / "model.onnx", form, lite0_record, tmp_path / "model.onnx")
     paths = [golden / "images" / f"{name.partition('.')[0]}.JPEG" for name in names]
-    pixels = np.stack(
+    pixels: Pixels = np.stack(
         [resize_and_crop(np.asarray(Image.open(path).convert("RGB")), record.preprocessing) for path in paths]
     )
     for engine in ENGINES:

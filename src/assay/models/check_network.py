@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import get_args
 
 from assay.errors import BadModelError, quote, shorten
+from assay.models.inspection.front import read_front
+from assay.models.inspection.graph import GraphNode, ModelGraph
+from assay.models.inspection.onnx_graph import read_onnx_graph
+from assay.models.inspection.tail import find_deciding
 from assay.models.network_input import order_axes
-from assay.models.onnx_file import Node, OnnxFile, Port, list_weight_files, read_onnx_file
+from assay.models.onnx_file import OnnxFile, Port, list_weight_files, read_onnx_file
 from assay.models.record import InputDtype, ModelRecord
 
 _FLOATS = ("float32", "float16", "float64")
 _GUIDE = "docs/how-to/own-classifier.md"
 _LAYOUTS = {"NCHW": "channels first (NCHW)", "NHWC": "channels last (NHWC)"}
-_PASSING = frozenset({"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"})
 _CHOOSING = frozenset({"ArgMax", "ArgMin", "TopK"})
-# Nodes of one input that change values, and neither the order nor the number of axes.
-_BY_VALUE = frozenset({"Identity", "Cast", "DequantizeLinear", "QuantizeLinear", "Sub", "Div", "Mul", "Add"})
 
 
 def check_network(onnx_path: Path, record: ModelRecord) -> OnnxFile:
@@ -32,8 +33,9 @@ def check_network(onnx_path: Path, record: ModelRecord) -> OnnxFile:
     """
     list_weight_files(onnx_path)
     found = read_onnx_file(onnx_path)
-    _check_input(found, record, onnx_path)
-    _check_output(found, record, onnx_path)
+    graph = read_onnx_graph(onnx_path)
+    _check_input(graph, record, onnx_path)
+    _check_output(graph, record, onnx_path)
     if found.training_nodes:
         count, first = len(found.training_nodes), found.training_nodes[0]
         raise BadModelError(
@@ -55,35 +57,8 @@ def fits_logits(shape: Sequence[int | None], class_count: int) -> bool:
     return known == [class_count] or (not known and None in axes)
 
 
-def find_maker(nodes: Sequence[Node], tensor: str) -> Node | None:
-    """The node that computes a tensor, behind those that only pass its values on; None of an input."""
-    makers = {name: node for node in nodes for name in node.outputs}
-    for _ in nodes:
-        node = makers.get(tensor)
-        if node is None or node.operator not in _PASSING or not node.inputs:
-            return node
-        tensor = node.inputs[0]
-    return None  # it reads its own output
-
-
-def find_layout(found: OnnxFile) -> str:
-    """The layout, NCHW or NHWC, in which the first nodes read the input; empty where they do not tell."""
-    tensors = {found.inputs[0].name}
-    for node in found.nodes:
-        if not tensors & set(node.inputs[:1]):
-            continue
-        if node.operator == "Transpose":
-            return {(0, 3, 1, 2): "NHWC", (0, 2, 3, 1): "NCHW"}.get(node.permutation, "")
-        if node.operator == "Conv":
-            return "NCHW"
-        if node.operator not in _BY_VALUE:
-            return ""
-        tensors.update(node.outputs)
-    return ""
-
-
-def _check_input(found: OnnxFile, record: ModelRecord, onnx_path: Path) -> None:
-    ports, tensor = found.inputs, record.input
+def _check_input(graph: ModelGraph, record: ModelRecord, onnx_path: Path) -> None:
+    ports, tensor = graph.inputs, record.input
     port = _find_port("input", tensor.name, ports, onnx_path)
     if len(ports) != 1:
         raise BadModelError(
@@ -95,7 +70,7 @@ def _check_input(found: OnnxFile, record: ModelRecord, onnx_path: Path) -> None:
     other = "NCHW" if tensor.layout == "NHWC" else "NHWC"
     fits = {layout: _fits(axes, order_axes(tensor, layout)) for layout in (tensor.layout, other)}
     if (port.shape is None or len(port.shape) == 4) and fits[tensor.layout]:
-        if not (fits[other] and find_layout(found) == other):
+        if not (fits[other] and read_front(graph, port).layout == other):
             return
     elif not (port.shape and len(port.shape) == 4 and fits[other]):
         raise BadModelError(
@@ -130,20 +105,20 @@ def _check_dtype(port: Port, record: ModelRecord, onnx_path: Path) -> None:
     )
 
 
-def _check_output(found: OnnxFile, record: ModelRecord, onnx_path: Path) -> None:
-    port = _find_port("output", record.output.name, found.outputs, onnx_path)
+def _check_output(graph: ModelGraph, record: ModelRecord, onnx_path: Path) -> None:
+    port = _find_port("output", record.output.name, graph.outputs, onnx_path)
     class_count = record.output.class_count
-    maker = find_maker(found.nodes, port.name)
+    maker = find_deciding(graph, port.name)
     if maker is not None and maker.operator in _CHOOSING:
         raise BadModelError(
             f"{onnx_path}: output {quote(port.name)} holds {port.dtype} of {maker.operator}: classes that "
             "the network chose, not a score for each",
-            hint=_find_way_out(found, maker, onnx_path),
+            hint=_find_way_out(graph, maker, onnx_path),
         )
     if port.dtype not in _FLOATS:
         raise BadModelError(
             f"{onnx_path}: output {quote(port.name)} holds {port.dtype}; expected logits, float32",
-            hint=_find_way_out(found, None, onnx_path),
+            hint=_find_way_out(graph, None, onnx_path),
         )
     if port.shape is not None and not fits_logits(port.shape, class_count):
         is_one_more = fits_logits(port.shape, class_count + 1)
@@ -155,17 +130,17 @@ def _check_output(found: OnnxFile, record: ModelRecord, onnx_path: Path) -> None
         )
 
 
-def _find_way_out(found: OnnxFile, maker: Node | None, onnx_path: Path) -> str:
+def _find_way_out(graph: ModelGraph, maker: GraphNode | None, onnx_path: Path) -> str:
     """How to come by the scores: another output, or the tensor that `maker` chooses from."""
-    for port in found.outputs:
-        node = find_maker(found.nodes, port.name)
+    for port in graph.outputs:
+        node = find_deciding(graph, port.name)
         if port.dtype in _FLOATS and not (node and node.operator in _CHOOSING):
             return f"set output.name of the model record to {quote(port.name)}"
     if maker is None:
         return "export the network without what it does to its logits, such as quantising them"
     return (
         f"set output.name to {quote(maker.inputs[0])}, and cut the file there: onnx.utils.extract_model("
-        f"'{onnx_path}', 'cut.onnx', ['{found.inputs[0].name}'], ['{maker.inputs[0]}'])"
+        f"'{onnx_path}', 'cut.onnx', ['{graph.inputs[0].name}'], ['{maker.inputs[0]}'])"
     )
 
 

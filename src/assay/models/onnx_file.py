@@ -49,19 +49,6 @@ class Port:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Node:
-    """A node of the graph: its operator, and the tensors it reads and makes.
-
-    `permutation` is what a Transpose says; empty for others.
-    """
-
-    operator: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    permutation: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class OnnxFile:
     """What an ONNX file says of itself.
 
@@ -69,7 +56,6 @@ class OnnxFile:
         opset: Of the standard operators; 0 where none is declared.
         inputs: What has to be fed: graph inputs that are not weights.
         outputs: The graph's outputs.
-        nodes: Those of the graph itself, in its order.
         operators: Types of all nodes, those of subgraphs and functions among them.
         training_nodes: Names of nodes that compute as during training.
         external_files: Paths of the files that hold weights, relative to the file's folder, sorted.
@@ -79,7 +65,6 @@ class OnnxFile:
     opset: int
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
-    nodes: tuple[Node, ...]
     operators: frozenset[str]
     training_nodes: tuple[str, ...]
     external_files: tuple[str, ...]
@@ -127,7 +112,6 @@ def read_onnx_file(onnx_path: Path) -> OnnxFile:
         opset=opset,
         inputs=tuple(read_port(port) for port in ports if port.text("name") not in weights),
         outputs=tuple(read_port(port) for graph in graphs for port in graph.children("output")),
-        nodes=tuple(_read_node(node) for graph in graphs for node in graph.children("node")),
         operators=frozenset(node.text("op_type") for node in nodes),
         training_nodes=tuple(_list_training_nodes(every, opset)),
         external_files=tuple(sorted(_list_external_files(every))),
@@ -219,16 +203,6 @@ def read_port(port: Message) -> Port:
         name=port.text("name"),
         dtype=DTYPES.get(number, f"ONNX type {number}"),
         shape=tuple(size if size and size > 0 else None for size in sizes) if shapes else None,
-    )
-
-
-def _read_node(node: Message) -> Node:
-    says = [entry for entry in node.children("attribute") if entry.text("name") == "perm"]
-    return Node(
-        operator=node.text("op_type"),
-        inputs=tuple(node.texts.get("input", [])),
-        outputs=tuple(node.texts.get("output", [])),
-        permutation=tuple(number for entry in says for number in entry.numbers.get("ints", [])),
     )
 
 

@@ -65,7 +65,7 @@ def choose_tail(tails: list[Tail]) -> Tail | None:
 
 
 def _read_tail(graph: ModelGraph, port: Port) -> Tail:
-    node = _find_deciding(graph, port.name)
+    node = find_deciding(graph, port.name)
     scores, fault = _name_scores(graph, node, port)
     before = node.inputs[0] if node and scores in ("probabilities", "sigmoid") and node.inputs else port.name
     return Tail(
@@ -78,7 +78,7 @@ def _read_tail(graph: ModelGraph, port: Port) -> Tail:
     )
 
 
-def _find_deciding(graph: ModelGraph, tensor: str) -> GraphNode | None:
+def find_deciding(graph: ModelGraph, tensor: str) -> GraphNode | None:
     """The last node before the tensor that changes values."""
     for _ in range(len(graph.nodes)):
         node = graph.makers.get(tensor)
@@ -90,7 +90,7 @@ def _find_deciding(graph: ModelGraph, tensor: str) -> GraphNode | None:
 
 def _measure_depth(graph: ModelGraph, tensor: str) -> int:
     """The depth of the node that computes the tensor, however many nodes then only hand it on."""
-    node = _find_deciding(graph, tensor)
+    node = find_deciding(graph, tensor)
     return graph.depths[node.outputs[0]] if node else 0
 
 
