@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -12,11 +13,13 @@ from assay.models.choose_record import (
     RECORD_KEY,
     choose_record,
     describe_choice,
+    list_sources,
     read_stored_record,
     store_record,
 )
 from assay.models.record import ModelRecord
 from brightness_classifier import RECORD, make_brightness_classifier
+from onnx_forms import FLOAT, make_node, write_classifier
 
 
 @pytest.fixture
@@ -79,3 +82,64 @@ def test_a_stored_record_of_another_version_is_refused_and_can_be_replaced(
 def test_a_missing_onnx_file_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(BadModelError, match="does not exist"):
         choose_record("", tmp_path / "none.onnx")
+
+
+ULTRALYTICS = {"author": "Ultralytics", "task": "classify", "imgsz": "[64, 64]", "version": "8.3.160"}
+
+
+def make_ultralytics(path: Path) -> Path:
+    return write_classifier(
+        path,
+        shape=["n", 3, 64, 64],
+        back=[make_node("Softmax", ["logits"], ["output0"])],
+        outputs={"output0": (FLOAT, ["n", 3])},
+        class_count=3,
+        metadata={**ULTRALYTICS, "names": "{0: 'cat', 1: 'dog', 2: 'hen'}"},
+    )
+
+
+def test_a_file_that_leaves_nothing_open_needs_no_name_and_says_where_each_line_is_from(
+    tmp_path: Path,
+) -> None:
+    path = make_ultralytics(tmp_path / "yolo.onnx")
+    record = choose_record("", path)
+    assert record.output.class_names == ("cat", "dog", "hen")
+    sources = list_sources(record, path)
+    assert "preprocessing.resize_side = 64 (ultralytics 8.3.160: short side to imgsz, Pillow)" in sources
+    (note,) = describe_choice(record, path)
+    assert note.startswith(f"the model record is drawn from {path}")
+
+
+def test_a_file_with_open_lines_is_refused_with_their_names_and_the_command_that_fills_them(
+    tmp_path: Path,
+) -> None:
+    path = write_classifier(tmp_path / "m.onnx")
+    with pytest.raises(
+        UsageError, match=r"open: preprocessing\.resize, preprocessing\.resize_filter"
+    ) as caught:
+        choose_record("", path)
+    assert f"assay inspect {path} --like RECORD -o record.toml" in caught.value.hint
+
+
+def test_a_record_that_normalises_what_the_graph_normalises_is_said_to_do_it_twice(
+    tmp_path: Path, se_resnext50: ModelRecord
+) -> None:
+    path = write_classifier(
+        tmp_path / "m.onnx",
+        front=[make_node("Sub", ["x", "m"], ["a"]), make_node("Div", ["a", "s"], ["seen"])],
+        constants={"m": np.full((1, 3, 1, 1), 0.5, np.float32), "s": np.full((1, 3, 1, 1), 0.5, np.float32)},
+    )
+    (note,) = describe_choice(se_resnext50, path)
+    assert "images are normalised twice" in note
+
+
+def test_a_record_of_logits_for_a_file_that_ends_in_a_softmax_is_said(
+    tmp_path: Path, se_resnext50: ModelRecord
+) -> None:
+    path = write_classifier(
+        tmp_path / "m.onnx",
+        back=[make_node("Softmax", ["logits"], ["class"])],
+        outputs={"class": (FLOAT, ["n", 1000])},
+    )
+    (note,) = describe_choice(se_resnext50, path)
+    assert "ends in Softmax and holds probabilities" in note

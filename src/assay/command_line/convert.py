@@ -123,7 +123,7 @@ def quantize(onnx_file: Path, out_file: Path, /, flags: QuantizeFlags) -> Outcom
     """
     from assay.command_line.terminal import open_listener
     from assay.images.request import ImageRequest
-    from assay.models.choose_record import choose_record
+    from assay.models.choose_record import choose_record, describe_choice
     from assay.report.sentences import describe_quantised
     from assay.report.tables.quantisation import make_trial_table
     from assay.workflows.models.quantize import quantize_file, quantize_within
@@ -134,6 +134,8 @@ def quantize(onnx_file: Path, out_file: Path, /, flags: QuantizeFlags) -> Outcom
     calibration = flags.to_calibration_options(images)
     control = flags.to_accuracy_control()
     with open_listener(quiet=flags.quiet) as listener:
+        for note in describe_choice(record, onnx_file):
+            listener.announce(f"Note: {note}")
         if control is None:
             made = quantize_file(onnx_file, out_file, record, calibration, listener)
             lines = describe_quantised(str(out_file), made)

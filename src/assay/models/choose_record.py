@@ -1,4 +1,4 @@
-"""Which model record goes with a file: the named one, the one stored in the ONNX file, or the default."""
+"""Which model record goes with a file: the named one, the one in it or drawn from it, or the default."""
 
 from __future__ import annotations
 
@@ -9,6 +9,16 @@ import msgspec
 from assay.defaults import DEFAULT_MODEL
 from assay.errors import BadModelError, UsageError, shorten
 from assay.models.complete_record import complete_record
+from assay.models.inspection.contradictions import find_contradictions
+from assay.models.inspection.draw_record import draw_record
+from assay.models.inspection.facts import read_network_facts
+from assay.models.inspection.record_lines import (
+    Lines,
+    build_record,
+    describe_line,
+    list_open,
+    sort_lines,
+)
 from assay.models.onnx_file import read_onnx_file
 from assay.models.read_record import read_model_record
 from assay.models.record import ModelRecord
@@ -19,28 +29,59 @@ _METADATA_FIELD, _KEY_FIELD, _VALUE_FIELD = 14, 1, 2  # ModelProto and StringStr
 
 
 def choose_record(model: str, source: Path) -> ModelRecord:
-    """The record of `source`: the named one; else, of an ONNX file, the one stored in it; else the default.
+    """The record of `source`: the named one; else the one stored in it, or drawn from it; else the default.
 
     Args:
         model: Name of a model record, or the path of one; empty where none was given.
         source: An ONNX file or a checkpoint.
 
     Raises:
-        UsageError: An ONNX file without a record, and none was named.
-        BadModelError: The record or the ONNX file cannot be read.
+        UsageError: None was named, and the file carries none and leaves lines of its record open.
+        BadModelError: The record or the file cannot be read.
     """
     if model:
         return complete_record(read_model_record(model), source)
-    if source.suffix.lower() != ".onnx":
+    if not describes_itself(source):
         return read_model_record(DEFAULT_MODEL)
-    record = read_stored_record(source)
-    if record is None:
-        raise UsageError(
-            f"{source} does not say which model it is, so its preprocessing and classes are not known",
-            hint="give its model record with --model NAME_OR_TOML (docs/how-to/own-classifier.md); "
-            "files made by `assay export` and `assay quantize` carry theirs",
-        )
-    return record
+    return read_stored_record(source) or build_record(_draw_whole(source))
+
+
+def describes_itself(source: Path) -> bool:
+    """Whether the file is of a form that holds a graph, from which a record can be drawn."""
+    return source.suffix.lower() == ".onnx"
+
+
+def _draw_whole(source: Path) -> Lines:
+    """The lines of the record that the file itself gives.
+
+    Raises:
+        UsageError: Some are open.
+    """
+    facts = read_network_facts(source)
+    lines = draw_record(facts)
+    if not (left := list_open(lines)):
+        return lines
+    known = [f"{each.library.partition(' ')[0]}/{each.architecture}" for each in facts.architectures]
+    looks = f" (its tensors are those of {', '.join(known[:3])})" if known else ""
+    command = f"assay inspect {source} --like {known[0] if known else 'RECORD'} -o record.toml"
+    raise UsageError(
+        f"{source} does not say all of its model record; open: {', '.join(line.key for line in left)}",
+        hint=f"give it with --model NAME_OR_TOML{looks}; `{command}` draws one from the file and a record "
+        "of the same preprocessing (docs/how-to/own-classifier.md)",
+    )
+
+
+def list_sources(record: ModelRecord, source: Path) -> list[str]:
+    """Where each line comes from of a record that was drawn from the file itself; empty for any other."""
+    if not describes_itself(source):
+        return []
+    try:
+        lines = draw_record(read_network_facts(source))
+        if read_stored_record(source) is not None or list_open(lines) or build_record(lines) != record:
+            return []
+    except (BadModelError, UsageError):
+        return []  # a record that was named stands in for one that cannot be drawn
+    return [describe_line(line) for line in sort_lines(lines)]
 
 
 def read_stored_record(onnx_path: Path) -> ModelRecord | None:
@@ -75,15 +116,17 @@ def store_record(onnx_path: Path, record: ModelRecord) -> None:
 def describe_choice(record: ModelRecord, source: Path) -> list[str]:
     """What a user should know of the record that was chosen for a file; mostly nothing."""
     notes = [f"model record {record.name}: {oddity}" for oddity in record.preprocessing.list_oddities()]
-    if source.suffix.lower() != ".onnx":
+    if not describes_itself(source):
         return notes
+    if sources := list_sources(record, source):
+        notes.append(f"the model record is drawn from {source}: {'; '.join(sources)}")
     try:
-        stored = read_stored_record(source)
+        stored, facts = read_stored_record(source), read_network_facts(source)
     except BadModelError:
         return notes  # --model stands in for one that cannot be read
     if stored is not None and stored != record:
         notes.append(f"{source} carries another model record, {stored.name}; --model's {record.name} is used")
-    return notes
+    return notes + [f"{source}: {one}" for one in find_contradictions(facts, record)]
 
 
 def _encode_field(number: int, content: bytes) -> bytes:

@@ -8,12 +8,10 @@ from collections.abc import Iterator
 import msgspec
 
 from assay.errors import shorten
-from assay.models.inspection.record_lines import RecordLine
-from assay.models.write_record import write_value
+from assay.models.inspection.record_lines import RecordLine, write_short_value
 
 WIDTH = 80
 _COLUMN = 16
-_SHOWN_CLASSES = 3
 _MARKS = {"known": "", "default": "", "guess": "guess", "open": "OPEN"}
 
 
@@ -168,17 +166,11 @@ def _describe_record(found: Inspection) -> Iterator[str]:
             yield from textwrap.wrap(text, WIDTH, initial_indent="  OPEN   ", subsequent_indent=" " * 11)
             continue
         yield from textwrap.wrap(
-            f"{key} = {_write_short(line.value)}  # {line.source}",
+            f"{key} = {write_short_value(line.value)}  # {line.source}",
             WIDTH,
             initial_indent=f"  {mark:<7}",
             subsequent_indent=" " * 11,
         )
-
-
-def _write_short(value: object) -> str:
-    if isinstance(value, (tuple, list)) and len(value) > _SHOWN_CLASSES and isinstance(value[0], str):
-        return f"[{', '.join(map(write_value, value[:_SHOWN_CLASSES]))}, … {len(value):,} in all]"
-    return write_value(list(value) if isinstance(value, tuple) else value)
 
 
 def _write_shape(shape: tuple[int | None, ...] | None) -> str:

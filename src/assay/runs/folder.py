@@ -87,6 +87,10 @@ class RunFolder(Listener):
         """Record what stands at the head of the report."""
         self._record(remark=remark)
 
+    def record_model_sources(self, sources: Sequence[str]) -> None:
+        """Record where each line of a model record comes from that was drawn from the file itself."""
+        self._record(model_sources=tuple(sources))
+
     def record_export(self, weights: str, sha256: str, opset: int, parity: LogitParity) -> None:
         """Record that weights of that name and sha256 became an ONNX file, and how it agrees with torch."""
         hashes = self._manifest.hashes | {weights: sha256}

@@ -65,6 +65,7 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`manifest.json`: what was run, on what, with what; written first, completed at the end.
 
+    `model_sources` says where each line of a model record comes from that was drawn from the file itself.
     `weights_key` is where in the checkpoint the weights were, "" for its top level; None without one.
     `failed_shards` holds the cause by the file name of the shard that a session died in, or whose images
     could not be read.
@@ -81,6 +82,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     pixel_check: PixelCheck
     model: ModelRecord | None = None
+    model_sources: tuple[str, ...] = ()
     hashes: dict[str, str] = {}
     weights_key: str | None = None
     opset: int | None = None

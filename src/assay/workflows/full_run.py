@@ -18,7 +18,7 @@ from assay.images.request import ImageRequest, index_labelled_images
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
 from assay.measure.speed.repeats import RepeatPlan, check_plan
-from assay.models.choose_record import choose_record
+from assay.models.choose_record import choose_record, list_sources
 from assay.models.onnx_file import check_onnx_path
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder, RunResult, open_run_folder
@@ -40,8 +40,8 @@ class RunRequest:
     Args:
         weights: A checkpoint, or an ONNX file, which is then compiled as it is.
         images: The images, with their labels.
-        model: Name of a model record, or the path of one; empty for the one that the ONNX file carries, or,
-            of a checkpoint, SE_ResNeXt50's.
+        model: Name of a model record, or the path of one; empty for the one that the ONNX file carries
+            or that is drawn from it, or, of a checkpoint, SE_ResNeXt50's.
         weights_key: Which set of weights of a checkpoint; None for the plain ones.
         opset: The ai.onnx opset of the export, 11 to 18.
         calibration: How an int8 model is calibrated; on some of `images` where it names none.
@@ -97,6 +97,7 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
     index = index_labelled_images(request.images, read_classes(record))
     with open_run_folder(place, record.name, request.compile.engine, listener) as run:
         run.record_remark(request.remark)
+        run.record_model_sources([] if request.model else list_sources(record, request.weights))
         source = _export(request, record, index, run) if request.is_exported else request.weights
         float_dirs: list[Path] = []
         if float_compilation is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from assay.models.inspection.facts import NetworkFacts
 from assay.models.inspection.front import Front
@@ -29,12 +30,7 @@ def draw_record(facts: NetworkFacts, like: ModelRecord | None = None, given: Lin
     """
     lines: Lines = {}
     _add(lines, "schema_version", 1, "the form of records", "default")
-    _add(
-        lines,
-        "name",
-        _make_name(facts, like),
-        "the file's name" if like is None else f"{like.name}, as given",
-    )
+    _add(lines, "name", _make_name(facts.path), "the file's name")
     _add(lines, "architecture", ONNX_ONLY, f"{facts.graph.form} file")
     notes = read_ultralytics(facts.graph.metadata)
     lines |= _draw_input(facts, notes, like)
@@ -47,11 +43,8 @@ def _add(lines: Lines, key: str, value: object, source: str, state: str = "known
     lines[key] = RecordLine(key=key, value=value, source=source, state=state)  # type: ignore[arg-type]
 
 
-def _make_name(facts: NetworkFacts, like: ModelRecord | None) -> str:
-    if like is not None:
-        return like.name
-    name = re.sub(r"[^\w.+-]+", "_", facts.path.stem, flags=re.ASCII).strip("_.+-")
-    return name or "model"
+def _make_name(path: Path) -> str:
+    return re.sub(r"[^\w.+-]+", "_", path.stem, flags=re.ASCII).strip("_.+-") or "model"
 
 
 def _find_size(lines: Mapping[str, RecordLine]) -> tuple[int, int] | None:

@@ -10,8 +10,10 @@ import msgspec
 from assay.errors import UsageError, quote, shorten
 from assay.models.preprocessing import Preprocessing
 from assay.models.record import InputTensor, ModelRecord, OutputTensor
+from assay.models.write_record import write_value
 
 State = Literal["known", "default", "guess", "open"]
+_SHOWN_NAMES = 3
 TABLES: dict[str, type[msgspec.Struct]] = {
     "input": InputTensor,
     "preprocessing": Preprocessing,
@@ -93,6 +95,19 @@ def build_record(lines: Mapping[str, RecordLine]) -> ModelRecord:
             f"the lines of the model record do not fit together: {shorten(error)}",
             hint="the keys are in docs/reference/model-record.md",
         ) from error
+
+
+def describe_line(line: RecordLine) -> str:
+    """A line with its source, in words: `mean = [0.0, 0.0, 0.0] (ultralytics 8.3.40)`."""
+    guess = "a guess: " if line.state == "guess" else ""
+    return f"{line.key} = {write_short_value(line.value)} ({guess}{line.source})"
+
+
+def write_short_value(value: object) -> str:
+    """The value as TOML writes it, a long list of names by its first few."""
+    if isinstance(value, (tuple, list)) and len(value) > _SHOWN_NAMES and isinstance(value[0], str):
+        return f"[{', '.join(map(write_value, value[:_SHOWN_NAMES]))}, … {len(value):,} in all]"
+    return write_value(list(value) if isinstance(value, tuple) else value)
 
 
 def list_record_lines(record: ModelRecord, tables: Sequence[str], source: str) -> Iterator[RecordLine]:
