@@ -37,3 +37,9 @@ def test_small_and_whole_numbers_come_back(lite0_record: ModelRecord, tmp_path: 
     preprocessing = msgspec.structs.replace(lite0_record.preprocessing, mean=(1e-05, 0.0, 1 / 3))
     record = msgspec.structs.replace(lite0_record, preprocessing=preprocessing)
     assert read_back(record, tmp_path) == record
+
+
+def test_options_of_an_architecture_come_back(se_resnext50: ModelRecord, tmp_path: Path) -> None:
+    options = {"transform_input": True, "depths": [1, 2], "odd key": {"a": 1.5}, "act": "gelu"}
+    record = msgspec.structs.replace(se_resnext50, architecture_options=options)
+    assert read_back(record, tmp_path) == record

@@ -70,6 +70,17 @@ def choose_weights(
     )
 
 
+def list_tensor_names(content: object) -> list[str]:
+    """The names of all tensors, also in the dicts of what a file holds, without what leads to those."""
+    found: list[str] = []
+    inner: list[object] = [content]
+    for _ in range(MOST_WRAPPERS + 1):
+        dicts = [each for each in inner if isinstance(each, Mapping)]
+        found += [str(name) for each in dicts for name, value in each.items() if isinstance(value, Tensor)]
+        inner = [value for each in dicts for value in each.values()]
+    return found
+
+
 def _list_sets(
     content: object, expected: Collection[str], key: str = "", depth: int = 0
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:

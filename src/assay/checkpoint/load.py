@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from assay.checkpoint.choose_weights import choose_weights
+from assay.checkpoint.choose_weights import choose_weights, list_tensor_names
 from assay.checkpoint.network import ARCHITECTURES
 from assay.checkpoint.read_weights import FileFormat, read_content, recognise_format
 from assay.checkpoint.weights_choice import name_first_three
+from assay.checkpoint.zoo import (
+    build_zoo_network,
+    fill_by_transformers,
+    is_zoo_network,
+    parameters_on_meta,
+    rename_by_timm,
+    try_network,
+)
 from assay.errors import BadCheckpointError, BadModelError, quote, shorten
 from assay.files import hash_file
 from assay.models.record import ONNX_ONLY, ModelRecord
@@ -55,20 +64,27 @@ def load_checkpoint(path: Path, record: ModelRecord, weights_key: str | None = N
 
     Raises:
         BadCheckpointError: The file is not there, not whole, not safe, or not these weights.
-        BadModelError: The record's architecture is not one that can be loaded into.
-        MissingRuntimeError: A safetensors file, but the package is not installed.
+        BadModelError: The record's architecture is not one that can be loaded into, or does not take its
+            images.
+        MissingRuntimeError: The package that reads the file, or builds the network, is not installed.
     """
     check_architecture(record)
     head, sha256 = _read_head_and_hash(path)
     file_format = recognise_format(head, path)
     _check_hash(sha256, path, record)
-    with torch.device("meta"):  # no random weights are drawn only to be overwritten
-        network = ARCHITECTURES[record.architecture](record.output.class_count)
-    chosen = choose_weights(read_content(path, file_format), network.state_dict().keys(), path, weights_key)
-    failure = f"weights {path} do not fit {record.architecture} with {record.output.class_count} classes"
-    _fill_network(network, chosen.tensors, failure, path)
+    content = read_content(path, file_format)
+    network = _build_network(record, list_tensor_names(content))
+    # transformers knows its files' names, which may be none of the network's
+    expected = {
+        *network.state_dict(),
+        *(list_tensor_names(content) if _is_of("transformers", record) else ()),
+    }
+    chosen = choose_weights(content, expected, path, weights_key)
+    network = _fill_network(network, chosen.tensors, record, path).eval().requires_grad_(False)
+    if is_zoo_network(record.architecture):
+        try_network(network, record)
     return Checkpoint(
-        network=network.eval().requires_grad_(False),
+        network=network,
         sha256=sha256,
         file_format=file_format,
         weights_key=chosen.key,
@@ -87,10 +103,11 @@ def check_architecture(record: ModelRecord) -> None:
             f"model record {record.name} is {ONNX_ONLY!r}: it has no network to load a checkpoint into",
             hint="give its ONNX file to `assay compile`",
         )
-    if record.architecture not in ARCHITECTURES:
+    if record.architecture not in ARCHITECTURES and not is_zoo_network(record.architecture):
         raise BadModelError(
             f"model record {record.name}: no network is called {quote(record.architecture)}",
-            hint=f"architecture is one of: {', '.join([*ARCHITECTURES, ONNX_ONLY])}",
+            hint=f"architecture is one of: {', '.join([*ARCHITECTURES, ONNX_ONLY])}, timm/NAME, "
+            "torchvision/NAME, transformers/NAME",
         )
 
 
@@ -118,31 +135,65 @@ def _check_hash(sha256: str, path: Path, record: ModelRecord) -> None:
             )
 
 
-def _fill_network(network: nn.Module, state_dict: dict[str, Tensor], failure: str, path: Path) -> None:
-    """Give a network on the meta device its weights, after checking every one."""
-    expected = network.state_dict()
-    _check_keys(state_dict, expected, failure)
-    _check_kinds(state_dict, path)
-    zero = torch.zeros((), dtype=torch.int64)
-    network.to_empty(device="cpu")
-    network.load_state_dict({key: state_dict.get(key, zero) for key in expected}, strict=True)
+def _build_network(record: ModelRecord, weight_names: Collection[str]) -> nn.Module:
+    """The network of the record's architecture, its parameters on the meta device."""
+    if is_zoo_network(record.architecture):
+        return build_zoo_network(record, weight_names)
+    with parameters_on_meta():
+        return ARCHITECTURES[record.architecture](record.output.class_count)
+
+
+def _is_of(library: str, record: ModelRecord) -> bool:
+    return record.architecture.startswith(f"{library}/")
+
+
+def _fill_network(
+    network: nn.Module, tensors: dict[str, Tensor], record: ModelRecord, path: Path
+) -> nn.Module:
+    """The network with its weights, after checking every one."""
+    failure = f"weights {path} do not fit {record.architecture} with {record.output.class_count} classes"
+    if _is_of("transformers", record):
+        _check_kinds(tensors, {}, path)
+        network, faults = fill_by_transformers(network, tensors)
+        _refuse_faults(faults, failure)
+    else:
+        tensors = rename_by_timm(network, tensors) if _is_of("timm", record) else tensors
+        expected = network.state_dict()
+        _refuse_faults(_find_faults(tensors, expected), failure)
+        _check_kinds(tensors, expected, path)
+        own = {key: _copy_as(tensors.get(key), tensor) for key, tensor in expected.items()}
+        network.load_state_dict(own, strict=True, assign=True)
     bad = [key for key, tensor in network.state_dict().items() if not tensor.isfinite().all()]
     if bad:
         raise BadCheckpointError(
             f"weights {path}: expected finite values, found NaN or infinity in {name_first_three(bad)}",
             hint="the training that wrote them diverged, or the file is damaged: take another one",
         )
+    return network
 
 
-def _check_keys(found: dict[str, Tensor], expected: dict[str, Tensor], failure: str) -> None:
-    missing = [key for key in expected if key not in found and not key.endswith(COUNTER)]
-    unexpected = [key for key in found if key not in expected]
+def _copy_as(found: Tensor | None, expected: Tensor) -> Tensor:
+    """A copy of what was found, with the expected dtype; zeros for a counter that is missing."""
+    copy = torch.zeros(expected.shape, dtype=expected.dtype)
+    return copy if found is None else copy.copy_(found)
+
+
+def _find_faults(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, list[str]]:
     misshaped = [
         f"{key} (expected {tuple(expected[key].shape)}, found {tuple(found[key].shape)})"
         for key in expected
         if key in found and found[key].shape != expected[key].shape
     ]
-    faults = {"missing": missing, "unexpected": unexpected, "wrong shape": misshaped}
+    return {
+        "missing": [key for key in expected if key not in found],
+        "unexpected": [key for key in found if key not in expected],
+        "wrong shape": misshaped,
+    }
+
+
+def _refuse_faults(faults: dict[str, list[str]], failure: str) -> None:
+    """Refuse weights with faults; only BatchNorm's counters may be missing."""
+    faults = faults | {"missing": [key for key in faults["missing"] if not key.endswith(COUNTER)]}
     listed = [f"{fault}: {shorten(name_first_three(names), 300)}" for fault, names in faults.items() if names]
     if listed:
         raise BadCheckpointError(
@@ -151,16 +202,25 @@ def _check_keys(found: dict[str, Tensor], expected: dict[str, Tensor], failure: 
         )
 
 
-def _check_kinds(state_dict: dict[str, Tensor], path: Path) -> None:
+def _check_kinds(state_dict: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> None:
+    """Refuse other tensors than dense floating-point ones; a network's whole numbers are its constants."""
     strangers = [
         f"{key} ({tensor.dtype}, {tensor.layout}, {tensor.device})"
         for key, tensor in state_dict.items()
         if tensor.layout != torch.strided
         or tensor.device.type != "cpu"  # "meta" has no values
-        or tensor.dtype not in (COUNTER_DTYPES if key.endswith(COUNTER) else FLOAT_DTYPES)
+        or not (
+            tensor.dtype in (COUNTER_DTYPES if key.endswith(COUNTER) else FLOAT_DTYPES)
+            or _is_constant(tensor, expected.get(key))
+        )
     ]
     if strangers:
         raise BadCheckpointError(
             f"weights {path}: expected dense floating-point tensors, found {name_first_three(strangers)}",
             hint="give the float weights",
         )
+
+
+def _is_constant(found: Tensor, expected: Tensor | None) -> bool:
+    """Whether these are the whole numbers that the network has computed itself, such as an index."""
+    return expected is not None and not expected.is_floating_point() and torch.equal(found, expected)

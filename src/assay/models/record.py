@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -126,6 +126,7 @@ class ModelRecord(_Record, frozen=True, kw_only=True):
     schema_version: Literal[1]
     name: Annotated[str, Meta(pattern=_NAME)]
     architecture: str
+    architecture_options: dict[str, Any] = {}  # msgspec copies it
     input: InputTensor
     preprocessing: Preprocessing
     output: OutputTensor

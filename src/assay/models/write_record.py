@@ -31,11 +31,15 @@ def _drop_defaults(value: object) -> object:
     if isinstance(value, msgspec.Struct):
         fields = msgspec.structs.fields(value)
         content = {field.encode_name: getattr(value, field.name) for field in fields}
-        defaults = {field.encode_name: field.default for field in fields}
+        defaults = {field.encode_name: _find_default(field) for field in fields}
         return {key: _drop_defaults(each) for key, each in content.items() if each != defaults[key]}
     if isinstance(value, list | tuple):
         return [_drop_defaults(each) for each in value]
     return value
+
+
+def _find_default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _write_table(path: str, table: object) -> Iterator[str]:
@@ -44,9 +48,9 @@ def _write_table(path: str, table: object) -> Iterator[str]:
     inner = {key: value for key, value in table.items() if _is_table(value) or _is_list_of_tables(value)}
     for key, value in table.items():
         if key not in inner:
-            yield f"{key} = {write_value(value)}"
+            yield f"{_write_key(key)} = {write_value(value)}"
     for key, value in inner.items():
-        name = f"{path}{key}"
+        name = f"{path}{_write_key(key)}"
         for each in value if isinstance(value, list) else [value]:
             yield ""
             yield f"[[{name}]]" if isinstance(value, list) else f"[{name}]"
