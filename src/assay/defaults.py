@@ -8,6 +8,7 @@ DEFAULT_ENGINE = "openvino"
 OPSETS = range(11, 19)  # what ATC accepts: ai.onnx opset 11 to 18 (CANN ATC manual)
 DEFAULT_OPSET = OPSETS[-1]
 CALIBRATION_IMAGE_COUNT = 300
+DIAGNOSIS_IMAGE_COUNT = 400
 
 DEFAULT_BATCH_SIZES = (1, 4, 8, 16, 32, 64)  # those that speed is measured at
 MIN_REPEATS = 5

@@ -209,3 +209,17 @@ def test_fractions_never_become_pixels(slim: ModelRecord) -> None:
     tensor = msgspec.structs.replace(slim.input, dtype="uint8")
     with pytest.raises(ValueError, match=r"input.dtype is uint8, but sampling = 'tensorflow 1' makes"):
         msgspec.structs.replace(slim, input=tensor, preprocessing=unscaled)
+
+
+@pytest.mark.parametrize(("sampling", "resize_filter"), [("opencv", "area"), ("tensorflow", "bicubic")])
+def test_a_picture_of_the_right_size_is_not_sampled_at_all(sampling: Any, resize_filter: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    made = Preprocessing(
+        resize_side=32,
+        resize_filter=resize_filter,
+        sampling=sampling,
+        crop_size=24,
+        mean=(0,) * 3,
+        std=(1,) * 3,
+    )
+    np.testing.assert_array_equal(resize_and_crop(pixels, made), pixels[4:28, 4:28])

@@ -79,6 +79,9 @@ COMMANDS = {
     "benchmark": {
         "benchmark": "Measure images per second and latency of compiled models for each batch size.",
     },
+    "diagnose": {
+        "diagnose": "Say why a model is less accurate than it should be: what in its record is wrong.",
+    },
     "results": {
         "report": "Write the report of a run anew, or one report of several runs with a column each.",
         "compare": "Compare run B with run A image by image, or with what a model record publishes.",

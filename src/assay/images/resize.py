@@ -145,7 +145,9 @@ def resize_and_crop(pixels: Pixels, preprocessing: Preprocessing, resampler: Res
 
 
 def _sample(pixels: Pixels, crop: Crop, sampling: str, resampler: Resampler) -> Picture:
-    if sampling == "pillow" or (crop.new_height, crop.new_width) == pixels.shape[:2]:
+    if (crop.new_height, crop.new_width) == pixels.shape[:2]:  # no sampling has anything to do
+        return pixels[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width]
+    if sampling == "pillow":
         return resample_crop(pixels, crop, resampler)
     return sample_crop(pixels, crop, sampling)
 

@@ -18,6 +18,16 @@ from assay.report.tables.table import Table
 
 def render_page(contents: Contents) -> str:
     """Return the page as HTML."""
+    charts = [
+        *_list_charts(contents.runs),
+        *_list_intervals(contents.runs),
+        *_list_reliability(contents.runs),
+    ]
+    return fill_page(contents, charts)
+
+
+def fill_page(contents: Contents, charts: Sequence[dict[str, str]]) -> str:
+    """The page of some contents with these charts, each with `title`, `svg` and `note`."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("assay.report")
@@ -30,11 +40,7 @@ def render_page(contents: Contents) -> str:
         kinds[picture.kind] += 1
     return environment.get_template("report.html.j2").render(
         contents=contents,
-        charts=[
-            *_list_charts(contents.runs),
-            *_list_intervals(contents.runs),
-            *_list_reliability(contents.runs),
-        ],
+        charts=charts,
         main_tables=tables[: len(contents.main_tables)],
         detail_tables=tables[len(contents.main_tables) :],
         pictures=pictures,

@@ -213,7 +213,7 @@ def measure_accuracy(
             if len(listed) < LISTED_FAILURES:
                 listed.append(FailedImage(relative_path=prediction.relative_path, status=prediction.status))
     failed_count = reasons.total()
-    top = [_make_topk(hits, image_count, image_count - failed_count) for hits in _sum_ranks(ranks)]
+    top = [make_topk(hits, image_count, image_count - failed_count) for hits in _sum_ranks(ranks)]
     return Accuracy(
         image_count=image_count,
         scored_count=image_count - failed_count,
@@ -230,7 +230,8 @@ def measure_accuracy(
     )
 
 
-def _make_topk(hits: int, image_count: int, scored_count: int) -> TopKAccuracy:
+def make_topk(hits: int, image_count: int, scored_count: int) -> TopKAccuracy:
+    """So many hits among so many images, of which so many were scored, with the interval."""
     low, high = compute_wilson_interval(hits, image_count)
     differs = scored_count not in (0, image_count)
     return TopKAccuracy(

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, LEFT, RIGHT, TOP, ROW, BOTTOM = 640, 16, 16, 8, 46, 44
-STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # between ticks, in points
+STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # between ticks
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """A percentage, with its interval where it was measured here."""
+    """A percentage or a gain, with its interval where it was measured here."""
 
     name: str
     percent: float
@@ -21,8 +21,15 @@ class Figure:
     is_published: bool = False
 
 
-def draw_intervals(title: str, figures: Sequence[Figure]) -> str:
-    """Return an SVG with a row for each figure, at least one."""
+def draw_intervals(title: str, figures: Sequence[Figure], axis: str = "Top-1, %", unit: str = " %") -> str:
+    """An SVG with a row for each figure, at least one.
+
+    Args:
+        title: What the chart is called for those who do not see it.
+        figures: From top to bottom.
+        axis: What stands under the axis.
+        unit: What stands behind a figure.
+    """
     ends = [end for figure in figures for end in (figure.percent, *(figure.interval or ()))]
     step = next((step for step in STEPS if (max(ends) - min(ends)) / step <= 6), STEPS[-1])
     low, high = (
@@ -42,11 +49,11 @@ def draw_intervals(title: str, figures: Sequence[Figure]) -> str:
     for tick in ticks:
         parts.append(f'<path class="grid" d="M{place(tick):.1f} {TOP}V{bottom}"/>')
         parts.append(f'<text x="{place(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{tick:.4g}</text>')
-    parts.append(f'<text x="{WIDTH / 2:.0f}" y="{bottom + 38}" text-anchor="middle">Top-1, %</text>')
+    parts.append(f'<text x="{WIDTH / 2:.0f}" y="{bottom + 38}" text-anchor="middle">{escape(axis)}</text>')
     for number, figure in enumerate(figures):
         y = TOP + ROW * number + 30
         style = "s1" if figure.is_published else "s0"
-        label = f"{figure.name}: {figure.percent:.2f} %"
+        label = f"{figure.name}: {figure.percent:.2f}{unit}"
         parts.append(f'<text class="name" x="{LEFT}" y="{y - 13}">{escape(figure.name)}</text>')
         if figure.interval is not None:
             one, other = map(place, figure.interval)

@@ -1,0 +1,72 @@
+"""`assay diagnose`: why a model is less accurate than it should be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from assay.command_line.flags import LabelFileFlags, ModelFlags, ReadFlags, ShowFlags, make_help
+from assay.command_line.outcome import Outcome
+from assay.defaults import DIAGNOSIS_IMAGE_COUNT
+from assay.files import refuse_same_file
+
+if TYPE_CHECKING:
+    from assay.report.tables.table import Table
+    from assay.workflows.diagnose.diagnose import DiagnosisRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnoseFlags(ShowFlags, ModelFlags, LabelFileFlags, ReadFlags):
+    """Flags of `assay diagnose`."""
+
+    images: Annotated[Path, make_help("Photographs, in any form that `assay run` takes.")]
+    labels: Annotated[Path | None, make_help("Label file of --images, if they need one.")] = None
+    limit: Annotated[int, make_help("Images at most, drawn by their names.")] = DIAGNOSIS_IMAGE_COUNT
+    expect: Annotated[
+        float | None, make_help("What Top-1 should be, in percent; what is published, if not given.")
+    ] = None
+    output: Annotated[
+        Path | None, make_help("Folder for diagnosis.html and diagnosis.json; it is made.", "-o")
+    ] = None
+    write: Annotated[Path | None, make_help("Write the record with the changes to this TOML file.")] = None
+
+    def to_request(self, subject: Path) -> DiagnosisRequest:
+        """What is diagnosed, and on what; labels that contradict ImageNet's are examined, not refused."""
+        import dataclasses
+
+        from assay.images.request import ImageRequest
+        from assay.workflows.diagnose.diagnose import DiagnosisRequest
+
+        labels = dataclasses.replace(self.to_label_options(self.labels), trusted=True)
+        return DiagnosisRequest(
+            subject=subject,
+            images=ImageRequest(
+                path=self.images, labels=labels, reading=self.to_read_options(), limit=self.limit
+            ),
+            model=self.model,
+            reference_percent=self.expect,
+        )
+
+
+def diagnose(model_or_run: Path, /, flags: DiagnoseFlags) -> Outcome:
+    """Say why a model is less accurate than it should be: what in its record is wrong.
+
+    Args:
+        model_or_run: An ONNX file, a compiled model's folder, or a run folder.
+    """
+    from assay.command_line.terminal import open_listener
+    from assay.report.cause import describe_finding, make_hypothesis_table
+    from assay.workflows.diagnose.diagnose import diagnose as look_for_cause
+    from assay.workflows.diagnose.write import write_diagnosis, write_fixed_record
+
+    for place in filter(None, (flags.write, flags.output)):
+        refuse_same_file(place, model_or_run, flags.find_model_file(), flags.images, flags.labels)
+    with open_listener(quiet=flags.quiet) as listener:
+        found, record = look_for_cause(flags.to_request(model_or_run), listener)
+    lines: list[str | Table] = [make_hypothesis_table(found.record), "", *describe_finding(found.record)]
+    if flags.output is not None:
+        lines.append(f"{write_diagnosis(found, flags.output)}")
+    if flags.write is not None:
+        lines.append(write_fixed_record(found, record, flags.write))
+    return Outcome(lines=lines, document={"model": found.model, "record": found.record})

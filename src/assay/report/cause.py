@@ -1,0 +1,170 @@
+"""The answer of `assay diagnose` in words, and the table of what was tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from assay.diagnose.finding import HypothesisTrial, RecordFinding
+from assay.diagnose.view import Change, is_of_record
+from assay.report.charts.interval_chart import Figure, draw_intervals
+from assay.report.contents import Card, Contents
+from assay.report.html import fill_page
+from assay.report.tables.table import Table
+
+_SHOWN = 12
+_SECTIONS = {
+    "input": ("colour_order", "layout"),
+    "output": ("scores",),
+}
+
+
+def describe_finding(found: RecordFinding) -> list[str]:
+    """The answer, a sentence or two, and the lines to change."""
+    return [_say_outcome(found), *_list_lines(found.changes), *(f"Note: {one}." for one in found.remarks)]
+
+
+def make_hypothesis_table(found: RecordFinding, shown: int = _SHOWN) -> Table:
+    """What was tried, the best of each step first, so many of each, with the gain of each."""
+    rows = [_make_row(one) for step in _list_steps(found) for one in step[:shown]]
+    is_cut = any(len(step) > shown for step in _list_steps(found))
+    return Table(
+        title="Hypotheses",
+        header=("Step, hypothesis", "Images", "Top-1, points", f"{_name_score(found)} (95 %)", "p (Holm)"),
+        rows=tuple(rows),
+        notes=(f"* taken{f'; the {shown} best of each step' if is_cut else ''}.",),
+    )
+
+
+def render_cause_page(model: str, found: RecordFinding) -> str:
+    """The page of a diagnosis, as HTML that needs nothing beside it."""
+    sentence, *lines = describe_finding(found)
+    contents = Contents(
+        title=f"Diagnosis of {model}",
+        remark="",
+        differences=(),
+        verdict=sentence,
+        cards=tuple(_list_cards(found)),
+        findings=tuple(line.strip() for line in lines),
+        notes=(),
+        circumstances=(),
+        not_run=(),
+        main_tables=(make_hypothesis_table(found, len(found.trials)),),
+        detail_tables=(),
+        short_tables=(),
+        runs=(),
+        reference="",
+    )
+    return fill_page(contents, list(_list_charts(found)))
+
+
+def _list_cards(found: RecordFinding) -> Iterator[Card]:
+    named = {"Top-1 as given": found.before, "Top-1 with the changes": found.after if found.changes else None}
+    for name, topk in named.items():
+        if topk is not None:
+            low, high = topk.interval_percent
+            details = (f"{topk.hits} of {found.image_count}", f"95 %: {low:.2f} to {high:.2f}")
+            yield Card(name=name, value=f"{topk.percent:.2f} %", details=details, line="")
+
+
+def _list_charts(found: RecordFinding) -> Iterator[dict[str, str]]:
+    """A forest plot of each step: the gain of the best hypotheses, with its interval."""
+    for step in _list_steps(found):
+        figures = [
+            Figure(
+                name=f"{one.name}{' (taken)' if one.is_taken else ''}, {one.image_count} images",
+                percent=one.score_gain,
+                interval=one.score_interval,
+                is_published=one.is_taken,
+            )
+            for one in step[:_SHOWN]
+        ]
+        title = f"Step {step[0].step}: gain over the record, by hypothesis"
+        svg = draw_intervals(title, figures, f"mean gain of {_name_score(found)}", "")
+        yield {"title": title, "svg": svg, "note": f"The {len(figures)} best; above 0 is better than before."}
+
+
+def _list_steps(found: RecordFinding) -> list[list[HypothesisTrial]]:
+    """The trials of each step, the largest gain first."""
+    numbers = sorted({trial.step for trial in found.trials})
+    trials = sorted(found.trials, key=lambda one: -one.score_gain)
+    return [[one for one in trials if one.step == number] for number in numbers]
+
+
+def _name_score(found: RecordFinding) -> str:
+    return "log p(label)" if found.has_labels else "probability"
+
+
+def _say_outcome(found: RecordFinding) -> str:
+    if found.outcome == "nothing":
+        return _say_nothing(found)
+    what = "One change explains it" if len(found.changes) == 1 else f"{len(found.changes)} changes explain it"
+    if found.outcome == "helps":
+        what = "This helps, but does not explain it"
+    if found.outcome == "undecided":
+        return (
+            f"Undecided: {found.alternatives[0]} and what is shown below fit equally well on "
+            f"{found.image_count} images. {_say_gain(found)}"
+        )
+    return f"{what}. {_say_gain(found)}"
+
+
+def _say_nothing(found: RecordFinding) -> str:
+    if found.before is None:
+        return (
+            "Nothing in the record explains a loss, as far as probabilities alone can tell: they see "
+            "colour, normalisation, layout and rotation, but not geometry or labels. Give --labels for more."
+        )
+    text = f"Nothing in the record explains a loss: Top-1 is {found.before.hits} of {found.image_count}."
+    if found.excluded_points is None:
+        return f"{text} Each of {len(found.trials)} hypotheses scores worse."
+    return (
+        f"{text} A gain of more than {found.excluded_points:.1f} points is excluded (95 %) for those of "
+        f"{len(found.trials)} hypotheses that did not score worse early on."
+    )
+
+
+def _say_gain(found: RecordFinding) -> str:
+    if found.before is None or found.after is None or found.paired is None:
+        return "Without labels this rests on the network's own probabilities, which is weaker."
+    low, high = found.paired.interval_points
+    text = (
+        f"Top-1 {found.before.hits} -> {found.after.hits} of {found.image_count}: "
+        f"{found.paired.difference_points:+.1f} points (95 %: {low:+.1f} to {high:+.1f})."
+    )
+    if found.reference_percent is None:
+        return text
+    return f"{text} {found.reference_percent:.2f} % is expected ({found.reference_source})."
+
+
+def _list_lines(changes: Sequence[Change]) -> list[str]:
+    lines = []
+    for change in changes:
+        section = next((name for name, keys in _SECTIONS.items() if change.factor in keys), "preprocessing")
+        if is_of_record(change):
+            lines.append(f"  {section}.{change.factor} = {_write(change.new)}  (was: {_write(change.old)})")
+        else:
+            lines.append(f"  {change.factor}: {change.new} (was: {change.old})")
+    return lines
+
+
+def _write(value: object) -> str:
+    return "not set" if value is None else msgspec.json.encode(value).decode()
+
+
+def _make_row(trial: HypothesisTrial) -> tuple[str, ...]:
+    low, high = trial.score_interval
+    return (
+        f"{trial.step}{'*' if trial.is_taken else ' '} {trial.name}",
+        f"{trial.image_count}",
+        f"{trial.paired.difference_points:+.1f}" if trial.paired else "-",
+        f"{trial.score_gain:+.2f} ({low:+.2f} to {high:+.2f})",
+        _write_p(trial.p_value),
+    )
+
+
+def _write_p(p_value: float) -> str:
+    if p_value >= 1:
+        return "-"
+    return f"{p_value:.2g}" if p_value >= 1e-4 else "< 0.0001"
