@@ -23,6 +23,7 @@ _MODULES = {
     "assay.measure.speed.repeats": "RepeatPlan",
     "assay.measure.speed.throughput": "ThroughputRow",
     "assay.models.calibration": "CalibrationRecord",
+    "assay.models.find_models": "ModelEntry",
     "assay.models.read_record": "read_model_record",
     "assay.models.record": "ModelRecord",
     "assay.runs.listener": "Listener Progress",
@@ -30,6 +31,7 @@ _MODULES = {
     "assay.workflows.evaluate.evaluate": "EvaluateOptions",
     "assay.workflows.full_run": "RunRequest",
     "assay.workflows.models.export": "ExportedModel ExportOptions",
+    "assay.workflows.models.list_models": "list_models",
     "assay.workflows.results.compare": "RunComparison",
     "assay.workflows.speed.run_benchmark": "BenchmarkRequest",
 }

@@ -37,6 +37,7 @@ from assay.measure.gates import parse_gate as parse_gate
 from assay.measure.speed.repeats import RepeatPlan as RepeatPlan
 from assay.measure.speed.throughput import ThroughputRow as ThroughputRow
 from assay.models.calibration import CalibrationRecord as CalibrationRecord
+from assay.models.find_models import ModelEntry as ModelEntry
 from assay.models.read_record import read_model_record as read_model_record
 from assay.models.record import ModelRecord as ModelRecord
 from assay.runs.listener import Listener as Listener
@@ -48,6 +49,7 @@ from assay.workflows.evaluate.evaluate import EvaluateOptions as EvaluateOptions
 from assay.workflows.full_run import RunRequest as RunRequest
 from assay.workflows.models.export import ExportedModel as ExportedModel
 from assay.workflows.models.export import ExportOptions as ExportOptions
+from assay.workflows.models.list_models import list_models as list_models
 from assay.workflows.results.compare import RunComparison as RunComparison
 from assay.workflows.speed.run_benchmark import BenchmarkRequest as BenchmarkRequest
 

@@ -17,6 +17,7 @@ from filelock import FileLock
 from assay import __version__
 from assay.errors import BadCheckpointError, BadModelError, quote, shorten
 from assay.files import hash_file
+from assay.models.published.find import advise_download
 from assay.models.record import ModelRecord, WeightsFile
 
 TIMEOUT_S = 30.0  # for a connection, and for each block of bytes
@@ -91,7 +92,7 @@ def download_weights(
 def _check_weights(record: ModelRecord) -> None:
     if not record.weights:
         raise BadModelError(
-            f"model record {record.name} lists no weights to download", hint="give the path of a weights file"
+            f"model record {record.name} lists no weights to download", hint=advise_download(record.name)
         )
     for file in record.weights:
         if not BARE_NAME.fullmatch(file.file_name):  # could be written outside the cache

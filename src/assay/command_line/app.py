@@ -93,6 +93,9 @@ COMMANDS = {
         "engines": "Say which engines can run here, on which devices, and how to get the others.",
         "fetch": "Download a model's weights, check their hash, and print where they are.",
     },
+    "models": {
+        "models": "List the models whose records are known by name, or write one's record.",
+    },
     "modelzoo": {
         "preprocess": "Write each image as a .bin file, byte for byte as the original script does.",
         "info": "Write the info file of a folder: a line INDEX PATH WIDTH HEIGHT for each file.",

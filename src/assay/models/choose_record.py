@@ -40,7 +40,7 @@ def choose_record(model: str, source: Path) -> ModelRecord:
         BadModelError: The record or the file cannot be read.
     """
     if model:
-        return complete_record(read_model_record(model), source)
+        return complete_record(read_model_record(model), source if describes_itself(source) else None)
     if not describes_itself(source):
         return read_model_record(DEFAULT_MODEL)
     return read_stored_record(source) or build_record(_draw_whole(source))

@@ -18,23 +18,23 @@ INPUT_NAME, OUTPUT_NAME = "image", "class"
 """Of the ONNX files that assay exports."""
 
 
-def complete_record(record: ModelRecord, source: Path) -> ModelRecord:
-    """The record, its tensors named: as it says itself, else as the ONNX file says, else as assay exports.
+def complete_record(record: ModelRecord, source: Path | None) -> ModelRecord:
+    """The record, its tensors named: as it says itself, else as the file's graph, else as assay exports.
 
     A record of timm's or torchvision's knows the pictures and the classes, and nothing of the file. There
     the file decides on names, layout, type and scores, and on what it normalises itself.
 
     Args:
         record: The record.
-        source: An ONNX file or a checkpoint.
+        source: A file that holds a graph; None for a checkpoint.
 
     Raises:
-        BadModelError: The ONNX file cannot be read, takes pictures of another size, has another number of
+        BadModelError: The file cannot be read, takes pictures of another size, has another number of
             classes, or does not tell which of its tensors are meant or how it takes pictures.
     """
     if record.input.name and record.output.name:
         return record
-    if source.suffix.lower() != ".onnx":
+    if source is None:
         tensor = msgspec.structs.replace(record.input, name=record.input.name or INPUT_NAME)
         output = msgspec.structs.replace(record.output, name=record.output.name or OUTPUT_NAME)
         return msgspec.structs.replace(record, input=tensor, output=output)

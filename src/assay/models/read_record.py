@@ -52,7 +52,10 @@ def _read_own_record(name: str) -> bytes:
         close = difflib.get_close_matches(name, names, n=1)
         raise BadModelError(
             f"no model record is called {quote(name)}",
-            hint=f"did you mean {close[0]}?" if close else f"known: {', '.join(names)}, or a .toml file",
+            hint=f"did you mean {close[0]}?"
+            if close
+            else f"known: {', '.join(names)}, timm/NAME, torchvision/NAME, ascend/FOLDER, or a .toml file; "
+            f"assay models {shorten(name, 40)} searches them",
         )
     return resources.files("assay.models").joinpath(f"{name}.toml").read_bytes()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -29,7 +30,7 @@ def write_record_toml(record: ModelRecord) -> str:
 def _drop_defaults(value: object) -> object:
     """The value as dicts, lists, text and numbers, without the fields that hold their defaults."""
     if isinstance(value, msgspec.Struct):
-        fields = msgspec.structs.fields(value)
+        fields = _list_fields(type(value))
         content = {field.encode_name: getattr(value, field.name) for field in fields}
         defaults = {field.encode_name: _find_default(field) for field in fields}
         return {key: _drop_defaults(each) for key, each in content.items() if each != defaults[key]}
@@ -40,6 +41,11 @@ def _drop_defaults(value: object) -> object:
 
 def _find_default(field: msgspec.structs.FieldInfo) -> object:
     return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
+@functools.cache
+def _list_fields(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(kind)
 
 
 def _write_table(path: str, table: object) -> Iterator[str]:

@@ -8,7 +8,7 @@ from assay.models.published.ascend_records import make_ascend_record
 from assay.models.published.timm_records import list_timm_sizes, make_timm_record
 from assay.models.published.torchvision_records import make_torchvision_record
 from assay.models.record import ModelRecord
-from assay.models.tables.read import read_timm_models
+from assay.models.tables.read import TimmModel, read_timm_models
 
 LIBRARIES: dict[str, Callable[[str], ModelRecord]] = {
     "timm": make_timm_record,
@@ -31,10 +31,25 @@ def find_published_record(name: str) -> ModelRecord | None:
 
 def list_other_sizes(name: str) -> list[tuple[str, int]]:
     """Names of the same model at other sizes, each with its height in pixels; only timm has any."""
-    plain, _, _ = name.partition("@")
-    row = next((row for row in read_timm_models() if f"timm/{row.name}" == plain), None)
+    row = _find_timm_row(name)
     if row is None:
         return []
     usual, *others = list_timm_sizes(row)
-    sizes = [(plain, usual), *((f"{plain}@{height}", height) for height in others)]
+    sizes = [(f"timm/{row.name}", usual), *((f"timm/{row.name}@{height}", height) for height in others)]
     return [(other, height) for other, height in sizes if other != name]
+
+
+def advise_download(name: str) -> str:
+    """What a user does for the weights of a record that lists none."""
+    row = _find_timm_row(name)
+    if row is None or row.source.startswith("http"):
+        return "give the path of a weights file or of an ONNX file as --weights"
+    return (
+        f"they are on the Hugging Face hub: hf download {row.source} model.safetensors --local-dir DIR, "
+        f"then --model {name} --weights DIR/model.safetensors"
+    )
+
+
+def _find_timm_row(name: str) -> TimmModel | None:
+    plain = name.partition("@")[0]
+    return next((row for row in read_timm_models() if f"timm/{row.name}" == plain), None)
