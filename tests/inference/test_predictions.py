@@ -31,6 +31,14 @@ def test_the_top_classes_are_those_of_a_stable_sort(rows: list[list[float]]) -> 
         assert classes == by_rank[:5]
 
 
+def test_some_classes_alone_are_ranked_by_their_logits_among_themselves(make_source: MakeSource) -> None:
+    logits = np.array([[9, 1, 7, 2, 2, 8, 3]], dtype=np.float32)
+    image = PreprocessedImage(source=make_source("a.png", 0, label=3), image=PIXELS, status=OK)
+    (found,) = make_predictions([image], logits, keep_logits=False, subset=(1, 3, 4, 6))
+    assert found.top_classes == (0, 5, 2, 6, 3)
+    assert found.subset_classes == (6, 3, 4, 1)
+
+
 def test_equal_logits_rank_by_class_index() -> None:
     assert rank_top_classes(np.zeros((1, 1000), dtype=np.float32)).tolist() == [[0, 1, 2, 3, 4]]
 

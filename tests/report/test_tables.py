@@ -6,7 +6,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from assay.measure.accuracy.accuracy import describe_topk
+from assay.measure.accuracy.accuracy import SubsetAccuracy, describe_topk
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.paired import measure_paired_accuracy
 from assay.measure.speed.throughput import ThroughputRow
@@ -30,7 +30,7 @@ def make_all_tables(
     manifest: Manifest, metrics: Metrics, benchmark: Benchmark, record: ModelRecord
 ) -> list[Table]:
     return [
-        make_accuracy_table(metrics.accuracy, record),
+        make_accuracy_table(metrics, record),
         make_failure_table(metrics.accuracy),
         make_one_throughput_table(benchmark.rows, record),
         make_best_batch_table(benchmark.rows, record),
@@ -84,7 +84,7 @@ def test_an_agreement_is_counted(same: int, line: str) -> None:
 def test_published_accuracies_are_shown_as_published_with_their_source(
     metrics: Metrics, se_resnext50: ModelRecord
 ) -> None:
-    table = make_accuracy_table(metrics.accuracy, se_resnext50)
+    table = make_accuracy_table(metrics, se_resnext50)
     assert table.rows[:2] == (
         ("measured here", "Top-1", "2 of 4", "50.00", "15.00 to 85.00"),
         ("measured here", "Top-5", "3 of 4", "75.00", table.rows[1][4]),
@@ -100,11 +100,27 @@ def test_published_accuracies_are_shown_as_published_with_their_source(
 def test_the_accuracy_table_says_which_figures_cannot_be_compared(
     metrics: Metrics, se_resnext50: ModelRecord
 ) -> None:
-    notes = " ".join(make_accuracy_table(metrics.accuracy, se_resnext50).notes)
+    notes = " ".join(make_accuracy_table(metrics, se_resnext50).notes)
     assert "Failed images count as wrong" in notes
     assert "over other images" in notes
     whole = msgspec.structs.replace(metrics.accuracy, image_count=50_000, failed_count=0)
-    assert make_accuracy_table(whole, se_resnext50).notes == ()
+    assert make_accuracy_table(msgspec.structs.replace(metrics, accuracy=whole), se_resnext50).notes == ()
+
+
+def test_accuracy_among_the_classes_of_a_known_set_stands_beside_that_of_all(
+    metrics: Metrics, se_resnext50: ModelRecord
+) -> None:
+    accuracy = msgspec.structs.replace(metrics.accuracy, class_count=1000)
+    subset = SubsetAccuracy(name="Imagenette", class_count=10, top1=accuracy.top3, top5=accuracy.top5)
+    both = msgspec.structs.replace(metrics, accuracy=accuracy, subset=subset)
+    assert [row[1] for row in make_accuracy_table(both, se_resnext50).rows[:4]] == [
+        "Top-1 of all 1,000 classes",
+        "Top-5 of all 1,000 classes",
+        "Top-1 of the 10 classes of Imagenette",
+        "Top-5 of the 10 classes of Imagenette",
+    ]
+    of_five = msgspec.structs.replace(subset, class_count=5)
+    assert [name for name, _ in of_five.shown] == ["Top-1 of the 5 classes of Imagenette"]
 
 
 def test_measured_and_published_throughput_stand_side_by_side(

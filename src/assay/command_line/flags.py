@@ -242,6 +242,13 @@ class ImageFlags(ClassFlags, ReadFlags):
         Path | None,
         make_help("File of lines `NAME class`; class folders and ImageNet validation names need none."),
     ] = None
+    subset: Annotated[
+        str | None,
+        make_help(
+            "Score also among the classes of imagenet-a, imagenette, …, or of the images; none: do not. A "
+            "known set is recognised by its synsets if not given."
+        ),
+    ] = None
     limit: Annotated[
         int | None, make_help("Use at most this many images, drawn by their names; all if not given.")
     ] = None
@@ -250,9 +257,10 @@ class ImageFlags(ClassFlags, ReadFlags):
         """The images, with their labels."""
         from assay.images.request import ImageRequest
 
+        labels = dataclasses.replace(self.to_label_options(self.labels), subset=self.subset)
         return ImageRequest(
             path=self.images,
-            labels=self.to_label_options(self.labels),
+            labels=labels,
             reading=self.to_read_options(),
             limit=self.limit,
         )

@@ -70,7 +70,12 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
     """
     from assay.measure.accuracy.coverage import describe_scope
     from assay.report.sentences import describe_gates
-    from assay.report.tables.comparison import describe_comparison, make_flip_table, make_speed_table
+    from assay.report.tables.comparison import (
+        describe_comparison,
+        describe_subsets,
+        make_flip_table,
+        make_speed_table,
+    )
     from assay.workflows.results.compare import compare_runs
 
     if not Path(a).is_dir():
@@ -86,6 +91,7 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
         *(f"Note: {note}" for note in found.notes),
         *(f"Differs: {difference}" for difference in found.differences),
         *describe_comparison(compared),
+        *describe_subsets(found.subsets),
         f"Verdict: {found.verdict.sentence}{describe_scope(compared.coverage, compared.image_count)}",
         *(table for table in tables if table is not None),
     ]

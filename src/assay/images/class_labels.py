@@ -9,6 +9,7 @@ from pathlib import Path
 
 from assay.errors import BadImagesError, quote
 from assay.images.class_lists import describe_order, sort_classes
+from assay.images.class_subsets import RELATIVES, are_objectnets, has_one_order, list_synsets
 from assay.images.classes import Classes, find_synset
 from assay.images.forms.class_folders import NUMBER
 from assay.images.label_files import LabelOptions, refuse_numbers_of_relatives, refuse_other_class_order
@@ -58,7 +59,7 @@ def label_by_class(path: Path, listing: Listing, classes: Classes, options: Labe
     if options.classes == "sorted":
         classes = sort_classes(where, names or listing.class_names, classes.count)
     if names and listing.label_kind == "numbers" and not set(names) <= set(classes.names):
-        return _label_by_number(where, _take_for_numbers(listing), classes, options)
+        listing, names = _take_for_numbers(listing), []
     if not names and (options.offset or not listing.class_names):
         return _label_by_number(where, listing, classes, options)
     if not names:
@@ -101,6 +102,12 @@ def _explain_unknown(
         return BadImagesError(
             f"{where} are no labels yet: the {classes.count:,} classes of the model have no names",
             hint=_show_ways_out(where, list(found), classes.count),
+        )
+    if classes.are_imagenets and are_objectnets(list(found)):
+        return BadImagesError(
+            f"{where} are ObjectNet's: nine of its classes are two or three of ImageNet's, any of which is "
+            "right, and 200 of its 313 are none",
+            hint="score it with ObjectNet's own mapping; assay knows one right class an image",
         )
     if classes.are_imagenets and all(map(find_synset, unknown)):
         return BadImagesError(
@@ -149,6 +156,8 @@ def _take_for_numbers(listing: Listing) -> Listing:
 
 def _label_by_number(where: str, listing: Listing, classes: Classes, options: LabelOptions) -> ClassLabels:
     """Label images by class numbers, checked and counted from 0."""
+    if options.subset in RELATIVES and not options.trusted:
+        return _label_by_place(where, listing, classes, options.subset)
     numbers = [image.label for image in listing.images if image.label is not None]
     if classes.are_imagenets and not options.trusted:
         pairs = [
@@ -179,6 +188,37 @@ def _label_by_number(where: str, listing: Listing, classes: Classes, options: La
         kind="numbers",
         classes=classes,
         notes=(note,) if is_ambiguous else (),
+    )
+
+
+def _label_by_place(where: str, listing: Listing, classes: Classes, subset: str) -> ClassLabels:
+    """Label images by numbers that are places in the sorted synsets of one of ImageNet's relatives.
+
+    Raises:
+        BadImagesError: The numbers are not its places, or its published list has another order too.
+    """
+    synsets = list_synsets(subset)
+    numbers = {image.label for image in listing.images if image.label is not None}
+    if not has_one_order(subset) or not all(number < len(synsets) for number in numbers):
+        why = (
+            "whose published list is not sorted"
+            if not has_one_order(subset)
+            else f"of {len(synsets)} classes"
+        )
+        raise BadImagesError(
+            f"{where}: are they places in {subset}, {why}, or indices of the model's {classes.count:,}?",
+            hint="name the classes by synset; or --trust-labels, if they are indices of the model's classes",
+        )
+    named = tuple(
+        image
+        if image.label is None
+        else dataclasses.replace(image, label=None, class_name=synsets[image.label])
+        for image in listing.images
+    )
+    source = f"{listing.label_source}, as places in {subset}"
+    listing = dataclasses.replace(listing, images=named, label_source=source, label_kind="synsets")
+    return _label_by_name(
+        where, listing, classes, {synset: classes.find_labels(synset) for synset in synsets}
     )
 
 

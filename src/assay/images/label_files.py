@@ -48,6 +48,8 @@ class LabelOptions:
         offset: What the file's indices begin with; it is subtracted from each.
         trusted: Whether labels that contradict the published ones of ImageNet are believed.
         classes: What numbers the classes, where the model does not name them: a file, or their sorted names.
+        subset: Among which of the model's classes the images are scored besides: one of `CHOICES` of
+            `class_subsets`; None for a known set that is recognised.
         max_bytes: A larger file is refused.
     """
 
@@ -55,6 +57,7 @@ class LabelOptions:
     offset: int = 0
     trusted: bool = False
     classes: ClassList = None
+    subset: str | None = None
     max_bytes: int = MAX_LABEL_FILE_BYTES
 
 
@@ -252,7 +255,8 @@ def refuse_numbers_of_relatives(where: str, numbers: Collection[int]) -> None:
         raise BadImagesError(
             f"{where}: the labels are the numbers 0 to {len(found) - 1}, all of them: those of a set of "
             f"{len(found)} classes (such as {RELATIVE_COUNTS[len(found)]}), not of ImageNet's 1000?",
-            hint="name the classes by synset; or --trust-labels, if they are places among ImageNet's 1000",
+            hint="name the classes by synset; or --subset NAME, if they are the places of its folders; "
+            "or --trust-labels, if they are indices of ImageNet's 1000",
         )
 
 

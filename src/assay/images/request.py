@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.images.class_subsets import check_subset_choice
 from assay.images.classes import Classes
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
@@ -43,9 +44,10 @@ def index_requested_images(request: ImageRequest, classes: Classes) -> ImageInde
         classes: The classes of the model.
 
     Raises:
-        UsageError: A limit below 1.
+        UsageError: A limit below 1, or no known set of classes.
         BadImagesError: As `index_images`.
     """
+    check_subset_choice(request.labels.subset)
     index = index_images(request.path, classes, request.labels, request.reading)
     return limit_images(index, request.limit)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from assay.images.class_lists import (
     replace_classes,
     sort_classes,
 )
+from assay.images.class_subsets import ClassSubset, choose_subset
 from assay.images.classes import Classes
 from assay.images.forms.class_folders import FOLDER_NAMES
 from assay.images.forms.folder import FolderOptions
@@ -40,6 +42,7 @@ from assay.images.listing import (
 )
 
 _LISTED = 5
+_TRAINING_NAME = re.compile(r"n[0-9]{8}_[0-9]+\.JPEG")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +58,7 @@ class ImageIndex:
             as they are stored.
         ignored: Relative paths of files that are not scored: no images, or beside the class folders.
         classes: The model's classes, named as the images or --classes name them where its record does not.
+        subset: The classes among which the images are scored besides; None for the model's alone.
         label_error: Why the images have no labels, though their data set names their classes; mostly None.
         identity: What tells two data sets apart besides paths, labels and sizes.
         notes: What a user should know of them, a sentence each.
@@ -69,6 +73,7 @@ class ImageIndex:
     label_source: str
     label_kind: LabelKind
     classes: Classes
+    subset: ClassSubset | None = None
     label_error: BadImagesError | None = None
     images: tuple[LabelledImage, ...]
     ignored: tuple[str, ...] = ()
@@ -130,6 +135,7 @@ def index_images(
         *labelled.notes,
         *_note_gaps(labelled.images, listing.ignored, surplus),
         *_note_labels(labelled.images, classes),
+        *_note_training_images(labelled.images, classes),
     )
     return ImageIndex(
         path=path,
@@ -137,6 +143,12 @@ def index_images(
         label_source=source,
         label_kind=labelled.kind,
         classes=labelled.classes,
+        subset=choose_subset(
+            labelled.classes,
+            (image.label for image in labelled.images),
+            labelled.kind,
+            labels.subset,
+        ),
         label_error=labelled.error,
         images=labelled.images
         if listing.in_storage_order
@@ -252,6 +264,17 @@ def _note_labels(images: Sequence[LabelledImage], classes: Classes) -> list[str]
     differing = sum(published is not None and label != published for label, published in pairs)
     known = sum(published is not None for _, published in pairs)
     return [f"{differing:,} of {known:,} labels are not the published ones"] if differing else []
+
+
+def _note_training_images(images: Sequence[LabelledImage], classes: Classes) -> list[str]:
+    """Write a sentence on images that networks were trained on, as in Imagenette's val folder."""
+    count = sum(bool(_TRAINING_NAME.fullmatch(image.name)) for image in images)
+    if not (count and classes.are_imagenets):
+        return []
+    return [
+        f"{count:,} of {len(images):,} images have names of ImageNet's training images: networks trained on "
+        "ImageNet have seen them, and score too well"
+    ]
 
 
 def _name_first(names: Sequence[str]) -> str:

@@ -10,8 +10,11 @@ import msgspec
 from assay.images.listing import LabelledImage
 
 
-class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """What decides a run's predictions; each string is a sha256, as 64 hex digits."""
+class RunIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What decides a run's predictions; each string is a sha256, as 64 hex digits.
+
+    `class_subset` is of the classes among which images are ranked besides; empty where there are none.
+    """
 
     compiled_model: str
     preprocessing: str
@@ -19,6 +22,7 @@ class RunIdentity(msgspec.Struct, frozen=True, kw_only=True):
     labels: str
     shard_size: int
     keep_logits: bool
+    class_subset: str = ""
 
 
 def identify_run(
@@ -50,6 +54,11 @@ def identify_run(
         shard_size=shard_size,
         keep_logits=keep_logits,
     )
+
+
+def add_class_subset(identity: RunIdentity, labels: Sequence[int]) -> RunIdentity:
+    """The identity of a run whose images are ranked among the classes of these labels besides."""
+    return msgspec.structs.replace(identity, class_subset=_hash_text(_encode(labels))) if labels else identity
 
 
 def compute_fingerprint(identity: RunIdentity) -> str:

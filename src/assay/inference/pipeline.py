@@ -39,6 +39,7 @@ class PipelineOptions:
     Args:
         batch_size: Images in one call of the session, at least 1.
         keep_logits: Whether predictions carry all their logits.
+        subset: Classes among which the images are ranked besides, sorted; may be empty.
         decode_threads: Threads that read, decode and preprocess, at least 1.
         reading: How images are read.
         pauses_s: Seconds before each further try where the source of an image fails.
@@ -46,6 +47,7 @@ class PipelineOptions:
 
     batch_size: int
     keep_logits: bool = False
+    subset: tuple[int, ...] = ()
     decode_threads: int = 0
     reading: ReadOptions = DEFAULT_READ_OPTIONS
     pauses_s: Sequence[float] = field(default_factory=lambda: Patience().pauses_s)
@@ -96,7 +98,9 @@ def predict_shards(
         predictions: list[Prediction] = []
         for batch, images, logits in map_ahead(runners, run, batches, ahead):
             # ranked in this thread, while the session has the next batch
-            batch_predictions = make_predictions(images, logits, keep_logits=options.keep_logits)
+            batch_predictions = make_predictions(
+                images, logits, keep_logits=options.keep_logits, subset=options.subset
+            )
             on_batch(batch_predictions)
             predictions += batch_predictions
             if batch.is_last:

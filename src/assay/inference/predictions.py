@@ -33,6 +33,7 @@ class Prediction:
             of its softmax probability. None where it failed, or where an older assay wrote it.
         logit_sum: The sum of all its logits, which is 1 where they are probabilities. None likewise.
         lowest_logit: The lowest of all its logits. None likewise.
+        subset_classes: The likeliest of the subset of classes that is scored besides; mostly empty.
         logits: All logits, float32 (classes,), where they are kept.
     """
 
@@ -46,6 +47,7 @@ class Prediction:
     log_sum_exp: float | None = None
     logit_sum: float | None = None
     lowest_logit: float | None = None
+    subset_classes: tuple[int, ...] = ()
     logits: Logits | None = None
 
 
@@ -69,6 +71,19 @@ def rank_top_classes(logits: npt.NDArray[np.floating], count: int = TOP_K) -> np
     return ranked
 
 
+def rank_among(logits: Logits, classes: Sequence[int]) -> npt.NDArray[np.int32]:
+    """Rank some of the classes alone, the likeliest first, as `rank_top_classes` does: int32 (N, at most 5).
+
+    >>> rank_among(np.array([[9.0, 3.0, 3.0, 2.0]], dtype=np.float32), [1, 2, 3])
+    array([[1, 2, 3]], dtype=int32)
+    """
+    numbers = np.asarray(classes, dtype=np.int32)  # (subset,)
+    if not numbers.size:
+        return np.empty((len(logits), 0), dtype=np.int32)
+    ranked: npt.NDArray[np.int32] = numbers[rank_top_classes(logits[:, numbers])]  # (N, 5)
+    return ranked
+
+
 def compute_log_sum_exp(logits: Logits) -> float:
     """Compute log(sum(exp(logits))) of finite logits (classes,), computed in float64, rounded to float32.
 
@@ -81,7 +96,7 @@ def compute_log_sum_exp(logits: Logits) -> float:
 
 
 def make_predictions(
-    batch: Sequence[PreprocessedImage], logits: Logits, *, keep_logits: bool
+    batch: Sequence[PreprocessedImage], logits: Logits, *, keep_logits: bool, subset: Sequence[int] = ()
 ) -> list[Prediction]:
     """Make a prediction for every image of the batch, in order.
 
@@ -89,6 +104,7 @@ def make_predictions(
         batch: All images of the batch, those that failed to decode among them.
         logits: float32 (N, classes), one row for each image that did not fail, in order.
         keep_logits: Whether a prediction carries all its logits.
+        subset: Classes among which the images are ranked besides, sorted.
 
     Raises:
         ValueError: Another number of rows.
@@ -98,6 +114,7 @@ def make_predictions(
         raise ValueError(f"expected a row of logits for each of {expected} images, found {len(logits)}")
     top_classes = rank_top_classes(logits)  # (N, 5)
     top_logits = np.take_along_axis(logits, top_classes, axis=1)  # (N, 5)
+    subset_classes = rank_among(logits, subset)  # (N, 5) or (N, 0)
     sums = logits.sum(axis=1, dtype=np.float64).astype(np.float32)  # (N,)
     finite: list[bool] = np.all(np.isfinite(logits), axis=1).tolist()
     rows = iter(range(len(logits)))
@@ -119,6 +136,7 @@ def make_predictions(
                 log_sum_exp=compute_log_sum_exp(logits[row]),
                 logit_sum=float(sums[row]),
                 lowest_logit=float(logits[row].min()),
+                subset_classes=tuple(subset_classes[row].tolist()),
                 logits=logits[row] if keep_logits else None,
             )
         )

@@ -28,9 +28,11 @@ _SCHEMA = pyarrow.schema(
         pyarrow.field("log_sum_exp", pyarrow.float32()),
         pyarrow.field("logit_sum", pyarrow.float32()),
         pyarrow.field("lowest_logit", pyarrow.float32()),
+        pyarrow.field("subset_classes", pyarrow.list_(pyarrow.int32())),
     ]
 )
-_LATER_NAMES = {"log_sum_exp", "logit_sum", "lowest_logit"}  # columns that shards of earlier versions lack
+# columns that shards of earlier versions lack
+_LATER_NAMES = {"log_sum_exp", "logit_sum", "lowest_logit", "subset_classes"}
 _LOGITS_FIELD = pyarrow.field("logits", pyarrow.list_(pyarrow.float32()))
 
 
@@ -129,8 +131,8 @@ def read_shard(path: Path, *, keep_logits: bool = False) -> list[Prediction]:
 
 
 def _make_prediction(row: dict[str, object]) -> Prediction:
-    for name in ("top_classes", "top_logits"):
-        row[name] = tuple(row[name])  # type: ignore[arg-type]  # a list, by the schema
+    for name in ("top_classes", "top_logits", "subset_classes"):
+        row[name] = tuple(row.get(name, ()))  # type: ignore[arg-type]  # a list, by the schema
     if row.get("logits") is not None:
         row["logits"] = np.array(row["logits"], dtype=np.float32)  # (classes,)
     return Prediction(**row)  # type: ignore[arg-type]  # columns are the fields, by the schema

@@ -23,6 +23,7 @@ from assay.report.sentences import (
     describe_paired,
     describe_real,
     describe_session,
+    list_figures,
 )
 from assay.report.tables.accuracy import make_accuracy_table, make_calibration_table, make_failure_table
 from assay.report.tables.benchmark import make_benchmark_tables
@@ -191,11 +192,12 @@ def _list_cards(run: NamedRun) -> Iterator[Card]:
     start = f"{run.name}: " if run.name else ""
     if run.metrics is not None:
         accuracy = run.metrics.accuracy
-        for name, topk in accuracy.shown:
+        own = (accuracy.top1, accuracy.top5)
+        for name, topk in list_figures(run.metrics):
             low, high = topk.interval_percent
             beside = [
-                *(_describe_reference(run) if name == "Top-1" else ()),
-                *_describe_published(name, run.manifest.model),
+                *(_describe_reference(run) if topk is accuracy.top1 else ()),
+                *(_describe_published(name[:5], run.manifest.model) if topk in own else ()),
             ]
             yield Card(
                 name=f"{start}{name}",
@@ -302,7 +304,7 @@ def _list_detail_tables(runs: Sequence[NamedRun]) -> Iterator[Table]:
 def _list_run_tables(run: NamedRun) -> Iterator[Table]:
     metrics, benchmark, record = run.metrics, run.benchmark, run.manifest.model
     if metrics is not None and record is not None:
-        yield make_accuracy_table(metrics.accuracy, record)
+        yield make_accuracy_table(metrics, record)
     yield from _list_short_tables(run)
     if benchmark is not None and benchmark.rows and record is not None:
         yield make_best_batch_table(benchmark.rows, record)

@@ -57,6 +57,8 @@ def _describe(manifest: Manifest) -> Iterator[tuple[str, str]]:
         f"{images.image_count:,} in {images.path}, sha256 {images.sha256[:HASH_DIGITS]}" if images else NONE,
     )
     yield "labels", images.label_source if images else NONE
+    yield "class subset", f"{images.class_subset}" if images and images.class_subset else NONE
+    yield "class names", ", ".join(images.class_names[:3]) if images and images.class_names else NONE
     yield "processor", manifest.machine.processor
     yield "system", manifest.machine.system
     yield "assay", manifest.assay_version

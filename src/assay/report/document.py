@@ -47,6 +47,7 @@ def describe_results(
     speed = {name: getattr(benchmark, name) if benchmark else None for name in benchmarked}
     return {
         "accuracy": metrics.accuracy if metrics else None,
+        "subset": metrics.subset if metrics else None,
         "real": metrics.real if metrics else None,
         "agreement": metrics.agreement if metrics else None,
         "benchmark": speed.pop("rows"),

@@ -6,15 +6,24 @@ from collections.abc import Sequence
 
 from assay.engines.engine import SessionDescription
 from assay.images.labels import IMAGENET_VAL_COUNT
-from assay.measure.accuracy.accuracy import FailedImage, RealAccuracy, describe_topk
+from assay.measure.accuracy.accuracy import FailedImage, RealAccuracy, TopKAccuracy, describe_topk
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.calibration_error import BIN_COUNT, CalibrationError
 from assay.measure.accuracy.coverage import describe_coverage
 from assay.measure.gates import GateResult
 from assay.models.calibration import CalibrationRecord
-from assay.runs.results_file import ImageSet
+from assay.runs.results_file import ImageSet, Metrics
 
 _LISTED_FAILURES = 20
+
+
+def list_figures(metrics: Metrics) -> list[tuple[str, TopKAccuracy]]:
+    """Top-1 and Top-5 by name, of all classes and, where the images are of a set of some, of those."""
+    accuracy, subset = metrics.accuracy, metrics.subset
+    if subset is None:
+        return accuracy.shown
+    of = f" of all {accuracy.class_count:,} classes" if accuracy.class_count else " of all classes"
+    return [*((f"{name}{of}", topk) for name, topk in accuracy.shown), *subset.shown]
 
 
 def describe_agreement(agreement: Agreement) -> str:

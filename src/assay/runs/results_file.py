@@ -13,10 +13,11 @@ from assay.convert.parity import LogitParity
 from assay.engines.engine import SessionDescription
 from assay.errors import BadInputError, shorten
 from assay.files import escape_name, write_file
+from assay.images.class_subsets import ClassSubset
 from assay.images.listing import LabelKind
 from assay.images.pixel_check import PixelCheck
 from assay.inference.identity import RunIdentity
-from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy, RealAccuracy
+from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy, RealAccuracy, SubsetAccuracy
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.calibration_error import CalibrationError
 from assay.measure.early_gates import EarlyStop
@@ -45,6 +46,7 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     images there were before `--limit` cut them. `notes` says what was odd. `label_kind` says by a value what
     `label_source` says in words; None in the manifest of an older assay. `class_names` and `class_synsets`
     are those of the labels in order, where the images or `--classes` name them and the model record does not.
+    `class_subset` holds the classes among which the images are scored besides.
     """
 
     path: str
@@ -53,6 +55,7 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     label_kind: LabelKind | None = None
     class_names: tuple[str, ...] = ()
     class_synsets: tuple[str, ...] = ()
+    class_subset: ClassSubset | None = None
     image_count: int
     ignored_count: int
     unlabelled_count: int
@@ -106,6 +109,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     """`metrics.json`: how accurate; `real` by ReaL labels, where they were given.
 
+    `subset` is among the classes of a set such as ImageNet-A alone, where the images are of such.
+
     `limited_from` is how many images there were before `--limit` cut them, `stopped_from` how many the run
     had before `--stop-when-certain` cut it.
     `calibration_error` is None in the file of an older assay.
@@ -113,6 +118,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
     schema_version: int = SCHEMA_VERSION
     accuracy: Accuracy
+    subset: SubsetAccuracy | None = None
     limited_from: int | None = None
     stopped_from: int | None = None
     real: RealAccuracy | None = None

@@ -82,6 +82,22 @@ class RealAccuracy(msgspec.Struct, frozen=True, kw_only=True):
     labels_sha256: str = ""
 
 
+class SubsetAccuracy(msgspec.Struct, frozen=True, kw_only=True):
+    """Top-1 and Top-5 among some of the classes: the likeliest of these alone. `name` says whose they are."""
+
+    name: str
+    class_count: int
+    top1: TopKAccuracy
+    top5: TopKAccuracy
+
+    @property
+    def shown(self) -> list[tuple[str, TopKAccuracy]]:
+        """What is shown, by name: Top-1, and Top-5 where there are more than five classes."""
+        of = f"of the {self.class_count:,} classes of {self.name}"
+        found = [("Top-1", self.top1), ("Top-5", self.top5)]
+        return [(f"{name} {of}", topk) for name, topk in (found if self.class_count > TOP_K else found[:1])]
+
+
 class ClassAccuracy(msgspec.Struct, frozen=True, kw_only=True):
     """Top-1 and Top-5 hits over the images of one class; `name` is empty where it has none."""
 
@@ -240,6 +256,26 @@ def make_topk(hits: int, image_count: int, scored_count: int) -> TopKAccuracy:
         interval_percent=(100 * low, 100 * high),
         percent_of_scored=100 * hits / scored_count if differs else None,
     )
+
+
+def measure_subset_accuracy(
+    predictions: Iterable[Prediction], label_offset: int, name: str, class_count: int
+) -> SubsetAccuracy:
+    """The accuracy where images can be taken for the classes of a subset only.
+
+    Args:
+        predictions: One for each image, ranked among the subset too.
+        label_offset: The class of label 0.
+        name: Whose classes they are.
+        class_count: How many they are.
+    """
+
+    def find_rank(prediction: Prediction, label_offset: int) -> int | None:
+        ranked = dataclasses.replace(prediction, top_classes=prediction.subset_classes)
+        return find_label_rank(ranked, label_offset)
+
+    found = measure_accuracy(predictions, label_offset, find_rank)
+    return SubsetAccuracy(name=name, class_count=class_count, top1=found.top1, top5=found.top5)
 
 
 def measure_class_accuracy(

@@ -5,13 +5,15 @@ from __future__ import annotations
 from assay.measure.accuracy.accuracy import Accuracy, TopKAccuracy
 from assay.measure.accuracy.calibration_error import CalibrationError
 from assay.models.record import ModelRecord
-from assay.report.sentences import describe_calibration
+from assay.report.sentences import describe_calibration, list_figures
 from assay.report.tables.table import Table
+from assay.runs.results_file import Metrics
 
 
-def make_accuracy_table(accuracy: Accuracy, record: ModelRecord) -> Table:
-    """Return the measured accuracy and, each with its source, the published ones."""
-    rows = [("measured here", name, *_topk_cells(topk, accuracy)) for name, topk in accuracy.shown]
+def make_accuracy_table(metrics: Metrics, record: ModelRecord) -> Table:
+    """The measured accuracy and, each with its source, the published ones."""
+    accuracy = metrics.accuracy
+    rows = [("measured here", name, *_topk_cells(topk, accuracy)) for name, topk in list_figures(metrics)]
     for published in record.published_accuracy:
         who = f"published: {published.source}"
         who += f" ({published.setting})" if published.setting else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from assay.measure.accuracy.accuracy import TopKAccuracy
+from assay.measure.accuracy.accuracy import SubsetAccuracy, TopKAccuracy
 from assay.measure.accuracy.comparison import Comparison, Flip
 from assay.measure.speed.comparison import SpeedComparison
 from assay.models.record import PublishedAccuracy
@@ -30,6 +30,17 @@ def describe_comparison(comparison: Comparison) -> list[str]:
         f"Exact McNemar p = {paired.p_value:.2g}; logit difference: largest "
         f"{comparison.max_logit_difference:.3g}, mean {comparison.mean_logit_difference:.3g}",
     ]
+
+
+def describe_subsets(subsets: Sequence[SubsetAccuracy | None]) -> list[str]:
+    """A line for each figure that A, B or both have among a set of some classes."""
+    found = [dict(subset.shown) if subset else {} for subset in subsets]
+    names = dict.fromkeys(name for figures in found for name in figures)
+    cells = {
+        name: [f"{figures[name].percent:.2f} %" if name in figures else "not measured" for figures in found]
+        for name in names
+    }
+    return [f"{name}: A {one}, B {other}" for name, (one, other) in cells.items()]
 
 
 def make_flip_table(

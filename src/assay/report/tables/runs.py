@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from assay.measure.accuracy.accuracy import ClassAccuracy, TopKAccuracy
 from assay.report.named_run import Gallery, Guess, NamedRun, name_class
@@ -57,6 +58,7 @@ def make_run_accuracy_table(runs: Sequence[NamedRun]) -> Table:
         ("Top-1 %", lambda metrics: f"{metrics.accuracy.top1.percent:.2f}"),
         ("Top-1 95 % interval", lambda metrics: _show_interval(metrics.accuracy.top1)),
         *(_TOP5_ROWS if _have_top5(runs) else ()),
+        *_list_subset_rows(runs),
         ("Calibration error %", _show_calibration),
     ]
     rows = [
@@ -65,6 +67,18 @@ def make_run_accuracy_table(runs: Sequence[NamedRun]) -> Table:
     ]
     rows += _list_agreement(runs)
     return Table(title="Accuracy by run", header=("Accuracy", *(run.name for run in runs)), rows=tuple(rows))
+
+
+def _list_subset_rows(runs: Sequence[NamedRun]) -> list[MetricsRow]:
+    """A row for each figure among a set of some of the classes that any of the runs has."""
+    subsets = [run.metrics.subset for run in runs if run.metrics and run.metrics.subset]
+    names = dict.fromkeys(name for subset in subsets for name, _ in subset.shown)
+
+    def show(metrics: Metrics, name: str) -> str:
+        topk = dict(metrics.subset.shown).get(name) if metrics.subset else None
+        return "" if topk is None else f"{topk.percent:.2f} ({_show_interval(topk)})"
+
+    return [(f"{name} %", partial(show, name=name)) for name in names]
 
 
 def _have_top5(runs: Sequence[NamedRun]) -> bool:

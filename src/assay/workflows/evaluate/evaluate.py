@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -18,10 +19,11 @@ from assay.images.classes import read_classes
 from assay.images.labels import find_val_number
 from assay.images.real_labels import RealLabels
 from assay.images.sources import ImageIndex
-from assay.inference.identity import RunIdentity, compute_fingerprint, identify_run
+from assay.inference.identity import RunIdentity, add_class_subset, compute_fingerprint, identify_run
 from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import Shard, cut_shards
 from assay.measure.gates import Gate
+from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder
 from assay.runs.locks import lock_manifest
 from assay.runs.place import PREDICTIONS_FOLDER, SAMPLE_FOLDER
@@ -127,7 +129,10 @@ def _plan_run(
         shards=cut_shards(index.images, options.shard_size),
         fingerprint=compute_fingerprint(identity),
         pipeline=PipelineOptions(
-            batch_size=batch_size, keep_logits=options.keep_logits, reading=index.reading
+            batch_size=batch_size,
+            keep_logits=options.keep_logits,
+            subset=_list_subset(index, compiled.model),
+            reading=index.reading,
         ),
     )
 
@@ -177,8 +182,10 @@ def _predict_by_reference(
     reference: Predictor, work: Workload, run: RunFolder, options: EvaluateOptions
 ) -> None:
     fingerprint = compute_fingerprint(_identify(reference, work.index, run, options))
-    pipeline = PipelineOptions(
-        batch_size=reference.batch_size, keep_logits=options.keep_logits, reading=work.index.reading
+    pipeline = dataclasses.replace(
+        work.pipeline,
+        batch_size=reference.batch_size,
+        subset=_list_subset(work.index, reference.record),
     )
     predict_missing_shards(reference, work.shards, fingerprint, pipeline, run)
     _delete_stale(run.path / reference.folder, [shard.file_name for shard in work.shards])
@@ -188,7 +195,7 @@ def _identify(
     predictor: Predictor, index: ImageIndex, run: RunFolder, options: EvaluateOptions
 ) -> RunIdentity:
     record = predictor.record
-    return identify_run(
+    identity = identify_run(
         predictor.identity,
         [record.input, record.preprocessing, run.manifest.pixel_check, index.reading],
         index.images,
@@ -196,6 +203,13 @@ def _identify(
         shard_size=options.shard_size,
         keep_logits=options.keep_logits,
     )
+    return add_class_subset(identity, index.subset.labels if index.subset else ())
+
+
+def _list_subset(index: ImageIndex, record: ModelRecord) -> tuple[int, ...]:
+    """The network's outputs that are the classes of the subset, sorted; empty where there is none."""
+    labels = index.subset.labels if index.subset else ()
+    return tuple(label + record.output.label_offset for label in labels)
 
 
 def _note_calibration(compiled: CompiledModel, index: ImageIndex) -> list[str]:
@@ -217,6 +231,7 @@ def _describe_images(
         label_kind=index.label_kind,
         class_names=() if are_the_records else index.classes.names,
         class_synsets=() if are_the_records else index.classes.synsets,
+        class_subset=index.subset,
         image_count=len(index.images),
         ignored_count=len(index.ignored),
         unlabelled_count=sum(image.label is None for image in index.images),

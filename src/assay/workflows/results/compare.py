@@ -11,7 +11,7 @@ from pathlib import Path
 from assay.defaults import DEFAULT_MARGIN_POINTS
 from assay.errors import BadInputError, UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
-from assay.measure.accuracy.accuracy import TopKAccuracy
+from assay.measure.accuracy.accuracy import SubsetAccuracy, TopKAccuracy
 from assay.measure.accuracy.comparison import (
     Comparison,
     Verdict,
@@ -41,6 +41,7 @@ class RunComparison:
         verdict: What it proves.
         speeds: At every batch size and clock that both have.
         gates: What each gate says of run B.
+        subsets: Of A and B, the accuracy among a set of some classes; None where it was not measured.
         class_names: What the classes of the changed images are called, by label.
         label_offset: The class of label 0.
     """
@@ -51,6 +52,7 @@ class RunComparison:
     verdict: Verdict
     speeds: tuple[SpeedComparison, ...]
     gates: tuple[GateResult, ...]
+    subsets: tuple[SubsetAccuracy | None, SubsetAccuracy | None]
     class_names: Mapping[int, str]
     label_offset: int
 
@@ -107,6 +109,7 @@ def compare_runs(
         verdict=judge_difference(comparison.paired, margin_points),
         speeds=tuple(compare_benchmarks(evidence.reference_rows, evidence.rows)),
         gates=tuple(judge_gate(gate, evidence) for gate in gates),
+        subsets=(reference.metrics.subset, candidate.metrics.subset),
         class_names=_name_classes(comparison, candidate),
         label_offset=candidate.label_offset,
     )

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from assay.images.real_labels import RealLabels
-from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy, measure_real_accuracy
+from assay.measure.accuracy.accuracy import (
+    measure_accuracy,
+    measure_class_accuracy,
+    measure_real_accuracy,
+    measure_subset_accuracy,
+)
 from assay.measure.accuracy.agreement import measure_agreement
 from assay.measure.accuracy.calibration_error import measure_calibration_error
 from assay.runs.class_names import find_classes
@@ -21,9 +26,12 @@ def compute_metrics(run: PredictedRun, real_labels: RealLabels | None = None, re
     """
     predictions, offset, stop = run.predictions, run.label_offset, run.manifest.early_stop
     other = run.reference if reference else None
-    classes = find_classes(run.manifest)
+    classes, subset = find_classes(run.manifest), run.image_set.class_subset
     return Metrics(
         accuracy=measure_accuracy(predictions, offset, class_count=classes.count),
+        subset=measure_subset_accuracy(predictions, offset, subset.name, len(subset.labels))
+        if subset
+        else None,
         limited_from=run.image_set.limited_from,
         stopped_from=stop.of_count if stop else None,
         real=measure_real_accuracy(predictions, real_labels, offset) if real_labels else None,
