@@ -11,7 +11,7 @@ from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import Accuracy, compute_wilson_interval, measure_accuracy
 from assay.measure.early_gates import PassRange, Seen, find_pass_ranges
 from assay.measure.gates import Evidence, judge_gate, parse_gate
-from assay.models.record import ModelRecord
+from assay.models.record import ModelRecord, PublishedAccuracy
 
 
 @given(st.data())
@@ -66,13 +66,20 @@ def make_accuracy(top1: int, top5: int, count: int) -> Accuracy:
         ("smoke", 50_000),
     ],
 )
-def test_the_ranges_are_those_of_the_gate_itself(se_resnext50: ModelRecord, gate: str, count: int) -> None:
-    ranges = find_pass_ranges(parse_gate(gate), se_resnext50, count, is_val=count == 50_000)
+@pytest.mark.parametrize("has_top5", [True, False])
+def test_the_ranges_are_those_of_the_gate_itself(
+    se_resnext50: ModelRecord, gate: str, count: int, has_top5: bool
+) -> None:
+    record = se_resnext50
+    if not has_top5:
+        only_top1 = PublishedAccuracy(source="a README", top1_percent=79.06)
+        record = msgspec.structs.replace(se_resnext50, published_accuracy=(only_top1,))
+    ranges = find_pass_ranges(parse_gate(gate), record, count, is_val=count == 50_000)
     assert ranges
 
     def passes(top1: int, top5: int) -> bool:
         accuracy = make_accuracy(top1, top5, count)
-        evidence = Evidence(accuracy=accuracy, is_whole=True, record=se_resnext50)
+        evidence = Evidence(accuracy=accuracy, is_whole=True, record=record)
         return judge_gate(parse_gate(gate), evidence).outcome == "pass"
 
     def holds(top1: int, top5: int) -> bool:

@@ -10,10 +10,11 @@ from assay.measure.accuracy.accuracy import SubsetAccuracy, describe_topk
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.paired import measure_paired_accuracy
 from assay.measure.speed.throughput import ThroughputRow
-from assay.models.record import ModelRecord
+from assay.models.record import ModelRecord, PublishedAccuracy
 from assay.report.sentences import describe_agreement, describe_paired
 from assay.report.tables.accuracy import make_accuracy_table, make_failure_table
 from assay.report.tables.machine import make_hash_table, make_machine_table
+from assay.report.tables.original_layout import make_layout_accuracy_table
 from assay.report.tables.table import Table
 from assay.report.tables.throughput import make_best_batch_table, make_throughput_tables
 from assay.runs.results_file import Benchmark, Manifest, Metrics
@@ -95,6 +96,19 @@ def test_published_accuracies_are_shown_as_published_with_their_source(
     assert published[0] == (cadene, "Top-1", "of 50,000", "79.076", "")
     assert published[1] == (cadene, "Top-5", "of 50,000", "94.434", "")
     assert all(row[0].startswith("published: ") for row in published)
+
+
+def test_a_published_figure_without_top5_or_that_cannot_be_right_is_shown_so(
+    metrics: Metrics, se_resnext50: ModelRecord
+) -> None:
+    doubtful = PublishedAccuracy(source="a README", top1_percent=82.53, doubt="differs by batch size")
+    record = msgspec.structs.replace(se_resnext50, published_accuracy=(doubtful,))
+    table = make_accuracy_table(metrics, record)
+    assert table.rows[2:] == (("published: a README", "Top-1", "of 50,000", "82.53", ""),)
+    assert "Doubtful as published, a README: differs by batch size." in table.notes
+    layout = make_layout_accuracy_table([], record)
+    assert layout.rows == (("not told", "not told", "82.53", "not published", "a README"),)
+    assert "Doubtful as published, a README: differs by batch size." in layout.notes
 
 
 def test_the_accuracy_table_says_which_figures_cannot_be_compared(

@@ -155,7 +155,7 @@ def rules_out_published(
 
 def _show_published(published: PublishedAccuracy) -> str:
     top5 = "no Top-5" if published.top5_percent is None else f"{published.top5_percent:g}"
-    return f"{published.top1_percent:g}/{top5}"
+    return f"{published.top1_percent:g}/{top5}{' (doubtful)' if published.doubt else ''}"
 
 
 def _is_near(published: float, percent: tuple[float, float]) -> bool:

@@ -93,22 +93,27 @@ class OutputTensor(_Record, frozen=True, kw_only=True):
 class PublishedAccuracy(_Record, frozen=True, kw_only=True):
     """An accuracy on the 50,000 ImageNet validation images as somebody else published it.
 
-    `top5_percent` is None where Top-1 alone is published.
+    `top5_percent` is None where Top-1 alone is published; `doubt` says why it cannot be right as it stands.
     """
 
     source: str
     setting: str = ""
     top1_percent: Percent
     top5_percent: Percent | None = None
+    doubt: str = ""
 
 
 class PublishedThroughput(_Record, frozen=True, kw_only=True):
-    """Images per second by batch size, as somebody else published them for one device."""
+    """Images per second by batch size, as somebody else published them for one device.
+
+    `doubt` says why they cannot be right as they stand.
+    """
 
     device: str
     source: str
     clock: Literal["device", "call", "pipeline"]
     images_per_second: Annotated[dict[Positive, Rate], Meta(min_length=1)]
+    doubt: str = ""
 
 
 class SpeedTarget(_Record, frozen=True, kw_only=True):

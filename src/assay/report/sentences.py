@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from assay.engines.engine import SessionDescription
 from assay.images.labels import IMAGENET_VAL_COUNT
@@ -12,6 +12,7 @@ from assay.measure.accuracy.calibration_error import BIN_COUNT, CalibrationError
 from assay.measure.accuracy.coverage import describe_coverage
 from assay.measure.gates import GateResult
 from assay.models.calibration import CalibrationRecord
+from assay.models.record import PublishedAccuracy, PublishedThroughput
 from assay.runs.results_file import ImageSet, Metrics
 
 _LISTED_FAILURES = 20
@@ -89,6 +90,16 @@ def describe_images(image_set: ImageSet) -> list[str]:
             f"A subset: {image_set.image_count:,} of the {IMAGENET_VAL_COUNT:,} ImageNet validation images"
         )
     return [*lines, *(f"Note: {note}" for note in image_set.notes)]
+
+
+def describe_doubts(published: Iterable[PublishedAccuracy | PublishedThroughput]) -> list[str]:
+    """Which published figures cannot be right as they stand, and why; mostly nothing."""
+    names: dict[str, list[str]] = {}
+    for one in published:
+        if one.doubt:
+            name = one.setting or one.source if isinstance(one, PublishedAccuracy) else one.device
+            names.setdefault(one.doubt, []).append(name)
+    return [f"Doubtful as published, {'; '.join(each)}: {doubt}." for doubt, each in names.items()]
 
 
 def describe_calibration(found: CalibrationError | None) -> str:

@@ -174,10 +174,11 @@ def _list_accuracies(row: AscendModel) -> Iterator[PublishedAccuracy]:
         topk, setting, *doubt = entry.split("|")
         top1, *top5 = map(float, topk.split("/"))
         yield PublishedAccuracy(
-            source=_name_source(row, doubt),
+            source=f"Ascend ModelZoo-PyTorch, {row.model} README",
             setting=setting,
             top1_percent=top1,
             top5_percent=top5[0] if top5 else None,
+            doubt="".join(doubt),
         )
 
 
@@ -187,12 +188,8 @@ def _list_throughputs(row: AscendModel) -> Iterator[PublishedThroughput]:
         pairs = (pair.split("=") for pair in rates.split(", "))
         yield PublishedThroughput(
             device=device,
-            source=_name_source(row, doubt),
+            source=f"Ascend ModelZoo-PyTorch, {row.model} README",
             clock="device",
             images_per_second={int(size): float(rate) for size, rate in pairs},
+            doubt="".join(doubt),
         )
-
-
-def _name_source(row: AscendModel, doubt: list[str]) -> str:
-    doubted = f"; doubtful: {doubt[0]}" if doubt else ""
-    return f"Ascend ModelZoo-PyTorch, {row.model} README{doubted}"

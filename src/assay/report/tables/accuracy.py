@@ -5,7 +5,7 @@ from __future__ import annotations
 from assay.measure.accuracy.accuracy import Accuracy, TopKAccuracy
 from assay.measure.accuracy.calibration_error import CalibrationError
 from assay.models.record import ModelRecord
-from assay.report.sentences import describe_calibration, list_figures
+from assay.report.sentences import describe_calibration, describe_doubts, list_figures
 from assay.report.tables.table import Table
 from assay.runs.results_file import Metrics
 
@@ -23,6 +23,7 @@ def make_accuracy_table(metrics: Metrics, record: ModelRecord) -> Table:
     notes = ["Failed images count as wrong."] if accuracy.failed_count else []
     if record.published_accuracy and accuracy.image_count != 50_000:
         notes.append("The published figures are over other images than the measured one.")
+    notes += describe_doubts(record.published_accuracy)
     header = ("Accuracy", "", "right", "%", "95 % interval")
     return Table(title="Accuracy", header=header, rows=tuple(rows), notes=tuple(notes))
 

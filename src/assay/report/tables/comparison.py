@@ -8,6 +8,7 @@ from assay.measure.accuracy.accuracy import SubsetAccuracy, TopKAccuracy
 from assay.measure.accuracy.comparison import Comparison, Flip
 from assay.measure.speed.comparison import SpeedComparison
 from assay.models.record import PublishedAccuracy
+from assay.report.sentences import describe_doubts
 from assay.report.tables.table import Table
 from assay.report.tables.throughput import format_rate, mark
 
@@ -135,5 +136,6 @@ def make_published_table(
             f"Measured: Top-1 {top1.percent:.2f} ({top1.interval_percent[0]:.2f} to "
             f"{top1.interval_percent[1]:.2f}), Top-5 {top5.percent:.2f} ({top5.interval_percent[0]:.2f} to "
             f"{top5.interval_percent[1]:.2f}).",
+            *describe_doubts(published for published, _ in rows),
         ),
     )

@@ -23,7 +23,7 @@ def make_model_table(entries: Sequence[ModelEntry]) -> Table:
     """A row for each model: its input's size and what is published of it."""
     notes = [_LEGEND]
     if any(_is_doubtful(entry) for entry in entries):
-        notes.append("?: doubtful; the record's source says why.")
+        notes.append("?: doubtful as published; the record (--toml) says why.")
     if any(entry.refused for entry in entries):
         notes.append("none: no record can be made; assay models NAME --toml says why.")
     return Table(
@@ -69,4 +69,4 @@ def _make_row(entry: ModelEntry) -> tuple[str, ...]:
 
 
 def _is_doubtful(entry: ModelEntry) -> bool:
-    return any("doubtful" in one.source for one in entry.published_accuracy)
+    return any(one.doubt for one in entry.published_accuracy)

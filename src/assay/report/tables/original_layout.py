@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from assay.measure.speed.throughput import ThroughputRow, find_best_row
 from assay.models.record import ModelRecord, SpeedTarget
 from assay.report.named_run import NamedRun, name_run
+from assay.report.sentences import describe_doubts
 from assay.report.tables.comparison import show_published_top5
 from assay.report.tables.table import Table
 from assay.report.tables.throughput import explain_marks, mark, show_rate
@@ -50,7 +51,10 @@ def make_layout_accuracy_table(runs: Sequence[NamedRun], record: ModelRecord) ->
         chip, batch = _split_setting(published.setting)
         topk = (f"{published.top1_percent:g}", show_published_top5(published))
         rows.append((chip or "not told", batch or "not told", *topk, published.source))
-    notes = ("A run is scored at one batch size; a run at another is a row of its own.",)
+    notes = (
+        "A run is scored at one batch size; a run at another is a row of its own.",
+        *describe_doubts(record.published_accuracy),
+    )
     header: tuple[str, ...] = ("Engine or chip", "Batch", "Top-1 %", "Top-5 %", "Source")
     if rows and not any(row[3] for row in rows):
         header, rows = _drop_column(header, 3), [_drop_column(row, 3) for row in rows]
@@ -105,6 +109,7 @@ def make_layout_throughput_table(runs: Sequence[NamedRun], record: ModelRecord) 
             "Images per second; best: the best VALID batch, in brackets.",
             *explain_marks(digits for column in columns for digits in column.digits.values()),
             *_note_clocks(columns),
+            *describe_doubts(record.published_throughput),
             *_judge_targets(published, record),
         ),
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from assay.measure.speed.throughput import ThroughputRow, find_best_row, find_outliers, is_unsteady
 from assay.models.record import ModelRecord, PublishedThroughput
+from assay.report.sentences import describe_doubts
 from assay.report.tables.table import Table
 
 BEST = " *"
@@ -163,6 +164,7 @@ def _note_sources(measured: ThroughputRow, published: Sequence[PublishedThroughp
         devices.setdefault((column.clock, column.source), []).append(column.device)
     for (clock, source), names in devices.items():
         yield f"{', '.join(names)}: as published, {clock} clock; not run here. Source: {source}."
+    yield from describe_doubts(published)
     others = sorted({clock for clock, _ in devices} - {measured.clock})
     if others:
         yield (
@@ -200,7 +202,10 @@ def make_best_batch_table(rows: Sequence[ThroughputRow], record: ModelRecord) ->
             )
             for name, clock, size, rate, text in candidates
         ),
-        notes=tuple(explain_marks(text for *_, text in candidates)),
+        notes=(
+            *explain_marks(text for *_, text in candidates),
+            *describe_doubts(record.published_throughput),
+        ),
     )
 
 
