@@ -6,6 +6,7 @@ The libraries are imported where a test needs them: that takes seconds.
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,10 +19,15 @@ import torch
 from PIL import Image
 
 from assay.arrays import Pixels
+from assay.errors import BadModelError
 from assay.images.decode import decode_image
 from assay.images.prepare import prepare_into
 from assay.models.preprocessing import Preprocessing
+from assay.models.published.timm_records import make_timm_record
+from assay.models.published.torchvision_records import make_torchvision_record
+from assay.models.read_record import read_model_record
 from assay.models.record import ModelRecord
+from assay.models.tables.read import read_timm_models
 
 Transform = Callable[[Image.Image], Any]
 Settings = Callable[..., dict[str, Any]]
@@ -342,3 +348,81 @@ def test_twenty_arrays_are_the_librarys_bit_for_bit(
     assert len(CASES) >= 40
     assert len(photographs) == 20
     check_same(name, photographs, se_resnext50)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[Pixels]:
+    """A landscape and a portrait."""
+    noise = np.random.default_rng(0).integers(0, 256, (9, 13, 3), dtype=np.uint8)
+    smooth = Image.fromarray(noise).resize((331, 247), Image.Resampling.BICUBIC)
+    return [np.asarray(smooth), np.asarray(smooth.transpose(Image.Transpose.TRANSPOSE))]
+
+
+def makes_the_same(transform: Transform, record: ModelRecord, pictures: list[Pixels]) -> bool:
+    found = np.empty((3, record.input.height, record.input.width), dtype=np.float32)
+    for pixels in pictures:
+        expected = np.asarray(transform(Image.fromarray(pixels)))
+        if expected.shape != found.shape:
+            return False
+        prepare_into(pixels, record, found)
+        if expected.tobytes() != found.tobytes():
+            return False
+    return True
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "model-record.md"
+
+
+@pytest.mark.parametrize(
+    ("name", "make_transform"),
+    [
+        ("resnet50_v2", CASES["torchvision ResNet50_Weights.IMAGENET1K_V2"][0]),
+        (
+            "vit_base_patch16_clip_384",
+            CASES["timm vit_base_patch16_clip_384.openai_ft_in12k_in1k"][0],
+        ),
+        ("mobilevit_small", CASES["transformers MobileViT, BGR"][0]),
+    ],
+)
+def test_the_records_on_the_page_make_the_librarys_array(
+    name: str, make_transform: Callable[[], Transform], drawn: list[Pixels], tmp_path: Path
+) -> None:
+    shown = re.findall(r"^```toml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (text,) = (text for text in shown if f'name = "{name}"' in text)
+    (tmp_path / "shown.toml").write_text(text)
+    assert makes_the_same(make_transform(), read_model_record(str(tmp_path / "shown.toml")), drawn)
+
+
+@pytest.mark.slow
+def test_every_record_of_timm_makes_timms_array(drawn: list[Pixels]) -> None:
+    timm: Any = importlib.import_module("timm")
+    compared: dict[tuple[Preprocessing, str], bool] = {}
+    for row in read_timm_models():
+        try:
+            record = make_timm_record(row.name)
+        except BadModelError:  # without classes, or without a size of its own
+            continue
+        settings = timm.get_pretrained_cfg(row.name).to_dict()
+        same = []
+        for use_test_size in (True, False):  # the published figures are of either
+            config = timm.data.resolve_data_config(pretrained_cfg=settings, use_test_size=use_test_size)
+            key = (record.preprocessing, str(config))
+            if key not in compared:
+                compared[key] = makes_the_same(timm.data.create_transform(**config), record, drawn)
+            same.append(compared[key])
+        assert any(same), row.name
+    assert len(compared) > 100
+
+
+@pytest.mark.slow
+def test_every_record_of_torchvision_makes_torchvisions_array(drawn: list[Pixels]) -> None:
+    models: Any = importlib.import_module("torchvision.models")
+    compared = 0
+    for name in models.list_models(module=models):
+        for weights in models.get_model_weights(name):
+            if weights.name == "IMAGENET1K_FEATURES":  # without a classifier
+                continue
+            record = make_torchvision_record(f"{name}:{weights.name}")
+            assert makes_the_same(weights.transforms(), record, drawn), weights
+            compared += 1
+    assert compared > 100
