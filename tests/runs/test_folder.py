@@ -37,6 +37,12 @@ def test_the_manifest_is_there_first_and_says_running(tmp_path: Path) -> None:
     assert manifest["machine"]["packages"]["numpy"]
 
 
+def test_a_record_by_a_librarys_name_makes_one_folder() -> None:
+    path = RunPlace(path=None, mode="new").choose_path("torchvision/resnet50:IMAGENET1K_V2", "openvino")
+    assert path.parent == Path("runs")
+    assert path.name.endswith("-torchvision-resnet50-IMAGENET1K_V2-openvino")
+
+
 def test_the_manifest_says_finished_at_the_end(tmp_path: Path) -> None:
     with open_run_folder(place(tmp_path / "run"), "m", "e", SILENT):
         pass

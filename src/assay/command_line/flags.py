@@ -68,7 +68,10 @@ class ModelFlags:
 
     model: Annotated[
         str,
-        make_help("Name of a model record, or a TOML file; if not given, what the ONNX file carries."),
+        make_help(
+            "Model record: a name that `assay models` lists, or a TOML file; if not given, what the model "
+            "file carries."
+        ),
     ] = ""
 
     def find_model_file(self) -> Path | None:
