@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -84,9 +85,13 @@ def make_ascend_record(wanted: str) -> ModelRecord:
 
 def name_ascend_record(row: AscendModel) -> str:
     """The name that a record of this folder has."""
-    counts = Counter(each.model for each in read_ascend_models())
-    top = f"{row.folder.partition('/')[0]}/" if counts[row.model] > 1 else ""
+    top = f"{row.folder.partition('/')[0]}/" if _count_names()[row.model] > 1 else ""
     return f"ascend/{top}{row.model}"
+
+
+@functools.cache
+def _count_names() -> Counter[str]:
+    return Counter(row.model for row in read_ascend_models())
 
 
 def _find_row(wanted: str) -> AscendModel:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from typing import NamedTuple
@@ -65,13 +66,18 @@ def list_timm_sizes(row: TimmModel) -> tuple[int, ...]:
 
 
 def _find_row(name: str) -> TimmModel:
-    rows = {row.name: row for row in read_timm_models()}
-    if name in rows:
-        return rows[name]
-    for row in rows.values():
-        if row.default and row.name.partition(".")[0] == name:
-            return row
-    raise refuse_unknown("timm", name, rows)
+    rows = _index_rows()
+    if name not in rows:
+        raise refuse_unknown("timm", name, (row.name for row in read_timm_models()))
+    return rows[name]
+
+
+@functools.cache
+def _index_rows() -> dict[str, TimmModel]:
+    """The rows by their names, and those that are timm's defaults by their architectures too."""
+    rows = read_timm_models()
+    defaults = {row.name.partition(".")[0]: row for row in rows if row.default}
+    return defaults | {row.name: row for row in rows}
 
 
 def _refuse_without_classes(row: TimmModel) -> None:
