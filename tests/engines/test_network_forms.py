@@ -263,6 +263,25 @@ def test_classes_that_the_network_chose_are_no_scores_and_the_way_out_leads_to_t
     assert_right(compile_and_run(cut, "onnxruntime", record=record))
 
 
+@pytest.mark.parametrize(
+    ("operator", "stated"), [("", "probabilities"), ("Sigmoid", "probabilities"), ("", "sigmoid")]
+)
+def test_scores_that_are_not_what_the_record_says_are_refused(
+    tmp_path: Path, engine: str, operator: str, stated: str
+) -> None:
+    path = make_brightness_classifier(
+        tmp_path / "model.onnx",
+        back=[
+            helper.make_node("Add", ["logits", "shift"], ["shifted"]),
+            helper.make_node(operator or "Identity", ["shifted"], ["class"]),
+        ],
+        constants={"shift": np.array([2.0, 3.0], np.float32)},
+    )
+    record = change_record(RECORD, {"output": {"scores": stated}})
+    with pytest.raises(BadModelError, match=f"output.scores = '{stated}'; the network's outputs"):
+        compile_and_run(path, engine, record=record)
+
+
 def test_one_class_more_than_the_record_says_may_be_a_background_class(tmp_path: Path) -> None:
     record = change_record(RECORD, {"output": {"class_count": 3}})
     path = make_tiny(tmp_path, 4)

@@ -17,6 +17,8 @@ LARGEST_SIZE = 2
 # Of the range of an image's logits: engines sum in another order for another batch size.
 _TOLERANCE = {"fp32": 1e-3}
 _REDUCED_TOLERANCE = 0.1
+_OUTSIDE = 1e-3  # of 0 and 1, by rounding
+_SUM_TOLERANCE = 0.02  # of 1000 probabilities in float16
 
 
 def check_neighbours(run: Callable[[Images], Logits], compiled: CompiledModel, source: Path) -> None:
@@ -29,11 +31,12 @@ def check_neighbours(run: Callable[[Images], Logits], compiled: CompiledModel, s
 
     Raises:
         FixedBatchError: It runs single images, but no batches.
-        BadModelError: The logits of one image differ.
+        BadModelError: The logits of one image differ, or are not what the record says that they are.
         EngineError: It does not run at all.
     """
     image, *others = _draw_images(compiled.model)
     alone, again = run(image)[0], run(image)[0]  # (classes,)
+    _check_scores(alone, compiled, source)
     _check_same(alone, again, compiled, source, "when it is run again")
     if compiled.batch_size == 1:
         return
@@ -47,6 +50,27 @@ def check_neighbours(run: Callable[[Images], Logits], compiled: CompiledModel, s
                 raise
             raise FixedBatchError(source, 1) from error
         _check_same(alone, beside, compiled, source, f"in a batch of {size}")
+
+
+def _check_scores(scores: Logits, compiled: CompiledModel, source: Path) -> None:
+    """Refuse scores, (classes,), that are no probabilities or no sigmoid's where the record says so.
+
+    An int8 network may round a thousand small probabilities to 0, so their sum tells nothing there.
+    """
+    stated = compiled.model.output.scores
+    if stated == "logits" or not np.isfinite(scores).all():
+        return
+    low, high, total = float(scores.min()), float(scores.max()), float(scores.sum())
+    fits = low >= -_OUTSIDE and high <= 1 + _OUTSIDE
+    if stated == "probabilities" and compiled.precision != "int8":
+        fits = fits and abs(total - 1) <= _SUM_TOLERANCE
+    if not fits:
+        raise BadModelError(
+            f"{source}: the model record says output.scores = '{stated}'; the network's outputs of a drawn "
+            f"image lie between {low:.3g} and {high:.3g} and sum to {total:.3g}",
+            hint="set output.scores to what they are: logits, probabilities (of a softmax: they sum to 1) or "
+            "sigmoid (0 to 1)",
+        )
 
 
 def _check_same(expected: Logits, found: Logits, compiled: CompiledModel, source: Path, when: str) -> None:

@@ -13,6 +13,7 @@ from assay.models.preprocessing import Positive, Preprocessing
 
 ONNX_ONLY = "onnx only"
 InputDtype = Literal["float32", "float16", "uint8"]
+ScoreKind = Literal["logits", "probabilities", "sigmoid"]
 Rate = Annotated[float, Meta(gt=0)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 _NAME = r"^[A-Za-z0-9][\w.+-]*(/[A-Za-z0-9][\w.+-]*)*([:@]\w+)?$"  # resnet50, timm/resnet50.a1_in1k@288
@@ -68,7 +69,7 @@ class OutputTensor(_Record, frozen=True, kw_only=True):
     name: str
     class_count: Annotated[int, Meta(ge=2)]
     label_offset: Annotated[int, Meta(ge=0)] = 0
-    scores: Literal["logits", "probabilities", "sigmoid"] = "logits"
+    scores: ScoreKind = "logits"
     class_names: tuple[str, ...] = ()
     class_synsets: tuple[str, ...] = ()
 

@@ -12,7 +12,7 @@ from assay.measure.accuracy.calibration_error import BIN_COUNT, CalibrationError
 from assay.measure.accuracy.coverage import describe_coverage
 from assay.measure.gates import GateResult
 from assay.models.calibration import CalibrationRecord
-from assay.models.record import PublishedAccuracy, PublishedThroughput
+from assay.models.record import PublishedAccuracy, PublishedThroughput, ScoreKind
 from assay.runs.results_file import ImageSet, Metrics
 
 _LISTED_FAILURES = 20
@@ -102,15 +102,20 @@ def describe_doubts(published: Iterable[PublishedAccuracy | PublishedThroughput]
     return [f"Doubtful as published, {'; '.join(each)}: {doubt}." for doubt, each in names.items()]
 
 
-def describe_calibration(found: CalibrationError | None) -> str:
-    """Return one line: the expected calibration error, or why there is none."""
+def describe_calibration(found: CalibrationError | None, stated: ScoreKind | None = None) -> str:
+    """Return one line: the expected calibration error, or why there is none.
+
+    Args:
+        found: It.
+        stated: What the model record says that the network's outputs are; a contradiction is said.
+    """
     if found is None:
         return "Calibration error: not computed by the assay that wrote metrics.json; evaluate again"
     if found.ece is None:
         return f"Calibration error: none, since {found.missing}"
-    own = (
-        ", of the network's own outputs, which are probabilities" if found.outputs == "probabilities" else ""
-    )
+    own = ", of the network's own outputs, which are probabilities" * (found.outputs == "probabilities")
+    if own and stated == "logits":
+        own += " though the model record says logits: set output.scores = 'probabilities'"
     return (
         f"Expected calibration error {100 * found.ece:.2f} % over {found.image_count:,} images, "
         f"{BIN_COUNT} bins (Guo et al. 2017){own}"

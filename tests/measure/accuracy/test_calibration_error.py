@@ -17,6 +17,8 @@ from assay.measure.accuracy.calibration_error import (
     CalibrationError,
     measure_calibration_error,
 )
+from assay.models.record import ScoreKind
+from assay.report.sentences import describe_calibration
 
 OFFSET = 1
 
@@ -154,3 +156,22 @@ def test_the_log_of_the_sum_is_stable(logits: npt.NDArray[np.float32], shift: fl
     row = (logits[1].astype(np.float64) + shift).astype(np.float32)
     expected = np.float32(scipy.special.logsumexp(row.astype(np.float64)))
     assert compute_log_sum_exp(row) == pytest.approx(float(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize("stated", ["probabilities", "sigmoid"])
+def test_outputs_that_are_not_what_the_record_says_have_none_and_name_the_key(
+    predictions: list[Prediction], stated: ScoreKind
+) -> None:
+    found = measure_calibration_error(predictions, OFFSET, stated)
+    assert found.ece is None
+    assert f"output.scores = '{stated}'" in found.missing
+
+
+def test_probabilities_of_a_record_that_says_logits_are_taken_as_such_and_the_line_says_so(
+    logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64]
+) -> None:
+    shares = scipy.special.softmax(logits.astype(np.float64), axis=1).astype(np.float32)
+    found = measure_calibration_error(predict(shares, labels), OFFSET, "logits")
+    assert found.outputs == "probabilities"
+    assert "set output.scores = 'probabilities'" in describe_calibration(found, "logits")
+    assert "set output.scores" not in describe_calibration(found, "probabilities")

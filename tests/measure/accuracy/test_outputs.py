@@ -10,7 +10,8 @@ import scipy.special
 
 from assay.inference.predictions import Prediction, compute_log_sum_exp, rank_top_classes
 from assay.measure.accuracy.mistakes import compute_margin
-from assay.measure.accuracy.outputs import compute_probability, recognise_outputs
+from assay.measure.accuracy.outputs import compute_probability, recognise_outputs, reconcile_outputs
+from assay.models.record import ScoreKind
 
 
 def predict(*rows: list[float]) -> list[Prediction]:
@@ -52,6 +53,24 @@ def test_outputs_are_probabilities_only_where_those_of_every_image_are(
     rows: list[list[float]], kind: str
 ) -> None:
     assert recognise_outputs(predict(*rows)) == kind
+
+
+@pytest.mark.parametrize(
+    ("rows", "stated", "taken"),
+    [
+        ([SHARES], "logits", "probabilities"),
+        ([SHARES], "probabilities", "probabilities"),
+        ([SIGMOID], "probabilities", "scores"),
+        ([LOGITS], "probabilities", "scores"),
+        ([SHARES], "sigmoid", "scores"),
+        ([LOGITS], "sigmoid", "scores"),
+    ],
+)
+def test_outputs_are_taken_for_what_the_record_says_unless_they_contradict_it(
+    rows: list[list[float]], stated: ScoreKind, taken: str
+) -> None:
+    """A record that does not say it says logits: there the outputs decide."""
+    assert reconcile_outputs(recognise_outputs(predict(*rows)), stated) == taken
 
 
 def test_failed_images_do_not_decide_what_the_outputs_are() -> None:

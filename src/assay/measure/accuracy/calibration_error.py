@@ -12,7 +12,13 @@ import msgspec
 from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import find_label_rank
-from assay.measure.accuracy.outputs import OutputKind, OutputKindSearch, compute_probability
+from assay.measure.accuracy.outputs import (
+    OutputKind,
+    OutputKindSearch,
+    compute_probability,
+    reconcile_outputs,
+)
+from assay.models.record import ScoreKind
 
 BIN_COUNT = 15  # as Guo et al. have it
 DIGITS = 9  # of what is stored: another machine's exp() may differ in the last bit
@@ -21,6 +27,11 @@ NOT_LOGITS = "the network's outputs look like probabilities, not logits: over 0,
 NO_PROBABILITIES = (
     "the network's outputs lie between 0 and 1 but do not sum to 1: the scores of a sigmoid, or small logits"
 )
+NOT_AS_STATED = (
+    "the model record says output.scores = {stated!r}, but the network's outputs are not: set it to what they "
+    "are"
+)
+NO_CONFIDENCE = "a sigmoid scores each class by itself: its outputs are no shares of one another"
 NO_IMAGES = "no image was scored"
 
 
@@ -60,7 +71,9 @@ class _Sums:
     hits: int = 0
 
 
-def measure_calibration_error(predictions: Iterable[Prediction], label_offset: int = 0) -> CalibrationError:
+def measure_calibration_error(
+    predictions: Iterable[Prediction], label_offset: int = 0, stated: ScoreKind = "logits"
+) -> CalibrationError:
     """Measure the expected calibration error over 15 bins of equal width; failed images are left out.
 
     The mean, weighted by images, of the distance between a bin's accuracy and its mean confidence: Guo et
@@ -70,6 +83,7 @@ def measure_calibration_error(predictions: Iterable[Prediction], label_offset: i
     Args:
         predictions: Of the run.
         label_offset: The class of label 0.
+        stated: What the model record says that the outputs are; see `reconcile_outputs`.
     """
     bins: dict[OutputKind, list[_Sums]] = {
         kind: [_Sums() for _ in range(BIN_COUNT)] for kind in ("logits", "probabilities")
@@ -87,14 +101,23 @@ def measure_calibration_error(predictions: Iterable[Prediction], label_offset: i
     if not count or lacks_log_sum:
         reason = NO_SUMS if lacks_log_sum else NO_IMAGES
         return CalibrationError(ece=None, image_count=_count(bins["logits"]), missing=reason)
-    if search.kind == "scores":
+    kind = reconcile_outputs(search.kind, stated)
+    if kind == "scores":
         return CalibrationError(
             ece=None,
             image_count=count,
-            missing=NOT_LOGITS if lacks_sum else NO_PROBABILITIES,
+            missing=NOT_LOGITS if lacks_sum else _explain_missing(search, stated),
             outputs="" if lacks_sum else "scores",
         )
-    return _summarise(bins[search.kind], count, "" if lacks_sum else search.kind)
+    return _summarise(bins[kind], count, "" if lacks_sum else kind)
+
+
+def _explain_missing(search: OutputKindSearch, stated: ScoreKind) -> str:
+    """Why scores of this kind have no calibration error."""
+    if stated == "logits":
+        return NO_PROBABILITIES
+    is_as_stated = stated == "sigmoid" and search.are_scores
+    return NO_CONFIDENCE if is_as_stated else NOT_AS_STATED.format(stated=stated)
 
 
 def _add_to_bins(bins: dict[OutputKind, list[_Sums]], row: Prediction, label_offset: int) -> None:

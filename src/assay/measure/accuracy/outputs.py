@@ -8,6 +8,7 @@ from typing import Literal
 
 from assay.images.prepare import OK
 from assay.inference.predictions import Prediction
+from assay.models.record import ScoreKind
 
 OutputKind = Literal["logits", "probabilities", "scores"]
 """Scores lie between 0 and 1 as probabilities do, but do not sum to 1: a sigmoid's, or small logits."""
@@ -39,6 +40,17 @@ class OutputKindSearch:
         if not self.are_scores:
             return "logits"
         return "probabilities" if self.are_probabilities else "scores"
+
+
+def reconcile_outputs(found: OutputKind, stated: ScoreKind) -> OutputKind:
+    """What outputs are taken for, given what those of every image look like and what the record says.
+
+    A record that says logits may say it by default, so the outputs decide. What it says otherwise holds, and
+    where the outputs contradict it they are scores of which nothing is known.
+    """
+    if stated == "logits":
+        return found
+    return found if found == stated == "probabilities" else "scores"
 
 
 def recognise_outputs(predictions: Iterable[Prediction]) -> OutputKind:

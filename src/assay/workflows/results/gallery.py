@@ -19,7 +19,12 @@ from assay.inference.predictions import Prediction
 from assay.inference.shards import StoredPredictions
 from assay.measure.accuracy.comparison import compare_predictions
 from assay.measure.accuracy.mistakes import find_mistakes
-from assay.measure.accuracy.outputs import OutputKind, compute_probability, recognise_outputs
+from assay.measure.accuracy.outputs import (
+    OutputKind,
+    compute_probability,
+    recognise_outputs,
+    reconcile_outputs,
+)
 from assay.report.named_run import Gallery, Guess, Picture, name_class
 from assay.runs.stored import StoredRun
 
@@ -49,7 +54,7 @@ def collect_gallery(
     """
     if run.manifest.early_stop is not None:
         return Gallery()
-    outputs = recognise_outputs(run.predictions)
+    outputs = reconcile_outputs(recognise_outputs(run.predictions), run.model.output.scores)
     mistakes = find_mistakes(run.predictions, run.label_offset, outputs=outputs, count=MOST_MISTAKES)
     reference = reference or run.reference
     chosen = _list_changed(reference, run) if reference else []
