@@ -25,8 +25,12 @@ from assay.convert.quantize import (
     write_onnx,
 )
 from assay.errors import BadModelError, UsageError
+from assay.models.network_input import make_network_input
 from assay.models.record import ModelRecord
+from brightness_classifier import make_brightness_record
+from network_forms import make_tiny_network, write_form
 
+RECORD = make_brightness_record()
 LAYERS = ["/0/Conv", "/2/Conv", "/6/Gemm"]
 
 
@@ -65,20 +69,24 @@ def int8_onnx(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
-def quantize(source: Path, path: Path, float_layers: tuple[str, ...] = ()) -> None:
+def quantize(
+    source: Path, path: Path, float_layers: tuple[str, ...] = (), record: ModelRecord = RECORD
+) -> None:
+    drawn = draw_pixels(8) if record.input.dtype == "uint8" else draw_images(8)
     quantize_onnx(
-        read_onnx(source),
-        path,
-        draw_images(8),
-        input_name="image",
-        preset="mixed",
-        float_layers=float_layers,
+        read_float_onnx(source), path, drawn, record=record, preset="mixed", float_layers=float_layers
     )
 
 
-def run(model: Any, images: Images) -> np.ndarray:
+def draw_pixels(count: int) -> Iterator[Images]:
+    rng = np.random.default_rng(1)
+    for _ in range(count):
+        yield rng.integers(0, 256, size=(1, 3, 224, 224)).astype(np.float32)
+
+
+def run(model: Any, images: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    logits: np.ndarray = session.run(None, {"image": images})[0]
+    logits: np.ndarray = session.run(None, {session.get_inputs()[0].name: images})[0]
     return logits
 
 
@@ -142,6 +150,31 @@ def test_with_all_layers_back_in_float_the_logits_are_the_float_models(
     assert not any(node.op_type.endswith("quantizeLinear") for node in model.graph.node)
     images = np.concatenate(list(draw_images(2)))
     np.testing.assert_allclose(run(model, images), run(source, images), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "form", ["as it is", "NHWC", "float16 input", "uint8", "uint8 NHWC", "weights in nodes", "IR 3"]
+)
+def test_a_network_in_every_form_is_quantised_and_goes_back_to_float(form: str, tmp_path: Path) -> None:
+    """Its nodes have no names, as many exporters leave them."""
+    make_tiny_network(tmp_path / "plain.onnx")
+    record = write_form(tmp_path / "plain.onnx", form, RECORD, tmp_path / "model.onnx")
+    quantize(tmp_path / "model.onnx", tmp_path / "int8.onnx", record=record)
+    source, quantised = read_float_onnx(tmp_path / "model.onnx"), read_onnx(tmp_path / "int8.onnx")
+    drawn = draw_pixels(4) if record.input.dtype == "uint8" else draw_images(4)
+    images = np.concatenate([make_network_input(image, record) for image in drawn])
+    exact = run(read_onnx(tmp_path / "model.onnx"), images)
+    assert 0 < np.abs(run(quantised, images) - exact).max() < 0.3 * np.abs(exact).max()
+    back = return_to_float(quantised, source, list_layers(source))
+    np.testing.assert_allclose(run(back, images), exact, atol=1e-4)
+
+
+def test_a_network_that_computes_in_float16_is_refused(tmp_path: Path) -> None:
+    make_tiny_network(tmp_path / "plain.onnx")
+    write_form(tmp_path / "plain.onnx", "float16 throughout", RECORD, tmp_path / "model.onnx")
+    with pytest.raises(BadModelError, match="computes in float16") as caught:
+        read_float_onnx(tmp_path / "model.onnx")
+    assert "float32 file" in caught.value.hint
 
 
 def test_the_int8_model_is_not_changed_by_that(small_onnx: Path, int8_onnx: Path) -> None:

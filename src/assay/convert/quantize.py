@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import onnx
 import onnx.version_converter
 
 from assay.arrays import Images
 from assay.errors import BadModelError, EngineError, UsageError, quote_reason, shorten
 from assay.models.choose_record import RECORD_KEY
+from assay.models.network_input import make_network_input
+from assay.models.record import ModelRecord
 
 os.environ["NNCF_CI"] = "1"  # read when NNCF is imported: it reports its use otherwise
 
@@ -27,6 +28,7 @@ import nncf
 Preset = Literal["mixed", "performance"]
 PRESETS = {"mixed": nncf.QuantizationPreset.MIXED, "performance": nncf.QuantizationPreset.PERFORMANCE}
 LAYER_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+OLDEST_IR = 7  # that of opset 13; before 4, weights had to be inputs too
 OLDEST_OPSET = 13  # from there on, weights can be quantised channel by channel (ONNX, QuantizeLinear-13)
 TOOL = f"NNCF {nncf.__version__}"
 
@@ -47,10 +49,21 @@ def read_onnx(onnx_path: Path) -> Any:
 def read_float_onnx(onnx_path: Path) -> Any:
     """A float ONNX file as a ModelProto, with its weights, in opset 13 where it has an older one.
 
+    Weights in Constant nodes become initializers, where they are looked for, and every node gets a name of
+    its own, by which layers are told apart.
+
     Raises:
-        BadModelError: It cannot be read, or not be converted to that opset.
+        BadModelError: It cannot be read, or not be converted to that opset, or computes in float16.
     """
     model = read_onnx(onnx_path)
+    model.ir_version = max(model.ir_version, OLDEST_IR)
+    _gather_weights(model.graph)
+    _name_nodes(model.graph)
+    if _has_float16_layers(model.graph):
+        raise BadModelError(
+            f"{onnx_path} computes in float16, which {TOOL} cannot quantise",
+            hint="quantise the float32 file that it was made of",
+        )
     opset = max(entry.version for entry in model.opset_import if entry.domain in {"", "ai.onnx"})
     if opset >= OLDEST_OPSET:
         return model
@@ -62,6 +75,34 @@ def read_float_onnx(onnx_path: Path) -> Any:
             f"convert it: {quote_reason(error)}",
             hint="export it again with --opset 17",
         ) from error
+
+
+def _gather_weights(graph: Any) -> None:
+    """Make initializers of the Constant nodes that hold what layers compute with, and inputs of no weights."""
+    weights = {tensor.name for tensor in graph.initializer}
+    for port in [port for port in graph.input if port.name in weights]:
+        graph.input.remove(port)
+    read = {name for node in graph.node if node.op_type in LAYER_TYPES for name in node.input[1:]}
+    for node in [node for node in graph.node if node.op_type == "Constant" and node.output[0] in read]:
+        (attribute,) = node.attribute
+        if attribute.name == "value":
+            graph.initializer.add().CopyFrom(attribute.t)
+            graph.initializer[-1].name = node.output[0]
+            graph.node.remove(node)
+
+
+def _name_nodes(graph: Any) -> None:
+    """Name the nodes that have no name, or another's: by their operator and place."""
+    taken: set[str] = set()
+    for place, node in enumerate(graph.node):
+        if not node.name or node.name in taken:
+            node.name = f"{node.op_type}_{place}"
+        taken.add(node.name)
+
+
+def _has_float16_layers(graph: Any) -> bool:
+    half = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
+    return any(half & set(node.input) for node in graph.node if node.op_type in LAYER_TYPES)
 
 
 def write_onnx(model: Any, path: Path) -> None:
@@ -98,7 +139,7 @@ def quantize_onnx(
     out_path: Path,
     images: Iterable[Images],
     *,
-    input_name: str,
+    record: ModelRecord,
     preset: Preset,
     float_layers: Sequence[str],
 ) -> None:
@@ -108,7 +149,7 @@ def quantize_onnx(
         model: A float ONNX model as `read_float_onnx` gives it; it is not changed.
         out_path: The file to write.
         images: What the ranges are measured on, each float32 (1, channels, height, width).
-        input_name: The name of the network's input.
+        record: The network's input.
         preset: `mixed` quantises activations asymmetrically, `performance` symmetrically.
         float_layers: Names of nodes that stay in float.
 
@@ -120,7 +161,7 @@ def quantize_onnx(
         try:
             quantized = nncf.quantize(
                 model,
-                nncf.Dataset(batches, lambda batch: {input_name: np.ascontiguousarray(batch)}),
+                nncf.Dataset(batches, lambda batch: {record.input.name: make_network_input(batch, record)}),
                 preset=PRESETS[preset],
                 subset_size=len(batches),
                 ignored_scope=nncf.IgnoredScope(names=list(float_layers)) if float_layers else None,

@@ -28,8 +28,8 @@ NO_PROBABILITIES = (
     "the network's outputs lie between 0 and 1 but do not sum to 1: the scores of a sigmoid, or small logits"
 )
 NOT_AS_STATED = (
-    "the model record says output.scores = {stated!r}, but the network's outputs are not: set it to what they "
-    "are"
+    "the model record says output.scores = {stated!r}, but the network's outputs are not: set it to what "
+    "they are"
 )
 NO_CONFIDENCE = "a sigmoid scores each class by itself: its outputs are no shares of one another"
 NO_IMAGES = "no image was scored"

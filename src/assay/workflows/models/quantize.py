@@ -105,7 +105,7 @@ def quantize_file(
             model,
             temporary,
             sample.images,
-            input_name=record.input.name,
+            record=record,
             preset=options.preset,
             float_layers=planned.float_layers,
         )
