@@ -78,7 +78,7 @@ def read_float_onnx(onnx_path: Path) -> Any:
 
 
 def _gather_weights(graph: Any) -> None:
-    """Make initializers of the Constant nodes that hold what layers compute with, and inputs of no weights."""
+    """Make initializers of Constant nodes that hold what layers compute with, and inputs of no weights."""
     weights = {tensor.name for tensor in graph.initializer}
     for port in [port for port in graph.input if port.name in weights]:
         graph.input.remove(port)
