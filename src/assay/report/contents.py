@@ -252,7 +252,8 @@ def _list_findings(run: NamedRun) -> Iterator[str]:
         yield from describe_paired(agreement, run.name or "this run")
     if metrics is not None:
         yield from describe_real(metrics.real) if metrics.real else ()
-        yield describe_calibration(metrics.calibration_error, run.manifest.model.output.scores)
+        record = run.manifest.model
+        yield describe_calibration(metrics.calibration_error, record.output.scores if record else None)
     yield from describe_gates(run.manifest.gates)
 
 

@@ -36,6 +36,6 @@ def compute_metrics(run: PredictedRun, real_labels: RealLabels | None = None, re
         stopped_from=stop.of_count if stop else None,
         real=measure_real_accuracy(predictions, real_labels, offset) if real_labels else None,
         agreement=measure_agreement(reference, other, predictions, offset) if other else None,
-        calibration_error=measure_calibration_error(predictions, offset, run.manifest.model.output.scores),
+        calibration_error=measure_calibration_error(predictions, offset, run.model.output.scores),
         per_class=measure_class_accuracy(predictions, offset, classes.names),
     )
