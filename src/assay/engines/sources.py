@@ -13,7 +13,8 @@ from assay.errors import BadModelError, FixedBatchError
 from assay.files import hash_file
 from assay.models.calibration import read_calibration
 from assay.models.check_network import check_network
-from assay.models.onnx_file import OnnxFile, hash_onnx, hash_onnx_files, read_onnx_file
+from assay.models.model_file import hash_model, hash_model_files, is_openvino_ir, read_model_file
+from assay.models.onnx_file import OnnxFile
 
 
 def describe_source(engine: Engine, source: Path, options: CompileOptions) -> CompiledModel:
@@ -23,7 +24,7 @@ def describe_source(engine: Engine, source: Path, options: CompileOptions) -> Co
         BadModelError: The files that hold an ONNX file's weights are not there, or elsewhere.
     """
     is_onnx = engine.source == "ONNX file"
-    source_files = hash_onnx_files(source) if is_onnx else {source.name: hash_file(source)}
+    source_files = hash_model_files(source) if is_onnx else {source.name: hash_file(source)}
     described = CompiledModel(
         engine=engine.name,
         engine_version=engine.version,
@@ -36,7 +37,7 @@ def describe_source(engine: Engine, source: Path, options: CompileOptions) -> Co
         | {f"{name}: {file.name}": hash_file(file) for name, file in find_setting_files(options).items()},
         files={},
         model=options.record,
-        calibration=read_calibration(source, hash_onnx(source)) if is_onnx else None,
+        calibration=read_calibration(source, hash_model(source)) if is_onnx else None,
     )
     return msgspec.structs.replace(described, recipe=compute_recipe(described))
 
@@ -74,12 +75,22 @@ def record_compiled(
     )
 
 
-def check_source(onnx_path: Path, options: CompileOptions) -> OnnxFile:
+def check_source(onnx_path: Path, options: CompileOptions, *, takes_ir: bool = False) -> OnnxFile:
     """What an ONNX file says of itself, after checking that it can be compiled as the options say.
 
+    Args:
+        onnx_path: The file.
+        options: How it is compiled.
+        takes_ir: Whether the engine takes an OpenVINO IR in its place.
+
     Raises:
-        BadModelError: As `check_network` and `check_quantisation`.
+        BadModelError: As `check_network` and `check_quantisation`, or an OpenVINO IR that is not taken.
     """
+    if is_openvino_ir(onnx_path) and not takes_ir:
+        raise BadModelError(
+            f"{onnx_path} is an OpenVINO IR, which engine {options.engine} does not compile",
+            hint="choose --engine openvino, or give the ONNX file that it was converted from",
+        )
     found = check_network(onnx_path, options.record)
     check_quantisation(onnx_path, options.precision)
     return found
@@ -106,7 +117,7 @@ def is_quantised(onnx_path: Path) -> bool:
     Raises:
         BadModelError: It cannot be read.
     """
-    return read_onnx_file(onnx_path).is_quantised
+    return read_model_file(onnx_path).is_quantised
 
 
 def check_quantisation(onnx_path: Path, precision: str) -> None:

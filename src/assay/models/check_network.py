@@ -9,10 +9,10 @@ from typing import get_args
 from assay.errors import BadModelError, quote, shorten
 from assay.models.inspection.front import read_front
 from assay.models.inspection.graph import GraphNode, ModelGraph
-from assay.models.inspection.onnx_graph import read_onnx_graph
 from assay.models.inspection.tail import find_deciding
+from assay.models.model_file import list_model_weights, read_graph, read_model_file
 from assay.models.network_input import order_axes
-from assay.models.onnx_file import OnnxFile, Port, list_weight_files, read_onnx_file
+from assay.models.onnx_file import OnnxFile, Port
 from assay.models.record import InputDtype, ModelRecord
 
 _FLOATS = ("float32", "float16", "float64")
@@ -31,9 +31,9 @@ def check_network(onnx_path: Path, record: ModelRecord) -> OnnxFile:
         BadModelError: It cannot be read, its weights are not there, or it has other inputs or outputs,
             another layout, or nodes that compute as during training.
     """
-    list_weight_files(onnx_path)
-    found = read_onnx_file(onnx_path)
-    graph = read_onnx_graph(onnx_path)
+    list_model_weights(onnx_path)
+    found = read_model_file(onnx_path)
+    graph = read_graph(onnx_path)
     _check_input(graph, record, onnx_path)
     _check_output(graph, record, onnx_path)
     if found.training_nodes:

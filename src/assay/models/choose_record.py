@@ -19,7 +19,7 @@ from assay.models.inspection.record_lines import (
     list_open,
     sort_lines,
 )
-from assay.models.onnx_file import read_onnx_file
+from assay.models.model_file import is_model_file, read_model_file
 from assay.models.read_record import read_model_record
 from assay.models.record import ModelRecord
 
@@ -48,7 +48,7 @@ def choose_record(model: str, source: Path) -> ModelRecord:
 
 def describes_itself(source: Path) -> bool:
     """Whether the file is of a form that holds a graph, from which a record can be drawn."""
-    return source.suffix.lower() == ".onnx"
+    return is_model_file(source)
 
 
 def _draw_whole(source: Path) -> Lines:
@@ -90,7 +90,7 @@ def read_stored_record(onnx_path: Path) -> ModelRecord | None:
     Raises:
         BadModelError: The file cannot be read, or its record is of another version of assay.
     """
-    text = read_onnx_file(onnx_path).metadata.get(RECORD_KEY)
+    text = read_model_file(onnx_path).metadata.get(RECORD_KEY)
     if text is None:
         return None
     try:

@@ -19,7 +19,7 @@ from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
 from assay.measure.speed.repeats import RepeatPlan, check_plan
 from assay.models.choose_record import choose_record, list_sources
-from assay.models.onnx_file import check_onnx_path
+from assay.models.model_file import check_model_path, is_model_file
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder, RunResult, open_run_folder
 from assay.runs.listener import SILENT, Listener
@@ -72,8 +72,8 @@ class RunRequest:
 
     @property
     def has_onnx_weights(self) -> bool:
-        """Whether the weights are an ONNX file."""
-        return self.weights.suffix.lower() == ".onnx"
+        """Whether the weights are an ONNX file, or an OpenVINO IR, and are compiled as they are."""
+        return is_model_file(self.weights)
 
     @property
     def is_quantised_here(self) -> bool:
@@ -126,7 +126,7 @@ def check_request(request: RunRequest) -> None:
     check_plan(request.speed)
     check_evaluation(request.evaluation)
     if request.has_onnx_weights:
-        check_onnx_path(request.weights)
+        check_model_path(request.weights)
     if request.weights_key is not None and request.has_onnx_weights:
         raise UsageError(
             f"--weights-key {request.weights_key}: {request.weights} is an ONNX file, with one set of weights"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
+import openvino
 import pytest
 import torch
 
 from assay.command_line.app import main
+from assay.engines.catalog import find_engine
 from assay.models.choose_record import store_record
 from assay.models.record import ModelRecord
 from assay.workflows.models.inspect import inspect_model
@@ -75,3 +79,24 @@ def test_a_pickled_module_is_named_and_refused_with_the_safe_way(
     said = capfd.readouterr().err
     assert "is a pickled PyTorch module: it would run code" in said
     assert "weights_only=False" in said
+
+
+def test_an_ir_is_compiled_and_run_by_openvino_and_refused_elsewhere_with_the_way_out(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    onnx_path, record = write_classifier(tmp_path / "m.onnx", class_count=5), tmp_path / "record.toml"
+    openvino.save_model(openvino.convert_model(onnx_path), tmp_path / "m.xml", compress_to_fp16=False)
+    xml = str(tmp_path / "m.xml")
+    assert main(["inspect", xml, "--like", "se_resnext50_32x4d", "-o", str(record)]) == 0
+    assert main(["compile", xml, str(tmp_path / "ir"), "--model", str(record)]) == 0
+    assert main(["compile", str(onnx_path), str(tmp_path / "onnx"), "--model", str(record)]) == 0
+    images = np.random.default_rng(1).random((2, 3, 224, 224), dtype=np.float32)
+    engine = find_engine("openvino")
+    with closing(engine.load(tmp_path / "ir")) as ir, closing(engine.load(tmp_path / "onnx")) as onnx:
+        np.testing.assert_allclose(ir.run(images), onnx.run(images), rtol=1e-5)
+    elsewhere = ["compile", xml, str(tmp_path / "ort"), "--model", str(record), "--engine", "onnxruntime"]
+    assert main(elsewhere) == 5
+    assert "choose --engine openvino" in capfd.readouterr().err
+    out = str(tmp_path / "int8.onnx")
+    assert main(["quantize", xml, out, "--model", str(record), "--calibration", str(tmp_path)]) == 5
+    assert "quantise the ONNX file that it was converted from" in capfd.readouterr().err

@@ -91,7 +91,7 @@ class OpenVinoEngine:
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """See `Engine.compile`."""
-        shape = check_source(source, options).inputs[0].shape
+        shape = check_source(source, options, takes_ir=True).inputs[0].shape
         model = read_onnx(source, options.record)
         batch_size = set_shape(model, source, options, shape[0] if shape else None)
         try:

@@ -10,8 +10,8 @@ from openvino import frontend
 from assay.engines.engine import CompileOptions
 from assay.errors import BadModelError, FixedBatchError, quote, quote_reason
 from assay.models.check_network import fits_logits
+from assay.models.model_file import list_model_weights, read_model_file
 from assay.models.network_input import order_axes
-from assay.models.onnx_file import list_weight_files, read_onnx_file
 from assay.models.record import InputTensor, ModelRecord
 
 _FAILURES = (
@@ -23,17 +23,17 @@ _FAILURES = (
 
 
 def read_onnx(onnx_path: Path, record: ModelRecord) -> openvino.Model:
-    """The ONNX file's model, with the record's output alone.
+    """The model of an ONNX file or an IR, with the record's output alone.
 
     Raises:
         BadModelError: It cannot be read.
     """
     try:
-        has_axes = read_onnx_file(onnx_path).inputs[0].shape is not None
+        has_axes = read_model_file(onnx_path).inputs[0].shape is not None
         model = openvino.Core().read_model(onnx_path) if has_axes else _read_shaped(onnx_path, record.input)
         output = model.output(record.output.name).get_node()
     except (RuntimeError, *_FAILURES) as error:
-        is_linked = any(path.is_symlink() for path in list_weight_files(onnx_path).values())
+        is_linked = any(path.is_symlink() for path in list_model_weights(onnx_path).values())
         raise BadModelError(
             f"OpenVINO cannot read {onnx_path}: {quote_reason(error)}",
             hint="copy the model and its weights into a folder of their own: it follows no links to weights"

@@ -52,10 +52,18 @@ def _list_shapes(graph: ModelGraph, *, is_folded: bool) -> Iterator[tuple[int, .
             if tensor is None or tensor.dtype not in WEIGHT_TYPES or tensor.size < smallest:
                 continue
             copies = 1
-            if is_folded and node.operator == "Conv" and place == 2 and not _is_pooled(graph, node):
+            if is_folded and _is_bias(graph, node, place) and not _is_pooled(graph, node):
                 copies = _BATCH_NORM_TENSORS
             for _ in range(copies):
                 yield _turn(node, place, tensor)
+
+
+def _is_bias(graph: ModelGraph, node: GraphNode, place: int) -> bool:
+    """Whether a constant is added to what a convolution gives: as its own input, or of a node behind it."""
+    if node.operator == "Conv":
+        return place == 2
+    maker = graph.makers.get(node.inputs[0])
+    return node.operator == "Add" and place == 1 and maker is not None and maker.operator == "Conv"
 
 
 def _turn(node: GraphNode, place: int, tensor: GraphTensor) -> tuple[int, ...]:
@@ -64,6 +72,8 @@ def _turn(node: GraphNode, place: int, tensor: GraphTensor) -> tuple[int, ...]:
         return tensor.shape[::-1]
     if node.operator in _AFFINE and tensor.size in tensor.shape:
         return (tensor.size,)  # a scale of each channel, spread for the picture
+    if node.operator == "Conv" and len(tensor.shape) == 5:  # OpenVINO's groups have an axis of their own
+        return (tensor.shape[0] * tensor.shape[1], *tensor.shape[2:])
     return tensor.shape
 
 

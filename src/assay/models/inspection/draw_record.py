@@ -9,6 +9,7 @@ from pathlib import Path
 from assay.models.inspection.facts import NetworkFacts
 from assay.models.inspection.front import Front
 from assay.models.inspection.metadata import UltralyticsNotes, find_class_names, read_ultralytics
+from assay.models.inspection.model_info import read_colour_order
 from assay.models.inspection.record_lines import Lines, RecordLine, list_record_lines, make_open_line
 from assay.models.inspection.stated_preprocessing import state_preprocessing
 from assay.models.onnx_file import Port
@@ -110,6 +111,8 @@ def _draw_colours(
         _add(lines, key, said[:3].upper(), "Image.BitmapPixelFormat in the file")
     elif notes is not None:
         _add(lines, key, "RGB", f"ultralytics {notes.version}")
+    elif not front.is_reversed and (order := read_colour_order(facts.graph.metadata)):
+        _add(lines, key, order, "Model API's reverse_input_channels in the file")
     elif front.is_reversed:
         _open(
             lines,

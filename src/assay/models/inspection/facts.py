@@ -7,10 +7,11 @@ from pathlib import Path
 
 from assay.errors import BadModelError
 from assay.models.inspection.architecture import WEIGHT_TYPES, recognise_architectures
-from assay.models.inspection.form import ONNX, recognise_form, refuse_unreadable
+from assay.models.inspection.form import ONNX, OPENVINO_IR, recognise_form, refuse_unreadable
 from assay.models.inspection.front import Front, read_front
 from assay.models.inspection.graph import QUANTISING, GraphTensor, ModelGraph
 from assay.models.inspection.onnx_graph import read_onnx_graph
+from assay.models.inspection.openvino_ir import read_ir_graph
 from assay.models.inspection.tail import Tail, choose_tail, read_tails
 from assay.models.onnx_file import Port, list_weight_files, read_onnx_file
 from assay.models.tables.signatures import ArchitectureSignature
@@ -57,10 +58,13 @@ def read_network_facts(path: Path) -> NetworkFacts:
     refuse_unreadable(path, form)
     if form == ONNX:
         list_weight_files(path)
-        graph, training = read_onnx_graph(path), read_onnx_file(path).training_nodes
-        is_quantised = read_onnx_file(path).is_quantised
+        said = read_onnx_file(path)
+        graph, training, is_quantised = read_onnx_graph(path), said.training_nodes, said.is_quantised
+    elif form == OPENVINO_IR:
+        graph, training = read_ir_graph(path), ()
+        is_quantised = any(node.operator in QUANTISING for node in graph.nodes)
     else:
-        raise BadModelError(f"{path} is a {form}: assay inspects ONNX files, so far")
+        raise BadModelError(f"{path} is a {form}: it holds no graph")
     image = graph.inputs[0] if len(graph.inputs) == 1 else None
     tails = read_tails(graph)
     architectures, has_names = recognise_architectures(graph)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from assay.models.inspection.facts import NetworkFacts
 from assay.models.inspection.front import Front, Values
 from assay.models.inspection.metadata import UltralyticsNotes
+from assay.models.inspection.model_info import state_model_info_geometry, state_model_info_values
 from assay.models.inspection.record_lines import Lines, RecordLine, State, list_record_lines, make_open_line
 from assay.models.record import ModelRecord
 
@@ -36,7 +37,7 @@ def state_preprocessing(
         size: Height and width of the input, where they are known.
     """
     front = facts.front or Front()
-    lines = {line.key: line for line in _state_geometry(notes, like, size, front)}
+    lines = {line.key: line for line in _state_geometry(facts, notes, like, size)}
     values = list(_state_values(facts, front, notes, like))
     return lines | {line.key: line for line in values}
 
@@ -50,9 +51,16 @@ def _open(key: str, why: str, likely: Mapping[str, str] | None = None) -> Record
 
 
 def _state_geometry(
-    notes: UltralyticsNotes | None, like: ModelRecord | None, size: tuple[int, int] | None, front: Front
+    facts: NetworkFacts,
+    notes: UltralyticsNotes | None,
+    like: ModelRecord | None,
+    size: tuple[int, int] | None,
 ) -> Iterator[RecordLine]:
     """Yield how pictures are resized and cropped."""
+    front = facts.front or Front()
+    if noted := list(state_model_info_geometry(facts.graph.metadata, size)):
+        yield from noted
+        return
     if like is not None and not front.resizes:
         for line in list_record_lines(like, ["preprocessing"], f"record {like.name}"):
             if line.key.rpartition(".")[2] not in _VALUE_KEYS:
@@ -96,10 +104,31 @@ def _state_values(
 ) -> Iterator[RecordLine]:
     """Yield what becomes of the values before the network takes them."""
     channels = front.channels or 3
+    in_graph = list(_read_from_graph(facts, front, channels))
     stated = {name.casefold(): value.casefold() for name, value in facts.graph.metadata.items()}
     nominal = _NOMINAL_RANGES.get(stated.get("image.nominalpixelrange", ""))
+    if in_graph:
+        yield from in_graph
+    elif nominal is not None:
+        source = "Image.NominalPixelRange in the file"
+        yield from _spell_values(nominal[0], (nominal[1],), (nominal[2],), channels, source)
+    elif notes is not None and notes.task == "classify":
+        yield from _spell_values(255.0, (0.0,), (1.0,), channels, f"ultralytics {notes.version}")
+    elif like is not None and not front.resizes:
+        for line in list_record_lines(like, ["preprocessing"], f"record {like.name}"):
+            if line.key.rpartition(".")[2] in _VALUE_KEYS:
+                yield line
+    else:
+        yield from _leave_values_open(channels, front)
+
+
+def _read_from_graph(facts: NetworkFacts, front: Front, channels: int) -> Iterator[RecordLine]:
+    """Yield what the graph itself tells, against what Model API notes; nothing where neither does."""
+    noted = list(state_model_info_values(facts.graph.metadata, front, channels))
     if facts.image is not None and facts.image.dtype == "uint8":
         yield from _spell_values(1.0, (0.0,), (1.0,), channels, "the network takes uint8: pixels as they are")
+    elif noted:
+        yield from noted
     elif front.is_transform_input:
         source = "torchvision's transform_input in the graph takes images normalised for ImageNet"
         yield from _spell_values(255.0, *_IMAGENET, channels, source)
@@ -110,17 +139,6 @@ def _state_values(
         why = f"the graph begins with {'; '.join(front.steps)}: what it takes cannot be told from that"
         yield _open("mean", why)
         yield _open("std", why)
-    elif nominal is not None:
-        source = "Image.NominalPixelRange in the file"
-        yield from _spell_values(nominal[0], (nominal[1],), (nominal[2],), channels, source)
-    elif notes is not None and notes.task == "classify":
-        yield from _spell_values(255.0, (0.0,), (1.0,), channels, f"ultralytics {notes.version}")
-    elif like is not None:
-        for line in list_record_lines(like, ["preprocessing"], f"record {like.name}"):
-            if line.key.rpartition(".")[2] in _VALUE_KEYS:
-                yield line
-    else:
-        yield from _leave_values_open(channels, front)
 
 
 def find_pixel_scale(front: Front) -> float | None:

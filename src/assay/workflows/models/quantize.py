@@ -39,6 +39,7 @@ from assay.models.calibration import (
 )
 from assay.models.check_network import check_network
 from assay.models.choose_record import read_stored_record, store_record
+from assay.models.model_file import is_openvino_ir
 from assay.models.onnx_file import hash_onnx, list_weight_files, read_onnx_file
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener, Progress, announce_wait
@@ -118,7 +119,13 @@ def _check_paths(onnx_path: Path, out_path: Path) -> None:
 
     Raises:
         UsageError: That.
+        BadModelError: The float model is no ONNX file.
     """
+    if is_openvino_ir(onnx_path):
+        raise BadModelError(
+            f"{onnx_path} is an OpenVINO IR, which assay does not quantise",
+            hint="quantise the ONNX file that it was converted from, or give an IR that is quantised already",
+        )
     if out_path.suffix.lower() != ".onnx":
         raise UsageError(f"{out_path}: expected a name ending in .onnx for the int8 model")
     record_path = name_calibration_file(out_path)
