@@ -32,7 +32,8 @@ from assay.images.sources import ImageIndex, index_images
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.shards import StoredPredictions, cut_shards, write_shard
 from assay.measure.accuracy.accuracy import measure_accuracy
-from assay.models.record import ModelRecord, read_model_record
+from assay.models.read_record import read_model_record
+from assay.models.record import ModelRecord
 
 BATCH_SIZE = 16
 CHIP = "1113"  # images/s of an Ascend 310 at batch 16, as published by the ModelZoo

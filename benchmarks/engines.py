@@ -37,7 +37,8 @@ from assay.engines.onnxruntime.engine import OnnxRuntimeEngine
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.engines.torch_engine import TorchEngine, TorchSession
 from assay.images.sample_images import load_sample_images
-from assay.models.record import ModelRecord, read_model_record
+from assay.models.read_record import read_model_record
+from assay.models.record import ModelRecord
 
 GFLOP_PER_IMAGE = 8.5
 MATRIX_SIDE = 2048

@@ -31,7 +31,7 @@ from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import make_predictions
 from assay.inference.shards import StoredPredictions, cut_shards, write_shard
 from assay.measure.accuracy.accuracy import measure_accuracy
-from assay.models.record import read_model_record
+from assay.models.read_record import read_model_record
 
 ROUNDS = 5  # over the images in one turn of the pipeline
 PLAIN = "original steps, one thread, to .bin"

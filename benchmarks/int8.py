@@ -25,7 +25,8 @@ from assay.convert.quantize import quantize_onnx, read_onnx
 from assay.engines.engine import CompileChoice, Session
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.images.sample_images import load_sample_images
-from assay.models.record import ModelRecord, read_model_record
+from assay.models.read_record import read_model_record
+from assay.models.record import ModelRecord
 
 BATCH_SIZES = (1, 4, 8, 16, 32, 64)
 CALIBRATION_COUNT = 16

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from assay.images.drawn_images import draw_labelled_images
-from assay.models.record import read_model_record
+from assay.models.read_record import read_model_record
 from assay.runs.listener import SILENT
 from assay.workflows.modelzoo.preprocess_bins import preprocess_to_bins
 

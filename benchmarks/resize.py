@@ -27,7 +27,8 @@ from assay.images.resample import FASTEST
 from assay.images.resize import resize_and_crop
 from assay.images.sources import index_images
 from assay.models.pixel_values import normalise_pixels
-from assay.models.record import ModelRecord, read_model_record
+from assay.models.read_record import read_model_record
+from assay.models.record import ModelRecord
 
 Step = Callable[[LabelledImage], object]
 
@@ -53,7 +54,7 @@ def main() -> None:
 
 def make_comparisons(sources: tuple[LabelledImage, ...], record: ModelRecord) -> dict[str, tuple[Step, Step]]:
     """Return the plain step and assay's, for each part of the way."""
-    size = record.preprocessing.crop_size
+    size = record.input.height
     row: Images = np.empty((3, size, size), dtype=np.float32)
     pixels = {source.name: decode_image(source.read_bytes()).pixels for source in sources}
     crops = {

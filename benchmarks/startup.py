@@ -19,7 +19,7 @@ from assay.convert.export_onnx import export_onnx
 from assay.defaults import DEFAULT_OPSET
 from assay.engines.engine import CompileChoice
 from assay.engines.openvino.engine import OpenVinoEngine
-from assay.models.record import read_model_record
+from assay.models.read_record import read_model_record
 
 LOAD = """
 import sys
