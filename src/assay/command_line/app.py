@@ -80,7 +80,7 @@ COMMANDS = {
         "benchmark": "Measure images per second and latency of compiled models for each batch size.",
     },
     "diagnose": {
-        "diagnose": "Say why a model is less accurate than it should be: what in its record is wrong.",
+        "diagnose": "Say why a model is less accurate than it should be: its record, or which layer.",
     },
     "results": {
         "report": "Write the report of a run anew, or one report of several runs with a column each.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from assay.command_line.flags import LabelFileFlags, ModelFlags, ReadFlags, ShowFlags, make_help
 from assay.command_line.outcome import Outcome
@@ -29,6 +29,10 @@ class DiagnoseFlags(ShowFlags, ModelFlags, LabelFileFlags, ReadFlags):
     output: Annotated[
         Path | None, make_help("Folder for diagnosis.html and diagnosis.json; it is made.", "-o")
     ] = None
+    against: Annotated[
+        Path | None, make_help("ONNX file that is right, such as the float one: compares the network too.")
+    ] = None
+    only: Annotated[Literal["record", "network"] | None, make_help("This part alone.")] = None
     write: Annotated[Path | None, make_help("Write the record with the changes to this TOML file.")] = None
 
     def to_request(self, subject: Path) -> DiagnosisRequest:
@@ -46,17 +50,19 @@ class DiagnoseFlags(ShowFlags, ModelFlags, LabelFileFlags, ReadFlags):
             ),
             model=self.model,
             reference_percent=self.expect,
+            against=self.against,
+            only=self.only,
         )
 
 
 def diagnose(model_or_run: Path, /, flags: DiagnoseFlags) -> Outcome:
-    """Say why a model is less accurate than it should be: what in its record is wrong.
+    """Say why a model is less accurate than it should be: what in its record or which layer is wrong.
 
     Args:
         model_or_run: An ONNX file, a compiled model's folder, or a run folder.
     """
     from assay.command_line.terminal import open_listener
-    from assay.report.cause import describe_finding, make_hypothesis_table
+    from assay.report.cause import describe_diagnosis, list_cause_tables
     from assay.workflows.diagnose.diagnose import diagnose as look_for_cause
     from assay.workflows.diagnose.write import write_diagnosis, write_fixed_record
 
@@ -64,9 +70,12 @@ def diagnose(model_or_run: Path, /, flags: DiagnoseFlags) -> Outcome:
         refuse_same_file(place, model_or_run, flags.find_model_file(), flags.images, flags.labels)
     with open_listener(quiet=flags.quiet) as listener:
         found, record = look_for_cause(flags.to_request(model_or_run), listener)
-    lines: list[str | Table] = [make_hypothesis_table(found.record), "", *describe_finding(found.record)]
+    parts = (found.record, found.network)
+    lines: list[str | Table] = [*list_cause_tables(*parts), "", *describe_diagnosis(*parts)]
     if flags.output is not None:
         lines.append(f"{write_diagnosis(found, flags.output)}")
     if flags.write is not None:
         lines.append(write_fixed_record(found, record, flags.write))
-    return Outcome(lines=lines, document={"model": found.model, "record": found.record})
+    return Outcome(
+        lines=lines, document={"model": found.model, "record": found.record, "network": found.network}
+    )

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from assay.diagnose.finding import HypothesisTrial, RecordFinding
+from assay.diagnose.network_finding import NetworkFinding
 from assay.diagnose.view import Change, is_of_record
 from assay.report.charts.interval_chart import Figure, draw_intervals
 from assay.report.contents import Card, Contents
 from assay.report.html import fill_page
+from assay.report.layers import describe_network, list_network_tables
 from assay.report.tables.table import Table
 
 _SHOWN = 12
@@ -20,9 +22,19 @@ _SECTIONS = {
 }
 
 
-def describe_finding(found: RecordFinding) -> list[str]:
-    """The answer, a sentence or two, and the lines to change."""
-    return [_say_outcome(found), *_list_lines(found.changes), *(f"Note: {one}." for one in found.remarks)]
+def describe_diagnosis(record: RecordFinding | None, network: NetworkFinding | None) -> list[str]:
+    """The answer, a sentence or two for each part, and the lines to change."""
+    lines = []
+    if record is not None:
+        notes = (f"Note: {one}." for one in record.remarks)
+        lines += [_say_outcome(record), *_list_lines(record.changes), *notes]
+    return lines if network is None else [*lines, *describe_network(network)]
+
+
+def list_cause_tables(record: RecordFinding | None, network: NetworkFinding | None) -> list[Table]:
+    """The tables of the parts that were looked at."""
+    tables = [] if record is None else [make_hypothesis_table(record)]
+    return tables if network is None else [*tables, *list_network_tables(network)]
 
 
 def make_hypothesis_table(found: RecordFinding, shown: int = _SHOWN) -> Table:
@@ -37,26 +49,31 @@ def make_hypothesis_table(found: RecordFinding, shown: int = _SHOWN) -> Table:
     )
 
 
-def render_cause_page(model: str, found: RecordFinding) -> str:
+def render_cause_page(model: str, record: RecordFinding | None, network: NetworkFinding | None) -> str:
     """The page of a diagnosis, as HTML that needs nothing beside it."""
-    sentence, *lines = describe_finding(found)
+    sentence, *lines = describe_diagnosis(record, network)
+    tables = [] if record is None else [make_hypothesis_table(record, len(record.trials))]
+    charts = [] if record is None else list(_list_charts(record))
+    if network is not None:
+        tables += list_network_tables(network, len(network.errors))
+        charts += list(_list_layer_charts(network))
     contents = Contents(
         title=f"Diagnosis of {model}",
         remark="",
         differences=(),
         verdict=sentence,
-        cards=tuple(_list_cards(found)),
+        cards=tuple(_list_cards(record)) if record is not None else (),
         findings=tuple(line.strip() for line in lines),
         notes=(),
         circumstances=(),
         not_run=(),
-        main_tables=(make_hypothesis_table(found, len(found.trials)),),
+        main_tables=tuple(tables),
         detail_tables=(),
         short_tables=(),
         runs=(),
         reference="",
     )
-    return fill_page(contents, list(_list_charts(found)))
+    return fill_page(contents, charts)
 
 
 def _list_cards(found: RecordFinding) -> Iterator[Card]:
@@ -83,6 +100,23 @@ def _list_charts(found: RecordFinding) -> Iterator[dict[str, str]]:
         title = f"Step {step[0].step}: gain over the record, by hypothesis"
         svg = draw_intervals(title, figures, f"mean gain of {_name_score(found)}", "")
         yield {"title": title, "svg": svg, "note": f"The {len(figures)} best; above 0 is better than before."}
+
+
+def _list_layer_charts(found: NetworkFinding) -> Iterator[dict[str, str]]:
+    """The guiltiest layers by what they make of the reference's own tensors."""
+    shown = [one for one in found.errors if one.sqnr_db is not None][:_SHOWN]
+    if shown:
+        figures = [
+            Figure(name=one.name, percent=one.sqnr_db or 0.0, interval=None, is_published=one.is_suspect)
+            for one in shown
+        ]
+        title = "Signal to error of each layer by itself"
+        svg = draw_intervals(title, figures, "dB; below 28 is more than int8 costs", " dB")
+        yield {
+            "title": title,
+            "svg": svg,
+            "note": f"The {len(figures)} lowest of {len(found.errors)} tensors.",
+        }
 
 
 def _list_steps(found: RecordFinding) -> list[list[HypothesisTrial]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -69,6 +70,31 @@ def test_a_folder_that_is_no_model_is_refused(run_assay: RunAssay, negative_phot
 
 HALVES = "mean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]"
 NOT_SCALED = "mean = [0.0, 0.0, 0.0]\nstd = [1.0, 1.0, 1.0]\npixel_scale = 1.0"
+
+
+def test_a_network_is_compared_with_the_one_that_is_right(
+    tmp_path: Path, run_assay: RunAssay, negative_photographs: Path
+) -> None:
+    right = make_brightness_classifier(tmp_path / "right.onnx")
+    model = onnx.load(right)
+    weights = model.graph.initializer[0]
+    weights.CopyFrom(onnx.numpy_helper.from_array(np.array([[3, -3]] * 3, np.float32), weights.name))
+    onnx.save(model, tmp_path / "wrong.onnx")
+    (tmp_path / "record.toml").write_text(RECORD)
+    ran = run_assay(
+        *("diagnose", tmp_path / "wrong.onnx", "--against", right, "--only", "network", "--json"),
+        *("--model", tmp_path / "record.toml", "--images", negative_photographs),
+    )
+    found = json.loads(ran.stdout)
+    assert found["record"] is None
+    assert found["network"]["layers"] == ["head"]
+    assert [one["same_count"] for one in found["network"]["repairs"]] == [0, 40]
+
+
+def test_a_network_alone_needs_one_to_compare_it_with(tmp_path: Path, run_assay: RunAssay) -> None:
+    ran = run_assay("diagnose", tmp_path / "model.onnx", "--images", tmp_path, "--only", "network")
+    assert ran.returncode == 2
+    assert "--against FLOAT.onnx" in ran.stderr
 
 
 @pytest.mark.slow

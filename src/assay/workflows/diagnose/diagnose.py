@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -12,17 +13,20 @@ from assay.arrays import Images, Logits
 from assay.diagnose.evidence import are_probabilities
 from assay.diagnose.finding import RecordFinding, conclude
 from assay.diagnose.label_maps import LabelMap, list_label_maps
-from assay.diagnose.search import Predict, Stage, climb
-from assay.diagnose.view import View, make_images
+from assay.diagnose.network_finding import NetworkFinding
+from assay.diagnose.search import Predict, Stage, State, climb
+from assay.diagnose.view import Photograph, View, make_images
 from assay.errors import UsageError
 from assay.images.classes import read_classes
 from assay.images.request import ImageRequest, index_requested_images
+from assay.images.sources import ImageIndex
+from assay.models.network_input import make_network_input
 from assay.models.record import ModelRecord
 from assay.runs.listener import SILENT, Listener, Progress
 from assay.workflows.diagnose.open_subject import Subject, open_subject
 from assay.workflows.diagnose.photographs import load_photographs
 
-LEAST_IMAGES = 16
+LEAST_IMAGES, NETWORK_IMAGE_COUNT = 16, 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,60 +39,109 @@ class DiagnosisRequest:
         model: Record of an ONNX file; empty for the one it carries.
         reference_percent: What Top-1 should be; None takes what the record publishes where the images are
             ImageNet's validation images.
+        against: An ONNX file that is right, such as the float one, to compare the network with.
+        only: Which part alone.
     """
 
     subject: Path
     images: ImageRequest
     model: str = ""
     reference_percent: float | None = None
+    against: Path | None = None
+    only: Literal["record", "network"] | None = None
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found: about the record."""
+    """What was found about the record, and about the network where it was compared with another."""
 
     schema_version: int = 1
     model: str
-    record: RecordFinding
+    record: RecordFinding | None
+    network: NetworkFinding | None = None
 
 
 def diagnose(request: DiagnosisRequest, listener: Listener = SILENT) -> tuple[Diagnosis, ModelRecord]:
-    """Look for what in a model's record explains a loss of accuracy.
+    """Look for what explains a loss of accuracy: in the model's record, and in the network.
 
     Returns:
         What was found, and the record with the changes that were taken.
 
     Raises:
-        UsageError: Not a model, or fewer than 16 images.
+        UsageError: Not a model, fewer than 16 images, or no ONNX file to compare where that is asked for.
         AssayError: The model cannot be run, or the images cannot be read.
     """
+    _check(request)
     with open_subject(request.subject, request.model, listener) as subject:
         record = subject.record
         index = index_requested_images(request.images, read_classes(record))
-        labelled = any(image.label is not None for image in index.images)
-        photographs, remarks = load_photographs(
-            index,
-            labelled=labelled,
-            advance=lambda done, total: listener.advance(
-                Progress(task="Reading photographs", unit="images", done=done, total=total)
-            ),
-        )
-        if len(photographs) < LEAST_IMAGES:
-            raise UsageError(
-                f"{len(photographs)} images can be shown; a diagnosis needs {LEAST_IMAGES} or more",
-                hint="give more images; 100 to 400 find most causes",
-            )
+        photographs, remarks = _load(index, listener)
         maps: tuple[LabelMap, ...] = ()
-        if labelled:
+        if photographs[0].label is not None:
             maps = list_label_maps(record.label_count, record.output.class_count, record.output.label_offset)
         stage = Stage(photographs, _make_predict(subject), maps)
         given = stage.show(View(record=record), 0, len(photographs))
-        remarks += _remark_outputs(subject, stage, record)
-        end, steps = climb(stage, stage.relabel(given), listener.announce)
-        finding = conclude(
-            stage, given, end, steps, _find_reference(request, record, index.label_kind == "names")
+        end, finding = given, None
+        if request.only != "network":
+            remarks += _remark_outputs(subject, stage, record)
+            end, steps = climb(stage, stage.relabel(given), listener.announce)
+            reference = _find_reference(request, record, index.label_kind == "names")
+            finding = conclude(stage, given, end, steps, reference)
+            finding = msgspec.structs.replace(finding, remarks=(*finding.remarks, *remarks))
+    network = _compare(request, stage, end, listener) if request.against else None
+    return Diagnosis(model=record.name, record=finding, network=network), end.view.record
+
+
+def _check(request: DiagnosisRequest) -> None:
+    if request.only == "network" and request.against is None:
+        raise UsageError(
+            "--only network needs what the network is compared with",
+            hint="give the ONNX file that is right: --against FLOAT.onnx",
         )
-    finding = msgspec.structs.replace(finding, remarks=(*finding.remarks, *remarks))
-    return Diagnosis(model=record.name, record=finding), end.view.record
+    if request.against is None or request.only == "record":
+        if request.against is not None:
+            raise UsageError("--against has no effect with --only record", hint="leave one of them out")
+        return
+    for path in (request.subject, request.against):
+        if path.suffix.lower() != ".onnx":
+            raise UsageError(
+                f"{path}: networks are compared as ONNX files, so far",
+                hint="give the ONNX file that the model was compiled of, and --against another",
+            )
+
+
+def _load(index: ImageIndex, listener: Listener) -> tuple[list[Photograph], list[str]]:
+    """The photographs, and what is to be said of the images that are left out."""
+    photographs, remarks = load_photographs(
+        index,
+        labelled=any(image.label is not None for image in index.images),
+        advance=lambda done, total: listener.advance(
+            Progress(task="Reading photographs", unit="images", done=done, total=total)
+        ),
+    )
+    if len(photographs) < LEAST_IMAGES:
+        raise UsageError(
+            f"{len(photographs)} images can be shown; a diagnosis needs {LEAST_IMAGES} or more",
+            hint="give more images; 100 to 400 find most causes",
+        )
+    return photographs, remarks
+
+
+def _compare(
+    request: DiagnosisRequest, stage: Stage, end: State, listener: Listener
+) -> NetworkFinding | None:
+    """The network against the one that is right, on images that are shown as the search ended."""
+    from assay.workflows.diagnose.compare_networks import compare_networks
+
+    if request.against is None:
+        return None
+    shown = stage.photographs[:NETWORK_IMAGE_COUNT]
+    record = end.view.record
+    images = make_network_input(make_images(shown, end.view), record)
+    labels = [one.label for one in shown]
+    classes = None
+    if stage.maps:
+        classes = stage.maps[end.label_map].classes[np.array(labels, dtype=np.int64)]
+    return compare_networks(request.subject, request.against, record.output.name, images, classes, listener)
 
 
 def _make_predict(subject: Subject) -> Predict:

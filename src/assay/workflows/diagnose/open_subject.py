@@ -11,6 +11,7 @@ from pathlib import Path
 from assay.engines.catalog import find_engine, load_session
 from assay.engines.compiled_model import COMPILED_JSON, read_compiled_json
 from assay.engines.engine import CompileChoice, Session
+from assay.engines.sources import is_quantised
 from assay.errors import UsageError
 from assay.models.choose_record import choose_record
 from assay.models.record import ModelRecord
@@ -52,7 +53,8 @@ def open_subject(path: Path, model: str, listener: Listener) -> Iterator[Subject
             yield Subject(record=compiled.model, session=session, batch_size=compiled.batch_size)
         return
     record = choose_record(model, path)
-    options = find_engine(CompileChoice().engine).resolve(CompileChoice(), record)
+    choice = CompileChoice(precision="int8" if is_quantised(path) else "")
+    options = find_engine(choice.engine).resolve(choice, record)
     with tempfile.TemporaryDirectory(prefix="assay-") as folder:
         compiled_dir = Path(folder) / COMPILED_FOLDER
         compiled = compile_model(path, compiled_dir, options, overwrite=False, listener=listener)

@@ -21,14 +21,14 @@ def write_diagnosis(found: Diagnosis, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     text = msgspec.json.format(msgspec.json.encode(found), indent=2)
     write_file(folder / DOCUMENT, text + b"\n")
-    write_file(folder / PAGE, render_cause_page(found.model, found.record).encode())
+    write_file(folder / PAGE, render_cause_page(found.model, found.record, found.network).encode())
     return folder / PAGE
 
 
 def write_fixed_record(found: Diagnosis, record: ModelRecord, path: Path) -> str:
     """Write the record with the changes that a record can hold; returns a line that says what was done."""
-    if not found.record.changes:
-        return f"{path}: not written, since nothing is to be changed"
+    if found.record is None or not found.record.changes:
+        return f"{path}: not written, since nothing in the record is to be changed"
     write_file(path, write_record_toml(record).encode())
     left = [change.factor for change in found.record.changes if not is_of_record(change)]
     if not left:

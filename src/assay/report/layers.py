@@ -1,0 +1,65 @@
+"""Where a network differs from its reference: the sentence, the layers, and what repairs restore."""
+
+from __future__ import annotations
+
+from assay.diagnose.network_finding import NetworkFinding, choose_repair
+from assay.report.tables.table import Table
+
+_SHOWN = 10
+
+
+def describe_network(found: NetworkFinding) -> list[str]:
+    """The answer, and the line that keeps the guilty layers of an int8 model in float."""
+    without = found.repairs[0]
+    changed = found.image_count - without.same_count
+    if found.outcome == "same":
+        return [f"The network answers as the reference on all {found.image_count} images."]
+    if found.outcome == "spread":
+        return [
+            f"{changed} of {found.image_count} answers differ, but no layer stands out: the difference is "
+            "spread over the network, as by an epsilon or by arithmetic."
+        ]
+    first = found.errors[0]
+    what = f"{first.sqnr_db:.1f} dB" if first.sqnr_db is not None else "values that are not finite"
+    lines = [
+        f"Layer {found.layers[0]} ({first.operator}) errs by itself: {what}; {len(found.layers)} of "
+        f"{len(found.errors)} tensors are below 28 dB. {changed} of {found.image_count} answers differ."
+    ]
+    best = choose_repair(found.repairs)
+    if best.layer_count:
+        lines.append(
+            f"With {best.layer_count} of them as in the reference {found.image_count - best.same_count} "
+            f"still differ: {best.same_count - without.same_count} of {changed} are restored."
+        )
+        lines += [f"  --keep-float '{name}'" for name in found.keep_float]
+    return lines
+
+
+def list_network_tables(found: NetworkFinding, shown: int = _SHOWN) -> list[Table]:
+    """The layers, guiltiest first, and the repairs."""
+    errors = tuple(
+        (
+            one.name,
+            one.operator,
+            "not finite" if not one.is_finite else "exact" if one.sqnr_db is None else f"{one.sqnr_db:.1f}",
+        )
+        for one in found.errors[:shown]
+    )
+    header = ("Layers as in the reference", "Same answer", "Right")
+    repairs = tuple(
+        (
+            f"{one.layer_count}",
+            f"{one.same_count} of {found.image_count}",
+            "-" if one.hits is None else f"{one.hits}",
+        )
+        for one in found.repairs
+    )
+    note = (f"The reference has {found.reference_hits} right.",) if found.reference_hits is not None else ()
+    return [
+        Table(
+            title="Layers by their own error",
+            header=("Layer", "Operator", "Signal to error, dB"),
+            rows=errors,
+        ),
+        Table(title="Repairs", header=header, rows=repairs, notes=note),
+    ]
