@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from contextlib import closing
 from pathlib import Path
 
@@ -10,9 +11,12 @@ import numpy as np
 import openvino
 import pytest
 import torch
+from safetensors.torch import save_file
 
+from assay.checkpoint.network import SEResNeXt50
 from assay.command_line.app import main
 from assay.engines.catalog import find_engine
+from assay.errors import BadCheckpointError, UsageError
 from assay.models.choose_record import store_record
 from assay.models.record import ModelRecord
 from assay.workflows.models.inspect import inspect_model
@@ -100,3 +104,53 @@ def test_an_ir_is_compiled_and_run_by_openvino_and_refused_elsewhere_with_the_wa
     out = str(tmp_path / "int8.onnx")
     assert main(["quantize", xml, out, "--model", str(record), "--calibration", str(tmp_path)]) == 5
     assert "quantise the ONNX file that it was converted from" in capfd.readouterr().err
+
+
+def test_a_checkpoint_is_recognised_by_its_tensors_with_the_commands_that_run_it(tmp_path: Path) -> None:
+    path = tmp_path / "se_resnext50.pth"
+    torch.save(
+        {"state_dict": {f"module.{name}": each for name, each in SEResNeXt50().state_dict().items()}}, path
+    )
+    found = inspect_model(path)
+    assert found.form == "checkpoint (state dict)"
+    assert "timm legacy_seresnext50_32x4d" in found.architectures
+    assert any("--model timm/legacy_seresnext50_32x4d" in line for line in found.next)
+
+
+def test_of_safetensors_the_header_is_read_and_a_classifier_of_other_classes_is_seen_through(
+    tmp_path: Path,
+) -> None:
+    weights = {name: each.clone() for name, each in SEResNeXt50().state_dict().items()}
+    weights["last_linear.weight"], weights["last_linear.bias"] = torch.zeros(7, 2048), torch.zeros(7)
+    path = tmp_path / "tuned.safetensors"
+    save_file(weights, path, metadata={"format": "pt"})
+    found = inspect_model(path)
+    assert found.metadata == {"format": "pt"}
+    assert found.architectures == ("timm legacy_seresnext50_32x4d",)
+    assert found.same == "names and shapes"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(BadCheckpointError, match=r"expected .* bytes"):
+        inspect_model(path)
+
+
+def test_an_exported_classifier_is_recognised_although_its_batch_normalisation_is_folded(
+    tmp_path: Path,
+) -> None:
+    network = SEResNeXt50().eval()
+    for name, tensor in network.state_dict().items():
+        if tensor.is_floating_point():
+            tensor.copy_(torch.rand(tensor.shape, generator=torch.Generator().manual_seed(len(name))) + 0.1)
+    path = tmp_path / "folded.onnx"
+    with warnings.catch_warnings(action="ignore"):  # of the older exporter, which needs no onnxscript
+        torch.onnx.export(network, (torch.zeros(1, 3, 224, 224),), path, dynamo=False)
+    found = inspect_model(path)
+    assert "timm legacy_seresnext50_32x4d" in found.architectures
+    assert found.same == "shapes"
+    assert found.multiply_adds is not None
+    assert 4.2e9 < found.multiply_adds < 4.3e9  # timm: 4.26 GMACs
+
+
+def test_no_record_is_drawn_from_a_checkpoint(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(2, 2)}, tmp_path / "w.pth")
+    with pytest.raises(UsageError, match="has its record by a name"):
+        inspect_model(tmp_path / "w.pth", record_path=tmp_path / "record.toml")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from assay.models.inspection.graph import QUANTISING, SKIPPED, GraphNode, GraphTensor, ModelGraph
 from assay.models.tables.signatures import (
@@ -15,17 +15,40 @@ WEIGHT_TYPES = ("float32", "float16", "float64", "bfloat16", "int8", "uint8")
 _POOLS = frozenset({"GlobalAveragePool", "ReduceMean", "GlobalMaxPool"})
 _BATCH_NORM_TENSORS = 4  # weight, bias, running mean, running variance
 _MATRIX = frozenset({"Gemm", "MatMul"})
+_END_NODES = 8  # among which the classifier is
+_CLASS_COUNT = 1000  # of the table's architectures
+Found = tuple[tuple[ArchitectureSignature, ...], bool]
 _AFFINE = frozenset({"Mul", "Add", "Sub", "Div"})
 _COLOURS = 3  # constants of a normalisation within the network have no more numbers
 _SQUEEZED_NODES = 8  # between the pooling of a squeeze-and-excitation block and its last convolution
 
 
-def recognise_architectures(graph: ModelGraph) -> tuple[tuple[ArchitectureSignature, ...], bool]:
+def recognise_checkpoint(shapes: Mapping[str, tuple[int, ...]]) -> Found:
+    """The known architectures of a checkpoint's tensors, as `recognise_architectures`.
+
+    A classifier of other classes than ImageNet's is looked for as if it had those.
+    """
+    for found in (shapes, *_replace_heads(shapes)):
+        if named := find_architectures(found):
+            return named, True
+    return find_architectures_by_shape(shapes), False
+
+
+def _replace_heads(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, tuple[int, ...]]]:
+    """Yield the shapes with each layer that may be the classifier, the last first, as one of 1000 classes."""
+    for name, shape in reversed(list(shapes.items())):
+        bias = name.removesuffix("weight") + "bias"
+        if name.endswith("weight") and len(shape) == 2 and shapes.get(bias) == shape[:1]:
+            yield {**shapes, name: (_CLASS_COUNT, shape[1]), bias: (_CLASS_COUNT,)}
+
+
+def recognise_architectures(graph: ModelGraph, class_count: int | None) -> Found:
     """The known architectures that have these tensors, and whether the names agree too, not shapes alone.
 
     Exporters share equal tensors, turn matrices around and fold batch normalisation into the convolution
     before it. Shapes are therefore counted by use, and a convolution's bias for the four tensors of a folded
-    batch normalisation, unless it works on a pooled picture. Empty where nothing known agrees.
+    batch normalisation, unless it works on a pooled picture. A classifier of other classes than ImageNet's
+    is looked for as if it had those. Empty where nothing known agrees.
     """
     own = {
         name: tensor.shape
@@ -35,15 +58,19 @@ def recognise_architectures(graph: ModelGraph) -> tuple[tuple[ArchitectureSignat
     if named := find_architectures(own):
         return named, True
     for is_folded in (True, False):
-        shapes = dict(enumerate(_list_shapes(graph, is_folded=is_folded)))
-        if found := find_architectures_by_shape({str(number): shape for number, shape in shapes.items()}):
+        shapes = _list_shapes(graph, is_folded=is_folded)
+        numbered = {
+            str(number): (_CLASS_COUNT, *shape[1:]) if is_last and shape[0] == class_count else shape
+            for number, (shape, is_last) in enumerate(shapes)
+        }
+        if found := find_architectures_by_shape(numbered):
             return found, False
     return (), False
 
 
-def _list_shapes(graph: ModelGraph, *, is_folded: bool) -> Iterator[tuple[int, ...]]:
-    """Yield the shape of each tensor of the checkpoint, as the network was before its export."""
-    for node in graph.nodes:
+def _list_shapes(graph: ModelGraph, *, is_folded: bool) -> Iterator[tuple[tuple[int, ...], bool]]:
+    """Yield each shape of the checkpoint, as before the export, and whether it is near the end."""
+    for number, node in enumerate(graph.nodes):
         if node.operator in SKIPPED or node.operator in QUANTISING:
             continue  # a constant that is only handed on counts where it is used
         for place, name in enumerate(node.inputs):
@@ -55,7 +82,7 @@ def _list_shapes(graph: ModelGraph, *, is_folded: bool) -> Iterator[tuple[int, .
             if is_folded and _is_bias(graph, node, place) and not _is_pooled(graph, node):
                 copies = _BATCH_NORM_TENSORS
             for _ in range(copies):
-                yield _turn(node, place, tensor)
+                yield _turn(node, place, tensor), number >= len(graph.nodes) - _END_NODES
 
 
 def _is_bias(graph: ModelGraph, node: GraphNode, place: int) -> bool:

@@ -67,14 +67,15 @@ def read_network_facts(path: Path) -> NetworkFacts:
         raise BadModelError(f"{path} is a {form}: it holds no graph")
     image = graph.inputs[0] if len(graph.inputs) == 1 else None
     tails = read_tails(graph)
-    architectures, has_names = recognise_architectures(graph)
+    scores = choose_tail(tails)
+    architectures, has_names = recognise_architectures(graph, scores.class_count if scores else None)
     return NetworkFacts(
         path=path,
         graph=graph,
         image=image,
         front=read_front(graph, image) if image else None,
         tails=tuple(tails),
-        scores=choose_tail(tails),
+        scores=scores,
         weights=tuple(list_weights(graph)),
         is_quantised=is_quantised,
         training_nodes=training,

@@ -6,11 +6,13 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from assay.errors import shorten
+from assay.errors import UsageError, shorten
 from assay.files import refuse_same_file, write_in_place_of
 from assay.models.choose_record import RECORD_KEY, read_stored_record
+from assay.models.inspection.architecture import recognise_checkpoint
 from assay.models.inspection.draw_record import draw_record
 from assay.models.inspection.facts import NetworkFacts, read_network_facts
+from assay.models.inspection.form import SAFETENSORS, STATE_DICT, recognise_form, refuse_unreadable
 from assay.models.inspection.record_lines import (
     TABLES,
     Lines,
@@ -35,15 +37,26 @@ def inspect_model(
     """What the model file says of itself, and the record that would be used.
 
     Args:
-        model: An ONNX file.
+        model: An ONNX file, an OpenVINO IR's .xml, or a checkpoint.
         like: Name or path of a record that knows the preprocessing and the classes; empty for none.
         given: Lines of the record that the user decides, as KEY=VALUE.
         record_path: Where the record is written as TOML; None for nowhere.
 
     Raises:
         BadModelError: The file cannot be read, or runs code when it is loaded.
-        UsageError: Given lines that are none, or that do not fit together with the others.
+        BadCheckpointError: The checkpoint cannot be read.
+        UsageError: A record is asked of a checkpoint, which has one by name; or given lines are none, or do
+            not fit together with the others.
     """
+    form = recognise_form(model)
+    refuse_unreadable(model, form)
+    if form in (STATE_DICT, SAFETENSORS):
+        if like or given or record_path:
+            raise UsageError(
+                f"{model} is a checkpoint, and has its record by a name: no other is drawn from it",
+                hint="assay models WORD finds the name; assay models NAME -o record.toml writes its record",
+            )
+        return _describe_checkpoint(model, form)
     facts = read_network_facts(model)
     known = read_model_record(like) if like else None
     lines, stored_name = _choose_lines(facts, known, parse_lines(given))
@@ -54,6 +67,34 @@ def inspect_model(
         with write_in_place_of(record_path) as temporary:
             temporary.write_text(write_drawn_record(lines, model.name), encoding="utf-8")
     return _describe(facts, lines, stored_name, record_path)
+
+
+def _describe_checkpoint(path: Path, form: str) -> Inspection:
+    from assay.checkpoint.tensor_shapes import count_parameters, read_tensor_shapes
+
+    shapes, notes = read_tensor_shapes(path)
+    found, has_names = recognise_checkpoint(shapes)
+    names = [_name_record(each.library, each.architecture) for each in found]
+    command = f"  assay run --weights {shlex.quote(str(path))}"
+    if names:
+        which = "Run it:" if len(names) == 1 else "Run it as the one that it is; its tensors do not tell:"
+        use = [which, *(f"{command} --model {name} --images DIR" for name in names)]
+    else:
+        use = ["Its tensors are of no network that is known here; where you know it:"]
+        use.append(f"{command} --model NAME --images DIR")
+    return Inspection(
+        model=str(path),
+        form=form,
+        version="",
+        opset=None,
+        producer="",
+        tensor_count=len(shapes),
+        parameter_count=count_parameters(shapes),
+        metadata={key: shorten(value, _SHOWN) for key, value in notes.items()},
+        architectures=tuple(f"{each.library.partition(' ')[0]} {each.architecture}" for each in found),
+        same=("names and shapes" if has_names else "shapes") if found else "",
+        next=tuple(use),
+    )
 
 
 def _choose_lines(facts: NetworkFacts, like: ModelRecord | None, given: Lines) -> tuple[Lines, str]:
