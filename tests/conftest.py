@@ -39,7 +39,7 @@ DOUBLES = Path(__file__).resolve().parent / "doubles"
 collect_ignore = ["doubles"]
 # torchvision's operators, for this process and those it starts; see tests/doubles
 TORCHVISION_OPERATORS = DOUBLES / "torchvision_operators"
-runpy.run_path(str(TORCHVISION_OPERATORS / "sitecustomize.py"))
+_DECLARED = runpy.run_path(str(TORCHVISION_OPERATORS / "sitecustomize.py"))  # they go when it goes
 os.environ["PYTHONPATH"] = f"{TORCHVISION_OPERATORS}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")
 settings.register_profile("assay", deadline=None)  # no test times anything
 settings.load_profile("assay")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from assay.checkpoint.zoo import (
     try_network,
 )
 from assay.errors import BadCheckpointError, BadModelError, quote, shorten
-from assay.files import hash_file
+from assay.models.hugging_face.folder import hash_weights, list_weight_files
 from assay.models.record import ONNX_ONLY, ModelRecord
 
 COUNTER = ".num_batches_tracked"  # torch has it since 0.4.1; inference does not read it
@@ -58,7 +58,8 @@ def load_checkpoint(path: Path, record: ModelRecord, weights_key: str | None = N
     sets of weights, the plain ones are taken, and `weights_key` says which.
 
     Args:
-        path: A state_dict that torch.save wrote (zip or legacy format) or a safetensors file.
+        path: A state_dict that torch.save wrote (zip or legacy format), a safetensors file, or a folder with
+            one of them or with safetensors in shards.
         record: Gives the architecture, the class count, and the hashes of the files it knows by name.
         weights_key: Which set of weights to take instead; see `choose_weights`.
 
@@ -69,10 +70,11 @@ def load_checkpoint(path: Path, record: ModelRecord, weights_key: str | None = N
         MissingRuntimeError: The package that reads the file, or builds the network, is not installed.
     """
     check_architecture(record)
-    head, sha256 = _read_head_and_hash(path)
-    file_format = recognise_format(head, path)
+    files = list_weight_files(path)
+    head, sha256 = _read_head_and_hash(files)
+    file_format = recognise_format(head, files[0])
     _check_hash(sha256, path, record)
-    content = read_content(path, file_format)
+    content = _read_all(files, file_format)
     network = _build_network(record, list_tensor_names(content))
     # transformers knows its files' names, which may be none of the network's
     expected = {
@@ -111,15 +113,30 @@ def check_architecture(record: ModelRecord) -> None:
         )
 
 
-def _read_head_and_hash(path: Path) -> tuple[bytes, str]:
-    """The first 512 bytes of the file, and its sha256."""
+def _read_head_and_hash(files: Sequence[Path]) -> tuple[bytes, str]:
+    """The first 512 bytes of the first file, and the sha256 of all."""
     try:
-        with path.open("rb") as file:
-            return file.read(512), hash_file(path)
+        with files[0].open("rb") as file:
+            return file.read(512), hash_weights(files)
     except OSError as error:  # missing, a directory, not readable
         raise BadCheckpointError(
-            f"weights {path} cannot be read: {error.strerror}", hint="expected the path of a weights file"
+            f"weights {files[0]} cannot be read: {error.strerror}",
+            hint="expected the path of a weights file, or of a folder with one",
         ) from error
+
+
+def _read_all(files: Sequence[Path], file_format: FileFormat) -> object:
+    """What the file holds, or the tensors of all shards."""
+    if len(files) == 1:
+        return read_content(files[0], file_format)
+    tensors: dict[str, object] = {}
+    for file in files:
+        shard = read_content(file, "safetensors")
+        assert isinstance(shard, dict)
+        if twice := sorted(tensors.keys() & shard.keys()):
+            raise BadCheckpointError(f"weights {file}: {shorten(twice[0])} is in another shard, too")
+        tensors |= shard
+    return tensors
 
 
 def _check_hash(sha256: str, path: Path, record: ModelRecord) -> None:

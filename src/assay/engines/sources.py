@@ -13,6 +13,7 @@ from assay.errors import BadModelError, FixedBatchError
 from assay.files import hash_file
 from assay.models.calibration import read_calibration
 from assay.models.check_network import check_network
+from assay.models.hugging_face.folder import list_weight_files
 from assay.models.model_file import hash_model, hash_model_files, is_openvino_ir, read_model_file
 from assay.models.onnx_file import OnnxFile
 
@@ -24,7 +25,11 @@ def describe_source(engine: Engine, source: Path, options: CompileOptions) -> Co
         BadModelError: The files that hold an ONNX file's weights are not there, or elsewhere.
     """
     is_onnx = engine.source == "ONNX file"
-    source_files = hash_model_files(source) if is_onnx else {source.name: hash_file(source)}
+    source_files = (
+        hash_model_files(source)
+        if is_onnx
+        else {file.name: hash_file(file) for file in list_weight_files(source)}
+    )
     described = CompiledModel(
         engine=engine.name,
         engine_version=engine.version,

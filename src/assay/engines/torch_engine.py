@@ -27,6 +27,7 @@ from assay.engines.engine import (
 from assay.engines.options import check_options, choose_setting, choose_thread_count
 from assay.engines.sources import describe_source, recall_options
 from assay.errors import BadCheckpointError, EngineError, MissingRuntimeError, quote_reason
+from assay.models.hugging_face.folder import SHARD_INDEX, list_weight_files
 from assay.models.record import ModelRecord
 from assay.processors import describe_processor
 
@@ -74,7 +75,7 @@ class TorchEngine:
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """See `Engine.compile`."""
         checkpoint = load_checkpoint(source, options.record, options.settings.get(WEIGHTS_KEY))
-        shutil.copyfile(source, compiled_dir / f"{WEIGHTS_STEM}{source.suffix}")
+        _copy_weights(source, compiled_dir)
         described = describe_source(self, source, options)
         described = msgspec.structs.replace(
             described, weights_key=checkpoint.weights_key, other_weights_keys=checkpoint.other_keys
@@ -86,11 +87,24 @@ class TorchEngine:
         compiled = read_compiled_for(self.name, compiled_dir)
         _check_device(compiled.device)
         try:
-            weights = next(compiled_dir / name for name in compiled.files if name.startswith(WEIGHTS_STEM))
+            name = next(name for name in compiled.files if name.startswith(WEIGHTS_STEM))
+            weights = compiled_dir / name.partition("/")[0]  # the folder, of one with several files
             network = load_checkpoint(weights, compiled.model, compiled.settings.get(WEIGHTS_KEY)).network
         except (StopIteration, BadCheckpointError) as error:
             raise EngineError(f"torch cannot load {compiled_dir}: {quote_reason(error)}") from error
         return TorchSession(network, recall_options(compiled))
+
+
+def _copy_weights(source: Path, compiled_dir: Path) -> None:
+    """Copy a checkpoint, or what of a folder is the weights."""
+    files = list_weight_files(source)
+    if len(files) == 1:
+        shutil.copyfile(files[0], compiled_dir / f"{WEIGHTS_STEM}{files[0].suffix}")
+        return
+    folder = compiled_dir / WEIGHTS_STEM
+    folder.mkdir()
+    for file in (*files, source / SHARD_INDEX):
+        shutil.copyfile(file, folder / file.name)
 
 
 class TorchSession:

@@ -9,6 +9,8 @@ import msgspec
 from assay.defaults import DEFAULT_MODEL
 from assay.errors import BadModelError, UsageError, shorten
 from assay.models.complete_record import complete_record
+from assay.models.hugging_face.draw_record import read_folder_lines, read_folder_record
+from assay.models.hugging_face.folder import find_model_file, is_model_folder, refuse_hub_name
 from assay.models.inspection.contradictions import find_contradictions
 from assay.models.inspection.draw_record import draw_record
 from assay.models.inspection.facts import read_network_facts
@@ -33,14 +35,17 @@ def choose_record(model: str, source: Path) -> ModelRecord:
 
     Args:
         model: Name of a model record, or the path of one; empty where none was given.
-        source: An ONNX file or a checkpoint.
+        source: An ONNX file, a checkpoint, or a folder of the Hugging Face hub, which gives its own record.
 
     Raises:
         UsageError: None was named, and the file carries none and leaves lines of its record open.
         BadModelError: The record or the file cannot be read.
     """
     if model:
-        return complete_record(read_model_record(model), source if describes_itself(source) else None)
+        return complete_record(read_model_record(model), _find_graph(source))
+    if is_model_folder(source):
+        return complete_record(read_folder_record(source), _find_graph(source))
+    refuse_hub_name(source)
     if not describes_itself(source):
         return read_model_record(DEFAULT_MODEL)
     return read_stored_record(source) or build_record(_draw_whole(source))
@@ -49,6 +54,12 @@ def choose_record(model: str, source: Path) -> ModelRecord:
 def describes_itself(source: Path) -> bool:
     """Whether the file is of a form that holds a graph, from which a record can be drawn."""
     return is_model_file(source)
+
+
+def _find_graph(source: Path) -> Path | None:
+    """The file with a graph, or that of a folder; None for a checkpoint."""
+    model_file = find_model_file(source)
+    return model_file if describes_itself(model_file) else None
 
 
 def _draw_whole(source: Path) -> Lines:
@@ -73,6 +84,10 @@ def _draw_whole(source: Path) -> Lines:
 
 def list_sources(record: ModelRecord, source: Path) -> list[str]:
     """Where each line comes from of a record that was drawn from the file itself; empty for any other."""
+    if is_model_folder(source):
+        lines = read_folder_lines(source)
+        is_its_own = complete_record(build_record(lines), _find_graph(source)) == record
+        return [describe_line(line) for line in sort_lines(lines)] if is_its_own else []
     if not describes_itself(source):
         return []
     try:
@@ -116,10 +131,10 @@ def store_record(onnx_path: Path, record: ModelRecord) -> None:
 def describe_choice(record: ModelRecord, source: Path) -> list[str]:
     """What a user should know of the record that was chosen for a file; mostly nothing."""
     notes = [f"model record {record.name}: {oddity}" for oddity in record.preprocessing.list_oddities()]
-    if not describes_itself(source):
-        return notes
     if sources := list_sources(record, source):
         notes.append(f"the model record is drawn from {source}: {'; '.join(sources)}")
+    if not describes_itself(source):
+        return notes
     try:
         stored, facts = read_stored_record(source), read_network_facts(source)
     except BadModelError:

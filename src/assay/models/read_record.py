@@ -48,6 +48,13 @@ def read_model_record(name_or_path: str) -> ModelRecord:
 
 def _read_own_record(name: str) -> bytes:
     names = list_model_names()
+    if name not in names and "/" in name:
+        hub_name = name.removeprefix("hf/").removeprefix("hf-hub:")
+        raise BadModelError(
+            f"no model record is called {quote(name)}; names on the Hugging Face hub are not looked up",
+            hint=f"hf download {hub_name} --local-dir DIR, then --weights DIR without --model; or "
+            "timm/NAME, torchvision/NAME, ascend/FOLDER",
+        )
     if name not in names:
         close = difflib.get_close_matches(name, names, n=1)
         raise BadModelError(

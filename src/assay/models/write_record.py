@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from assay.errors import BadModelError
 from assay.models.record import ModelRecord
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -82,6 +83,11 @@ def write_value(value: object) -> str:
     if isinstance(value, Mapping):  # numbers by numbers: images per second by batch size
         pairs = (f"{_write_key(key)} = {write_value(each)}" for key, each in value.items())
         return f"{{ {', '.join(pairs)} }}"
+    if value is None:
+        raise BadModelError(
+            "the record holds a null, of a configuration of transformers, which TOML cannot write",
+            hint="give the folder itself as --weights, without --model",
+        )
     return repr(value)  # int and float: TOML writes them as Python does, 1e-05 too
 
 

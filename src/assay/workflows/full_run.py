@@ -19,6 +19,7 @@ from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
 from assay.measure.speed.repeats import RepeatPlan, check_plan
 from assay.models.choose_record import choose_record, list_sources
+from assay.models.hugging_face.folder import find_model_file
 from assay.models.model_file import check_model_path, is_model_file
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder, RunResult, open_run_folder
@@ -38,7 +39,8 @@ class RunRequest:
     """What a full run is made of.
 
     Args:
-        weights: A checkpoint, or an ONNX file, which is then compiled as it is.
+        weights: A checkpoint, or an ONNX file, which is then compiled as it is; or a folder of the Hugging
+            Face hub that holds either.
         images: The images, with their labels.
         model: Name of a model record, or the path of one; empty for the one that the ONNX file carries
             or that is drawn from it, or, of a checkpoint, SE_ResNeXt50's.
@@ -92,12 +94,16 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
     calibration = request.calibration.images
     place.refuse_inputs(request.weights, *request.images.inputs, *(calibration.inputs if calibration else ()))
     record = choose_record(request.model, request.weights)
+    sources = [] if request.model else list_sources(record, request.weights)
+    folder, request = request.weights, replace(request, weights=find_model_file(request.weights))
     check_request(request)
     compilations, float_compilation = resolve_compilations(request, record)
     index = index_labelled_images(request.images, read_classes(record))
     with open_run_folder(place, record.name, request.compile.engine, listener) as run:
         run.record_remark(request.remark)
-        run.record_model_sources([] if request.model else list_sources(record, request.weights))
+        run.record_model_sources(sources)
+        if sources and folder.is_dir():  # of a file, compiling says it
+            run.announce(f"Note: the model record is drawn from {folder}: {'; '.join(sources)}")
         source = _export(request, record, index, run) if request.is_exported else request.weights
         float_dirs: list[Path] = []
         if float_compilation is not None:

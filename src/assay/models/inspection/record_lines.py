@@ -104,9 +104,11 @@ def describe_line(line: RecordLine) -> str:
 
 
 def write_short_value(value: object) -> str:
-    """The value as TOML writes it, a long list of names by its first few."""
+    """The value as TOML writes it, a long list of names and a table by its first few."""
     if isinstance(value, (tuple, list)) and len(value) > _SHOWN_NAMES and isinstance(value[0], str):
         return f"[{', '.join(map(write_value, value[:_SHOWN_NAMES]))}, … {len(value):,} in all]"
+    if isinstance(value, Mapping):
+        return f"{{ {', '.join(map(str, [*value][:_SHOWN_NAMES]))}, … {len(value):,} keys in all }}"
     return write_value(list(value) if isinstance(value, tuple) else value)
 
 
@@ -161,4 +163,4 @@ def _list_keys() -> list[str]:
         for table, kind in TABLES.items()
         for field in msgspec.structs.fields(kind)
     ]
-    return ["schema_version", "name", "architecture", *inner]
+    return ["schema_version", "name", "architecture", "architecture_options", *inner]

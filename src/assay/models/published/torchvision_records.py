@@ -38,6 +38,7 @@ def make_torchvision_record(wanted: str) -> ModelRecord:
         schema_version=1,
         name=name,
         architecture=ONNX_ONLY if row.backend else f"torchvision/{row.name}",
+        architecture_options={"transform_input": True} if row.name in _TRANSFORMING else {},
         weights=() if row.backend else (_describe_file(row),),
         input=InputTensor(name="", channels=3, height=row.crop, width=row.crop, colour_order="RGB"),
         preprocessing=_make_preprocessing(row),

@@ -44,7 +44,7 @@ def compile_model(
     there = _find_compiled(compiled_dir)
     if (
         there is not None
-        and source.is_file()
+        and source.exists()
         and there.recipe == describe_source(engine, source, options).recipe
     ):
         listener.announce(f"{compiled_dir}: compiled of the same already; used again")
