@@ -8,7 +8,7 @@ import importlib
 
 __version__ = "0.1.0"
 _MODULES = {
-    "assay.api": "Run benchmark compare compile evaluate export open_run quantize run",
+    "assay.api": "Run benchmark compare compile evaluate export inspect open_run quantize run",
     "assay.engines.compiled_model": "CompiledModel",
     "assay.engines.engine": "CompileChoice",
     "assay.errors": "AssayError BadCheckpointError BadImagesError BadInputError BadModelError EngineError "
@@ -26,6 +26,7 @@ _MODULES = {
     "assay.models.find_models": "ModelEntry",
     "assay.models.read_record": "read_model_record",
     "assay.models.record": "ModelRecord",
+    "assay.report.inspection": "Inspection",
     "assay.runs.listener": "Listener Progress",
     "assay.runs.results_file": "Benchmark Manifest Metrics",
     "assay.workflows.evaluate.evaluate": "EvaluateOptions",

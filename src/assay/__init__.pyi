@@ -6,6 +6,7 @@ from assay.api import compare as compare
 from assay.api import compile as compile
 from assay.api import evaluate as evaluate
 from assay.api import export as export
+from assay.api import inspect as inspect
 from assay.api import open_run as open_run
 from assay.api import quantize as quantize
 from assay.api import run as run
@@ -40,6 +41,7 @@ from assay.models.calibration import CalibrationRecord as CalibrationRecord
 from assay.models.find_models import ModelEntry as ModelEntry
 from assay.models.read_record import read_model_record as read_model_record
 from assay.models.record import ModelRecord as ModelRecord
+from assay.report.inspection import Inspection as Inspection
 from assay.runs.listener import Listener as Listener
 from assay.runs.listener import Progress as Progress
 from assay.runs.results_file import Benchmark as Benchmark

@@ -25,6 +25,7 @@ from assay.measure.accuracy.comparison import Flip
 from assay.measure.gates import Gate, GateResult
 from assay.models.calibration import CalibrationRecord
 from assay.models.choose_record import choose_record
+from assay.report.inspection import Inspection
 from assay.runs.listener import SILENT, Listener
 from assay.runs.place import Mode, RunPlace
 from assay.runs.results_file import Benchmark, Manifest, Metrics, RunFiles, read_run_files
@@ -39,6 +40,7 @@ from assay.workflows.models.export import (
     ExportOptions,
     export_checkpoint,
 )
+from assay.workflows.models.inspect import inspect_model
 from assay.workflows.models.quantize import quantize_file
 from assay.workflows.results.compare import RunComparison, compare_runs
 from assay.workflows.speed.run_benchmark import BenchmarkRequest, run_benchmark
@@ -301,6 +303,28 @@ def compile(
     choice = choice or CompileChoice()
     options = find_engine(choice.engine).resolve(choice, choose_record(model, Path(source)))
     return compile_model(Path(source), Path(folder), options, overwrite=overwrite, listener=listener)
+
+
+def inspect(
+    model: Path | str,
+    *,
+    like: str = "",
+    lines: Sequence[str] = (),
+    record_path: Path | str | None = None,
+) -> Inspection:
+    """What a model file says of itself, and the record that would be used, as `assay inspect`.
+
+    Args:
+        model: An ONNX file, an OpenVINO IR's .xml, or a checkpoint; nothing of it runs.
+        like: Name or path of a record that knows the preprocessing and the classes; empty for none.
+        lines: Lines of the record, as `preprocessing.resize_side=256`.
+        record_path: Where the record is written as TOML; None for nowhere.
+
+    Raises:
+        AssayError: As `run`.
+    """
+    place = None if record_path is None else Path(record_path)
+    return inspect_model(Path(model), like=like, given=lines, record_path=place)
 
 
 def _choose_place(output: Path | str | None, mode: Mode) -> RunPlace:
