@@ -83,17 +83,17 @@ def _sample_as_opencv(pixels: Pixels, down: Axis, across: Axis, resize_filter: s
     if is_halved or (resize_filter == "area" and all(map(float.is_integer, scales))):
         return _average_blocks(pixels, down, across)
     if resize_filter == "bicubic":
-        rows = _weigh_across(pixels.astype(np.int64), _place_cubic(across))
+        rows = _weigh_across(pixels, _place_cubic(across))
         sums = _weigh_down(rows, _place_cubic(down))
         return _to_bytes((sums + (1 << (2 * _WEIGHT_BITS - 1))) >> (2 * _WEIGHT_BITS))
     if resize_filter == "area" and min(scales) >= 1:
-        rows = _weigh_across(pixels.astype(np.float32), _place_area(across))
+        rows = _weigh_across(pixels, _place_area(across))
         return _to_bytes(np.rint(_weigh_down(rows, _place_area(down))))
     return _sample_linear(pixels, down, across, enlarges_areas=resize_filter == "area")
 
 
 def _sample_linear(pixels: Pixels, down: Axis, across: Axis, *, enlarges_areas: bool) -> Pixels:
-    rows = _weigh_across(pixels.astype(np.int64), _place_linear(across, enlarges_areas, holds_ends=True)) >> 4
+    rows = _weigh_across(pixels, _place_linear(across, enlarges_areas, holds_ends=True)) >> 4
     taps = _place_linear(down, enlarges_areas, holds_ends=False)
     weights = taps.weights[:, :, np.newaxis, np.newaxis]
     upper, lower = ((weight * rows[index]) >> 16 for weight, index in zip(weights, taps.indices, strict=True))
@@ -164,18 +164,19 @@ def _sample_as_tensorflow(
     if resize_filter == "nearest":
         return _pick(pixels, *(np.floor(_find_sources(axis, half, shift=0)) for axis in (down, across)))
     if resize_filter == "bicubic":
-        columns = _weigh_down(pixels.astype(np.float32), _place_from_table(down, half))
+        columns = _weigh_down(pixels, _place_from_table(down, half))
         return _weigh_across(columns, _place_from_table(across, half))
-    values = pixels.astype(np.float32)
-    for axis in (across, down):
-        sources = _find_sources(axis, half, shift=0.5)
-        whole, shares = _split(sources)
-        turned = values.swapaxes(0, 1) if axis is across else values
-        begin = turned[np.maximum(whole, 0)]
-        end = turned[np.minimum(np.ceil(sources).astype(np.int64), axis.length - 1)]
-        blended = begin + (end - begin) * shares[:, np.newaxis, np.newaxis]
-        values = blended.swapaxes(0, 1) if axis is across else blended
-    return values
+    columns = _blend_down(pixels.swapaxes(0, 1), across, half).swapaxes(0, 1)
+    return _blend_down(columns, down, half)
+
+
+def _blend_down(values: Picture, axis: Axis, half: bool) -> npt.NDArray[np.float32]:
+    """Compute rows between two each, (count, width, channels)."""
+    sources = _find_sources(axis, half, shift=0.5)
+    whole, shares = _split(sources)
+    begin = values[np.maximum(whole, 0)].astype(np.float32)
+    end = values[np.minimum(np.ceil(sources).astype(np.int64), axis.length - 1)]
+    return begin + (end - begin) * shares[:, np.newaxis, np.newaxis]
 
 
 def _find_sources(axis: Axis, half: bool, *, shift: float) -> npt.NDArray[np.float32]:
@@ -233,7 +234,7 @@ def _weigh_across(values: npt.NDArray[Any], taps: Taps) -> npt.NDArray[Any]:
 
 def _weigh_down(values: npt.NDArray[Any], taps: Taps) -> npt.NDArray[Any]:
     """Compute the weighted sums of rows, (count, width, channels): one tap after the other, as there."""
-    sums = np.zeros((taps.indices.shape[1], *values.shape[1:]), dtype=values.dtype)
+    sums = np.zeros((taps.indices.shape[1], *values.shape[1:]), dtype=taps.weights.dtype)
     for indices, weights in zip(taps.indices, taps.weights, strict=True):
         sums += values[indices] * weights[:, np.newaxis, np.newaxis]
     return sums
