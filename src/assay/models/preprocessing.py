@@ -76,6 +76,7 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 nothing, or far more than those of raw pixels.
         """
         self._check_geometry()
+        self._check_sampling()
         self._check_constants()
 
     @property
@@ -95,7 +96,7 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def list_oddities(self) -> list[str]:
         """What is possible but seldom meant, in words; mostly nothing."""
         largest = 255 / self.pixel_scale
-        spans = [largest / std for std in self.std]
+        spans = self._find_spans()
         if min(spans) < _USUAL_SPAN:
             return [f"images span {min(spans):.2g} only; most networks take a span of 1 to 5, or of 255"]
         if 0 < max(self.mean) < largest / 100:
@@ -114,16 +115,22 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if (self.resize_filter is None) != (self.resize == "none"):
             found = "is missing" if self.resize_filter is None else "has no meaning"
             raise ValueError(f"preprocessing.resize_filter {found} where resize = {self.resize!r}")
-        if (self.resize_filter == "area") > (self.sampling == "opencv"):
-            raise ValueError("preprocessing.resize_filter = 'area' is OpenCV's: set sampling = 'opencv'")
-        if self.sampling != "pillow" and self.resize_filter in ("box", "hamming", "lanczos"):
-            raise ValueError(f"preprocessing.resize_filter = {self.resize_filter!r} is Pillow's alone here")
         if self.crop_size is not None and self.crop_shape is not None:
             raise ValueError("preprocessing has both crop_size, of a square, and crop_shape")
         if self.crop and self._can_be_smaller(self.crop) and self.pad_colour is None:
             raise ValueError(
                 "preprocessing.crop_size can be larger than the resized picture: set pad_colour, RGB of what "
                 "is put around it, or correct the sizes"
+            )
+
+    def _check_sampling(self) -> None:
+        if (self.resize_filter == "area") > (self.sampling == "opencv"):
+            raise ValueError("preprocessing.resize_filter = 'area' is OpenCV's: set sampling = 'opencv'")
+        if self.sampling != "pillow" and self.resize_filter in ("box", "hamming", "lanczos"):
+            raise ValueError(f"preprocessing.resize_filter = {self.resize_filter!r} is Pillow's alone here")
+        if self.sampling != "pillow" and self.resize == "none":
+            raise ValueError(
+                f"preprocessing.sampling = {self.sampling!r} has no meaning where resize = 'none'"
             )
 
     def _can_be_smaller(self, crop: HeightWidth) -> bool:
@@ -133,6 +140,11 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if self.resize_size is not None and self.resize != "letterbox":
             return crop[0] > self.resize_size[0] or crop[1] > self.resize_size[1]
         return True
+
+    def _find_spans(self) -> list[float]:
+        """How far the values of each channel can lie apart."""
+        largest = 255 / self.pixel_scale
+        return [largest / (std * std if self.std_twice else std) for std in self.std]
 
     def _check_constants(self) -> None:
         numbers = (*self.mean, *self.std, self.pixel_scale)
@@ -148,7 +160,7 @@ class Preprocessing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if not all(0 <= mean <= largest for mean in self.mean):
             msg = f"preprocessing.mean is {list(self.mean)}, but {fit}; {hint}"
             raise ValueError(msg)
-        spans = [largest / (std * std if self.std_twice else std) for std in self.std]
+        spans = self._find_spans()
         if min(spans) < _SMALLEST_SPAN or max(spans) > _LARGEST_SPAN:
             found = "next to nothing" if min(spans) < _SMALLEST_SPAN else f"{max(spans):.0f}"
             msg = f"preprocessing.std is {list(self.std)}, but {fit}: images would span {found}; {hint}"
