@@ -204,7 +204,7 @@ def _find_label_faults(index: ImageIndex) -> list[Finding]:
     ]
     return _keep_found(
         [
-            _find("no label", unlabelled),
+            _find(f"no label{f' ({index.label_error.message})' if index.label_error else ''}", unlabelled),
             _find("labels without an image", index.labels_without_image),
             _find("labels that are not the published ones", differing),
         ]
