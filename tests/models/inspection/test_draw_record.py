@@ -199,6 +199,11 @@ def test_names_that_are_not_a_literal_or_do_not_fit_are_passed_over(tmp_path: Pa
     assert "output.class_names" not in draw_ultralytics(tmp_path, "8.3.0", names=names)
 
 
+def test_paddles_list_of_characters_names_the_classes(tmp_path: Path) -> None:
+    lines = draw(tmp_path, class_count=4, metadata={"character": "0\n90\n180\n270"})
+    assert lines["output.class_names"].value == ("0", "90", "180", "270")
+
+
 def test_onnxs_own_entries_of_the_image_are_read(tmp_path: Path) -> None:
     lines = draw(
         tmp_path,

@@ -154,3 +154,12 @@ def test_no_record_is_drawn_from_a_checkpoint(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(2, 2)}, tmp_path / "w.pth")
     with pytest.raises(UsageError, match="has its record by a name"):
         inspect_model(tmp_path / "w.pth", record_path=tmp_path / "record.toml")
+
+
+def test_of_twins_that_differ_in_padding_the_one_that_pads_as_the_graph_does_is_named(golden: Path) -> None:
+    found = inspect_model(
+        golden / "efficientnet_lite0" / "model.onnx", like="timm/tf_efficientnet_lite0.in1k"
+    )
+    assert found.architectures == ("timm tf_efficientnet_lite0",)
+    assert found.open == ()
+    assert {line.key: line.value for line in found.record}["preprocessing.mean"] == (0.5, 0.5, 0.5)

@@ -16,6 +16,7 @@ _POOLS = frozenset({"GlobalAveragePool", "ReduceMean", "GlobalMaxPool"})
 _BATCH_NORM_TENSORS = 4  # weight, bias, running mean, running variance
 _MATRIX = frozenset({"Gemm", "MatMul"})
 _END_NODES = 8  # among which the classifier is
+_SAME_PADDED = "tf_"
 _CLASS_COUNT = 1000  # of the table's architectures
 Found = tuple[tuple[ArchitectureSignature, ...], bool]
 _AFFINE = frozenset({"Mul", "Add", "Sub", "Div"})
@@ -56,7 +57,7 @@ def recognise_architectures(graph: ModelGraph, class_count: int | None) -> Found
         if tensor.dtype in WEIGHT_TYPES and tensor.size > 1
     }
     if named := find_architectures(own):
-        return named, True
+        return _choose_by_padding(named, graph), True
     for is_folded in (True, False):
         shapes = _list_shapes(graph, is_folded=is_folded)
         numbered = {
@@ -64,8 +65,26 @@ def recognise_architectures(graph: ModelGraph, class_count: int | None) -> Found
             for number, (shape, is_last) in enumerate(shapes)
         }
         if found := find_architectures_by_shape(numbered):
-            return found, False
+            return _choose_by_padding(found, graph), False
     return (), False
+
+
+def _choose_by_padding(
+    found: tuple[ArchitectureSignature, ...], graph: ModelGraph
+) -> tuple[ArchitectureSignature, ...]:
+    """Of twins that differ in padding alone, those that pad as the graph does.
+
+    timm's `tf_` networks pad as TensorFlow's "SAME", more at the right and below.
+    """
+    pads_apart = any(node.operator == "Pad" or _is_uneven(node) for node in graph.nodes)
+    fitting = tuple(row for row in found if row.architecture.startswith(_SAME_PADDED) == pads_apart)
+    return fitting if any(row.architecture.startswith(_SAME_PADDED) for row in found) and fitting else found
+
+
+def _is_uneven(node: GraphNode) -> bool:
+    """Whether a convolution pads one side more than the other."""
+    pads = node.get("pads") or ()
+    return node.operator == "Conv" and pads[: len(pads) // 2] != pads[len(pads) // 2 :]
 
 
 def _list_shapes(graph: ModelGraph, *, is_folded: bool) -> Iterator[tuple[tuple[int, ...], bool]]:

@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 LONGEST_LITERAL = 4_000_000  # characters; 21,843 names take 600,000
-_NAME_KEYS = ("names", "class_names", "labels", "classes", "categories", "id2label", "model_info.labels")
+_NAME_KEYS = (
+    "names",
+    "class_names",
+    "labels",
+    "classes",
+    "categories",
+    "id2label",
+    "model_info.labels",
+    "character",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
