@@ -90,10 +90,10 @@ class ModelGraph:
 
     @cached_property
     def consumers(self) -> dict[str, list[GraphNode]]:
-        """The nodes that read each tensor."""
+        """The nodes that read each tensor, and make something of it."""
         found: dict[str, list[GraphNode]] = {}
         for node in self.nodes:
-            for name in dict.fromkeys(node.inputs):
+            for name in dict.fromkeys(node.inputs) if node.outputs else ():
                 found.setdefault(name, []).append(node)
         return found
 
