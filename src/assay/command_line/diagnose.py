@@ -32,7 +32,7 @@ class DiagnoseFlags(ShowFlags, ModelFlags, LabelFileFlags, ReadFlags):
     against: Annotated[
         Path | None, make_help("ONNX file that is right, such as the float one: compares the network too.")
     ] = None
-    only: Annotated[Literal["record", "network"] | None, make_help("This part alone.")] = None
+    only: Annotated[Literal["record", "network", "images"] | None, make_help("This part alone.")] = None
     write: Annotated[Path | None, make_help("Write the record with the changes to this TOML file.")] = None
 
     def to_request(self, subject: Path) -> DiagnosisRequest:
@@ -70,12 +70,11 @@ def diagnose(model_or_run: Path, /, flags: DiagnoseFlags) -> Outcome:
         refuse_same_file(place, model_or_run, flags.find_model_file(), flags.images, flags.labels)
     with open_listener(quiet=flags.quiet) as listener:
         found, record = look_for_cause(flags.to_request(model_or_run), listener)
-    parts = (found.record, found.network)
+    parts = (found.record, found.network, found.images)
     lines: list[str | Table] = [*list_cause_tables(*parts), "", *describe_diagnosis(*parts)]
     if flags.output is not None:
         lines.append(f"{write_diagnosis(found, flags.output)}")
     if flags.write is not None:
         lines.append(write_fixed_record(found, record, flags.write))
-    return Outcome(
-        lines=lines, document={"model": found.model, "record": found.record, "network": found.network}
-    )
+    document = {key: getattr(found, key) for key in ("model", "record", "network", "images")}
+    return Outcome(lines=lines, document=document)

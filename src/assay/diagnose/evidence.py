@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from assay.arrays import Logits
 
+SIGNIFICANT = 0.05
 _SMALLEST = 1e-30  # the least probability whose logarithm is taken
 _SUM_TOLERANCE = 0.02
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from assay.arrays import Images, Logits
 from assay.diagnose.evidence import (
+    SIGNIFICANT,
     Scores,
     adjust_by_holm,
     compute_log_probabilities,
@@ -25,7 +26,6 @@ from assay.diagnose.view import Photograph, View, make_images
 RACE_COUNTS = (16, 32, 64, 128)  # images after which hypotheses that cannot win are dropped
 SURVIVOR_COUNT = 200  # what colour, values, layout and orientation need at most; geometry takes all images
 MOST_STEPS = 5
-SIGNIFICANT = 0.05
 LEAST_GAIN = 0.03  # of the mean score: less is not worth a name
 LEAST_SHARE = 0.005  # of the images, that must be won on balance
 CHANCE = 0.1  # of Top-1: below it, two faults may hide one another

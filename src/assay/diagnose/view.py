@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -46,12 +46,14 @@ class Photograph:
         stored: uint8 (height, width, 3), RGB, or the encoded file, which can be decoded.
         exif_orientation: 1 to 8; 1 where nothing is said.
         label: None without one.
+        traits: What can be said of it without a network, such as "greyscale".
     """
 
     name: str
     stored: Pixels | bytes
     exif_orientation: int = 1
     label: int | None = None
+    traits: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def pixels(self) -> Pixels:
@@ -119,10 +121,10 @@ def list_changes(old: View, new: View) -> list[Change]:
 
 
 def _compare_structs(old: msgspec.Struct, new: msgspec.Struct) -> Iterable[Change]:
-    for field in old.__struct_fields__:
-        one, other = getattr(old, field), getattr(new, field)
+    for name in old.__struct_fields__:
+        one, other = getattr(old, name), getattr(new, name)
         if one != other:
-            yield Change(factor=field, old=one, new=other)
+            yield Change(factor=name, old=one, new=other)
 
 
 def _orient(photograph: Photograph, orientation: Orientation) -> Pixels:

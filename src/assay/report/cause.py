@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from assay.diagnose.changed_images import ImagesFinding
 from assay.diagnose.finding import HypothesisTrial, RecordFinding
 from assay.diagnose.network_finding import NetworkFinding
 from assay.diagnose.view import Change, is_of_record
+from assay.report.changed import describe_changed, make_trait_table
 from assay.report.charts.interval_chart import Figure, draw_intervals
 from assay.report.contents import Card, Contents
 from assay.report.html import fill_page
@@ -22,19 +24,27 @@ _SECTIONS = {
 }
 
 
-def describe_diagnosis(record: RecordFinding | None, network: NetworkFinding | None) -> list[str]:
+def describe_diagnosis(
+    record: RecordFinding | None, network: NetworkFinding | None, images: ImagesFinding | None
+) -> list[str]:
     """The answer, a sentence or two for each part, and the lines to change."""
     lines = []
     if record is not None:
         notes = (f"Note: {one}." for one in record.remarks)
         lines += [_say_outcome(record), *_list_lines(record.changes), *notes]
-    return lines if network is None else [*lines, *describe_network(network)]
+    if network is not None:
+        lines += describe_network(network)
+    return lines if images is None else [*lines, *describe_changed(images)]
 
 
-def list_cause_tables(record: RecordFinding | None, network: NetworkFinding | None) -> list[Table]:
+def list_cause_tables(
+    record: RecordFinding | None, network: NetworkFinding | None, images: ImagesFinding | None
+) -> list[Table]:
     """The tables of the parts that were looked at."""
     tables = [] if record is None else [make_hypothesis_table(record)]
-    return tables if network is None else [*tables, *list_network_tables(network)]
+    if network is not None:
+        tables += list_network_tables(network)
+    return tables if images is None or not images.traits else [*tables, make_trait_table(images)]
 
 
 def make_hypothesis_table(found: RecordFinding, shown: int = _SHOWN) -> Table:
@@ -49,14 +59,21 @@ def make_hypothesis_table(found: RecordFinding, shown: int = _SHOWN) -> Table:
     )
 
 
-def render_cause_page(model: str, record: RecordFinding | None, network: NetworkFinding | None) -> str:
+def render_cause_page(
+    model: str,
+    record: RecordFinding | None,
+    network: NetworkFinding | None,
+    images: ImagesFinding | None,
+) -> str:
     """The page of a diagnosis, as HTML that needs nothing beside it."""
-    sentence, *lines = describe_diagnosis(record, network)
+    sentence, *lines = describe_diagnosis(record, network, images)
     tables = [] if record is None else [make_hypothesis_table(record, len(record.trials))]
     charts = [] if record is None else list(_list_charts(record))
     if network is not None:
         tables += list_network_tables(network, len(network.errors))
         charts += list(_list_layer_charts(network))
+    if images is not None and images.traits:
+        tables.append(make_trait_table(images))
     contents = Contents(
         title=f"Diagnosis of {model}",
         remark="",

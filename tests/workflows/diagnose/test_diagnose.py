@@ -91,6 +91,20 @@ def test_a_network_is_compared_with_the_one_that_is_right(
     assert [one["same_count"] for one in found["network"]["repairs"]] == [0, 40]
 
 
+def test_what_changed_images_have_in_common_is_looked_for(
+    tmp_path: Path, run_assay: RunAssay, negative_photographs: Path
+) -> None:
+    model = make_brightness_classifier(tmp_path / "model.onnx")
+    (tmp_path / "record.toml").write_text(RECORD)
+    ran = run_assay(
+        *("diagnose", model, "--against", model, "--only", "images", "--json"),
+        *("--model", tmp_path / "record.toml", "--images", negative_photographs),
+    )
+    found = json.loads(ran.stdout)
+    assert found["network"] is None
+    assert (found["images"]["image_count"], found["images"]["changed"]) == (40, [])
+
+
 def test_a_network_alone_needs_one_to_compare_it_with(tmp_path: Path, run_assay: RunAssay) -> None:
     ran = run_assay("diagnose", tmp_path / "model.onnx", "--images", tmp_path, "--only", "network")
     assert ran.returncode == 2

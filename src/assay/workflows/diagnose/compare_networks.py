@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,27 +37,26 @@ REPAIR_COUNTS = (1, 2, 3, 5, 8)
 Outputs = dict[str, NDArray[Any]]
 
 
-def compare_networks(
-    other_path: Path,
-    reference_path: Path,
-    output_name: str,
-    images: Images,
-    classes: NDArray[np.int64] | None,
-    listener: Listener,
-) -> NetworkFinding:
-    """Find the layers of an ONNX file that make errors of their own, and what repairing them restores.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TwoNetworks:
+    """An ONNX file that may be damaged and one that is right, with the tensors that both compute."""
 
-    Args:
-        other_path: The ONNX file that may be damaged.
-        reference_path: The ONNX file that is right, such as the float one.
-        output_name: The output of scores.
-        images: As both take them, at least one.
-        classes: The class of each image's label, (N,); None without labels.
-        listener: Hears of the steps.
+    other: Any
+    reference: Any
+    compared: tuple[Compared, ...]
+    output_name: str
+
+    def score(self, model: Any, images: Images) -> NDArray[np.float64]:
+        """The scores of a model, (N, classes)."""
+        outputs = compute_outputs(model.SerializeToString(), images)[self.output_name]
+        return outputs.reshape(len(images), -1).astype(np.float64)
+
+
+def open_networks(other_path: Path, reference_path: Path, output_name: str) -> TwoNetworks:
+    """Read two forms of one network, and match their tensors.
 
     Raises:
         BadModelError: A file cannot be read, or they have no tensor in common.
-        EngineError: One of them, or the graph made of both, does not run.
     """
     reference, other = align_opsets(read_onnx(reference_path), read_onnx(other_path))
     compared = match_tensors(reference, other)
@@ -65,22 +65,31 @@ def compare_networks(
             f"{other_path} and {reference_path} have no tensor and no layer's weights in common",
             hint="give two forms of one network",
         )
+    return TwoNetworks(other=other, reference=reference, compared=tuple(compared), output_name=output_name)
+
+
+def compare_networks(
+    networks: TwoNetworks, images: Images, classes: NDArray[np.int64] | None, listener: Listener
+) -> NetworkFinding:
+    """Find the layers that make errors of their own, and what repairing them restores.
+
+    Args:
+        networks: The two forms.
+        images: As both take them, at least one.
+        classes: The class of each image's label, (N,); None without labels.
+        listener: Hears of the steps.
+
+    Raises:
+        EngineError: One of them, or the graph made of both, does not run.
+    """
+    compared = networks.compared
     listener.announce(f"Comparing {len(compared)} tensors on {min(len(images), ERROR_IMAGE_COUNT)} images")
-    twin = build_twin(reference, other, compared)
+    twin = build_twin(networks.reference, networks.other, compared)
     sums = compute_outputs(twin.SerializeToString(), images[:ERROR_IMAGE_COUNT])
     errors = rank_errors([_read_error(one, number, sums) for number, one in enumerate(compared)])
     suspects = [one for one in errors if one.is_suspect]
-    listener.announce(
-        f"Repairing up to {min(len(suspects), REPAIR_COUNTS[-1])} layers on {len(images)} images"
-    )
-    expected = _answer(reference, images, output_name)
-    repairs = [_count(0, _answer(other, images, output_name), expected, classes)]
-    for count in [count for count in REPAIR_COUNTS if count <= len(suspects)]:
-        if repairs[-1].same_count == len(images):
-            break
-        chosen = [one.tensor for one in suspects[:count]]
-        answers = _answer(repair(other, reference, compared, chosen), images, output_name)
-        repairs.append(_count(count, answers, expected, classes))
+    expected = find_answers(networks.score(networks.reference, images))
+    repairs = _repair(networks, suspects, images, expected, classes, listener)
     needed = choose_repair(repairs).layer_count
     return NetworkFinding(
         outcome=_judge(suspects, repairs, len(images)),
@@ -89,8 +98,35 @@ def compare_networks(
         layers=tuple(one.name for one in suspects),
         errors=tuple(errors),
         repairs=tuple(repairs),
-        keep_float=_name_layers(reference, [one.tensor for one in suspects[:needed]]),
+        keep_float=_name_layers(networks.reference, [one.tensor for one in suspects[:needed]]),
     )
+
+
+def _repair(
+    networks: TwoNetworks,
+    suspects: Sequence[LayerError],
+    images: Images,
+    expected: NDArray[np.int64],
+    classes: NDArray[np.int64] | None,
+    listener: Listener,
+) -> list[Repair]:
+    """Count the reference's answers with none of the suspects repaired, and with ever more of them."""
+    repairs = [_count(0, find_answers(networks.score(networks.other, images)), expected, classes)]
+    for count in [count for count in REPAIR_COUNTS if count <= len(suspects)]:
+        if repairs[-1].same_count == len(images):
+            break
+        listener.announce(f"Repairing {count} of {len(suspects)} suspects")
+        chosen = [one.tensor for one in suspects[:count]]
+        mended = repair(networks.other, networks.reference, networks.compared, chosen)
+        repairs.append(_count(count, find_answers(networks.score(mended, images)), expected, classes))
+    return repairs
+
+
+def find_answers(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The likeliest class of each image, (N,); -1 where its scores are not finite."""
+    finite: NDArray[np.bool_] = np.isfinite(scores)
+    answers: NDArray[np.int64] = np.where(finite.min(axis=1), scores.argmax(axis=1), -1)
+    return answers
 
 
 def _read_error(one: Compared, number: int, sums: Outputs) -> LayerError:
@@ -104,13 +140,6 @@ def _read_error(one: Compared, number: int, sums: Outputs) -> LayerError:
         sqnr_db=None if ratio is None else float(ratio),
         is_finite=is_finite,
     )
-
-
-def _answer(model: Any, images: Images, output_name: str) -> NDArray[np.int64]:
-    """The likeliest class of each image, (N,); -1 where the scores are not finite."""
-    scores = compute_outputs(model.SerializeToString(), images)[output_name].reshape(len(images), -1)
-    answers: NDArray[np.int64] = np.where(np.isfinite(scores).min(axis=1), scores.argmax(axis=1), -1)
-    return answers
 
 
 def _count(

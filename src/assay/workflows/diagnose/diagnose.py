@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from assay.arrays import Images, Logits
+from assay.diagnose.changed_images import ImagesFinding, examine_changes
 from assay.diagnose.evidence import are_probabilities
 from assay.diagnose.finding import RecordFinding, conclude
 from assay.diagnose.label_maps import LabelMap, list_label_maps
@@ -48,16 +49,17 @@ class DiagnosisRequest:
     model: str = ""
     reference_percent: float | None = None
     against: Path | None = None
-    only: Literal["record", "network"] | None = None
+    only: Literal["record", "network", "images"] | None = None
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found about the record, and about the network where it was compared with another."""
+    """What was found about the record, and about network and images where there is one to compare."""
 
     schema_version: int = 1
     model: str
     record: RecordFinding | None
     network: NetworkFinding | None = None
+    images: ImagesFinding | None = None
 
 
 def diagnose(request: DiagnosisRequest, listener: Listener = SILENT) -> tuple[Diagnosis, ModelRecord]:
@@ -81,20 +83,21 @@ def diagnose(request: DiagnosisRequest, listener: Listener = SILENT) -> tuple[Di
         stage = Stage(photographs, _make_predict(subject), maps)
         given = stage.show(View(record=record), 0, len(photographs))
         end, finding = given, None
-        if request.only != "network":
+        if request.only in (None, "record"):
             remarks += _remark_outputs(subject, stage, record)
             end, steps = climb(stage, stage.relabel(given), listener.announce)
             reference = _find_reference(request, record, index.label_kind == "names")
             finding = conclude(stage, given, end, steps, reference)
             finding = msgspec.structs.replace(finding, remarks=(*finding.remarks, *remarks))
-    network = _compare(request, stage, end, listener) if request.against else None
-    return Diagnosis(model=record.name, record=finding, network=network), end.view.record
+    network, changed = _compare(request, stage, end, listener)
+    found = Diagnosis(model=record.name, record=finding, network=network, images=changed)
+    return found, end.view.record
 
 
 def _check(request: DiagnosisRequest) -> None:
-    if request.only == "network" and request.against is None:
+    if request.only in ("network", "images") and request.against is None:
         raise UsageError(
-            "--only network needs what the network is compared with",
+            f"--only {request.only} needs what the network is compared with",
             hint="give the ONNX file that is right: --against FLOAT.onnx",
         )
     if request.against is None or request.only == "record":
@@ -128,20 +131,29 @@ def _load(index: ImageIndex, listener: Listener) -> tuple[list[Photograph], list
 
 def _compare(
     request: DiagnosisRequest, stage: Stage, end: State, listener: Listener
-) -> NetworkFinding | None:
+) -> tuple[NetworkFinding | None, ImagesFinding | None]:
     """The network against the one that is right, on images that are shown as the search ended."""
-    from assay.workflows.diagnose.compare_networks import compare_networks
+    from assay.workflows.diagnose.compare_networks import compare_networks, open_networks
 
     if request.against is None:
-        return None
-    shown = stage.photographs[:NETWORK_IMAGE_COUNT]
-    record = end.view.record
+        return None, None
+    record, shown = end.view.record, stage.photographs
+    networks = open_networks(request.subject, request.against, record.output.name)
     images = make_network_input(make_images(shown, end.view), record)
-    labels = [one.label for one in shown]
     classes = None
     if stage.maps:
-        classes = stage.maps[end.label_map].classes[np.array(labels, dtype=np.int64)]
-    return compare_networks(request.subject, request.against, record.output.name, images, classes, listener)
+        labels = np.array([one.label for one in shown], dtype=np.int64)
+        classes = stage.maps[end.label_map].classes[labels]
+    network = changed = None
+    if request.only != "images":
+        few = slice(NETWORK_IMAGE_COUNT)
+        network = compare_networks(networks, images[few], None if classes is None else classes[few], listener)
+    if request.only != "network":
+        listener.announce(f"Looking for what changed images have in common, of {len(shown)}")
+        both = [networks.score(model, images) for model in (networks.reference, networks.other)]
+        names, traits = [one.name for one in shown], [one.traits for one in shown]
+        changed = examine_changes(names, traits, both[0], both[1], classes)
+    return network, changed
 
 
 def _make_predict(subject: Subject) -> Predict:

@@ -13,6 +13,7 @@ from assay.images.listing import LabelledImage, ReadOptions
 from assay.images.read import Patience, read_image
 from assay.images.sources import ImageIndex
 from assay.images.subset import draw_order
+from assay.workflows.diagnose.traits import list_traits
 
 _HELD_BYTES = 2**30  # of decoded pixels; what is over that is decoded whenever it is shown
 
@@ -61,6 +62,7 @@ def _load(image: LabelledImage, reading: ReadOptions, patience: Patience, *, kee
         stored=pixels if keep else encoded,
         exif_orientation=find_orientation(encoded) if encoded.startswith(JPEG_MAGIC) else 1,
         label=image.label,
+        traits=list_traits(encoded, pixels),
     )
 
 

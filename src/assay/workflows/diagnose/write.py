@@ -21,7 +21,8 @@ def write_diagnosis(found: Diagnosis, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     text = msgspec.json.format(msgspec.json.encode(found), indent=2)
     write_file(folder / DOCUMENT, text + b"\n")
-    write_file(folder / PAGE, render_cause_page(found.model, found.record, found.network).encode())
+    page = render_cause_page(found.model, found.record, found.network, found.images)
+    write_file(folder / PAGE, page.encode())
     return folder / PAGE
 
 
