@@ -13,10 +13,13 @@ import numpy as np
 import onnx
 import onnx.version_converter
 import onnxruntime
+import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from assay.arrays import Images, Logits, Pixels
 from assay.models.record import ModelRecord
+from brightness_classifier import make_brightness_record
 
 Changes = Mapping[str, Mapping[str, Any]]
 """Keys of the record that differ, by its table."""
@@ -293,6 +296,26 @@ def make_tiny_network(path: Path, class_count: int = 10) -> dict[str, np.ndarray
     opset = helper.make_opsetid("", OWN_OPSET)
     onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), str(path))
     return weights
+
+
+TINY_RECORD = change_record(make_brightness_record(), {"output": {"class_count": 10}})
+"""The record of that network."""
+
+
+def run_tiny_network(weights: dict[str, np.ndarray], images: Images) -> Logits:
+    """The logits of that network, by torch."""
+    kernel, bias, head, shift = (torch.from_numpy(weights[name]) for name in weights)
+    edges = torch.nn.functional.conv2d(torch.from_numpy(images), kernel, bias, stride=8, padding=1)
+    means = edges.clamp(0, 6).mean(dim=(2, 3))
+    logits: Logits = torch.nn.functional.linear(means, head, shift).numpy()
+    return logits
+
+
+def draw_coloured_pixels(count: int) -> Pixels:
+    """Pictures of a colour each, in squares that are lighter or darker: not all of one class."""
+    rng = np.random.default_rng(8)
+    squares = rng.integers(0, 216, (count, 1, 1, 3)) + rng.integers(0, 40, (count, 7, 7, 3))
+    return squares.astype(np.uint8).repeat(32, axis=1).repeat(32, axis=2)
 
 
 FORMS: dict[str, Change] = {

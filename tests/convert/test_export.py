@@ -19,6 +19,7 @@ from assay.convert.parity import LogitParity, measure_logit_parity, require_logi
 from assay.defaults import DEFAULT_OPSET
 from assay.errors import BadModelError, GateFailedError, UsageError
 from assay.models.record import ModelRecord
+from network_forms import change_record
 
 
 class MeanColour(nn.Module):
@@ -99,3 +100,13 @@ def test_a_difference_over_a_thousandth_fails(difference: float) -> None:
 def test_a_thousandth_passes() -> None:
     parity = LogitParity(image_count=4, max_difference=1e-3, top1_agreement_count=4)
     require_logit_parity(parity, Path("m.onnx"))
+
+
+@pytest.mark.parametrize("form", [{"layout": "NHWC"}, {"dtype": "float16"}])
+def test_a_record_of_another_layout_or_type_than_the_export_has_is_refused(
+    se_resnext50: ModelRecord, tmp_path: Path, form: dict[str, str]
+) -> None:
+    record = change_record(se_resnext50, {"input": form})
+    with pytest.raises(BadModelError, match="exports take NCHW, float32"):
+        export_onnx(MeanColour().eval(), tmp_path / "model.onnx", record, DEFAULT_OPSET)
+    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,6 @@ import numpy as np
 import onnx
 import onnx.utils
 import pytest
-import torch
 from onnx import TensorProto, helper
 from PIL import Image
 
@@ -32,15 +31,17 @@ from network_forms import (
     EXTERNAL_DATA,
     FORMS,
     QUICK_FORMS,
+    TINY_RECORD,
     change_record,
+    draw_coloured_pixels,
     make_tiny_network,
+    run_tiny_network,
     write_form,
 )
 
 ENGINES = ("openvino", "onnxruntime")
 QUICK = {"openvino": {"streams": "1", "inner_batch": "1"}}
 RECORD = make_brightness_record()
-TINY_RECORD = change_record(RECORD, {"output": {"class_count": 10}})
 ODD_OPSETS = [f"opset {number}" for number in range(11, 26, 2)]
 COLOURS = (-1.0, 0.5, 0.25)
 
@@ -306,8 +307,8 @@ def test_a_network_in_every_form_gives_the_same_top1(tmp_path: Path, engine: str
     folder.mkdir()
     chosen = find_engine(engine)
     compiled = compile_with(chosen, tmp_path / "model.onnx", folder, record, settings=QUICK.get(engine, {}))
-    pixels = draw_pixels(12)
-    expected = run_tiny_network(weights, (pixels / np.float32(255) - 0.5) / 0.5).argmax(axis=1)
+    pixels = draw_coloured_pixels(12)
+    expected = run_tiny_network(weights, normalise_pixels(pixels, TINY_RECORD)).argmax(axis=1)
     assert len(set(expected)) > 3
     for load in (chosen.load, load_for_evaluation):
         with closing(load(folder)) as session:
@@ -319,22 +320,6 @@ def test_a_network_in_every_form_gives_the_same_top1(tmp_path: Path, engine: str
         np.testing.assert_array_equal(scores.argmax(axis=1) - record.output.label_offset, expected)
     if "float16" not in form:
         assert compiled.takes_pixels == (engine == "openvino")
-
-
-def draw_pixels(count: int) -> Pixels:
-    """Pictures of a colour each, in squares that are lighter or darker."""
-    rng = np.random.default_rng(8)
-    squares = rng.integers(0, 216, (count, 1, 1, 3)) + rng.integers(0, 40, (count, 7, 7, 3))
-    return squares.astype(np.uint8).repeat(32, axis=1).repeat(32, axis=2)
-
-
-def run_tiny_network(weights: dict[str, np.ndarray], images: np.ndarray) -> Logits:
-    """The same by torch; images are float32 (N, height, width, 3)."""
-    kernel, bias, head, shift = (torch.from_numpy(weights[name]) for name in weights)
-    tensor = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2)
-    edges = torch.nn.functional.conv2d(tensor, kernel, bias, stride=8, padding=1).clamp(0, 6)
-    logits: Logits = torch.nn.functional.linear(edges.mean(dim=(2, 3)), head, shift).numpy()
-    return logits
 
 
 @pytest.mark.parametrize("of", ENGINES)

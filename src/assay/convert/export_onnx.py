@@ -34,7 +34,8 @@ def export_onnx(network: nn.Module, onnx_path: Path, record: ModelRecord, opset:
 
     Raises:
         UsageError: An opset outside 11 to 18.
-        BadModelError: The exporter cannot write the network, at this opset or at all.
+        BadModelError: The exporter cannot write the network, at this opset or at all, or the record says that
+            its input has another layout or type.
     """
     if opset not in OPSETS:
         raise UsageError(
@@ -42,6 +43,12 @@ def export_onnx(network: nn.Module, onnx_path: Path, record: ModelRecord, opset:
             hint=f"choose {OPSETS[0]} to {OPSETS[-1]}: ATC accepts no other",
         )
     tensor = record.input
+    if (tensor.layout, tensor.dtype) != ("NCHW", "float32"):
+        raise BadModelError(
+            f"the model record says that the input is {tensor.layout}, {tensor.dtype}; the networks that "
+            "assay exports take NCHW, float32",
+            hint="leave input.layout and input.dtype out of the record of a checkpoint",
+        )
     example = torch.zeros(1, tensor.channels, tensor.height, tensor.width)
     try:
         with _plain_attention(network), _silence_exporter():

@@ -14,6 +14,7 @@ from assay.files import hash_file
 from assay.models.calibration import read_calibration
 from assay.models.check_network import check_network
 from assay.models.hugging_face.folder import list_weight_files
+from assay.models.inspection.onnx_graph import read_onnx_graph
 from assay.models.model_file import hash_model, hash_model_files, is_openvino_ir, read_model_file
 from assay.models.onnx_file import OnnxFile
 
@@ -123,6 +124,18 @@ def is_quantised(onnx_path: Path) -> bool:
         BadModelError: It cannot be read.
     """
     return read_model_file(onnx_path).is_quantised
+
+
+def computes_in_float16(onnx_path: Path) -> bool:
+    """Whether layers of an ONNX file have float16 weights, so that a runtime left alone computes in float16.
+
+    Raises:
+        BadModelError: It cannot be read.
+    """
+    graph = read_onnx_graph(onnx_path)
+    layers = (node for node in graph.nodes if node.operator in {"Conv", "Gemm", "MatMul"})
+    weights = (graph.find_constant(name) for node in layers for name in node.inputs)
+    return any(tensor is not None and tensor.dtype == "float16" for tensor in weights)
 
 
 def check_quantisation(onnx_path: Path, precision: str) -> None:

@@ -12,11 +12,18 @@ from assay.arrays import Images, Logits
 from assay.engines.ascend.engine import AscendEngine
 from assay.engines.catalog import load_for_evaluation
 from assay.engines.engine import Session
-from assay.errors import EngineError, MissingRuntimeError
+from assay.errors import BadModelError, EngineError, MissingRuntimeError
 from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord
 from colour_classifier import draw_weights
 from compiling import compile_with
+from network_forms import (
+    TINY_RECORD,
+    draw_coloured_pixels,
+    make_tiny_network,
+    run_tiny_network,
+    write_form,
+)
 
 pytestmark = pytest.mark.usefixtures("ascend_tools")
 FP32 = {"soc_version": "Ascend310P3", "precision_mode": "must_keep_origin_dtype"}
@@ -165,3 +172,47 @@ def test_a_process_without_the_tool_is_a_missing_runtime(
     monkeypatch.setenv("PYTHONPATH", "")
     with pytest.raises(MissingRuntimeError, match="No module named ais_bench"):
         open_session(colour_onnx, se_resnext50, tmp_path / "c", PROCESS)
+
+
+FORMS_FED = ["NHWC", "float16 input", "uint8", "uint8 NHWC", "several outputs", "axes of one"]
+
+
+@pytest.mark.parametrize("form", FORMS_FED)
+@pytest.mark.parametrize("settings", [FP32, PROCESS], ids=["python", "process"])
+def test_a_network_in_other_forms_gives_the_same_top1(
+    tmp_path: Path, form: str, settings: dict[str, str]
+) -> None:
+    weights = make_tiny_network(tmp_path / "plain.onnx")
+    record = write_form(tmp_path / "plain.onnx", form, TINY_RECORD, tmp_path / "model.onnx")
+    pixels = draw_coloured_pixels(6)
+    session = open_session(tmp_path / "model.onnx", record, tmp_path / "compiled", settings)
+    images = normalise_pixels(pixels, record)
+    found = np.concatenate([session.run(images[:4]), session.run(images[4:])]).argmax(axis=1)
+    session.close()
+    expected = run_tiny_network(weights, normalise_pixels(pixels, TINY_RECORD)).argmax(axis=1)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("form", "settings", "batch_size"),
+    [
+        ("NHWC", {"dynamic_batch_size": "1,4"}, None),
+        ("NHWC", {"insert_op_conf": "rgb"}, 4),
+        ("uint8", {"insert_op_conf": "rgb"}, 4),
+    ],
+)
+def test_what_atc_cannot_be_told_of_an_input_is_refused(
+    tmp_path: Path, form: str, settings: dict[str, str], batch_size: int | None
+) -> None:
+    make_tiny_network(tmp_path / "plain.onnx")
+    record = write_form(tmp_path / "plain.onnx", form, TINY_RECORD, tmp_path / "model.onnx")
+    with pytest.raises(BadModelError, match="without AIPP"):
+        open_session(tmp_path / "model.onnx", record, tmp_path / "c", {**FP32, **settings}, batch_size)
+
+
+def test_a_float16_file_does_not_run_in_fp32(tmp_path: Path) -> None:
+    make_tiny_network(tmp_path / "plain.onnx")
+    record = write_form(tmp_path / "plain.onnx", "float16 throughout", TINY_RECORD, tmp_path / "model.onnx")
+    with pytest.raises(BadModelError, match="would not run it in fp32") as caught:
+        open_session(tmp_path / "model.onnx", record, tmp_path / "c", FP32)
+    assert "--precision fp16" in caught.value.hint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnxruntime
@@ -14,6 +15,7 @@ from assay.errors import BadModelError, MissingRuntimeError, UsageError
 from assay.models.record import ModelRecord
 from colour_classifier import make_colour_classifier
 from compiling import compile_with
+from network_forms import TINY_RECORD, make_tiny_network, write_form
 
 
 @pytest.mark.parametrize(
@@ -101,3 +103,15 @@ def test_two_distributions_in_one_environment_are_found_with_the_way_to_repair_t
     assert caught.value.hint == (
         "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu"
     )
+
+
+def test_a_float16_file_does_not_run_in_fp32_where_the_provider_computes_in_what_the_file_holds(
+    tmp_path: Path,
+) -> None:
+    """CUDA is not here; the file is refused before it is looked for. The CPU of x86 casts to float32."""
+    make_tiny_network(tmp_path / "plain.onnx")
+    record = write_form(tmp_path / "plain.onnx", "float16 throughout", TINY_RECORD, tmp_path / "model.onnx")
+    on_cpu = OnnxRuntimeEngine().resolve(CompileChoice(engine="onnxruntime"), record)
+    with pytest.raises(BadModelError, match="CUDAExecutionProvider would not run it in fp32") as caught:
+        OnnxRuntimeEngine().compile(tmp_path / "model.onnx", tmp_path, replace(on_cpu, device="cuda"))
+    assert "the float32 file" in caught.value.hint

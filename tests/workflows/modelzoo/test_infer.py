@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from assay.models.choose_record import store_record
 from assay.modelzoo.result_folders import encode_result
 from conftest import RunAssay
+from network_forms import TINY_RECORD, make_tiny_network, write_form
 
 SCRIPT = Path(__file__).resolve().parents[3] / "scripts" / "modelzoo" / "ais_infer.py"
 # What the newest tool prints, as facts 1.8 gives it; one expression for all its generations.
@@ -149,6 +151,23 @@ def test_without_input_the_network_runs_on_made_up_values(
     assert done.returncode == 0, done.stderr
     assert [file.name for file in (tmp_path / "r").iterdir()] == ["pure_infer_data_0.bin"]
     assert len(json.loads((tmp_path / "r_summary.json").read_text())["npu_compute_time_list"]) == 4
+
+
+def test_a_network_of_uint8_is_given_pixels_where_values_are_made_up(
+    run_assay: RunAssay, tmp_path: Path
+) -> None:
+    make_tiny_network(tmp_path / "plain.onnx")
+    record = write_form(tmp_path / "plain.onnx", "uint8 NHWC", TINY_RECORD, tmp_path / "model.onnx")
+    store_record(tmp_path / "model.onnx", record)
+    done = run_assay("compile", tmp_path / "model.onnx", tmp_path / "compiled", "--engine", "onnxruntime")
+    assert done.returncode == 0, done.stderr
+    output = ["--output", tmp_path, "--output-dirname", "r", "--pure-data-type", "random"]
+    done = run_assay("infer", tmp_path / "compiled", *output)
+    assert done.returncode == 0, done.stderr
+    bins = tmp_path / "normalised.bin"
+    np.full(IMAGE, 0.5, dtype=np.float32).tofile(bins)
+    done = run_assay("infer", tmp_path / "compiled", "-i", bins)
+    assert (done.returncode, "whole numbers of 0 to 255" in done.stderr) == (5, True)
 
 
 def test_without_output_only_the_speed_is_said(

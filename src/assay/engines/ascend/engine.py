@@ -16,7 +16,7 @@ from assay.engines.ascend.toolkit import choose_soc_version, find_atc, find_cann
 from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, Session, SourceKind
 from assay.engines.options import check_options, choose_setting
-from assay.engines.sources import check_source, fix_batch_size, record_compiled
+from assay.engines.sources import check_source, computes_in_float16, fix_batch_size, record_compiled
 from assay.errors import BadModelError, EngineError, UsageError, quote, shorten
 from assay.models.record import ModelRecord
 
@@ -146,6 +146,11 @@ def _choose_output(source: Path, options: CompileOptions) -> str:
             "without AIPP",
             hint="give --batch-size, without dynamic_batch_size and insert_op_conf; or export it as NCHW, "
             "float32",
+        )
+    if options.settings["precision_mode"] == "must_keep_origin_dtype" and computes_in_float16(source):
+        raise BadModelError(
+            f"{source} holds float16 weights, so the chip would not run it in fp32",
+            hint="compile it with --precision fp16, or the float32 file that it was made of",
         )
     if len(found.outputs) == 1:
         return ""

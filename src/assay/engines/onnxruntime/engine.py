@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import platform
 import re
 import shutil
 import warnings
@@ -28,7 +29,13 @@ from assay.engines.native_output import NativeOutput, capture_native_output
 from assay.engines.neighbours import check_neighbours
 from assay.engines.onnxruntime.distributions import find_distribution, import_onnxruntime
 from assay.engines.options import check_options, choose_thread_count
-from assay.engines.sources import check_source, describe_source, fix_batch_size, recall_options
+from assay.engines.sources import (
+    check_source,
+    computes_in_float16,
+    describe_source,
+    fix_batch_size,
+    recall_options,
+)
 from assay.errors import (
     BadModelError,
     EngineError,
@@ -111,6 +118,7 @@ class OnnxRuntimeEngine:
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
         """See `Engine.compile`."""
         fitting = fix_batch_size(source, check_source(source, options), options)
+        _check_arithmetic(source, options)
         _copy_model(source, compiled_dir)
         _check_loads(compiled_dir / MODEL_FILE, source, fitting)
         described = describe_source(self, source, options)
@@ -203,6 +211,25 @@ def _check_precision(options: CompileOptions) -> None:
         raise UsageError(f"graph_mode={options.settings['graph_mode']}: expected yes or no")
     if not options.settings.get("device_id", "0").isdigit():
         raise UsageError(f"device_id={options.settings['device_id']}: expected a whole number from 0")
+
+
+def _check_arithmetic(source: Path, options: CompileOptions) -> None:
+    """Refuse a float16 file for fp32 where the provider computes in what the file holds.
+
+    On x86 the CPU has no float16 layers: ONNX Runtime casts to float32 around each.
+
+    Raises:
+        BadModelError: It would run in float16.
+    """
+    is_cast = options.device == "openvino" or (
+        options.device == "cpu" and platform.machine().lower() in {"x86_64", "amd64"}
+    )
+    if options.precision == "fp32" and not is_cast and computes_in_float16(source):
+        others = "--precision fp16, or " if "fp16" in _PRECISIONS[options.device] else ""
+        raise BadModelError(
+            f"{source} holds float16 weights, so {_PROVIDERS[options.device]} would not run it in fp32",
+            hint=f"compile it with {others}the float32 file that it was made of",
+        )
 
 
 def _check_provider(device: str) -> None:

@@ -231,6 +231,8 @@ def _make_up_images(plan: InputPlan, record: ModelRecord, pure_data: PureData) -
     if pure_data == "zero":
         return np.zeros(shape, dtype=np.float32)
     values = np.random.default_rng(0).integers(0, 256, plan.tensor_bytes, dtype=np.uint8)
+    if record.input.dtype == "uint8":
+        return values[: plan.tensor_bytes // 4].astype(np.float32).reshape(shape)
     # as the tool's: random bytes, of which not every four are a number that a network can take
     return np.nan_to_num(values.view(np.float32), posinf=0.0, neginf=0.0).reshape(shape)
 
