@@ -146,7 +146,11 @@ def _describe_input(found: Inspection) -> Iterator[str]:
 def _describe_output(each: InspectedOutput) -> list[str]:
     held = each.scores or "not told"
     by = f" ({each.decided_by})" if each.decided_by else ""
-    classes = f" of {each.class_count:,} classes" if each.class_count and each.scores != "class index" else ""
+    classes = (
+        f" of {each.class_count:,} classes"
+        if each.class_count and each.scores not in ("class index", "best scores")
+        else ""
+    )
     text = f"{each.dtype} {_write_shape(each.shape)}: {held}{by}{classes}"
     text += f"; {each.fault}" if each.fault else ""
     return _row(each.name, f"{text}; taken for the scores" if each.is_taken else text)

@@ -144,6 +144,13 @@ def test_argmax_is_open_with_the_reason(tmp_path: Path) -> None:
     assert "ArgMax keeps no score for each class" in line.source
 
 
+def test_a_softmax_over_the_batch_leaves_the_output_open(tmp_path: Path) -> None:
+    back = [make_node("Softmax", ["logits"], ["out"], axis=0)]
+    line = draw(tmp_path, back=back, outputs={"out": (FLOAT, ["n", 1000])})["output.name"]
+    assert line.state == "open"
+    assert "over the images of a batch" in line.source
+
+
 ULTRALYTICS = {
     "author": "Ultralytics",
     "task": "classify",

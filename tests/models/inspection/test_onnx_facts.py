@@ -237,6 +237,28 @@ def test_argmax_keeps_no_scores(tmp_path: Path) -> None:
     )
 
 
+def test_topk_keeps_no_scores_although_its_values_are_floats(tmp_path: Path) -> None:
+    back = [make_node("TopK", ["logits", "k"], ["best", "index"])]
+    outputs = {"best": (FLOAT, ["n", 5]), "index": (INT64, ["n", 5])}
+    facts = read_network_facts(
+        write_classifier(tmp_path / "m.onnx", back=back, outputs=outputs, constants={"k": np.array([5])})
+    )
+    assert facts.scores is None
+    assert [tail.scores for tail in facts.tails] == ["best scores", "class index"]
+
+
+@pytest.mark.parametrize(("node", "expected"), [("Relu", ""), ("Mul", "logits"), ("Softmax", "")])
+def test_arithmetic_behind_a_layer_leaves_logits_and_behind_a_softmax_it_is_not_told(
+    tmp_path: Path, node: str, expected: str
+) -> None:
+    first = make_node(node, ["logits", "two"] if node == "Mul" else ["logits"], ["a"])
+    back = [first, make_node("Mul", ["a", "two"], ["out"])]
+    form = {"outputs": {"out": (FLOAT, ["n", 1000])}, "constants": {"two": np.float32(2)}}
+    scores = read_network_facts(write_classifier(tmp_path / "m.onnx", back=back, **form)).scores
+    assert scores is not None
+    assert scores.scores == expected
+
+
 def test_a_softmax_over_the_images_of_a_batch_is_a_fault(tmp_path: Path) -> None:
     back = [make_node("Softmax", ["logits"], ["out"], axis=0)]
     facts = read_network_facts(

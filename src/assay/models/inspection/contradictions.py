@@ -26,7 +26,11 @@ def find_contradictions(facts: NetworkFacts, record: ModelRecord) -> list[str]:
                 f"{made.pixel_scale:g}"
             )
     tail = next((each for each in facts.tails if each.port.name == record.output.name), None)
-    if tail is not None and tail.scores not in ("", "class index", record.output.scores):
+    if (
+        tail is not None
+        and tail.scores in ("logits", "probabilities", "sigmoid")
+        and tail.scores != record.output.scores
+    ):
         found.append(
             f"output {tail.port.name} ends in {tail.decided_by} and holds {tail.scores}; model record "
             f"{record.name} says {record.output.scores}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickletools
 import zipfile
@@ -51,6 +52,7 @@ _HOW = {
         "export it: python -m tf2onnx.convert --tflite FILE --output model.onnx",
     ),
 }
+_PICKLES = 5  # in a file of torch before 1.6: its version, the machine, the object, the storages
 _MODULE_PACKAGES = (
     "torch.nn.modules.",
     "torch.nn.parallel.",
@@ -119,6 +121,10 @@ def read_json_file(path: Path) -> dict[str, object] | None:
 def _recognise_file(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(4096)
+    if not head:
+        raise BadModelError(f"{path} is empty", hint="download or export it again")
+    if head.startswith(b"version https://git-lfs"):
+        raise BadModelError(f"{path} is a git-LFS pointer, not the model", hint="run `git lfs pull`")
     if path.suffix.lower() == ".onnx":
         check_onnx_path(path)
         return ONNX
@@ -161,13 +167,16 @@ def _recognise_zip(path: Path) -> str:
 def _holds_module(content: bytes) -> bool:
     """Whether a pickle, which is read and not run, names classes of layers; a damaged one does not."""
     try:
-        return any(name.startswith(_MODULE_PACKAGES) for name in _list_globals(content))
+        stream = io.BytesIO(content)
+        return any(
+            name.startswith(_MODULE_PACKAGES) for _ in range(_PICKLES) for name in _list_globals(stream)
+        )
     except (ValueError, IndexError, KeyError, EOFError, UnicodeDecodeError, AttributeError):
         return False
 
 
-def _list_globals(content: bytes) -> Iterator[str]:
-    """Yield what a pickle would import, as `module name`."""
+def _list_globals(content: io.BytesIO) -> Iterator[str]:
+    """Yield what the next pickle would import, as `module name`."""
     texts: list[str] = []
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name in {"GLOBAL", "INST"}:

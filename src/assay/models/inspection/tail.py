@@ -25,7 +25,8 @@ class Tail:
 
     Args:
         port: The output.
-        scores: "logits", "probabilities", "sigmoid", "class index", or empty where that is not told.
+        scores: "logits", "probabilities", "sigmoid", "class index" and "best scores" (of ArgMax and TopK), or
+            empty where that is not told.
         decided_by: The operator that says so; empty where there is none.
         class_count: How many classes; None where that is not told.
         depth: Nodes on the longest path to it, without what turns logits into other scores.
@@ -42,7 +43,7 @@ class Tail:
     @property
     def can_hold_scores(self) -> bool:
         """Whether it can hold a row of scores for each image."""
-        return self.class_count is not None and self.class_count > 1 and self.scores != "class index"
+        return self.class_count is not None and self.class_count > 1 and not self.fault
 
 
 def read_tails(graph: ModelGraph) -> list[Tail]:
@@ -98,8 +99,8 @@ def _name_scores(graph: ModelGraph, node: GraphNode | None, port: Port) -> tuple
     """What the values are, and what is wrong with them."""
     operator = node.operator if node else ""
     if operator in {"ArgMax", "TopK"}:
-        has_values = operator == "TopK" and port.dtype in _FLOATS
-        return "" if has_values else "class index", f"{operator} keeps no score for each class"
+        is_best = operator == "TopK" and port.dtype in _FLOATS
+        return "best scores" if is_best else "class index", f"{operator} keeps no score for each class"
     if port.dtype not in (*_FLOATS, ""):
         return "", f"it holds {port.dtype}"
     if node is None:
@@ -108,9 +109,20 @@ def _name_scores(graph: ModelGraph, node: GraphNode | None, port: Port) -> tuple
         return "probabilities", _find_axis_fault(graph, node, port)
     if operator in {"Sigmoid", "HardSigmoid"}:
         return "sigmoid", ""
-    if operator in {*_LAYERS, "LogSoftmax"} or operator in _LOGITS_AFTER:
+    if operator in {*_LAYERS, "LogSoftmax"} or (operator in _LOGITS_AFTER and _follows_layer(graph, node)):
         return "logits", ""
     return "", ""
+
+
+def _follows_layer(graph: ModelGraph, node: GraphNode) -> bool:
+    """Whether there is only arithmetic and pooling between a layer and the node, and no softmax."""
+    found: GraphNode | None = node
+    for _ in range(len(graph.nodes)):
+        if found is None or found.operator not in _BEFORE_LAYERS:
+            break
+        computed = (name for name in found.inputs if graph.find_constant(name) is None)
+        found = graph.makers.get(next(computed, ""))
+    return found is not None and found.operator in _LAYERS
 
 
 def _find_axis_fault(graph: ModelGraph, node: GraphNode, port: Port) -> str:

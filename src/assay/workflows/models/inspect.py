@@ -57,6 +57,8 @@ def inspect_model(
                 hint="assay models WORD finds the name; assay models NAME -o record.toml writes its record",
             )
         return _describe_checkpoint(model, form)
+    if record_path is not None and record_path.suffix != ".toml":
+        raise UsageError(f"{record_path}: expected a name ending in .toml for the record")
     facts = read_network_facts(model)
     known = read_model_record(like) if like else None
     lines, stored_name = _choose_lines(facts, known, parse_lines(given))
