@@ -364,6 +364,18 @@ def test_a_real_network_in_every_form_gives_the_same_top1_on_100_photographs(
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("opset", [6, 27])
+def test_an_opset_that_runtimes_may_misread_is_refused(tmp_path: Path, engine: str, opset: int) -> None:
+    """OpenVINO takes any number, and reads operators that it does not know as older ones."""
+    path = make_brightness_classifier(tmp_path / "model.onnx")
+    model = onnx.load(str(path))
+    model.opset_import[0].version = opset
+    onnx.save(model, str(path))
+    assert "convert_version" in refuse(
+        path, engine, f"has opset {opset}; runtimes are known to read opset 7 to 26"
+    )
+
+
 def test_more_inputs_than_the_images_are_refused(tmp_path: Path, engine: str) -> None:
     path = make_brightness_classifier(tmp_path / "model.onnx")
     model = onnx.load(str(path))

@@ -15,6 +15,11 @@ from assay.models.network_input import order_axes
 from assay.models.onnx_file import OnnxFile, Port
 from assay.models.record import InputDtype, ModelRecord
 
+READ_OPSETS = range(7, 27)
+"""The versions of ONNX's operators that runtimes are known to read as they are meant.
+
+ONNX Runtime guarantees none below 7, and takes none above 26; OpenVINO reads newer ones as the newest it has.
+"""
 _FLOATS = ("float32", "float16", "float64")
 _GUIDE = "docs/how-to/own-classifier.md"
 _LAYOUTS = {"NCHW": "channels first (NCHW)", "NHWC": "channels last (NHWC)"}
@@ -28,12 +33,18 @@ def check_network(onnx_path: Path, record: ModelRecord) -> OnnxFile:
     others, with a row of scores for each image: floats (N, classes), with or without axes of 1.
 
     Raises:
-        BadModelError: It cannot be read, its weights are not there, or it has other inputs or outputs,
-            another layout, or nodes that compute as during training.
+        BadModelError: It cannot be read, its weights are not there, or it has an opset that runtimes may
+            misread, other inputs or outputs, another layout, or nodes that compute as during training.
     """
     list_model_weights(onnx_path)
     found = read_model_file(onnx_path)
     graph = read_graph(onnx_path)
+    if graph.form == "ONNX" and graph.opset not in READ_OPSETS:
+        raise BadModelError(
+            f"{onnx_path} has opset {graph.opset}; runtimes are known to read opset {READ_OPSETS[0]} to "
+            f"{READ_OPSETS[-1]} as it is meant",
+            hint="export it again with opset 17, or convert it: onnx.version_converter.convert_version",
+        )
     _check_input(graph, record, onnx_path)
     _check_output(graph, record, onnx_path)
     if found.training_nodes:
