@@ -23,6 +23,7 @@ from assay.report.sentences import (
     describe_paired,
     describe_real,
     describe_session,
+    describe_shortfall,
     list_figures,
 )
 from assay.report.tables.accuracy import make_accuracy_table, make_calibration_table, make_failure_table
@@ -263,6 +264,8 @@ def _list_notes(run: NamedRun) -> Iterator[str]:
     if run.manifest.pixel_check.differing:
         yield "Pillow or libjpeg computes other pixels here than the verified ones."
     yield from run.notes
+    if run.manifest.model is not None and run.metrics is not None:
+        yield from describe_shortfall(run.metrics.accuracy, run.manifest.model)
 
 
 def _list_circumstances(run: NamedRun) -> Iterator[str]:

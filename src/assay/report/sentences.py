@@ -6,16 +6,19 @@ from collections.abc import Iterable, Sequence
 
 from assay.engines.engine import SessionDescription
 from assay.images.labels import IMAGENET_VAL_COUNT
-from assay.measure.accuracy.accuracy import FailedImage, RealAccuracy, TopKAccuracy, describe_topk
+from assay.measure.accuracy.accuracy import Accuracy, FailedImage, RealAccuracy, TopKAccuracy, describe_topk
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.calibration_error import BIN_COUNT, CalibrationError
 from assay.measure.accuracy.coverage import describe_coverage
 from assay.measure.gates import GateResult
 from assay.models.calibration import CalibrationRecord
-from assay.models.record import PublishedAccuracy, PublishedThroughput, ScoreKind
+from assay.models.record import ModelRecord, PublishedAccuracy, PublishedThroughput, ScoreKind
 from assay.runs.results_file import ImageSet, Metrics
 
 _LISTED_FAILURES = 20
+_LEAST_IMAGES = 50  # from which a low accuracy says something of the model
+_FAR_BELOW_POINTS = 5.0  # more than engines, decoders and a sample of images cost
+_NEAR_CHANCE_PERCENT = 20.0
 
 
 def list_figures(metrics: Metrics) -> list[tuple[str, TopKAccuracy]]:
@@ -139,3 +142,18 @@ def describe_quantised(path: str, made: CalibrationRecord) -> list[str]:
         f"{layers} kept in float",
         *named,
     ]
+
+
+def describe_shortfall(accuracy: Accuracy, record: ModelRecord) -> list[str]:
+    """Where to look for the cause, where Top-1 is near chance or far below every published figure."""
+    published = [one.top1_percent for one in record.published_accuracy if not one.doubt]
+    low, high = accuracy.top1.interval_percent
+    if accuracy.image_count < _LEAST_IMAGES:
+        return []
+    if published and high < min(published) - _FAR_BELOW_POINTS:
+        what = f"far below what is published ({min(published):.2f} %)"
+    elif low < 200 / record.label_count and high < _NEAR_CHANCE_PERCENT:
+        what = "near chance"
+    else:
+        return []
+    return [f"Top-1 is {what}: assay diagnose RUN --images PATH looks for the cause."]
