@@ -51,11 +51,14 @@ def test_case_33_a_folder_in_place_of_an_image(folder: Path) -> None:
     assert list_names(index_images(folder, IMAGENET_CLASSES)) == [NAME]
 
 
-def test_case_33_class_folders_are_looked_into_one_level_deep(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["folder", "URL"])
+def test_case_33_class_folders_are_looked_into_one_level_deep(tmp_path: Path, place: str) -> None:
     (tmp_path / "n01440764" / "deeper").mkdir(parents=True)
     (tmp_path / "n01440764" / "a.JPEG").write_bytes(b"x")
     (tmp_path / "n01440764" / "deeper" / "b.JPEG").write_bytes(b"x")
-    assert list_names(index_images(tmp_path, IMAGENET_CLASSES)) == ["n01440764/a.JPEG"]
+    index = index_images(tmp_path if place == "folder" else Path(f"file://{tmp_path}"), IMAGENET_CLASSES)
+    assert list_names(index) == ["n01440764/a.JPEG"]
+    assert index.notes == ("folders inside class folders are not read: n01440764/deeper",)
 
 
 @pytest.mark.parametrize("inner", ["val", "train", "validation", "Val"])

@@ -66,12 +66,19 @@ def test_a_class_file_that_cannot_be_the_models_is_refused(tmp_path: Path, text:
         read_class_file(path, 3)
 
 
-def test_a_class_file_in_another_order_than_the_models_own_names_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "classes.txt"
-    path.write_text("cat\ndog\n")
+def test_a_list_in_another_order_than_the_models_own_names_is_refused() -> None:
+    listed = Classes(count=2, names=("cat", "dog"))
     with pytest.raises(BadImagesError, match="cat is class 0 there, and class 1 of the model"):
-        replace_classes(Classes(count=2, names=("dog", "cat")), path)
-    assert replace_classes(Classes(count=2), path).names == ("cat", "dog")
+        replace_classes(Classes(count=2, names=("dog", "cat")), listed, "classes.txt")
+    assert replace_classes(Classes(count=2), listed, "classes.txt") == listed
+
+
+def test_synsets_stay_only_where_every_listed_name_is_one_of_the_models() -> None:
+    """A model of 1000 classes that nobody named is taken for ImageNet's until somebody names them."""
+    own = Classes(count=1000, names=tuple(f"part {number}" for number in range(1000)))
+    assert replace_classes(IMAGENET_CLASSES, own, "here").synsets == ()
+    in_order = Classes(count=1000, names=IMAGENET_CLASSES.names)
+    assert replace_classes(IMAGENET_CLASSES, in_order, "here").are_imagenets
 
 
 def test_sorted_names_are_sorted_as_text() -> None:

@@ -93,6 +93,13 @@ def test_sorted_folders_number_the_classes_and_name_them(tmp_path: Path) -> None
     assert index.label_source == "the folders' names, numbered in their sorted order"
 
 
+def test_an_order_that_contradicts_the_models_own_names_is_refused(tmp_path: Path) -> None:
+    """The folders of the 1000 names of ImageNet, sorted, are not its classes in order."""
+    root = make_folders(tmp_path, "bird", "dog", "tabby cat")
+    with pytest.raises(BadImagesError, match="bird is class 0 there, and class 2 of the model"):
+        index_images(root, PETS, SORTED)
+
+
 @pytest.mark.parametrize("given", [True, False])
 def test_a_class_file_numbers_the_folders_given_or_beside_the_images(tmp_path: Path, *, given: bool) -> None:
     root = make_folders(tmp_path / "in", "cat", "dog", "bird")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import BadImagesError, quote
-from assay.images.class_lists import describe_order, sort_classes
+from assay.images.class_lists import describe_order, replace_classes, sort_classes
 from assay.images.class_subsets import RELATIVES, are_objectnets, has_one_order, list_synsets
 from assay.images.classes import Classes, find_synset
 from assay.images.forms.class_folders import NUMBER
@@ -57,7 +57,8 @@ def label_by_class(path: Path, listing: Listing, classes: Classes, options: Labe
     where = f"--images {path}: {listing.label_source}"
     names = sorted({image.class_name for image in listing.images if image.class_name})
     if options.classes == "sorted":
-        classes = sort_classes(where, names or listing.class_names, classes.count)
+        listed = sort_classes(where, names or listing.class_names, classes.count)
+        classes = replace_classes(classes, listed, where)
     if names and listing.label_kind == "numbers" and not set(names) <= set(classes.names):
         listing, names = _take_for_numbers(listing), []
     if not names and (options.offset or not listing.class_names):

@@ -56,21 +56,28 @@ def read_class_file(path: Path, count: int) -> Classes:
     return Classes(count=count, names=tuple(names))
 
 
-def replace_classes(classes: Classes, path: Path) -> Classes:
-    """The model's classes as a file names them: others than the model's own, in no other order.
+def replace_classes(classes: Classes, listed: Classes, where: str) -> Classes:
+    """The model's classes as a list names them: others than the model's own, in no other order.
+
+    The synsets stay where every name of the list is one of the model's own.
+
+    Args:
+        classes: The model's own; 1000 that nobody named are taken for ImageNet's.
+        listed: The list.
+        where: What holds it, for messages.
 
     Raises:
-        BadImagesError: As `read_class_file`; or the file has the model's own names in another order.
+        BadImagesError: The list has the model's own names in another order.
     """
-    listed = read_class_file(path, classes.count)
-    for label, name in enumerate(listed.names or listed.synsets):
-        own = classes.find_labels(name) if classes.names or classes.synsets else ()
-        if own and label not in own:
+    names = listed.names or listed.synsets
+    own = [classes.find_labels(name) for name in names]
+    for label, found in enumerate(own):
+        if found and label not in found:
             raise BadImagesError(
-                f"{path}: {shorten(name)} is class {label} there, and class {own[0]} of the model",
-                hint="leave --classes out: the model names its classes itself",
+                f"{where}: {shorten(names[label])} is class {label} there, and class {found[0]} of the model",
+                hint="leave --classes out: the model names its classes itself; or correct its record",
             )
-    if listed.synsets or not classes.synsets:
+    if listed.synsets or not all(own):
         return listed
     return Classes(count=listed.count, names=listed.names, synsets=classes.synsets)
 

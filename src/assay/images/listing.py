@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from assay.defaults import MAX_FILE_MIB, MAX_PIXELS
+from assay.errors import shorten
 
 JPEG_SUFFIXES = frozenset({".jpeg", ".jpg", ".jfif", ".jpe", ".mpo"})
 IMAGE_SUFFIXES = JPEG_SUFFIXES | {
@@ -127,6 +128,14 @@ def find_inner_folder(folders: Iterable[str]) -> str | None:
 def note_inner_folder(name: str) -> str:
     """Say that the images of the only folder inside are used."""
     return f"no images in the folder itself: those in {name}, its only folder, are used"
+
+
+def note_deeper_folders(paths: Sequence[str]) -> tuple[str, ...]:
+    """Say that folders inside class folders are not read, where there are any."""
+    if not paths:
+        return ()
+    more = f" and {len(paths) - 1:,} more" if len(paths) > 1 else ""
+    return (f"folders inside class folders are not read: {shorten(paths[0], 80)}{more}",)
 
 
 def is_image_path(relative_path: str, knows_name: KnowsName) -> bool:

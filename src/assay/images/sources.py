@@ -110,8 +110,8 @@ def index_images(
     """
     classes, class_file = _choose_classes(path, classes, labels)
     if labels.path and labels.classes == "sorted":
-        names = list_label_names(labels.path, labels)
-        classes = sort_classes(f"--labels {labels.path}: the labels", names, classes.count)
+        where, names = f"--labels {labels.path}: the labels", list_label_names(labels.path, labels)
+        classes = replace_classes(classes, sort_classes(where, names, classes.count), where)
     file = read_label_file(labels.path, classes, labels) if labels.path else None
     options = FolderOptions(
         knows_name=_make_name_test(file),
@@ -165,7 +165,8 @@ def index_images(
 def _choose_classes(path: Path, classes: Classes, labels: LabelOptions) -> tuple[Classes, Path | None]:
     """The model's classes, as --classes names them, or where nothing else does a `classes.txt`."""
     if isinstance(labels.classes, Path):
-        return replace_classes(classes, labels.classes), labels.classes
+        listed = read_class_file(labels.classes, classes.count)
+        return replace_classes(classes, listed, f"--classes {labels.classes}"), labels.classes
     if labels.classes is None and not (classes.names or classes.synsets):
         found = find_class_file(path)
         if found is not None and lists_classes(found, classes.count):

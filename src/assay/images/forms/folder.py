@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import stat
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from assay.errors import BadImagesError, SourceError
 from assay.images.forms.class_folders import IMAGE_FOLDER, choose_class_test, sort_out_files
 from assay.images.forms.local_file import describe_file, find_status, name_fault
-from assay.images.listing import KnowsName, LabelledImage, Listing
+from assay.images.listing import LITTER_FOLDERS, KnowsName, LabelledImage, Listing, note_deeper_folders
 from assay.images.read import Patience, try_patiently
 
 
@@ -45,6 +46,7 @@ def list_folder(root: Path, options: FolderOptions) -> Listing:
     beside_images = bool(sort_out_files("", files, options.knows_name).images)
     folders = names if beside_images else [name for name in names if _is_folder(root / name)]
     is_class = choose_class_test(folders, beside_images=beside_images, any_name=options.any_class_folders)
+    deeper: list[str] = []
     for name in filter(is_class, folders):
         folder = root / name
         if not _is_folder(folder):
@@ -54,8 +56,11 @@ def list_folder(root: Path, options: FolderOptions) -> Listing:
                 f"--images {root}: the folder {name} is a link to somewhere else",
                 hint="--follow-links, if the images there belong to it",
             )
-        files += _list_class_folder(root, name, tree, options)
-    return sort_out_files("one folder", files, options.knows_name)
+        inside, unread = _list_class_folder(root, name, tree, options)
+        files += inside
+        deeper += unread
+    listing = sort_out_files("one folder", files, options.knows_name)
+    return dataclasses.replace(listing, notes=note_deeper_folders(deeper))
 
 
 def list_names(folder: Path) -> list[str]:
@@ -81,15 +86,25 @@ def _is_folder(path: Path) -> bool:
     return not isinstance(status, OSError) and stat.S_ISDIR(status.st_mode)
 
 
-def _list_class_folder(root: Path, name: str, tree: Path, options: FolderOptions) -> list[LabelledImage]:
-    """List a class folder, and the folder `images` in it where it has no images itself (Tiny-ImageNet)."""
+def _list_class_folder(
+    root: Path, name: str, tree: Path, options: FolderOptions
+) -> tuple[list[LabelledImage], list[str]]:
+    """List a class folder, and the folder `images` in it where it has no images itself (Tiny-ImageNet).
+
+    The paths of its other folders come beside the files: they are not read.
+    """
     names = list_names(root / name)
     files = list(_list_files(root, f"{name}/", names, tree, options))
     inner = root / name / IMAGE_FOLDER
     has_images = bool(sort_out_files("", files, options.knows_name).images)
     if IMAGE_FOLDER in names and not has_images and _is_folder(inner) and not inner.is_symlink():
         files += _list_files(root, f"{name}/{IMAGE_FOLDER}/", list_names(inner), tree, options)
-    return files
+        names.remove(IMAGE_FOLDER)
+    others = {*names} - {file.name for file in files}
+    is_shown = [
+        other for other in sorted(others) if not other.startswith(".") and other not in LITTER_FOLDERS
+    ]
+    return files, [f"{name}/{other}" for other in is_shown if _is_folder(root / name / other)]
 
 
 def _list_files(

@@ -17,7 +17,13 @@ from assay.errors import BadImagesError, SourceError, shorten
 from assay.images.forms.class_folders import IMAGE_FOLDER, choose_class_test, sort_out_files
 from assay.images.forms.folder import FolderOptions
 from assay.images.forms.local_file import LocalFile
-from assay.images.listing import LabelledImage, Listing, find_inner_folder, note_inner_folder
+from assay.images.listing import (
+    LabelledImage,
+    Listing,
+    find_inner_folder,
+    note_deeper_folders,
+    note_inner_folder,
+)
 from assay.images.read import Patience, try_patiently
 
 # A Path has one slash where the URL had two: `Path("s3://bucket")` is `s3:/bucket`.
@@ -102,6 +108,7 @@ def _sort_out(place: ObjectFolder, infos: Sequence[fs.FileInfo], options: Folder
     )
     chosen = [file for file in files if _is_listed(file.relative_path, is_class)]
     listing = sort_out_files("objects behind a URL", chosen, options.knows_name)
+    listing = dataclasses.replace(listing, notes=note_deeper_folders(_list_deeper(files, chosen, is_class)))
     inner = find_inner_folder(folders)
     if listing.images or inner is None:
         return listing
@@ -109,6 +116,15 @@ def _sort_out(place: ObjectFolder, infos: Sequence[fs.FileInfo], options: Folder
     inside = [info for info in infos if info.path.startswith(f"{start}/")]
     found = _sort_out(ObjectFolder(url=place.url, path=start), inside, options)
     return dataclasses.replace(found, notes=(note_inner_folder(inner), *found.notes))
+
+
+def _list_deeper(
+    files: Sequence[LabelledImage], chosen: Sequence[LabelledImage], is_class: Callable[[str], bool]
+) -> list[str]:
+    """The folders inside class folders, whose files are not among the chosen ones."""
+    read = {file.relative_path for file in chosen}
+    paths = [file.relative_path.split("/") for file in files if file.relative_path not in read]
+    return sorted({f"{parts[0]}/{parts[1]}" for parts in paths if len(parts) > 2 and is_class(parts[0])})
 
 
 def _get_first_folder(file: LabelledImage) -> str:
