@@ -83,6 +83,7 @@ def test_the_predictions_are_a_table_from_which_the_accuracy_follows(run: assay.
     assert run.accuracy is not None
     assert hits == run.accuracy.top1.hits
     assert sum(one.image_count for one in run.per_class) == 12
+    assert all(one.name == run.class_names[one.label] for one in run.per_class)
 
 
 def test_flips_are_the_images_that_one_of_two_runs_has_right(

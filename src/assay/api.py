@@ -26,6 +26,7 @@ from assay.measure.gates import Gate, GateResult
 from assay.models.calibration import CalibrationRecord
 from assay.models.choose_record import choose_record
 from assay.report.inspection import Inspection
+from assay.runs.class_names import find_classes
 from assay.runs.listener import SILENT, Listener
 from assay.runs.place import Mode, RunPlace
 from assay.runs.results_file import Benchmark, Manifest, Metrics, RunFiles, read_run_files
@@ -84,6 +85,11 @@ class Run:
     def per_class(self) -> tuple[ClassAccuracy, ...]:
         """The accuracy of each class that has images; empty where accuracy was not measured."""
         return tuple(self.metrics.per_class) if self.metrics else ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What the model's classes are called, by label; empty where nobody named them."""
+        return find_classes(self.manifest).names
 
     @property
     def benchmark(self) -> Benchmark | None:
