@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import RunAssay
+from conftest import TORCHVISION_OPERATORS, RunAssay
 
 SPY = """
 import os, socket
@@ -19,6 +19,8 @@ def note(host, *arguments, **options):
         file.write(f"{host}\\n")
     return look_up(host, *arguments, **options)
 socket.getaddrinfo = note
+import runpy
+declared = runpy.run_path(os.environ["OPERATORS"] + "/sitecustomize.py")  # of the folder that this one hides
 """
 
 
@@ -28,7 +30,12 @@ def spied(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "spy").mkdir()
     (tmp_path / "spy" / "sitecustomize.py").write_text(SPY)
     path = os.pathsep.join([str(tmp_path / "spy"), os.environ.get("PYTHONPATH", "")])
-    return {"PYTHONPATH": path, "LOOKED_UP": str(tmp_path / "looked_up"), "CI": ""}
+    return {
+        "PYTHONPATH": path,
+        "LOOKED_UP": str(tmp_path / "looked_up"),
+        "OPERATORS": str(TORCHVISION_OPERATORS),
+        "CI": "",
+    }
 
 
 def list_looked_up(spied: dict[str, str]) -> list[str]:
@@ -60,6 +67,30 @@ def test_quantising_looks_up_no_host(
     done = run_assay("quantize", *given, env=spied)
     assert done.returncode == 0, done.stderr
     assert list_looked_up(spied) == []
+
+
+@pytest.mark.parametrize("library", ["timm", "transformers"])
+def test_exporting_a_librarys_network_looks_up_no_host(
+    run_assay: RunAssay, spied: dict[str, str], tmp_path: Path, library: str
+) -> None:
+    folder = tmp_path / "folder"
+    save_folder(library, folder)
+    done = run_assay("export", folder, tmp_path / "m.onnx", env=spied)
+    assert done.returncode == 0, done.stderr
+    assert list_looked_up(spied) == []
+
+
+def save_folder(library: str, folder: Path) -> None:
+    """A small network with its configuration, as its library writes them."""
+    import timm
+    import transformers
+
+    if library == "timm":
+        timm.models.save_for_hf(timm.create_model("test_resnet"), folder, safe_serialization=True)
+        return
+    config = transformers.ViTConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=64)
+    transformers.ViTForImageClassification(config).save_pretrained(folder)
+    transformers.ViTImageProcessorPil(size=64).save_pretrained(folder)
 
 
 def test_the_spy_notes_a_host_that_a_child_process_looks_up(spied: dict[str, str]) -> None:

@@ -252,6 +252,15 @@ def test_a_library_that_does_not_fit_torch_is_named_with_the_reason(
         load_checkpoint(tmp_path / "w.safetensors", describe(record, "torchvision/resnet18", 224))
 
 
+def test_a_network_of_transformers_that_cannot_be_imported_is_named_with_the_reason(
+    record: ModelRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers.models.cvt.modeling_cvt", None)
+    save_file({"fc.weight": torch.zeros(7, 3)}, tmp_path / "w.safetensors")
+    with pytest.raises(MissingRuntimeError, match="CvtForImageClassification"):
+        load_checkpoint(tmp_path / "w.safetensors", describe(record, "transformers/cvt", 224))
+
+
 def test_names_of_an_older_timm_are_read_as_timm_reads_them(record: ModelRecord, tmp_path: Path) -> None:
     import timm
 

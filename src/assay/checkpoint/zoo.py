@@ -27,7 +27,7 @@ from assay.models.record import ModelRecord
 # Read by huggingface_hub, which all three may import.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DISABLE_TELEMETRY": "1"}
 # What the libraries raise on arguments and pictures that a network cannot take.
-BUILD_ERRORS = (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError, ImportError)
+BUILD_ERRORS = (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError)
 AUXILIARY = ("aux1.", "AuxLogits.")  # of torchvision's GoogLeNet and Inception, for training
 # These change the picture inside the network where their published weights are loaded by name.
 TRANSFORMING = ("googlenet", "inception_v3")
@@ -78,6 +78,8 @@ def build_zoo_network(record: ModelRecord, weight_names: Collection[str]) -> nn.
     build = partial(_BUILDERS[library], import_library(library), name, record, weight_names)
     try:
         return _build_empty(build) or build()
+    except ImportError as error:  # transformers imports its networks where they are asked for
+        raise _refuse_import(library, error) from error
     except BUILD_ERRORS as error:
         raise BadModelError(
             f"model record {record.name}: {library} does not build {quote(name)} as it says: "
@@ -98,10 +100,14 @@ def import_library(name: str) -> Any:
     except ModuleNotFoundError as error:
         raise missing_package(error.name or name, "zoo") from error
     except (ImportError, RuntimeError) as error:
-        raise MissingRuntimeError(
-            f"{name} is installed, but cannot be imported: {quote_reason(error)}",
-            hint=f"install releases of {name} and torchvision that are for torch {torch.__version__}",
-        ) from error
+        raise _refuse_import(name, error) from error
+
+
+def _refuse_import(name: str, error: Exception) -> MissingRuntimeError:
+    return MissingRuntimeError(
+        f"{name} is installed, but cannot be imported: {quote_reason(error)}",
+        hint=f"install releases of {name} and torchvision that are for torch {torch.__version__}",
+    )
 
 
 def _build_empty(build: Callable[[], nn.Module]) -> nn.Module | None:

@@ -36,7 +36,9 @@ class RunFlags(
 ):
     """Flags of `assay run`."""
 
-    weights: Annotated[Path, make_help("Checkpoint (.pth, .safetensors), or an ONNX file.")]
+    weights: Annotated[
+        Path, make_help("Checkpoint (.pth, .safetensors), an ONNX file, or a folder of the Hugging Face hub.")
+    ]
     compare_with_torch: Annotated[bool, make_help("Let torch predict the same images, and compare.")] = False
     calibration: Annotated[
         Path | None, make_help("Images to calibrate int8 on; some of --images if not given.")

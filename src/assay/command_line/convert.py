@@ -87,7 +87,7 @@ def export(weights: Path, onnx_file: Path, /, flags: ExportFlags = ExportFlags()
     """Checkpoint to ONNX file, with the largest difference from torch.
 
     Args:
-        weights: Checkpoint: .pth or .safetensors.
+        weights: Checkpoint: .pth or .safetensors, or a folder of the Hugging Face hub.
         onnx_file: The ONNX file to write.
     """
     from assay.checkpoint.weights_choice import describe_weights_choice

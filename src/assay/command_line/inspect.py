@@ -28,7 +28,7 @@ def inspect(model: Path, /, flags: InspectFlags = InspectFlags()) -> Outcome:
     """Say what a model file says of itself, and draw the record it would be used with.
 
     Args:
-        model: ONNX file, OpenVINO IR (.xml), or checkpoint.
+        model: ONNX file, OpenVINO IR (.xml), checkpoint, or a folder of the Hugging Face hub.
     """
     from assay.report.inspection import summarise_inspection
     from assay.workflows.models.inspect import inspect_model

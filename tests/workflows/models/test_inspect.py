@@ -18,6 +18,7 @@ from assay.command_line.app import main
 from assay.engines.catalog import find_engine
 from assay.errors import BadCheckpointError, UsageError
 from assay.models.choose_record import store_record
+from assay.models.read_record import read_model_record
 from assay.models.record import ModelRecord
 from assay.workflows.models.inspect import inspect_model
 from onnx_forms import write_classifier
@@ -163,3 +164,26 @@ def test_of_twins_that_differ_in_padding_the_one_that_pads_as_the_graph_does_is_
     assert found.architectures == ("timm tf_efficientnet_lite0",)
     assert found.open == ()
     assert {line.key: line.value for line in found.record}["preprocessing.mean"] == (0.5, 0.5, 0.5)
+
+
+def test_a_folder_of_the_hub_is_shown_with_the_files_that_say_it(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    facts = {"input_size": [3, 96, 96], "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}
+    config = {
+        "architecture": "resnet18",
+        "num_classes": 2,
+        "label_names": ["a", "b"],
+        "pretrained_cfg": facts,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file({"fc.weight": torch.zeros(2, 512)}, folder / "model.safetensors")
+    found = inspect_model(folder, given=["preprocessing.resize_side=96"], record_path=tmp_path / "r.toml")
+    assert (found.form, found.tensor_count, found.parameter_count) == ("timm folder", 1, 1024)
+    sources = {line.key: line.source for line in found.record}
+    assert sources["output.class_names"] == "config.json: label_names"
+    assert sources["preprocessing.resize_side"] == "given with --set"
+    record = read_model_record(str(tmp_path / "r.toml"))
+    assert (record.preprocessing.resize_side, record.output.class_names) == (96, ("a", "b"))
+    with pytest.raises(UsageError, match="--like"):
+        inspect_model(folder, like="se_resnext50_32x4d")

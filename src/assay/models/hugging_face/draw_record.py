@@ -125,7 +125,7 @@ def _draw_transformers(config: dict[str, Any], folder: Path) -> Iterator[RecordL
     yield from _say(
         CONFIG_FILE, input__channels=int(config.get("num_channels", 3)), output__class_count=count
     )
-    yield from _say("not in the folder: assay's own", input__name="", output__name="")
+    yield from _say("named by the ONNX file", input__name="", output__name="")
     yield from _say_classes(config, ("id2label",), count)
     file, processor = _read_processor_config(folder)
     made, colour_order, class_name, defaults = read_processor(processor, str(config.get("model_type", "")))
@@ -170,7 +170,7 @@ def _draw_timm(config: dict[str, Any]) -> Iterator[RecordLine]:
     yield from _say(CONFIG_FILE, input__channels=channels, output__class_count=count)
     yield from _say(CONFIG_FILE, output__label_offset=int(facts.get("label_offset") or 0))
     yield from _say("timm's", input__colour_order="grey" if channels == 1 else "RGB")
-    yield from _say("not in the folder: assay's own", input__name="", output__name="")
+    yield from _say("named by the ONNX file", input__name="", output__name="")
     yield from _say_classes({**facts, **config}, ("label_names", "labels"), count)
     row = _make_row(name, facts, count)
     made = make_timm_preprocessing(row, TimmEvaluation(height, width, row.crop_pct))

@@ -12,7 +12,14 @@ from assay.models.choose_record import RECORD_KEY, read_stored_record
 from assay.models.inspection.architecture import recognise_checkpoint
 from assay.models.inspection.draw_record import draw_record
 from assay.models.inspection.facts import NetworkFacts, read_network_facts
-from assay.models.inspection.form import SAFETENSORS, STATE_DICT, recognise_form, refuse_unreadable
+from assay.models.inspection.form import (
+    HUGGING_FACE,
+    SAFETENSORS,
+    STATE_DICT,
+    TIMM_FOLDER,
+    recognise_form,
+    refuse_unreadable,
+)
 from assay.models.inspection.record_lines import (
     TABLES,
     Lines,
@@ -27,6 +34,7 @@ from assay.models.inspection.record_text import write_drawn_record
 from assay.models.read_record import read_model_record
 from assay.models.record import ModelRecord
 from assay.report.inspection import InspectedInput, InspectedOutput, Inspection
+from assay.workflows.models.inspect_folder import inspect_folder
 
 _SHOWN = 300  # characters of a value of the metadata
 
@@ -37,7 +45,7 @@ def inspect_model(
     """What the model file says of itself, and the record that would be used.
 
     Args:
-        model: An ONNX file, an OpenVINO IR's .xml, or a checkpoint.
+        model: An ONNX file, an OpenVINO IR's .xml, a checkpoint, or a folder of the Hugging Face hub.
         like: Name or path of a record that knows the preprocessing and the classes; empty for none.
         given: Lines of the record that the user decides, as KEY=VALUE.
         record_path: Where the record is written as TOML; None for nowhere.
@@ -59,16 +67,27 @@ def inspect_model(
         return _describe_checkpoint(model, form)
     if record_path is not None and record_path.suffix != ".toml":
         raise UsageError(f"{record_path}: expected a name ending in .toml for the record")
+    if form in (HUGGING_FACE, TIMM_FOLDER):
+        if like:
+            raise UsageError(f"--like {like}: the folder {model} says itself how its pictures are prepared")
+        found, lines = inspect_folder(model, form, parse_lines(given), record_path)
+        _write_record(lines, model, record_path)
+        return found
     facts = read_network_facts(model)
     known = read_model_record(like) if like else None
     lines, stored_name = _choose_lines(facts, known, parse_lines(given))
     if not list_open(lines):
         build_record(lines)
+    _write_record(lines, model, record_path, Path(like) if like.endswith(".toml") else None)
+    return _describe(facts, lines, stored_name, record_path)
+
+
+def _write_record(lines: Lines, model: Path, record_path: Path | None, like: Path | None = None) -> None:
+    """Write the record as TOML, unless it is to be written nowhere."""
     if record_path is not None:
-        refuse_same_file(record_path, model, Path(like) if like.endswith(".toml") else None)
+        refuse_same_file(record_path, model, like)
         with write_in_place_of(record_path) as temporary:
             temporary.write_text(write_drawn_record(lines, model.name), encoding="utf-8")
-    return _describe(facts, lines, stored_name, record_path)
 
 
 def _describe_checkpoint(path: Path, form: str) -> Inspection:
