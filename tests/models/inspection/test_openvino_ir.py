@@ -142,6 +142,15 @@ def test_a_missing_or_short_bin_and_an_xml_of_something_else_are_refused(tmp_pat
         read_network_facts(xml)
 
 
+def test_padding_that_conversion_puts_into_the_convolution_tells_twins_apart(
+    golden: Path, tmp_path: Path
+) -> None:
+    model = openvino.convert_model(golden / "efficientnet_lite0" / "model.onnx")
+    openvino.save_model(model, tmp_path / "lite.xml")
+    found = read_network_facts(tmp_path / "lite.xml").architectures
+    assert [each.architecture for each in found] == ["tf_efficientnet_lite0"]
+
+
 def test_the_hash_is_of_both_files(tmp_path: Path) -> None:
     xml = write_ir(tmp_path)
     before = hash_model(xml)

@@ -90,7 +90,7 @@ def test_an_ir_is_compiled_and_run_by_openvino_and_refused_elsewhere_with_the_wa
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     onnx_path, record = write_classifier(tmp_path / "m.onnx", class_count=5), tmp_path / "record.toml"
-    openvino.save_model(openvino.convert_model(onnx_path), tmp_path / "m.xml", compress_to_fp16=False)
+    openvino.save_model(openvino.convert_model(onnx_path), tmp_path / "m.xml")  # weights as float16
     xml = str(tmp_path / "m.xml")
     assert main(["inspect", xml, "--like", "se_resnext50_32x4d", "-o", str(record)]) == 0
     assert main(["compile", xml, str(tmp_path / "ir"), "--model", str(record)]) == 0

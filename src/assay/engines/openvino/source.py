@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import openvino
 from openvino import frontend
 
 from assay.engines.engine import CompileOptions
 from assay.errors import BadModelError, FixedBatchError, quote, quote_reason
 from assay.models.check_network import fits_logits
-from assay.models.model_file import list_model_weights, read_model_file
+from assay.models.model_file import is_openvino_ir, list_model_weights, read_model_file
 from assay.models.network_input import order_axes
 from assay.models.record import InputTensor, ModelRecord
 
@@ -43,7 +44,23 @@ def read_onnx(onnx_path: Path, record: ModelRecord) -> openvino.Model:
     for result in model.get_results():
         if result != output:
             model.remove_result(result)
+    if is_openvino_ir(onnx_path):
+        _widen_weights(model)
     return model
+
+
+def _widen_weights(model: openvino.Model) -> None:
+    """Make float32 of the weights that an IR keeps as float16: else the CPU computes in float16 too."""
+    for node in model.get_ops():
+        if node.get_type_name() != "Convert" or node.get_output_element_type(0) != openvino.Type.f32:
+            continue
+        constant = node.input_value(0).get_node()
+        if (
+            constant.get_type_name() == "Constant"
+            and constant.get_output_element_type(0) == openvino.Type.f16
+        ):
+            wide = openvino.op.Constant(constant.data.astype(np.float32))
+            node.output(0).replace(wide.output(0))
 
 
 def _read_shaped(onnx_path: Path, tensor: InputTensor) -> openvino.Model:

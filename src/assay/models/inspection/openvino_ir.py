@@ -159,6 +159,11 @@ def _read_layer(
         numbers["axis"] = (int(given["axis"]),)
     if given.get("transpose_b") in ("true", "1"):
         numbers["transB"] = (1,)
+    if "pads_begin" in given:
+        sides = [word for side in ("pads_begin", "pads_end") for word in given.get(side, "").split(",")]
+        numbers["pads"] = tuple(int(word) for word in sides if word.strip().lstrip("-").isdigit())
+    if given.get("auto_pad", "").startswith("same"):
+        numbers["pads"] = (0, 1)  # however many: more at one side
     if kind == "Transpose" and len(inputs) > 1 and inputs[1] in tensors:
         numbers["perm"] = tensors[inputs[1]].values
     return GraphNode(
