@@ -108,6 +108,8 @@ def test_a_file_that_leaves_nothing_open_needs_no_name_and_says_where_each_line_
     assert "preprocessing.resize_side = 64 (ultralytics 8.3.160: short side to imgsz, Pillow)" in sources
     (note,) = describe_choice(record, path)
     assert note.startswith(f"the model record is drawn from {path}")
+    assert 'output.class_names = ["cat", "dog", "hen"] (\'names\' in the file)' in note
+    assert "the file's graph" not in note
 
 
 def test_a_file_with_open_lines_is_refused_with_their_names_and_the_command_that_fills_them(

@@ -27,6 +27,14 @@ from assay.models.record import ModelRecord
 
 RECORD_KEY = "assay.model_record"
 """Of an ONNX file's metadata: the record as JSON."""
+# Of lines that hold what the graph shows anyway
+_PLAIN_SOURCES = (
+    "(the file's graph)",
+    "(the form of records)",
+    "(the file's name)",
+    "(ONNX file)",
+    " IR file)",
+)
 _METADATA_FIELD, _KEY_FIELD, _VALUE_FIELD = 14, 1, 2  # ModelProto and StringStringEntryProto of onnx.proto
 
 
@@ -132,7 +140,8 @@ def describe_choice(record: ModelRecord, source: Path) -> list[str]:
     """What a user should know of the record that was chosen for a file; mostly nothing."""
     notes = [f"model record {record.name}: {oddity}" for oddity in record.preprocessing.list_oddities()]
     if sources := list_sources(record, source):
-        notes.append(f"the model record is drawn from {source}: {'; '.join(sources)}")
+        telling = [each for each in sources if not each.endswith(_PLAIN_SOURCES)]
+        notes.append(f"the model record is drawn from {source}: {'; '.join(telling)}")
     if not describes_itself(source):
         return notes
     try:
