@@ -15,7 +15,8 @@ class LayerError(msgspec.Struct, frozen=True, kw_only=True):
     """The error that one layer makes by itself, fed with the reference's own tensors.
 
     `sqnr_db` is ten times the decimal logarithm of signal over error, of all images; None without an error.
-    `is_finite` is false where the layer gives infinities or not-a-number.
+    `is_finite` is false where the layer gives infinities or not-a-number. `processor_sqnr_db` is the ratio in
+    this processor's own integers, where the file is quantised: without VNNI sums of 16 bits saturate.
     """
 
     name: str
@@ -23,11 +24,18 @@ class LayerError(msgspec.Struct, frozen=True, kw_only=True):
     tensor: str
     sqnr_db: float | None
     is_finite: bool = True
+    processor_sqnr_db: float | None = None
 
     @property
     def is_suspect(self) -> bool:
         """Whether the error is larger than those of a healthy int8 network."""
         return not self.is_finite or (self.sqnr_db is not None and self.sqnr_db < SUSPECT_DB)
+
+    @property
+    def saturates(self) -> bool:
+        """Whether the layer is sound as the file has it, and not in this processor's integers."""
+        found = self.processor_sqnr_db
+        return not self.is_suspect and found is not None and found < SUSPECT_DB
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +54,8 @@ class NetworkFinding(msgspec.Struct, frozen=True, kw_only=True):
             differ, but no layer stands out.
         image_count: Images whose answers were compared.
         reference_hits: Of the reference; None without labels.
-        layers: The suspects, guiltiest first.
+        layers: The suspects, guiltiest first; layers that this processor alone computes wrongly come last.
+        saturated: Those that this processor alone computes wrongly.
         errors: Every tensor that both compute, guiltiest first.
         repairs: With ever more of the suspects as in the reference; the first with none.
         keep_float: The layers whose repair restores most answers, fewest first, as `--keep-float` takes them.
@@ -59,6 +68,7 @@ class NetworkFinding(msgspec.Struct, frozen=True, kw_only=True):
     errors: tuple[LayerError, ...]
     repairs: tuple[Repair, ...]
     keep_float: tuple[str, ...] = ()
+    saturated: tuple[str, ...] = ()
 
 
 def rank_errors(errors: Sequence[LayerError]) -> list[LayerError]:

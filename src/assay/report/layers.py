@@ -19,12 +19,12 @@ def describe_network(found: NetworkFinding) -> list[str]:
             f"{changed} of {found.image_count} answers differ, but no layer stands out: the difference is "
             "spread over the network, as by an epsilon or by arithmetic."
         ]
-    first = found.errors[0]
-    what = f"{first.sqnr_db:.1f} dB" if first.sqnr_db is not None else "values that are not finite"
-    lines = [
-        f"Layer {found.layers[0]} ({first.operator}) errs by itself: {what}; {len(found.layers)} of "
-        f"{len(found.errors)} tensors are below 28 dB. {changed} of {found.image_count} answers differ."
-    ]
+    lines = [f"{_say_first(found)} {changed} of {found.image_count} answers differ."]
+    if found.saturated:
+        lines.append(
+            f"{len(found.saturated)} layers are sound in the file, and not in this processor's integers "
+            f"(without VNNI sums of 16 bits saturate): {', '.join(found.saturated[:3])}"
+        )
     best = choose_repair(found.repairs)
     if best.layer_count:
         lines.append(
@@ -35,13 +35,26 @@ def describe_network(found: NetworkFinding) -> list[str]:
     return lines
 
 
+def _say_first(found: NetworkFinding) -> str:
+    guilty = [one for one in found.errors if one.is_suspect]
+    if not guilty:
+        return "No layer of the file errs by itself."
+    first = guilty[0]
+    what = f"{first.sqnr_db:.1f} dB" if first.sqnr_db is not None else "values that are not finite"
+    return (
+        f"Layer {first.name} ({first.operator}) errs by itself: {what}; {len(guilty)} of "
+        f"{len(found.errors)} tensors are below 28 dB."
+    )
+
+
 def list_network_tables(found: NetworkFinding, shown: int = _SHOWN) -> list[Table]:
     """The layers, guiltiest first, and the repairs."""
     errors = tuple(
         (
             one.name,
             one.operator,
-            "not finite" if not one.is_finite else "exact" if one.sqnr_db is None else f"{one.sqnr_db:.1f}",
+            "not finite" if not one.is_finite else _write_ratio(one.sqnr_db),
+            _write_ratio(one.processor_sqnr_db),
         )
         for one in found.errors[:shown]
     )
@@ -58,8 +71,12 @@ def list_network_tables(found: NetworkFinding, shown: int = _SHOWN) -> list[Tabl
     return [
         Table(
             title="Layers by their own error",
-            header=("Layer", "Operator", "Signal to error, dB"),
+            header=("Layer", "Operator", "Signal to error, dB", "here, dB"),
             rows=errors,
         ),
         Table(title="Repairs", header=header, rows=repairs, notes=note),
     ]
+
+
+def _write_ratio(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.1f}"

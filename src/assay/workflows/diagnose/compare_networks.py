@@ -82,12 +82,8 @@ def compare_networks(
     Raises:
         EngineError: One of them, or the graph made of both, does not run.
     """
-    compared = networks.compared
-    listener.announce(f"Comparing {len(compared)} tensors on {min(len(images), ERROR_IMAGE_COUNT)} images")
-    twin = build_twin(networks.reference, networks.other, compared)
-    sums = compute_outputs(twin.SerializeToString(), images[:ERROR_IMAGE_COUNT])
-    errors = rank_errors([_read_error(one, number, sums) for number, one in enumerate(compared)])
-    suspects = [one for one in errors if one.is_suspect]
+    errors = _measure_errors(networks, images[:ERROR_IMAGE_COUNT], listener)
+    suspects = [one for one in errors if one.is_suspect] + [one for one in errors if one.saturates]
     expected = find_answers(networks.score(networks.reference, images))
     repairs = _repair(networks, suspects, images, expected, classes, listener)
     needed = choose_repair(repairs).layer_count
@@ -99,7 +95,19 @@ def compare_networks(
         errors=tuple(errors),
         repairs=tuple(repairs),
         keep_float=_name_layers(networks.reference, [one.tensor for one in suspects[:needed]]),
+        saturated=tuple(one.name for one in suspects if one.saturates),
     )
+
+
+def _measure_errors(networks: TwoNetworks, images: Images, listener: Listener) -> list[LayerError]:
+    """Each tensor's own error as the file has it, and in this processor's integers; guiltiest first."""
+    compared = networks.compared
+    listener.announce(f"Comparing {len(compared)} tensors on {len(images)} images")
+    twin = build_twin(networks.reference, networks.other, compared).SerializeToString()
+    sums = compute_outputs(twin, images, in_float=True)
+    is_quantised = any(node.op_type == "DequantizeLinear" for node in networks.other.graph.node)
+    own = compute_outputs(twin, images) if is_quantised else None
+    return rank_errors([_read_error(one, number, sums, own) for number, one in enumerate(compared)])
 
 
 def _repair(
@@ -129,17 +137,25 @@ def find_answers(scores: NDArray[np.float64]) -> NDArray[np.int64]:
     return answers
 
 
-def _read_error(one: Compared, number: int, sums: Outputs) -> LayerError:
+def _read_error(one: Compared, number: int, sums: Outputs, own: Outputs | None) -> LayerError:
     signal, error = float(sums[f"signal.{number}"].sum()), float(sums[f"error.{number}"].sum())
-    is_finite = bool(np.isfinite(error) and np.isfinite(signal))
-    ratio = 10 * np.log10(signal / error) if is_finite and error > 0 and signal > 0 else None
     return LayerError(
         name=one.node,
         operator=one.operator,
         tensor=one.reference,
-        sqnr_db=None if ratio is None else float(ratio),
-        is_finite=is_finite,
+        sqnr_db=_compute_ratio(signal, error),
+        is_finite=bool(np.isfinite(error) and np.isfinite(signal)),
+        processor_sqnr_db=None
+        if own is None
+        else _compute_ratio(signal, float(own[f"error.{number}"].sum())),
     )
+
+
+def _compute_ratio(signal: float, error: float) -> float | None:
+    """Signal over error in dB; None without either, or where one is not finite."""
+    if not (np.isfinite(error) and np.isfinite(signal) and error > 0 and signal > 0):
+        return None
+    return float(10 * np.log10(signal / error))
 
 
 def _count(
