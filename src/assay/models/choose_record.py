@@ -54,6 +54,11 @@ def choose_record(model: str, source: Path) -> ModelRecord:
     if is_model_folder(source):
         return complete_record(read_folder_record(source), _find_graph(source))
     refuse_hub_name(source)
+    if source.is_dir():
+        raise UsageError(
+            f"folder {source} holds no config.json, so its network and preprocessing are not known",
+            hint="download the whole folder (hf download NAME --local-dir DIR), or give --model NAME_OR_TOML",
+        )
     if not describes_itself(source):
         return read_model_record(DEFAULT_MODEL)
     return read_stored_record(source) or build_record(_draw_whole(source))

@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
+from assay.engines.catalog import find_engine
+from assay.engines.engine import CompileChoice
 from assay.errors import BadCheckpointError, BadModelError, UsageError
 from assay.models.choose_record import choose_record
 from assay.models.hugging_face.draw_record import read_folder_lines, read_folder_record
 from assay.models.hugging_face.folder import find_model_file, hash_weights, list_weight_files
 from assay.models.record import ModelRecord
+from assay.runs.listener import SILENT
+from assay.workflows.models.compile import compile_model
 
 VIT = {
     "model_type": "vit",
@@ -175,3 +179,19 @@ def test_an_onnx_file_is_taken_where_the_folder_has_no_weights(tmp_path: Path) -
     (folder / "onnx").mkdir()
     (folder / "onnx" / "model.onnx").write_bytes(b"")
     assert find_model_file(folder) == folder / "onnx" / "model.onnx"
+
+
+def test_a_folder_without_a_configuration_is_refused(tmp_path: Path) -> None:
+    folder = write(tmp_path / "f")
+    with pytest.raises(UsageError, match=r"holds no config.json"):
+        choose_record("", folder)
+
+
+def test_a_folder_with_weights_alone_is_not_compiled_but_exported_first(
+    tmp_path: Path, se_resnext50: ModelRecord
+) -> None:
+    folder = write(tmp_path / "f", config=TIMM)
+    options = find_engine("openvino").resolve(CompileChoice(), se_resnext50)
+    with pytest.raises(BadModelError, match="holds a checkpoint, no ONNX file") as caught:
+        compile_model(folder, tmp_path / "compiled", options, overwrite=False, listener=SILENT)
+    assert f"assay export {folder}" in caught.value.hint

@@ -12,6 +12,7 @@ from assay.engines.sources import describe_source, find_setting_files
 from assay.errors import BadModelError, UsageError
 from assay.files import refuse_same_file, write_folder_in_place_of
 from assay.models.choose_record import describe_choice
+from assay.models.hugging_face.folder import find_model_file
 from assay.runs.listener import Listener, announce_wait
 
 
@@ -29,7 +30,7 @@ def compile_model(
     same device, that one stays and is returned.
 
     Args:
-        source: An ONNX file, or a checkpoint, as the engine's `source` says.
+        source: An ONNX file, or a checkpoint, as the engine's `source` says; or a folder with it.
         compiled_dir: The folder to write.
         options: How to compile, as `Engine.resolve` made them.
         overwrite: Whether another compiled model in the folder is replaced.
@@ -39,7 +40,12 @@ def compile_model(
         UsageError: The folder holds another compiled model and `overwrite` is not set, or anything else.
         AssayError: As `Engine.compile`.
     """
-    engine = find_engine(options.engine)
+    engine, given, source = find_engine(options.engine), source, find_model_file(source)
+    if source.is_dir() and engine.source == "ONNX file":
+        raise BadModelError(
+            f"folder {source} holds a checkpoint, no ONNX file",
+            hint=f"assay export {source} model.onnx first",
+        )
     refuse_same_file(compiled_dir, source, *find_setting_files(options).values())
     there = _find_compiled(compiled_dir)
     if (
@@ -54,7 +60,7 @@ def compile_model(
             f"{compiled_dir}: holds a compiled model already, made of something else",
             hint="replace it with --overwrite",
         )
-    for note in describe_choice(options.record, source):
+    for note in describe_choice(options.record, given):
         listener.announce(f"Note: {note}")
     listener.announce(f"Compiling {source} for {options.engine}, {options.precision}")
     waiting = announce_wait(listener, f"compiling {source}")
