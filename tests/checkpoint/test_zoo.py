@@ -209,6 +209,7 @@ def test_googlenet_changes_its_input_as_the_record_says(
         ("timm/test_resnet", {"pretrained": True}, "architecture_options.pretrained is not allowed"),
         ("timm/test_resnet", {"checkpoint_path": "x"}, "architecture_options.checkpoint_path"),
         ("transformers/vit", {"auto_map": {"AutoModel": "x.Y"}}, "architecture_options.auto_map"),
+        ("transformers/vit", {"_attn_implementation": "someone/kernel"}, "options._attn_implementation"),
         ("timm/test_resnet", {"no_such": 1}, "does not build 'test_resnet'.*no_such"),
         ("keras/resnet50", {}, "no network is called 'keras/resnet50'"),
     ],

@@ -34,6 +34,8 @@ TRANSFORMING = ("googlenet", "inception_v3")
 # Would load a file, run what it says, or contradict the record.
 FORBIDDEN_OPTIONS = frozenset(
     {
+        "_attn_implementation",
+        "attn_implementation",
         "auto_map",
         "cache_dir",
         "checkpoint_path",

@@ -25,6 +25,8 @@ VIT = {
     "image_size": 224,
     "id2label": {"0": "cat", "2": "dog", "1": "cow"},
     "torch_dtype": "float32",
+    "_attn_implementation": "someone/kernel",
+    "_name_or_path": "someone/vit",
     "transformers_version": "4.30.0",
 }
 PROCESSOR = {"image_processor_type": "ViTImageProcessor", "size": 224, "image_mean": [0.4, 0.4, 0.4]}

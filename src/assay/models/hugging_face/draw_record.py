@@ -18,11 +18,11 @@ from assay.models.record import ModelRecord
 from assay.models.tables.read import TimmModel
 
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-# Of config.json: not about the network's layers
+# Of config.json: not about the network's layers, as all that begins with an underscore
 _NOT_OPTIONS = frozenset(
     {
-        "_name_or_path",
         "architectures",
+        "attn_implementation",
         "dtype",
         "id2label",
         "label2id",
@@ -118,7 +118,7 @@ def _draw_transformers(config: dict[str, Any], folder: Path) -> Iterator[RecordL
     """Yield the lines of a folder in transformers' own form."""
     names = config.get("architectures") or [config["model_type"]]
     count = len(config["id2label"]) if config.get("id2label") else int(config.get("num_labels", 2))
-    options = {key: value for key, value in config.items() if key not in _NOT_OPTIONS}
+    options = {key: value for key, value in config.items() if _is_option(key)}
     architecture = f"transformers/{names[0]}"
     yield from _say("the record's form", schema_version=1)
     yield from _say(CONFIG_FILE, name=architecture, architecture=architecture, architecture_options=options)
@@ -132,6 +132,10 @@ def _draw_transformers(config: dict[str, Any], folder: Path) -> Iterator[RecordL
     taken = f", with the class's own {', '.join(defaults)}" if defaults else ""
     yield from _say_preprocessing(made, f"{file}: {class_name}{taken}")
     yield from _say(class_name, input__colour_order=colour_order)
+
+
+def _is_option(key: str) -> bool:
+    return key not in _NOT_OPTIONS and not key.startswith("_")
 
 
 def _read_processor_config(folder: Path) -> tuple[str, dict[str, Any]]:
