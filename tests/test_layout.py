@@ -98,3 +98,38 @@ def test_docstrings_say_the_thing_instead_of_return_what() -> None:
         and evasive.match(ast.get_docstring(node) or "")
     ]
     assert found == []
+
+
+def test_what_is_imported_for_types_alone_is_used_in_types_alone() -> None:
+    used = []
+    for file in PACKAGE.rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        guarded = (
+            node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        )
+        names = {
+            alias.name
+            for node in guarded
+            for line in node.body
+            if isinstance(line, ast.ImportFrom)
+            for alias in line.names
+        }
+        types = {id(part) for node in ast.walk(tree) for part in _list_annotation_parts(node)}
+        for function in (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)):
+            own = {
+                alias.name
+                for line in ast.walk(function)
+                if isinstance(line, ast.ImportFrom)
+                for alias in line.names
+            }
+            used += [
+                f"{file.name}: {name.id}"
+                for name in ast.walk(function)
+                if isinstance(name, ast.Name) and name.id in names - own and id(name) not in types
+            ]
+    assert used == []
+
+
+def _list_annotation_parts(node: ast.AST) -> list[ast.AST]:
+    annotations = (getattr(node, field, None) for field in ("annotation", "returns"))
+    return [part for annotation in annotations if annotation is not None for part in ast.walk(annotation)]

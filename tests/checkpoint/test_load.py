@@ -203,7 +203,7 @@ def test_missing_file_is_told(tmp_path: Path, record: ModelRecord) -> None:
 
 
 def test_folder_is_refused(tmp_path: Path, record: ModelRecord) -> None:
-    assert "Is a directory" in refusal(tmp_path, record).message
+    assert "holds no weights" in refusal(tmp_path, record).message
 
 
 @pytest.mark.parametrize(

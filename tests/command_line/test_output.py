@@ -35,7 +35,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 def test_help_names_every_command(run_assay: RunAssay) -> None:
     shown = run_assay("--help").stdout
     names = [name for commands in COMMANDS.values() for name in commands]
-    assert len(names) == 19
+    assert len(names) == 22
     assert [name for name in names if f"│ {name} " not in shown] == []
 
 

@@ -27,7 +27,6 @@ from assay.files import refuse_same_file
 if TYPE_CHECKING:
     from assay.engines.engine import CompileChoice
     from assay.images.calibration import AccuracyControl
-    from assay.images.classes import read_classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +91,7 @@ def export(weights: Path, onnx_file: Path, /, flags: ExportFlags = ExportFlags()
     """
     from assay.checkpoint.weights_choice import describe_weights_choice
     from assay.command_line.terminal import open_listener
+    from assay.images.classes import read_classes
     from assay.images.sample_images import load_sample_images
     from assay.images.sources import index_images
     from assay.models.choose_record import choose_record
