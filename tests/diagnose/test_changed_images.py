@@ -55,5 +55,12 @@ def test_changed_images_come_smallest_margin_first() -> None:
     assert found.traits == ()
 
 
+def test_scores_that_are_not_finite_are_another_answer() -> None:
+    scores = np.array([[2.0, 1.0], [2.0, 1.0]])
+    other = np.array([[np.nan, 1.0], [2.0, 1.0]])
+    found = examine_changes(["a", "b"], [{}, {}], scores, other, np.zeros(2, np.int64))
+    assert (found.changed, found.lost_count) == (("a",), 1)
+
+
 def test_nothing_changed_has_no_auc() -> None:
     assert examine(np.zeros(4, bool), np.zeros(4, bool), np.arange(1.0, 5)).margin_auc is None

@@ -99,6 +99,18 @@ def test_two_faults_that_each_bring_chance_are_undone_together() -> None:
     assert {change.factor for change in found.changes} == {"layout", "label_offset"}
 
 
+def test_hypotheses_of_two_kinds_that_fit_equally_well_are_undecided_and_name_the_best() -> None:
+    stage = Stage(take_photographs(120), recognise, MAPS)
+    given = stage.show(replace(RIGHT, record=change_record(colour_order="BGR")), 0, 120)
+    end, steps = climb(stage, given, lambda _: None)
+    other = next(one for one in steps[0].attempts if one.hypothesis.family == "geometry")
+    tied = [replace(steps[0], ties=(other,))]
+    found = conclude(stage, given, end, tied, None)
+    assert found.outcome == "undecided"
+    assert [change.factor for change in found.changes] == ["colour_order"]
+    assert conclude(stage, given, given, tied, None).outcome == "undecided"
+
+
 def test_a_gain_that_stays_below_what_is_expected_only_helps() -> None:
     found = diagnose(replace(RIGHT, record=change_record(colour_order="BGR")), reference=(99.9, "as given"))
     assert found.outcome == "helps"

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.diagnose.evidence import SIGNIFICANT, adjust_by_holm
+from assay.diagnose.evidence import SIGNIFICANT, adjust_by_holm, find_answers
 
 STRATA = 10  # of the margin
 
@@ -69,7 +69,7 @@ def examine_changes(
         other: Of the other, (N, classes).
         classes: The class of each image's label, (N,); None without labels.
     """
-    answers, others = scores.argmax(axis=1), other.argmax(axis=1)
+    answers, others = find_answers(scores), find_answers(other)
     is_changed = answers != others
     top = np.sort(scores, axis=1)[:, -2:]
     margins = top[:, 1] - top[:, 0]

@@ -48,6 +48,13 @@ def are_probabilities(outputs: Logits) -> bool:
     return bool(outputs.min() >= -1e-3 and (np.abs(outputs.sum(axis=1) - 1) <= _SUM_TOLERANCE).all())
 
 
+def find_answers(scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The likeliest class of each image, (N,); -1 where its scores are not finite."""
+    finite: NDArray[np.bool_] = np.isfinite(scores)
+    answers: NDArray[np.int64] = np.where(finite.min(axis=1), scores.argmax(axis=1), -1)
+    return answers
+
+
 def score_outputs(log_p: NDArray[np.float64], classes: NDArray[np.int64] | None) -> Scores:
     """Score the rows by the class that each label means; by the largest probability without labels.
 

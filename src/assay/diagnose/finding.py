@@ -130,10 +130,10 @@ def pair(one: State, other: State) -> PairedAccuracy | None:
 def _judge(
     has_changes: bool, has_ties: bool, after: TopKAccuracy | None, reference: tuple[float, str] | None
 ) -> Outcome:
-    if not has_changes:
-        return "nothing"
     if has_ties:
         return "undecided"
+    if not has_changes:
+        return "nothing"
     if after is not None and reference is not None and after.interval_percent[1] < reference[0]:
         return "helps"
     return "explained"

@@ -45,20 +45,16 @@ class Hypothesis:
     view: View
 
 
-def list_hypotheses(
-    view: View, photographs: Sequence[Photograph], *, geometry: bool = True
-) -> list[Hypothesis]:
+def list_hypotheses(view: View, photographs: Sequence[Photograph]) -> list[Hypothesis]:
     """Every hypothesis that says something else than the view does, the usual ones of a family first.
 
     Args:
         view: How photographs are shown so far.
         photographs: Tell whether any is to be turned as EXIF says.
-        geometry: Whether resize, crop and filter are among them.
     """
     found = [*_vary_colour(view), *_vary_values(view), *_vary_layout(view)]
     found += _vary_orientation(view, any(one.exif_orientation > 1 for one in photographs))
-    if geometry:
-        found += [*_vary_geometry(view), *_vary_filter(view)]
+    found += [*_vary_geometry(view), *_vary_filter(view)]
     return [one for one in found if one.view != view]
 
 

@@ -29,9 +29,7 @@ MOST_STEPS = 5
 LEAST_GAIN = 0.03  # of the mean score: less is not worth a name
 LEAST_SHARE = 0.005  # of the images, that must be won on balance
 CHANCE = 0.1  # of Top-1: below it, two faults may hide one another
-_LABEL_FREE = frozenset(
-    {"colour", "values", "layout", "orientation"}
-)  # what the probabilities alone can tell
+_LABEL_FREE = frozenset({"colour", "values", "layout", "orientation"})  # what probabilities alone can tell
 _DETAILS = frozenset({"geometry", "filter"})
 _BATCH = 32
 _DROP_ERRORS = 2.5  # standard errors
@@ -119,7 +117,7 @@ class Stage:
 
 
 def climb(stage: Stage, start: State, hear: Callable[[str], None]) -> tuple[State, list[Step]]:
-    """Take the best step that is proven, again and again, until there is none.
+    """Take the best step that is proven, again and again, until there is none, or others may be as good.
 
     Args:
         stage: The photographs and the network.
@@ -132,10 +130,12 @@ def climb(stage: Stage, start: State, hear: Callable[[str], None]) -> tuple[Stat
         hear(f"Step {number}: {len(hypotheses)} hypotheses")
         step = take_step(stage, state, hypotheses)
         steps.append(step)
-        if step.taken is None or step.ties:
-            return state, steps
+        if step.taken is None:
+            break
         known = step.taken.state
         state = stage.show(known.view, known.label_map, len(stage.photographs), known)
+        if step.ties:
+            break
     return state, steps
 
 

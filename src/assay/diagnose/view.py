@@ -91,10 +91,8 @@ class Change(msgspec.Struct, frozen=True, kw_only=True, rename={"old": "from", "
 
 
 def is_of_record(change: Change) -> bool:
-    """Whether a record can hold the change: it says nothing of how files are turned and labelled."""
-    if change.factor in ("orientation", "label_order", "label_offset"):
-        return False
-    return not (change.factor == "layout" and "as recorded" in (change.old, change.new))
+    """Whether the change is the record's: not of the files, their labels, or the layout in memory."""
+    return change.factor not in ("orientation", "label_order", "label_offset", "layout")
 
 
 def make_images(photographs: Sequence[Photograph], view: View) -> Images:

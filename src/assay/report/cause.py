@@ -18,10 +18,6 @@ from assay.report.layers import describe_network, list_network_tables
 from assay.report.tables.table import Table
 
 _SHOWN = 12
-_SECTIONS = {
-    "input": ("colour_order", "layout"),
-    "output": ("scores",),
-}
 
 
 def describe_diagnosis(
@@ -192,7 +188,7 @@ def _say_gain(found: RecordFinding) -> str:
 def _list_lines(changes: Sequence[Change]) -> list[str]:
     lines = []
     for change in changes:
-        section = next((name for name, keys in _SECTIONS.items() if change.factor in keys), "preprocessing")
+        section = "input" if change.factor == "colour_order" else "preprocessing"
         if is_of_record(change):
             lines.append(f"  {section}.{change.factor} = {_write(change.new)}  (was: {_write(change.old)})")
         else:

@@ -105,6 +105,31 @@ def test_what_changed_images_have_in_common_is_looked_for(
     assert (found["images"]["image_count"], found["images"]["changed"]) == (40, [])
 
 
+def test_a_reference_with_another_name_of_its_output_is_compared_all_the_same(
+    tmp_path: Path, run_assay: RunAssay, negative_photographs: Path
+) -> None:
+    model = make_brightness_classifier(tmp_path / "model.onnx")
+    other = onnx.load(model)
+    other.graph.output[0].name = other.graph.node[-1].output[0] = "logits"
+    onnx.save(other, tmp_path / "other.onnx")
+    (tmp_path / "record.toml").write_text(RECORD)
+    ran = run_assay(
+        *("diagnose", model, "--against", tmp_path / "other.onnx", "--only", "images", "--json"),
+        *("--model", tmp_path / "record.toml", "--images", negative_photographs),
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["images"]["changed"] == []
+
+
+@pytest.mark.parametrize("options", [("--expect", "nan"), ("--expect", "80", "--only", "network")])
+def test_an_expectation_that_means_nothing_is_refused(
+    tmp_path: Path, run_assay: RunAssay, options: tuple[str, ...]
+) -> None:
+    ran = run_assay("diagnose", tmp_path / "model.onnx", "--images", tmp_path, *options)
+    assert ran.returncode == 2
+    assert "--expect" in ran.stderr
+
+
 def test_a_network_alone_needs_one_to_compare_it_with(tmp_path: Path, run_assay: RunAssay) -> None:
     ran = run_assay("diagnose", tmp_path / "model.onnx", "--images", tmp_path, "--only", "network")
     assert ran.returncode == 2

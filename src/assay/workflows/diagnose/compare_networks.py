@@ -20,6 +20,7 @@ from assay.convert.twin_graph import (
     match_tensors,
     repair,
 )
+from assay.diagnose.evidence import find_answers
 from assay.diagnose.network_finding import (
     LayerError,
     NetworkFinding,
@@ -47,9 +48,19 @@ class TwoNetworks:
     output_name: str
 
     def score(self, model: Any, images: Images) -> NDArray[np.float64]:
-        """The scores of a model, (N, classes)."""
-        outputs = compute_outputs(model.SerializeToString(), images)[self.output_name]
-        return outputs.reshape(len(images), -1).astype(np.float64)
+        """The scores of a model, (N, classes): its output of that name, else the only one it has.
+
+        Raises:
+            BadModelError: It has several outputs, and none of that name.
+        """
+        outputs = compute_outputs(model.SerializeToString(), images)
+        if self.output_name not in outputs and len(outputs) > 1:
+            raise BadModelError(
+                f"one of the two networks has no output {self.output_name}, but {', '.join(outputs)}",
+                hint="export it with the output's name of the model record",
+            )
+        scores = outputs.get(self.output_name, next(iter(outputs.values())))
+        return scores.reshape(len(images), -1).astype(np.float64)
 
 
 def open_networks(other_path: Path, reference_path: Path, output_name: str) -> TwoNetworks:
@@ -128,13 +139,6 @@ def _repair(
         mended = repair(networks.other, networks.reference, networks.compared, chosen)
         repairs.append(_count(count, find_answers(networks.score(mended, images)), expected, classes))
     return repairs
-
-
-def find_answers(scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The likeliest class of each image, (N,); -1 where its scores are not finite."""
-    finite: NDArray[np.bool_] = np.isfinite(scores)
-    answers: NDArray[np.int64] = np.where(finite.min(axis=1), scores.argmax(axis=1), -1)
-    return answers
 
 
 def _read_error(one: Compared, number: int, sums: Outputs, own: Outputs | None) -> LayerError:

@@ -95,15 +95,21 @@ def diagnose(request: DiagnosisRequest, listener: Listener = SILENT) -> tuple[Di
 
 
 def _check(request: DiagnosisRequest) -> None:
-    if request.only in ("network", "images") and request.against is None:
-        raise UsageError(
-            f"--only {request.only} needs what the network is compared with",
-            hint="give the ONNX file that is right: --against FLOAT.onnx",
-        )
-    if request.against is None or request.only == "record":
-        if request.against is not None:
-            raise UsageError("--against has no effect with --only record", hint="leave one of them out")
+    """Refuse what cannot be compared, and options that nothing would read."""
+    expected = request.reference_percent
+    if expected is not None and not 0 < expected <= 100:
+        raise UsageError(f"--expect is {expected}; expected a percentage, such as 76.1")
+    if expected is not None and request.only in ("network", "images"):
+        raise UsageError(f"--expect has no effect with --only {request.only}", hint="leave one of them out")
+    if request.against is None:
+        if request.only in ("network", "images"):
+            raise UsageError(
+                f"--only {request.only} needs what the network is compared with",
+                hint="give the ONNX file that is right: --against FLOAT.onnx",
+            )
         return
+    if request.only == "record":
+        raise UsageError("--against has no effect with --only record", hint="leave one of them out")
     for path in (request.subject, request.against):
         if path.suffix.lower() != ".onnx":
             raise UsageError(

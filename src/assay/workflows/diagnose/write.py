@@ -34,4 +34,4 @@ def write_fixed_record(found: Diagnosis, record: ModelRecord, path: Path) -> str
     left = [change.factor for change in found.record.changes if not is_of_record(change)]
     if not left:
         return f"{path}: the record with these changes"
-    return f"{path}: the record with these changes, but for {', '.join(left)}, which no record holds"
+    return f"{path}: the record with these changes, but for {', '.join(left)}, to be changed elsewhere"
