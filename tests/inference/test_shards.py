@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from hypothesis import strategies as st
 from assay.errors import BadInputError
 from assay.images.listing import LabelledImage
 from assay.inference.predictions import Prediction
-from assay.inference.shards import cut_shards, has_shard, read_shard, write_shard
+from assay.inference.shards import (
+    StoredPredictions,
+    cut_shards,
+    find_fault,
+    has_shard,
+    read_shard,
+    write_shard,
+)
 
 MakeSource = Callable[..., LabelledImage]
 PREDICTION = Prediction(
@@ -147,3 +155,40 @@ def test_shards_hold_every_image_once_in_order(count: int, shard_size: int) -> N
 def test_a_shards_file_is_named_by_its_number(make_source: MakeSource) -> None:
     shards = cut_shards([make_source(f"{n}", 0) for n in range(43)], 1)
     assert shards[42].file_name == "part-00042.parquet"
+
+
+def test_one_flipped_bit_anywhere_never_changes_a_prediction_unnoticed(tmp_path: Path) -> None:
+    path = tmp_path / "part-00000.parquet"
+    logits = np.array([1, 2, 3], dtype=np.float32)
+    rows = [dataclasses.replace(PREDICTION, logits=logits), FAILED] * 50
+    write_shard(path, rows, "fingerprint", keep_logits=True)
+    whole = path.read_bytes()
+    expected = pq.read_table(path).to_pylist()
+    flips = random.Random(4).sample(range(8 * len(whole)), 300)
+    for bit in flips:
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        if has_shard(path, "fingerprint"):
+            assert pq.read_table(path).to_pylist() == expected, bit
+
+
+def test_a_damaged_shard_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "part-00000.parquet"
+    write_shard(path, [PREDICTION, FAILED], "fingerprint")
+    table = pq.read_table(path)
+    labels = pyarrow.array([8, None], pyarrow.int32())
+    pq.write_table(table.set_column(2, table.schema.field("label"), labels), path)
+    assert find_fault(path, "fingerprint") == "damaged"
+    with pytest.raises(BadInputError, match="damaged: column 'label'"):
+        read_shard(path)
+    with pytest.raises(BadInputError, match="damaged: column 'label'"):
+        StoredPredictions(paths=[path]).read_table()
+
+
+def test_a_shard_in_the_place_of_another_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "part-00000.parquet"
+    write_shard(path, [PREDICTION], "fingerprint")
+    copy = tmp_path / "part-00001.parquet"
+    copy.write_bytes(path.read_bytes())
+    assert find_fault(copy, "fingerprint") == "a copy of part-00000.parquet"

@@ -1,21 +1,31 @@
-"""Predictions on disk: one Parquet file for each fixed stretch of the sorted images."""
+"""Predictions on disk: one Parquet file for each fixed stretch of the sorted images.
+
+Its metadata bind a shard to its run (the fingerprint), its place in it (the file's name) and its content (a
+sha256 of each column), so that a damaged or misplaced one is not taken for what it was.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pyarrow
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from assay.errors import BadInputError, shorten
+from assay.errors import BadInputError, quote, shorten
 from assay.files import write_in_place_of
 from assay.images.listing import LabelledImage
 from assay.inference.predictions import Prediction
 
 _FINGERPRINT_KEY = b"assay.fingerprint"
+MISSING = "missing"
+_FILE_KEY = b"assay.file"
+_COLUMNS_KEY = b"assay.columns"  # the sha256 of each column, by its name
 _SCHEMA = pyarrow.schema(
     [
         pyarrow.field("name", pyarrow.string()),
@@ -33,6 +43,8 @@ _SCHEMA = pyarrow.schema(
 )
 # columns that shards of earlier versions lack
 _LATER_NAMES = {"log_sum_exp", "logit_sum", "lowest_logit", "subset_classes"}
+# What reading a damaged file was seen to raise: Parquet itself, its metadata, a text that is no UTF-8.
+_READ_ERRORS = (OSError, pyarrow.ArrowException, msgspec.DecodeError, ValueError, TypeError, KeyError)
 _LOGITS_FIELD = pyarrow.field("logits", pyarrow.list_(pyarrow.float32()))
 
 
@@ -66,11 +78,11 @@ class StoredPredictions:
             BadInputError: A file is missing or no Parquet.
         """
         try:
-            tables = [pq.read_table(path).replace_schema_metadata() for path in self.paths]
+            tables = [_read_checked(path).replace_schema_metadata() for path in self.paths]
             return pyarrow.concat_tables(tables, promote_options="default")
-        except (OSError, pyarrow.ArrowException) as error:
+        except _READ_ERRORS as error:
             raise BadInputError(
-                f"predictions cannot be read: {error}", hint="run `assay evaluate` again with --overwrite"
+                f"predictions cannot be read: {shorten(error)}", hint="run `assay evaluate` again with --overwrite"
             ) from error
 
 
@@ -104,10 +116,17 @@ def cut_shards(images: Sequence[LabelledImage], shard_size: int) -> list[Shard]:
 def write_shard(
     path: Path, predictions: Sequence[Prediction], fingerprint: str, *, keep_logits: bool = False
 ) -> None:
-    """Write one shard's predictions, whole or not at all, with the run's fingerprint in its metadata."""
+    """Write one shard's predictions, whole or not at all, with what binds them to their run and place."""
     schema = _SCHEMA.append(_LOGITS_FIELD) if keep_logits else _SCHEMA
     columns = [[getattr(row, name) for row in predictions] for name in schema.names]
-    table = pyarrow.table(columns, schema=schema.with_metadata({_FINGERPRINT_KEY: fingerprint}))
+    table = pyarrow.table(columns, schema=schema)
+    table = table.replace_schema_metadata(
+        {
+            _FINGERPRINT_KEY: fingerprint,
+            _FILE_KEY: path.name,
+            _COLUMNS_KEY: msgspec.json.encode(_hash_columns(table)),
+        }
+    )
     with write_in_place_of(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 
@@ -116,14 +135,14 @@ def read_shard(path: Path, *, keep_logits: bool = False) -> list[Prediction]:
     """Read the predictions of one shard, with all logits only where they are asked for.
 
     Raises:
-        BadInputError: The file is missing, no Parquet, or has other columns.
+        BadInputError: The file is missing, no Parquet, damaged, or has other columns.
     """
     try:
         absent = _LATER_NAMES - set(pq.read_schema(path).names)
         columns = None if keep_logits else [name for name in _SCHEMA.names if name not in absent]
-        rows = pq.read_table(path, columns=columns).to_pylist()
+        rows = _read_checked(path, columns).to_pylist()
         return [_make_prediction(row) for row in rows]
-    except (OSError, pyarrow.ArrowException, TypeError, KeyError) as error:
+    except _READ_ERRORS as error:
         raise BadInputError(
             f"predictions {path} cannot be read: {shorten(error)}",
             hint="run `assay evaluate` again with --overwrite",
@@ -138,12 +157,59 @@ def _make_prediction(row: dict[str, object]) -> Prediction:
     return Prediction(**row)  # type: ignore[arg-type]  # columns are the fields, by the schema
 
 
-def has_shard(path: Path, fingerprint: str) -> bool:
-    """Tell whether the shard is there, whole, and of a run with this fingerprint."""
+def _hash_columns(table: pyarrow.Table) -> dict[str, str]:
+    """The sha256 of what is in each column: of its values, however they are packed."""
+    return {name: _hash_column(table[name].combine_chunks()) for name in table.column_names}
+
+
+def _hash_column(column: pyarrow.Array) -> str:
+    sha256 = hashlib.sha256()
+    if pyarrow.types.is_list(column.type):
+        sha256.update(repr(pc.list_value_length(column).to_pylist()).encode())
+        sha256.update(np.asarray(pc.list_flatten(column)).tobytes())
+    else:
+        sha256.update(repr(column.to_pylist()).encode("utf-8", "surrogatepass"))
+    return sha256.hexdigest()
+
+
+def _read_checked(path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
+    """Read those columns, or all, of a file of predictions.
+
+    Raises:
+        BadInputError: A column is not what was written; shards of earlier versions do not tell.
+    """
+    table = pq.read_table(path, columns=columns)
+    stored = (table.schema.metadata or {}).get(_COLUMNS_KEY)
+    if stored is not None:
+        expected = msgspec.json.decode(stored, type=dict[str, str])
+        for name, found in _hash_columns(table).items():
+            if expected.get(name) != found:
+                raise BadInputError(
+                    f"predictions {path} are damaged: column {quote(name)} is not what was written",
+                    hint="assay run or evaluate with --resume computes them again",
+                )
+    return table
+
+
+def find_fault(path: Path, fingerprint: str) -> str:
+    """Why the shard is not there, whole, of a run with this fingerprint and in its place; "" where it is."""
     if not path.exists():
-        return False
+        return MISSING
     try:
         metadata = pq.read_schema(path).metadata or {}
-    except (OSError, pyarrow.ArrowException):  # cut short by a full disk, say: it is made again
-        return False
-    return bool(metadata.get(_FINGERPRINT_KEY) == fingerprint.encode())
+        if metadata.get(_FINGERPRINT_KEY) != fingerprint.encode():
+            return "of another run"
+        place = metadata.get(_FILE_KEY)
+        if (place is None) != (_COLUMNS_KEY not in metadata):
+            return "damaged"
+        if place is not None and place != path.name.encode():
+            return f"a copy of {shorten(place.decode('utf-8', 'replace'), 40)}"
+        _read_checked(path)
+    except (*_READ_ERRORS, BadInputError):
+        return "damaged"  # cut short by a full disk, say
+    return ""
+
+
+def has_shard(path: Path, fingerprint: str) -> bool:
+    """Tell whether the shard is there, whole, of a run with this fingerprint and in its place."""
+    return not find_fault(path, fingerprint)

@@ -8,7 +8,7 @@ from typing import Self
 
 from assay.errors import UsageError
 from assay.inference.identity import RunIdentity, compute_fingerprint
-from assay.inference.shards import StoredPredictions, has_shard, list_shard_files
+from assay.inference.shards import MISSING, StoredPredictions, find_fault, list_shard_files
 from assay.models.record import ModelRecord
 from assay.runs.place import PREDICTIONS_FOLDER, REFERENCE_FOLDER
 from assay.runs.results_file import Benchmark, ImageSet, Manifest, Metrics, read_result
@@ -82,9 +82,14 @@ class PredictedRun:
         return found if all(path.is_file() for path in found.paths) else None
 
     def list_missing(self) -> list[str]:
-        """The file names of the shards that are not there, or are of another run."""
+        """The file names of the shards that are not there, damaged, out of their place or of another run."""
+        return list(self._find_faults())
+
+    def _find_faults(self) -> dict[str, str]:
+        """Why shards, by file name, cannot be used: all but those that can."""
         fingerprint = compute_fingerprint(self.identity)
-        return [path.name for path in self.predictions.paths if not has_shard(path, fingerprint)]
+        faults = {path.name: find_fault(path, fingerprint) for path in self.predictions.paths}
+        return {name: fault for name, fault in faults.items() if fault}
 
     def refuse_missing(self) -> None:
         """Refuse a run whose shards are not all there.
@@ -92,11 +97,13 @@ class PredictedRun:
         Raises:
             UsageError: It says how many, and names the first.
         """
-        if missing := self.list_missing():
-            more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
+        if faults := self._find_faults():
+            what = "missing" if {*faults.values()} == {MISSING} else "missing or cannot be used"
+            named = [name if fault == MISSING else f"{name} ({fault})" for name, fault in faults.items()]
+            more = f" and {len(faults) - _LISTED} more" if len(faults) > _LISTED else ""
             raise UsageError(
-                f"{self.path}: {len(missing)} of {len(self.shards)} shards are missing: "
-                f"{', '.join(missing[:_LISTED])}{more}",
+                f"{self.path}: {len(faults)} of {len(self.shards)} shards are {what}: "
+                f"{', '.join(named[:_LISTED])}{more}",
                 hint="assay run or evaluate with --resume computes them",
             )
 

@@ -11,7 +11,7 @@ from assay.engines.engine import Session
 from assay.errors import EngineError, SourceError
 from assay.inference.pipeline import BatchListener, PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
-from assay.inference.shards import Shard, has_shard, write_shard
+from assay.inference.shards import MISSING, Shard, find_fault, write_shard
 from assay.measure.accuracy.accuracy import compute_wilson_interval, count_topk_hits
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder
@@ -135,7 +135,11 @@ def list_missing_shards(
     """List the shards that are this process's to compute and are not there with that fingerprint."""
     folder = run.path / predictor.folder
     own = [shard for shard in shards if run.share is None or run.share.holds(shard.number)]
-    missing = [shard for shard in own if not has_shard(folder / shard.file_name, fingerprint)]
+    faults = [find_fault(folder / shard.file_name, fingerprint) for shard in own]
+    missing = [shard for shard, fault in zip(own, faults, strict=True) if fault]
+    for shard, fault in zip(own, faults, strict=True):
+        if fault not in ("", MISSING):
+            run.announce(f"Note: {shard.file_name} is {fault}: it is computed again")
     if len(missing) < len(own):
         run.announce(f"{len(own) - len(missing)} of {len(own)} shards are there already")
     return missing
