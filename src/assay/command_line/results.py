@@ -141,13 +141,13 @@ def verify(file: Path, /, flags: ShowFlags = ShowFlags()) -> Outcome:  # noqa: A
         file: A file of `assay bundle`.
     """
     from assay.report.tables.verification import make_check_table
-    from assay.workflows.results.verify import NOT_HERE, OK, verify_bundle
+    from assay.workflows.results.verify import LIMIT_OF_PROOF, NOT_HERE, OK, verify_bundle
 
     checks = verify_bundle(file)
     differing = [check for check in checks if check.found not in (OK, NOT_HERE)]
     verdict = f"{len(differing)} of {len(checks)} checks differ" if differing else "Every figure is the same"
     return Outcome(
-        lines=[make_check_table(checks), f"{verdict}: {file}"],
+        lines=[LIMIT_OF_PROOF, make_check_table(checks), f"{verdict}: {file}"],
         document={"checks": checks, "same": not differing},
         exit_status=EXIT_GATE_FAILED if differing else 0,
     )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from assay.images.listing import LabelledImage
+
+_WORDS = {"limited_from": "number of images that --limit cuts"}
 
 
 class RunIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What decides a run's predictions; each string is a sha256, as 64 hex digits.
 
     `class_subset` is of the classes among which images are ranked besides; empty where there are none.
+    `limited_from` is how many images there were before `--limit` cut them, which scores say beside them.
     """
 
     compiled_model: str
@@ -23,6 +26,7 @@ class RunIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     shard_size: int
     keep_logits: bool
     class_subset: str = ""
+    limited_from: int | None = None
 
 
 def identify_run(
@@ -45,12 +49,11 @@ def identify_run(
         keep_logits: Whether all logits are kept.
     """
     paths = (f"{image.relative_path}\0{image.size_bytes}\n" for image in images)
-    labels = (f"{image.label}\n" for image in images)
     return RunIdentity(
         compiled_model=_hash_text(_encode(model)),
         preprocessing=_hash_text(_encode(preprocessing)),
         images=_hash_text(data_set, *paths),
-        labels=_hash_text(*labels),
+        labels=hash_labels(image.label for image in images),
         shard_size=shard_size,
         keep_logits=keep_logits,
     )
@@ -59,6 +62,11 @@ def identify_run(
 def add_class_subset(identity: RunIdentity, labels: Sequence[int]) -> RunIdentity:
     """The identity of a run whose images are ranked among the classes of these labels besides."""
     return msgspec.structs.replace(identity, class_subset=_hash_text(_encode(labels))) if labels else identity
+
+
+def hash_labels(labels: Iterable[int | None]) -> str:
+    """The sha256 of the labels of a run's images in their order, as 64 hex digits."""
+    return _hash_text(*(f"{label}\n" for label in labels))
 
 
 def compute_fingerprint(identity: RunIdentity) -> str:
@@ -80,7 +88,7 @@ def name_changes(before: RunIdentity, now: RunIdentity) -> list[str]:
         old, new = getattr(before, name), getattr(now, name)
         if old != new:
             values = "" if isinstance(old, str) else f" ({old} before, {new} now)"
-            changes.append(f"the {name.replace('_', ' ')}{values}")
+            changes.append(f"the {_WORDS.get(name, name.replace('_', ' '))}{values}")
     return changes
 
 

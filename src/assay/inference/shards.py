@@ -82,7 +82,8 @@ class StoredPredictions:
             return pyarrow.concat_tables(tables, promote_options="default")
         except _READ_ERRORS as error:
             raise BadInputError(
-                f"predictions cannot be read: {shorten(error)}", hint="run `assay evaluate` again with --overwrite"
+                f"predictions cannot be read: {shorten(error)}",
+                hint="run `assay evaluate` again with --overwrite",
             ) from error
 
 
@@ -176,10 +177,17 @@ def _read_checked(path: Path, columns: Sequence[str] | None = None) -> pyarrow.T
     """Read those columns, or all, of a file of predictions.
 
     Raises:
-        BadInputError: A column is not what was written; shards of earlier versions do not tell.
+        BadInputError: The file is in another's place, or a column is not what was written; shards of earlier
+            versions do not tell.
     """
     table = pq.read_table(path, columns=columns)
-    stored = (table.schema.metadata or {}).get(_COLUMNS_KEY)
+    metadata = table.schema.metadata or {}
+    stored = metadata.get(_COLUMNS_KEY)
+    if metadata.get(_FILE_KEY, path.name.encode()) != path.name.encode():
+        raise BadInputError(
+            f"predictions {path} are a copy of {_read_place(metadata)}",
+            hint="assay run or evaluate with --resume computes them again",
+        )
     if stored is not None:
         expected = msgspec.json.decode(stored, type=dict[str, str])
         for name, found in _hash_columns(table).items():
@@ -189,6 +197,11 @@ def _read_checked(path: Path, columns: Sequence[str] | None = None) -> pyarrow.T
                     hint="assay run or evaluate with --resume computes them again",
                 )
     return table
+
+
+def _read_place(metadata: dict[bytes, bytes]) -> str:
+    """The name of the file that was written."""
+    return shorten(metadata.get(_FILE_KEY, b"").decode("utf-8", "replace"), 40)
 
 
 def find_fault(path: Path, fingerprint: str) -> str:
@@ -203,7 +216,7 @@ def find_fault(path: Path, fingerprint: str) -> str:
         if (place is None) != (_COLUMNS_KEY not in metadata):
             return "damaged"
         if place is not None and place != path.name.encode():
-            return f"a copy of {shorten(place.decode('utf-8', 'replace'), 40)}"
+            return f"a copy of {_read_place(metadata)}"
         _read_checked(path)
     except (*_READ_ERRORS, BadInputError):
         return "damaged"  # cut short by a full disk, say

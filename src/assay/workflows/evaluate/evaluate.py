@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from assay.defaults import DEFAULT_SHARD_SIZE
 from assay.engines.catalog import load_for_evaluation
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
@@ -203,6 +205,7 @@ def _identify(
         shard_size=options.shard_size,
         keep_logits=options.keep_logits,
     )
+    identity = msgspec.structs.replace(identity, limited_from=index.limited_from)
     return add_class_subset(identity, index.subset.labels if index.subset else ())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import statistics
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -12,20 +11,24 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from assay.errors import BadInputError, UsageError, quote, shorten
-from assay.measure.speed.throughput import ThroughputRow, measure_latency
+from assay.images.labels import find_val_number
+from assay.inference.identity import hash_labels
+from assay.measure.gates import judge_gate, parse_gate
 from assay.report.contents import gather_contents
 from assay.report.markdown import render_markdown
 from assay.report.named_run import Gallery, NamedRun
 from assay.report.tables.verification import Check
 from assay.runs.place import REPORT_FILE
-from assay.runs.results_file import Benchmark
 from assay.runs.stored import StoredRun
 from assay.workflows.results.bundle import BUNDLE_FILE, BundleIndex
 from assay.workflows.results.gallery import collect_gallery
+from assay.workflows.results.gates import collect_evidence
 from assay.workflows.results.metrics import compute_metrics
+from assay.workflows.results.verify_speed import list_inconsistent_rows
 
 MAX_BYTES = 8 * 2**30  # unpacked: two million images with all their logits
 OK = "same"
+LIMIT_OF_PROOF = "A bundle cannot prove that its author did not invent the predictions and the times"
 NOT_HERE = "not computed again: the labels are not in the bundle"
 
 
@@ -47,9 +50,11 @@ def verify_bundle(bundle: Path) -> list[Check]:
         missing = run.list_missing()
         checks.append(_check_shards(run, missing))
         if not missing:
-            checks += _check_metrics(run)
+            checks += [_check_images(run), *_check_metrics(run)]
         if run.benchmark is not None:
-            checks.append(_check_timings(run.benchmark))
+            found = "; ".join(list_inconsistent_rows(run.benchmark)[:3]) or OK
+            checks.append(Check(what=f"{len(run.benchmark.rows):,} rows of timings", found=found))
+        checks += _check_gates(run)
         checks.append(_check_report(run, missing))
     return checks
 
@@ -92,10 +97,34 @@ def _check_shards(run: StoredRun, missing: Sequence[str]) -> Check:
     return Check(what=f"{len(run.shards):,} shards of the predictions", found=found)
 
 
+def _check_images(run: StoredRun) -> Check:
+    """Find where the predictions are not of the images and labels that the run's identity is of."""
+    rows = [(row.relative_path, row.label) for row in run.predictions]
+    images, identity, is_whole = run.image_set, run.identity, run.manifest.early_stop is None
+    faults = {
+        "an image is there twice": len({path for path, _ in rows}) != len(rows),
+        f"{len(rows):,} images, expected {run.image_count:,}": len(rows) != run.image_count,
+        "other labels than the run had": is_whole
+        and hash_labels(label for _, label in rows) != identity.labels,
+        "other images than the run had": images.sha256 != identity.images,
+        "cut by --limit from another number of images": images.limited_from != identity.limited_from,
+        "another number of ImageNet validation images": is_whole
+        and sum(find_val_number(PurePosixPath(path).name) is not None for path, _ in rows)
+        != images.val_image_count,
+        "another number of unlabelled images": is_whole
+        and sum(label is None for _, label in rows) != images.unlabelled_count,
+    }
+    found = ", ".join(fault for fault, is_so in faults.items() if is_so)
+    return Check(what=f"{len(rows):,} images and labels", found=found or OK)
+
+
 def _check_metrics(run: StoredRun) -> Iterator[Check]:
     said = run.metrics
     again = compute_metrics(run, reference=said.agreement.reference if said.agreement else "")
     yield Check(what="accuracy, with its intervals", found=_find_difference(said.accuracy, again.accuracy))
+    beside = ("subset", "limited_from", "stopped_from")
+    one, other = ({name: getattr(metrics, name) for name in beside} for metrics in (said, again))
+    yield Check(what="what was scored", found=_find_difference(one, other))
     yield Check(what="hits of every class", found=_find_difference(said.per_class, again.per_class))
     if said.calibration_error is not None:
         found = _find_difference(said.calibration_error, again.calibration_error)
@@ -109,21 +138,18 @@ def _check_metrics(run: StoredRun) -> Iterator[Check]:
         yield Check(what="agreement and paired test", found=found)
 
 
-def _check_timings(benchmark: Benchmark) -> Check:
-    """Find a median or percentile that is not that of the raw values beside it."""
+def _check_gates(run: StoredRun) -> Iterator[Check]:
+    """Judge the gates by what the bundle holds; those of a run that was cut stand as it ended."""
+    manifest = run.manifest
+    evidence = collect_evidence(manifest, run.metrics, run.benchmark)
+    certain = list(manifest.early_stop.gates) if manifest.early_stop else []
     differing = [
-        f"batch {row.batch_size}, {row.clock} clock" for row in benchmark.rows if not _is_consistent(row)
+        str(said.gate)
+        for said in manifest.gates
+        if said not in certain and judge_gate(parse_gate(said.gate), evidence) != said
     ]
-    return Check(what=f"{len(benchmark.rows):,} rows of timings", found=", ".join(differing[:3]) or OK)
-
-
-def _is_consistent(row: ThroughputRow) -> bool:
-    calls = [value for repeat in row.call_ms for value in repeat]
-    return (
-        row.images_per_second.median == statistics.median(row.images_per_second.values)
-        and len(row.images_per_second.values) == len(row.call_ms)
-        and row.latency_ms == measure_latency(calls)
-    )
+    if manifest.gates:
+        yield Check(what=f"{len(manifest.gates):,} gates", found=", ".join(differing[:3]) or OK)
 
 
 def _check_report(run: StoredRun, missing: Sequence[str]) -> Check:
