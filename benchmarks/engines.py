@@ -35,7 +35,8 @@ from assay.engines.arrays import as_session_input
 from assay.engines.engine import CompileChoice, Session
 from assay.engines.onnxruntime.engine import OnnxRuntimeEngine
 from assay.engines.openvino.engine import OpenVinoEngine
-from assay.engines.torch_engine import TorchEngine, TorchSession
+from assay.engines.torch.engine import TorchEngine
+from assay.engines.torch.session import TorchSession
 from assay.images.sample_images import load_sample_images
 from assay.models.read_record import read_model_record
 from assay.models.record import ModelRecord

@@ -48,6 +48,14 @@ RunAssay = Callable[..., "subprocess.CompletedProcess[str]"]
 MakeRow = Callable[..., ThroughputRow]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the contract of engines is held to besides the defaults; `scripts/device_check.sh` asks for a GPU."""
+    group = parser.getgroup("assay", "engines/engine_contract.py")
+    group.addoption("--engine", default="", help="hold this engine alone to the contract")
+    group.addoption("--device", default="", help="on this device; the engine's first if not given")
+    group.addoption("--setting", action="append", default=[], help="with a setting of the engine, NAME=VALUE")
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """The folder of real images and reference outputs; a user's clone has none."""

@@ -244,7 +244,7 @@ def test_the_advice_for_a_torchscript_program_works(tmp_path: Path, record: Mode
     path = tmp_path / "scripted.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated, and files of it are still about
-        torch.jit.script(ARCHITECTURES["se_resnext50_32x4d"](1000)).save(str(path))  # type: ignore[no-untyped-call]
+        torch.jit.script(ARCHITECTURES["se_resnext50_32x4d"](1000)).save(str(path))
     error = refuse(path, record)
     assert "TorchScript" in error.message
     assert not is_average(follow_advice(error, tmp_path), record)

@@ -96,7 +96,7 @@ def test_ridge_has_no_slope_left_in_its_penalised_error() -> None:
     penalty = 0.1 * spread.square().sum() / 12
     wanted = torch.tensor(targets - targets.mean(1, keepdims=True))
     error = (torch.tensor(features) @ weight.T + bias - wanted).square().sum()
-    (error + penalty * weight.square().sum()).backward()  # type: ignore[no-untyped-call]
+    (error + penalty * weight.square().sum()).backward()
     for value in (weight, bias):
         torch.testing.assert_close(value.grad, torch.zeros_like(value), rtol=0, atol=1e-9)
 

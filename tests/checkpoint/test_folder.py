@@ -12,7 +12,7 @@ import torch
 
 from assay.checkpoint.load import load_checkpoint
 from assay.engines.engine import CompileChoice
-from assay.engines.torch_engine import TorchEngine
+from assay.engines.torch.engine import TorchEngine
 from assay.errors import BadCheckpointError
 from assay.models.choose_record import choose_record
 from assay.runs.listener import SILENT

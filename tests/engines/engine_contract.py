@@ -1,4 +1,7 @@
-"""The contract of every engine in the catalog; one whose package is missing is skipped and named."""
+"""The contract of every engine in the catalog; one whose package is missing is skipped and named.
+
+`--engine torch --device cuda --setting mode=eager` holds one engine to it, on a device and with settings.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,12 @@ from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageE
 from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord
 from colour_classifier import draw_weights
-from compiling import compile_with
 
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> Engine:
+    if request.config.getoption("--engine") not in ("", request.param):
+        pytest.skip("another engine is asked for")
     if request.param == "ascend":
         request.getfixturevalue("ascend_tools")
     try:
@@ -41,10 +45,15 @@ def source(engine: Engine, colour_onnx: Path, colour_checkpoint: Path) -> Path:
 
 
 @pytest.fixture
-def choice(engine: Engine) -> CompileChoice:
-    """Batches of any size, or of 8 where the engine fixes the size."""
-    batch_size = 8 if engine.batch_sizes == "fixed" else None
-    return CompileChoice(engine=engine.name, precision="fp32", batch_size=batch_size)
+def choice(engine: Engine, request: pytest.FixtureRequest) -> CompileChoice:
+    """Batches of any size, or of 8 where the engine fixes the size; the device that was asked for."""
+    return CompileChoice(
+        engine=engine.name,
+        precision="fp32",
+        device=request.config.getoption("--device"),
+        batch_size=8 if engine.batch_sizes == "fixed" else None,
+        settings=dict(setting.split("=", 1) for setting in request.config.getoption("--setting")),
+    )
 
 
 @pytest.fixture
@@ -123,7 +132,7 @@ def test_a_partial_batch_gives_the_same_rows(
 ) -> None:
     folder = tmp_path / "batch_of_4"
     folder.mkdir()
-    compile_with(engine, source, folder, options.record, precision="fp32", batch_size=4)
+    engine.compile(source, folder, dataclasses.replace(options, batch_size=4))
     fixed = engine.load(folder)
     images = draw_images(3)
     np.testing.assert_allclose(fixed.run(images), session.run(images), atol=1e-4)
@@ -205,7 +214,7 @@ def test_compiled_json_says_what_was_made_of_what(
     compiled = json.loads((compiled_dir / "compiled.json").read_text())
     own_files = {file for file in compiled_dir.iterdir() if file.name != "compiled.json"}
     assert compiled["schema_version"] == 1
-    assert (compiled["engine"], compiled["device"]) == (engine.name, engine.devices[0])
+    assert (compiled["engine"], compiled["device"]) == (engine.name, options.device)
     assert (compiled["precision"], compiled["batch_size"]) == ("fp32", options.batch_size)
     assert compiled["engine_version"]
     assert compiled["model"]["name"] == "se_resnext50_32x4d"
@@ -244,7 +253,7 @@ def test_the_runtimes_own_error_is_wrapped(engine: Engine, compiled_dir: Path) -
 def test_resolving_fills_in_what_was_left_open_and_changes_nothing_else(
     engine: Engine, choice: CompileChoice, colour_record: ModelRecord
 ) -> None:
-    left_open = dataclasses.replace(choice, precision="", device="")
+    left_open = dataclasses.replace(choice, precision="", device="", settings={})
     resolved = engine.resolve(left_open, colour_record)
     assert (resolved.precision, resolved.device) == (engine.precisions[0], engine.devices[0])
     assert (resolved.engine, resolved.record) == (engine.name, colour_record)
@@ -269,7 +278,8 @@ def test_device_times_are_taken_once_for_each_call_or_never(session: Session) ->
 
 
 def test_devices_that_are_found_are_declared_ones(engine: Engine) -> None:
-    assert set(engine.find_devices()) <= set(engine.devices)
+    kinds = {name.partition(":")[0] for name in engine.find_devices()}  # cuda:1 is a second cuda
+    assert kinds <= set(engine.devices)
 
 
 def test_another_engines_model_is_refused(engine: Engine, compiled_dir: Path) -> None:

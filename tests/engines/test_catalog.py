@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import sys
 from pathlib import Path
 
 import pytest
 
 from assay.defaults import DEFAULT_ENGINE
 from assay.engines.catalog import ENGINES, find_engine, load_session
-from assay.errors import UsageError
+from assay.errors import MissingRuntimeError, UsageError
 from assay.models.record import ModelRecord
 from compiling import compile_with
 
@@ -30,6 +31,14 @@ def test_the_import_rules_keep_every_engine_apart_from_the_others() -> None:
 def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
     with pytest.raises(UsageError, match="did you mean openvino"):
         find_engine("openvin")
+
+
+def test_an_engine_whose_package_is_missing_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.startswith(("openvino", "assay.engines.openvino"))]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingRuntimeError, match="engine openvino needs the package openvino"):
+        find_engine("openvino")
 
 
 def test_the_session_is_of_the_engine_that_compiled(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import Engine, PixelEngine, Session
-from assay.errors import UsageError, missing_package, quote
+from assay.errors import MissingRuntimeError, UsageError, missing_package, quote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ ENGINES = {
         how_to_get="pip install 'assay[onnxruntime]'; for other devices their own wheel instead",
     ),
     "torch": EngineEntry(
-        place="torch_engine:TorchEngine", extra="export", how_to_get="pip install 'assay[export]'"
+        place="torch.engine:TorchEngine", extra="export", how_to_get="pip install 'assay[export]'"
     ),
     "ascend": EngineEntry(
         place="ascend.engine:AscendEngine",
@@ -64,9 +64,15 @@ def find_engine(name: str) -> Engine:
     try:
         module = importlib.import_module(f"assay.engines.{module_name}")
     except ModuleNotFoundError as error:
-        if not entry.extra:
+        package = error.name or name
+        if package.startswith("assay."):
             raise
-        raise missing_package(error.name or name, entry.extra) from error
+        if entry.extra:
+            raise missing_package(package, entry.extra) from error
+        raise MissingRuntimeError(
+            f"engine {name} needs the package {package}, which is not installed",
+            hint=f"pip install {package}, or choose another --engine",
+        ) from error
     engine: Engine = getattr(module, class_name)()
     return engine
 

@@ -37,6 +37,7 @@ class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
     says that the model can also be loaded for pixels, which it normalises itself.
     `weights_key` is where in a checkpoint the weights were, "" for its top level, None where the source is
     none; `other_weights_keys` are where other sets of the same weights are.
+    `arithmetic` is what of the settings changes the last bits of answers, where the files do not show it.
     `calibration` says how an int8 source was made, where that is known. `recipe` is the sha256 of all that
     was asked for: a compiled model is used again where that is the same. `tuning` was measured on the machine
     it was compiled on, and is no part of the recipe.
@@ -58,6 +59,7 @@ class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
     source_files: dict[str, str]
     files: dict[str, str]
     model: ModelRecord
+    arithmetic: dict[str, str] = {}
     calibration: CalibrationRecord | None = None
     recipe: str = ""
     tuning: Tuning | None = None

@@ -44,7 +44,7 @@ def declare_operators() -> None:
         except OSError:
             continue
         return
-    _kept.append(torch.library.Library("torchvision", "DEF"))  # type: ignore[no-untyped-call]
+    _kept.append(torch.library.Library("torchvision", "DEF"))
     for operator in OPERATORS:
         _kept[0].define(operator)
 

@@ -28,7 +28,7 @@ def write_bytes(path: Path, content: bytes) -> Path:
 
 def write_torchscript(path: Path) -> Path:
     with pytest.warns(DeprecationWarning):
-        torch.jit.script(torch.nn.Linear(2, 2)).save(path)  # type: ignore[no-untyped-call]
+        torch.jit.script(torch.nn.Linear(2, 2)).save(path)
     return path
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from assay.engines.engine import CompileChoice
-from assay.engines.torch_engine import TorchEngine
+from assay.engines.torch.engine import TorchEngine
 from assay.errors import UsageError
 from assay.images.request import ImageRequest
 from assay.measure.speed.repeats import RepeatPlan

@@ -169,10 +169,11 @@ def make_predictor(
         record=compiled.model,
         identity=[
             compiled.engine,
-            compiled.device,
+            compiled.device.partition(":")[0],  # whichever of several
             compiled.precision,
             compiled.takes_pixels,
             compiled.files,
+            *filter(None, [compiled.arithmetic]),
         ],
         open_session=partial(load_for_evaluation, compiled_dir),
         folder=folder,

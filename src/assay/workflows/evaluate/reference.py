@@ -32,7 +32,8 @@ def make_torch_reference(weights: Path, record: ModelRecord, weights_key: str | 
         BadCheckpointError: The weights cannot be used.
     """
     from assay.checkpoint.load import load_checkpoint
-    from assay.engines.torch_engine import TorchEngine, TorchSession
+    from assay.engines.torch.engine import TorchEngine
+    from assay.engines.torch.session import TorchSession
 
     options = TorchEngine().resolve(CompileChoice(engine=TorchEngine.name), record)
     checkpoint = load_checkpoint(weights, record, weights_key)

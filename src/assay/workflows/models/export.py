@@ -18,7 +18,8 @@ from assay.convert.parity import LogitParity, measure_logit_parity, require_logi
 from assay.defaults import DEFAULT_OPSET
 from assay.engines.catalog import find_engine
 from assay.engines.engine import CompileChoice, Session
-from assay.engines.torch_engine import TorchEngine, TorchSession
+from assay.engines.torch.engine import TorchEngine
+from assay.engines.torch.session import TorchSession
 from assay.errors import UsageError
 from assay.files import hash_file, refuse_same_file, write_in_place_of
 from assay.models.record import ModelRecord

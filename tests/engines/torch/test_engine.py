@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from assay.engines.engine import CompileChoice
-from assay.engines.torch_engine import TorchEngine
-from assay.errors import BadCheckpointError, MissingRuntimeError, UsageError
+from assay.engines.torch.engine import TorchEngine
+from assay.errors import BadCheckpointError, UsageError
 from assay.models.record import ModelRecord
 from colour_classifier import draw_weights
 from compiling import compile_with
@@ -53,13 +52,6 @@ def test_a_compiled_network_gives_the_same_logits(
 def test_a_mode_that_it_lacks_is_refused(colour_record: ModelRecord) -> None:
     with pytest.raises(UsageError, match="expected one of eager, compiled"):
         TorchEngine().resolve(CompileChoice(settings={"mode": "jit"}), colour_record)
-
-
-def test_cuda_that_is_not_there_is_refused(colour_record: ModelRecord) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("this machine has an NVIDIA GPU")
-    with pytest.raises(MissingRuntimeError, match="torch finds no device cuda"):
-        TorchEngine().resolve(CompileChoice(device="cuda"), colour_record)
 
 
 def test_an_onnx_file_is_no_checkpoint(colour_onnx: Path, colour_record: ModelRecord, tmp_path: Path) -> None:
