@@ -49,7 +49,7 @@ MakeRow = Callable[..., ThroughputRow]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """What the contract of engines is held to besides the defaults; `scripts/device_check.sh` asks for a GPU."""
+    """What the contract of engines is held to besides the defaults; `scripts/device_check.sh` names a GPU."""
     group = parser.getgroup("assay", "engines/engine_contract.py")
     group.addoption("--engine", default="", help="hold this engine alone to the contract")
     group.addoption("--device", default="", help="on this device; the engine's first if not given")
