@@ -111,9 +111,7 @@ def make_engines(
             read_onnx(onnx_path),
             int8_path,
             (image[np.newaxis] for image in images[:16]),
-            input_name=record.input.name,
-            preset="mixed",
-            float_layers=[],
+            record=record,
         )
         int8 = _load(OpenVinoEngine(), int8_path, folder / "int8", record, precision="int8")
         engines[OURS_INT8] = partial(measure_session, int8)

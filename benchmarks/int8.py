@@ -55,9 +55,7 @@ def make_sessions(folder: Path, record: ModelRecord, images: Images) -> dict[str
         read_onnx(float_path),
         int8_path,
         (image[np.newaxis] for image in images),
-        input_name=record.input.name,
-        preset="mixed",
-        float_layers=[],
+        record=record,
     )
     sessions: dict[str, Session] = {}
     engine = OpenVinoEngine()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
 from pathlib import Path
 
 import pytest
 
-from assay.processors import count_processors, find_processor_quota
+from assay.processors import count_processors, find_processor_quota, sums_int8_exactly
 
 
 @pytest.fixture
@@ -48,3 +49,24 @@ def test_a_system_that_binds_no_process_counts_them_all(
     monkeypatch.setattr(sys, "platform", system)
     monkeypatch.delattr(os, "sched_getaffinity")
     assert count_processors(tmp_path) == os.cpu_count()
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "expected"),
+    [
+        ("x86_64", "fma avx2 avx512f avx512bw", False),
+        ("x86_64", "avx2 avx512f avx512_vnni", True),
+        ("AMD64", "avx2 avx_vnni", True),
+        ("x86_64", "avx2 amx_int8", True),
+        ("x86_64", None, None),
+        ("aarch64", None, True),
+    ],
+)
+def test_int8_is_summed_exactly_with_vnni_amx_and_on_arm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine: str, flags: str | None, expected: bool | None
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    if flags is not None:
+        (tmp_path / "proc").mkdir()
+        (tmp_path / "proc/cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\nbugs\t: none\n")
+    assert sums_int8_exactly(tmp_path) is expected

@@ -9,6 +9,8 @@ import re
 import sys
 from pathlib import Path
 
+_EXACT_FLAGS = {"avx512_vnni", "avx_vnni", "amx_int8"}  # as Linux calls them
+
 
 def count_processors(root: Path = Path("/")) -> int:
     """How many processors this process may use, at least 1: those it is bound to, within its quota.
@@ -69,9 +71,26 @@ def _read_quota(folder: Path) -> float | None:
     return None if int(quota) < 0 else int(quota) / int(period)
 
 
+def sums_int8_exactly(root: Path = Path("/")) -> bool | None:
+    """Whether this processor adds products of int8 in 32 bits; None where that cannot be told.
+
+    x86 without VNNI or AMX adds them in pairs of 16 bits (`vpmaddubsw`), which are clipped. Arm adds wider.
+
+    Args:
+        root: The folder that `proc` is in.
+    """
+    if platform.machine().lower() not in {"x86_64", "amd64", "i386", "i686", "x86"}:
+        return True
+    flags = re.search(r"^flags\s*:\s*(.+)$", _read_cpuinfo(root), re.MULTILINE)
+    return None if flags is None else bool(_EXACT_FLAGS & set(flags.group(1).split()))
+
+
+def _read_cpuinfo(root: Path) -> str:
+    path = root / "proc/cpuinfo"
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
 def describe_processor() -> str:
     """Return the processor's own name, such as `AMD EPYC 7B13`."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
-    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    match = re.search(r"^model name\s*:\s*(.+)$", _read_cpuinfo(Path("/")), re.MULTILINE)
     return match.group(1).strip() if match else platform.processor() or "unknown"

@@ -16,6 +16,7 @@ from torch import nn
 from assay.arrays import Images
 from assay.convert.export_onnx import export_onnx
 from assay.convert.quantize import (
+    Quantisation,
     list_layers,
     match_layers,
     quantize_onnx,
@@ -25,6 +26,7 @@ from assay.convert.quantize import (
     write_onnx,
 )
 from assay.errors import BadModelError, UsageError
+from assay.models.calibration import WeightRange
 from assay.models.network_input import make_network_input
 from assay.models.record import ModelRecord
 from brightness_classifier import make_brightness_record
@@ -70,12 +72,15 @@ def int8_onnx(small_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def quantize(
-    source: Path, path: Path, float_layers: tuple[str, ...] = (), record: ModelRecord = RECORD
+    source: Path,
+    path: Path,
+    float_layers: tuple[str, ...] = (),
+    record: ModelRecord = RECORD,
+    weight_range: WeightRange = "half",
 ) -> None:
     drawn = draw_pixels(8) if record.input.dtype == "uint8" else draw_images(8)
-    quantize_onnx(
-        read_float_onnx(source), path, drawn, record=record, preset="mixed", float_layers=float_layers
-    )
+    quantisation = Quantisation(float_layers=float_layers, weight_range=weight_range)
+    quantize_onnx(read_float_onnx(source), path, drawn, record=record, quantisation=quantisation)
 
 
 def draw_pixels(count: int) -> Iterator[Images]:
@@ -115,6 +120,25 @@ def test_int8_logits_are_near_the_float_ones_but_not_the_same(small_onnx: Path, 
     images = np.concatenate(list(draw_images(4)))
     exact, found = run(read_onnx(small_onnx), images), run(read_onnx(int8_onnx), images)
     assert 0 < np.abs(found - exact).max() < 0.1 * np.abs(exact).max()
+
+
+def find_largest_pair_sum(path: Path) -> int:
+    """The largest sum of two products of a uint8 with an int8 weight, over all layers of the file."""
+    graph = onnx.load(str(path)).graph
+    dequantised = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    layers = [node for node in graph.node if node.name in LAYERS]
+    weights = [values[dequantised[node.input[1]]].astype(int) for node in layers]
+    assert len(weights) == len(LAYERS)
+    return max(2 * 255 * int(np.abs(layer).max()) for layer in weights)
+
+
+def test_sums_of_two_products_fit_16_bits_unless_the_full_range_is_asked_for(
+    small_onnx: Path, int8_onnx: Path, tmp_path: Path
+) -> None:
+    assert find_largest_pair_sum(int8_onnx) <= 2**15 - 1
+    quantize(small_onnx, tmp_path / "full.onnx", weight_range="full")
+    assert find_largest_pair_sum(tmp_path / "full.onnx") == 2 * 255 * 127
 
 
 def test_layers_that_are_kept_are_not_quantised(small_onnx: Path, tmp_path: Path) -> None:

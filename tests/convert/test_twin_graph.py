@@ -96,10 +96,8 @@ def test_the_layer_whose_weights_are_damaged_is_the_only_one_that_errs(layer: st
 @pytest.mark.parametrize("layer", LAYERS)
 def test_it_is_named_in_an_int8_model_too(tmp_path: Path, layer: str) -> None:
     reference = make_network()
-    quantize_onnx(
-        damage(reference, layer, 2.0), tmp_path / "int8.onnx", [IMAGES[:1]] * 4,
-        record=RECORD, preset="mixed", float_layers=(),
-    )  # fmt: skip
+    damaged, out_path = damage(reference, layer, 2.0), tmp_path / "int8.onnx"
+    quantize_onnx(damaged, out_path, [IMAGES[:1]] * 4, record=RECORD)
     name, ratio, _ = find_guilty(reference, onnx.load(tmp_path / "int8.onnx"))
     assert name == f"{layer}_conv"
     assert ratio < 15

@@ -131,6 +131,13 @@ class CalibrationFlags:
     preset: Annotated[
         Literal["mixed", "performance"], make_help("Activations asymmetric (mixed) or symmetric.")
     ] = "mixed"
+    weight_range: Annotated[
+        Literal["half", "full"],
+        make_help(
+            "Range of the int8 weights: half (7 bits) is right on every processor; full is more exact, on "
+            "processors with VNNI only."
+        ),
+    ] = "half"
     keep_float: Annotated[
         tuple[str, ...],
         make_help("Layer to keep in float, by name or by pattern such as '*fc*'; repeatable."),
@@ -144,6 +151,7 @@ class CalibrationFlags:
             images=images,
             image_count=self.calibration_count,
             preset=self.preset,
+            weight_range=self.weight_range,
             keep_float=self.keep_float,
         )
 

@@ -9,6 +9,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ import onnx.version_converter
 
 from assay.arrays import Images
 from assay.errors import BadModelError, EngineError, UsageError, quote_reason, shorten
+from assay.models.calibration import WeightRange
 from assay.models.choose_record import RECORD_KEY
 from assay.models.network_input import make_network_input
 from assay.models.record import ModelRecord
@@ -24,13 +26,36 @@ from assay.models.record import ModelRecord
 os.environ["NNCF_CI"] = "1"  # read when NNCF is imported: it reports its use otherwise
 
 import nncf
+from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
 
 Preset = Literal["mixed", "performance"]
 PRESETS = {"mixed": nncf.QuantizationPreset.MIXED, "performance": nncf.QuantizationPreset.PERFORMANCE}
+# Left alone, NNCF halves the first convolution's weights only. It never halves those of depthwise ones, which
+# runtimes compute in wider sums.
+OVERFLOW_FIXES = {"half": OverflowFix.ENABLE, "full": OverflowFix.DISABLE}
 LAYER_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 OLDEST_IR = 7  # that of opset 13; before 4, weights had to be inputs too
 OLDEST_OPSET = 13  # from there on, weights can be quantised channel by channel (ONNX, QuantizeLinear-13)
 TOOL = f"NNCF {nncf.__version__}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantisation:
+    """How a model is quantised.
+
+    Args:
+        preset: `mixed` quantises activations asymmetrically, `performance` symmetrically.
+        weight_range: `half` keeps weights within -64 to 64: sums of two products with uint8 then fit 16
+            bits, in which processors without VNNI add them. `full` uses -127 to 127.
+        float_layers: Names of nodes that stay in float.
+    """
+
+    preset: Preset = "mixed"
+    weight_range: WeightRange = "half"
+    float_layers: tuple[str, ...] = ()
+
+
+DEFAULT_QUANTISATION = Quantisation()
 
 
 def read_onnx(onnx_path: Path) -> Any:
@@ -140,8 +165,7 @@ def quantize_onnx(
     images: Iterable[Images],
     *,
     record: ModelRecord,
-    preset: Preset,
-    float_layers: Sequence[str],
+    quantisation: Quantisation = DEFAULT_QUANTISATION,
 ) -> None:
     """Write the model in int8: weights and activations between quantise/dequantise pairs.
 
@@ -150,21 +174,23 @@ def quantize_onnx(
         out_path: The file to write.
         images: What the ranges are measured on, each float32 (1, channels, height, width).
         record: The network's input.
-        preset: `mixed` quantises activations asymmetrically, `performance` symmetrically.
-        float_layers: Names of nodes that stay in float.
+        quantisation: The preset, the range of the weights, the layers in float.
 
     Raises:
         EngineError: NNCF failed; its own error is the cause.
     """
-    batches = list(images)
+    batches, float_layers = list(images), list(quantisation.float_layers)
     with _quieten():
         try:
             quantized = nncf.quantize(
                 model,
                 nncf.Dataset(batches, lambda batch: {record.input.name: make_network_input(batch, record)}),
-                preset=PRESETS[preset],
+                preset=PRESETS[quantisation.preset],
                 subset_size=len(batches),
-                ignored_scope=nncf.IgnoredScope(names=list(float_layers)) if float_layers else None,
+                ignored_scope=nncf.IgnoredScope(names=float_layers) if float_layers else None,
+                advanced_parameters=AdvancedQuantizationParameters(
+                    overflow_fix=OVERFLOW_FIXES[quantisation.weight_range]
+                ),
             )
         except Exception as error:
             raise EngineError(f"NNCF cannot quantise the model: {quote_reason(error)}") from error

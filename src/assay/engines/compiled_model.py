@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from assay import __version__
 from assay.errors import BadModelError, shorten
 from assay.files import hash_file, write_file
-from assay.models.calibration import CalibrationRecord
+from assay.models.calibration import CalibrationRecord, WeightRange
 from assay.models.record import ModelRecord
 
 COMPILED_JSON = "compiled.json"
@@ -38,7 +39,8 @@ class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
     `weights_key` is where in a checkpoint the weights were, "" for its top level, None where the source is
     none; `other_weights_keys` are where other sets of the same weights are.
     `arithmetic` is what of the settings changes the last bits of answers, where the files do not show it.
-    `calibration` says how an int8 source was made, where that is known. `recipe` is the sha256 of all that
+    `calibration` says how an int8 source was made, where that is known, and `weight_range` how much of int8
+    its weights fill, as they were found; None in other precisions. `recipe` is the sha256 of all that
     was asked for: a compiled model is used again where that is the same. `tuning` was measured on the machine
     it was compiled on, and is no part of the recipe.
     """
@@ -61,6 +63,7 @@ class CompiledModel(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelRecord
     arithmetic: dict[str, str] = {}
     calibration: CalibrationRecord | None = None
+    weight_range: WeightRange | Literal["unknown"] | None = None
     recipe: str = ""
     tuning: Tuning | None = None
 

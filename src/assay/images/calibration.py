@@ -21,7 +21,7 @@ from assay.images.prepare import PreprocessedImage, name_failures, preprocess_im
 from assay.images.read import read_image
 from assay.images.request import ImageRequest
 from assay.images.sources import ImageIndex
-from assay.models.calibration import CalibrationImage, CalibrationRecord
+from assay.models.calibration import CalibrationImage, CalibrationRecord, WeightRange
 from assay.models.record import ModelRecord
 
 
@@ -34,6 +34,7 @@ class CalibrationOptions:
         image_count: How many of them are taken.
         seed: Of the choice.
         preset: `mixed` quantises activations asymmetrically, `performance` symmetrically.
+        weight_range: `half` gives the same answers on every processor; `full` is for those with VNNI.
         keep_float: Names or patterns of layers that stay in float.
     """
 
@@ -41,6 +42,7 @@ class CalibrationOptions:
     image_count: int = CALIBRATION_IMAGE_COUNT
     seed: int = 0
     preset: Literal["mixed", "performance"] = "mixed"
+    weight_range: WeightRange = "half"
     keep_float: tuple[str, ...] = ()
 
 

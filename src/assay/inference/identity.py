@@ -17,6 +17,7 @@ class RunIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     `class_subset` is of the classes among which images are ranked besides; empty where there are none.
     `limited_from` is how many images there were before `--limit` cut them, which scores say beside them.
+    `int8_sums` is `clipped` on a processor that clips the sums of this very model; empty elsewhere.
     """
 
     compiled_model: str
@@ -27,6 +28,7 @@ class RunIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     keep_logits: bool
     class_subset: str = ""
     limited_from: int | None = None
+    int8_sums: str = ""
 
 
 def identify_run(
@@ -67,6 +69,11 @@ def add_class_subset(identity: RunIdentity, labels: Sequence[int]) -> RunIdentit
 def hash_labels(labels: Iterable[int | None]) -> str:
     """The sha256 of the labels of a run's images in their order, as 64 hex digits."""
     return _hash_text(*(f"{label}\n" for label in labels))
+
+
+def add_arithmetic(identity: RunIdentity, *, clips_sums: bool) -> RunIdentity:
+    """The identity of a run whose processor may clip sums: shards of one that does not are others."""
+    return msgspec.structs.replace(identity, int8_sums="clipped") if clips_sums else identity
 
 
 def compute_fingerprint(identity: RunIdentity) -> str:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from assay.errors import BadModelError, shorten
+
+WeightRange = Literal["half", "full"]
+"""How much of int8 the weights fill: -64 to 64, whose sums fit 16 bits on every processor, or -127 to 127."""
 
 
 class CalibrationImage(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +25,8 @@ class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True):
     """How an int8 ONNX file was made of a float one; `float_layers` are those that quantisation left.
 
     `unusable` names the images that were chosen too, but could not be decoded, each with its reason; others
-    were taken for them.
+    were taken for them. `weight_range` is empty in a record of an older assay, where all layers but the first
+    fill the full range.
     """
 
     schema_version: int = 1
@@ -29,6 +34,7 @@ class CalibrationRecord(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     tool: str
     preset: str
+    weight_range: WeightRange | Literal[""] = ""
     seed: int
     float_layers: tuple[str, ...]
     images: tuple[CalibrationImage, ...]

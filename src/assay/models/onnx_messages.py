@@ -83,6 +83,7 @@ class Message:
     floats: dict[str, list[float]] = field(default_factory=dict)
     contents: dict[str, list[bytes]] = field(default_factory=dict)
     messages: dict[str, list[Message]] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)  # where bytes begin in the file
 
     def text(self, name: str) -> str:
         """The field's text, its last where it stands there twice; empty where it is not there."""
@@ -119,6 +120,7 @@ def read_messages(data: mmap.mmap) -> Iterator[Message]:
                 values = data[value[0] : min(value[1], value[0] + _SMALL)]
                 message.floats.setdefault(name, []).extend(_read_floats(values))
             elif kind == "bytes":
+                message.places[name] = value[0]
                 message.contents.setdefault(name, []).append(
                     data[value[0] : min(value[1], value[0] + _SMALL)]
                 )

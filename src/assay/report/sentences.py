@@ -139,7 +139,7 @@ def describe_quantised(path: str, made: CalibrationRecord) -> list[str]:
     unusable = f" ({len(made.unusable)} more cannot be decoded)" if made.unusable else ""
     return [
         f"{path}: int8 by {made.tool}, calibrated on {len(made.images)} images{unusable}, "
-        f"{layers} kept in float",
+        f"weights in {made.weight_range} range, {layers} kept in float",
         *named,
     ]
 

@@ -143,8 +143,8 @@ def check_request(request: RunRequest) -> None:
         raise UsageError("--opset has no effect: no ONNX file is made here", hint="leave it out")
     if request.calibration != DEFAULT_CALIBRATION and not request.is_quantised_here:
         raise UsageError(
-            "--calibration, --calibration-count, --preset and --keep-float have no effect: no model is "
-            "quantised here",
+            "--calibration, --calibration-count, --preset, --weight-range and --keep-float have no effect: "
+            "no model is quantised here",
             hint="they go with --precision int8 and float weights",
         )
 

@@ -66,6 +66,7 @@ def test_the_record_lists_the_images_and_an_evaluation_on_them_says_so(
     assert record["source_sha256"] == hashlib.sha256(small_onnx.read_bytes()).hexdigest()
     assert record["sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
     by_name = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in photographs.iterdir()}
+    assert record["weight_range"] == "half"
     assert len(record["images"]) == 5
     assert all(by_name[image["relative_path"]] == image["sha256"] for image in record["images"])
 
@@ -106,8 +107,8 @@ def test_the_same_options_use_the_file_again_and_changed_ones_do_not(
     stamp = out.stat().st_mtime_ns
     assert quantize_file(small_onnx, out, se_resnext50, options, SILENT) == first
     assert out.stat().st_mtime_ns == stamp
-    other = CalibrationOptions(images=ImageRequest(path=photographs), image_count=4, preset="performance")
-    quantize_file(small_onnx, out, se_resnext50, other, SILENT)
+    other = CalibrationOptions(images=ImageRequest(path=photographs), image_count=4, weight_range="full")
+    assert quantize_file(small_onnx, out, se_resnext50, other, SILENT).weight_range == "full"
     assert out.stat().st_mtime_ns != stamp
 
 

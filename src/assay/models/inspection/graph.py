@@ -6,6 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from assay.models.onnx_file import Port
 
@@ -23,12 +28,25 @@ class GraphTensor:
         dtype: NumPy's name of its type.
         shape: Its axes.
         values: What it holds, where that is a few numbers; empty for weights.
+        file: The file whose bytes hold it, little-endian; None where they are written otherwise.
+        offset: Where in that file they begin.
     """
 
     name: str
     dtype: str
     shape: tuple[int, ...]
     values: tuple[float, ...] = ()
+    file: Path | None = None
+    offset: int = 0
+
+    def read(self) -> NDArray[Any] | None:
+        """What it holds, in its shape; None where the file does not hold it as plain bytes."""
+        if self.values:
+            return np.array(self.values, self.dtype).reshape(self.shape)
+        if self.file is None or self.dtype not in {"int8", "uint8", "float32"}:
+            return None
+        kind = np.dtype(self.dtype).newbyteorder("<")
+        return np.fromfile(self.file, kind, self.size, offset=self.offset).reshape(self.shape)
 
     @property
     def size(self) -> int:

@@ -38,8 +38,8 @@ def read_onnx_graph(onnx_path: Path) -> ModelGraph:
     model = read_onnx_messages(onnx_path)[0]
     graphs = model.children("graph")
     nodes = [node for graph in graphs for node in graph.children("node")]
-    weights = [_read_tensor(tensor) for graph in graphs for tensor in graph.children("initializer")]
-    tensors = {tensor.name: tensor for tensor in (*weights, *_list_constants(nodes))}
+    weights = [_read_tensor(each, onnx_path) for graph in graphs for each in graph.children("initializer")]
+    tensors = {tensor.name: tensor for tensor in (*weights, *_list_constants(nodes, onnx_path))}
     opsets = [each for each in model.children("opset_import") if each.text("domain") in _STANDARD]
     ports = [read_port(port) for graph in graphs for port in graph.children("input")]
     return ModelGraph(
@@ -78,7 +78,7 @@ def _read_node(node: Message) -> GraphNode:
     )
 
 
-def _list_constants(nodes: list[Message]) -> Iterator[GraphTensor]:
+def _list_constants(nodes: list[Message], onnx_path: Path) -> Iterator[GraphTensor]:
     """Yield what Constant nodes give: Paddle's exporter keeps weights so."""
     for node in nodes:
         if node.text("op_type") != "Constant":
@@ -86,7 +86,7 @@ def _list_constants(nodes: list[Message]) -> Iterator[GraphTensor]:
         for name in node.texts.get("output", []):
             for attribute in node.children("attribute"):
                 for tensor in attribute.children("t"):
-                    yield _read_tensor(tensor, name)
+                    yield _read_tensor(tensor, onnx_path, name)
                 if (dtype := _CONSTANT_NUMBERS.get(attribute.text("name"))) is not None:
                     is_float = dtype == "float32"
                     one = (attribute.floats if is_float else attribute.numbers).get(
@@ -99,7 +99,7 @@ def _list_constants(nodes: list[Message]) -> Iterator[GraphTensor]:
                     yield GraphTensor(name=name, dtype=dtype, shape=shape, values=tuple(one or many))
 
 
-def _read_tensor(tensor: Message, name: str = "") -> GraphTensor:
+def _read_tensor(tensor: Message, onnx_path: Path, name: str = "") -> GraphTensor:
     shape = tuple(tensor.numbers.get("dims", []))
     dtype = DTYPES.get(tensor.number("data_type"), "")
     size = math.prod(shape)
@@ -111,9 +111,22 @@ def _read_tensor(tensor: Message, name: str = "") -> GraphTensor:
     raw = b"".join(tensor.contents.get("raw_data", []))
     if raw and dtype in _FORMATS and len(raw) == size * struct.calcsize(f"<{_FORMATS[dtype]}"):
         values = struct.unpack(f"<{size}{_FORMATS[dtype]}", raw)
+    file, offset = _find_bytes(tensor, onnx_path)
     return GraphTensor(
         name=name or tensor.text("name"),
         dtype=dtype,
         shape=shape,
         values=values if len(values) == size else (),
+        file=file,
+        offset=offset,
     )
+
+
+def _find_bytes(tensor: Message, onnx_path: Path) -> tuple[Path | None, int]:
+    """Where a tensor's bytes stand: in the file, or in one beside it."""
+    if "raw_data" in tensor.places:
+        return onnx_path, tensor.places["raw_data"]
+    outside = {entry.text("key"): entry.text("value") for entry in tensor.children("external_data")}
+    if "location" not in outside:
+        return None, 0
+    return onnx_path.parent / outside["location"], int(outside.get("offset") or 0)

@@ -195,7 +195,9 @@ def _list_constants(
                 content = file.read(struct.calcsize(f"<{math.prod(shape)}{_FORMATS[dtype]}"))
                 values = struct.unpack(f"<{math.prod(shape)}{_FORMATS[dtype]}", content)
             for name in names[number].values():
-                yield GraphTensor(name=name, dtype=dtype, shape=shape, values=values)
+                yield GraphTensor(
+                    name=name, dtype=dtype, shape=shape, values=values, file=weights, offset=start
+                )
 
 
 def _sort(

@@ -14,6 +14,7 @@ import msgspec
 from assay.defaults import DEFAULT_SHARD_SIZE
 from assay.engines.catalog import load_for_evaluation
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
+from assay.engines.saturation import clips_sums, note_saturation
 from assay.errors import UsageError
 from assay.files import escape_name
 from assay.images.calibration import count_calibrated
@@ -21,7 +22,13 @@ from assay.images.classes import read_classes
 from assay.images.labels import find_val_number
 from assay.images.real_labels import RealLabels
 from assay.images.sources import ImageIndex
-from assay.inference.identity import RunIdentity, add_class_subset, compute_fingerprint, identify_run
+from assay.inference.identity import (
+    RunIdentity,
+    add_arithmetic,
+    add_class_subset,
+    compute_fingerprint,
+    identify_run,
+)
 from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import Shard, cut_shards
 from assay.measure.gates import Gate
@@ -114,11 +121,11 @@ def _plan_run(
     compiled = read_compiled_json(compiled_dir)
     check_evaluation(options)
     _check_batch_size(options.batch_size, compiled)
-    notes = [*index.notes, *_note_calibration(compiled, index)]
+    notes = [*index.notes, *_note_calibration(compiled, index), *note_saturation(compiled)]
     for note in notes:
         run.announce(f"Note: {note}")
     predictor = make_predictor(compiled_dir, compiled, PREDICTIONS_FOLDER)
-    identity = _identify(predictor, index, run, options)
+    identity = add_arithmetic(_identify(predictor, index, run, options), clips_sums=clips_sums(compiled))
     image_set = _describe_images(index, compiled, identity, notes)
     batch_size = options.batch_size or predictor.batch_size
     run.claim_evaluation(identity, image_set, batch_size)

@@ -8,6 +8,7 @@ from assay.checkpoint.weights_choice import describe_weights_choice
 from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, read_compiled_json
 from assay.engines.engine import CompileOptions
+from assay.engines.saturation import note_saturation
 from assay.engines.sources import describe_source, find_setting_files
 from assay.errors import BadModelError, UsageError
 from assay.files import refuse_same_file, write_folder_in_place_of
@@ -66,6 +67,8 @@ def compile_model(
     waiting = announce_wait(listener, f"compiling {source}")
     with waiting, write_folder_in_place_of(compiled_dir) as temporary:
         compiled = engine.compile(source, temporary, options)
+    for note in note_saturation(compiled):
+        listener.announce(f"Note: {note}")
     if compiled.batch_size != options.batch_size:
         listener.announce(f"{source} takes batches of {compiled.batch_size} only: compiled for that")
     if choice := describe_weights_choice(compiled.weights_key or "", compiled.other_weights_keys):

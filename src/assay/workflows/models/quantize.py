@@ -12,6 +12,7 @@ from assay.convert.parity import MAX_LOGIT_DIFFERENCE, measure_logit_parity
 from assay.convert.quantize import (
     OLDEST_OPSET,
     TOOL,
+    Quantisation,
     match_layers,
     quantize_onnx,
     read_float_onnx,
@@ -90,6 +91,7 @@ def quantize_file(
         sha256="",
         tool=TOOL,
         preset=options.preset,
+        weight_range=options.weight_range,
         seed=options.seed,
         float_layers=layers,
         images=sample.described,
@@ -100,15 +102,19 @@ def quantize_file(
         return there
     _check_conversion(onnx_path, model, record, listener)
     count = len(sample.images)
-    listener.announce(f"Quantising {onnx_path} on {count} images by {TOOL}, preset {options.preset}")
+    listener.announce(
+        f"Quantising {onnx_path} on {count} images by {TOOL}, preset {options.preset}, weights in "
+        f"{options.weight_range} range"
+    )
     with announce_wait(listener, f"quantising {onnx_path}"), write_in_place_of(out_path) as temporary:
         quantize_onnx(
             model,
             temporary,
             sample.images,
             record=record,
-            preset=options.preset,
-            float_layers=planned.float_layers,
+            quantisation=Quantisation(
+                preset=options.preset, weight_range=options.weight_range, float_layers=layers
+            ),
         )
         store_record(temporary, record)
     return write_calibration(out_path, planned)
