@@ -15,9 +15,9 @@ from assay.models.calibration import read_calibration
 from assay.models.check_network import check_network
 from assay.models.hugging_face.folder import list_weight_files
 from assay.models.inspection.onnx_graph import read_onnx_graph
-from assay.models.inspection.weight_range import find_weight_range
 from assay.models.model_file import hash_model, hash_model_files, is_openvino_ir, read_model_file
 from assay.models.onnx_file import OnnxFile
+from assay.models.weight_range import find_weight_range
 
 
 def describe_source(engine: Engine, source: Path, options: CompileOptions) -> CompiledModel:

@@ -10,7 +10,7 @@ import openvino
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from assay.models.inspection.weight_range import find_weight_range
+from assay.models.weight_range import find_weight_range
 from brightness_classifier import move_weights_out
 
 HALF, FULL = 64, 127
