@@ -10,8 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from assay.convert.match_tensors import match_tensors
 from assay.convert.quantize import quantize_onnx
-from assay.convert.twin_graph import align_opsets, build_twin, match_tensors, repair
+from assay.convert.twin_graph import align_opsets, build_twin, repair
 from assay.engines.openvino.tensors import compute_outputs
 from pattern_network import RECORD
 
@@ -106,7 +107,8 @@ def test_it_is_named_in_an_int8_model_too(tmp_path: Path, layer: str) -> None:
 def test_layers_of_an_export_with_other_names_are_matched_by_their_weights() -> None:
     reference, other = make_network(), make_network(prefix="/model/")
     matched = {one.reference: one.other for one in match_tensors(reference, damage(other, "second", 1.1))}
-    assert matched == {name: f"/model/{name}" for name in LAYERS} | {"class": "class"}
+    between = [f"{name}.act" for name in LAYERS] + ["pooled"]
+    assert matched == {name: f"/model/{name}" for name in (*LAYERS, *between)} | {"class": "class"}
 
 
 def test_another_activation_is_found_where_it_acts() -> None:

@@ -83,7 +83,7 @@ def read_float_onnx(onnx_path: Path) -> Any:
     model = read_onnx(onnx_path)
     model.ir_version = max(model.ir_version, OLDEST_IR)
     _gather_weights(model.graph)
-    _name_nodes(model.graph)
+    name_nodes(model.graph)
     if _has_float16_layers(model.graph):
         raise BadModelError(
             f"{onnx_path} computes in float16, which {TOOL} cannot quantise",
@@ -116,7 +116,7 @@ def _gather_weights(graph: Any) -> None:
             graph.node.remove(node)
 
 
-def _name_nodes(graph: Any) -> None:
+def name_nodes(graph: Any) -> None:
     """Name the nodes that have no name, or another's: by their operator and place."""
     taken: set[str] = set()
     for place, node in enumerate(graph.node):

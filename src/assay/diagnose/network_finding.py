@@ -8,34 +8,61 @@ from typing import Literal
 import msgspec
 
 NetworkOutcome = Literal["same", "damaged", "spread"]
-SUSPECT_DB = 28.0  # of a healthy int8 network the lowest was 30, of a healthy float one 62
+Cause = Literal["weights", "factors", "ranges", "operator", "processor", "other"]
+INT8_DB = 28.0  # of a healthy int8 network the lowest was 30
+FLOAT_DB = 60.0  # of two exports the lowest was over 100, of float16 weights 68
+_QUANTISED_DB = 60.0  # a network whose median is below holds rounded weights, whatever its file says
+_LARGEST_FLOAT16 = 65504.0
 
 
 class LayerError(msgspec.Struct, frozen=True, kw_only=True):
     """The error that one layer makes by itself, fed with the reference's own tensors.
 
-    `sqnr_db` is ten times the decimal logarithm of signal over error, of all images; None without an error.
-    `is_finite` is false where the layer gives infinities or not-a-number. `processor_sqnr_db` is the ratio in
-    this processor's own integers, where the file is quantised: without VNNI sums of 16 bits saturate.
+    Args:
+        name: The reference's node that makes the tensor.
+        operator: Of that node.
+        tensor: The reference's name of it; of a layer, after its batch normalisation and bias.
+        other_tensor: What it is called in the model that is diagnosed.
+        sqnr_db: Ten times the decimal logarithm of signal over error, of all images; None without an error.
+        is_finite: False where the layer gives infinities or not-a-number.
+        processor_sqnr_db: The ratio in this processor's own integers, where the file is quantised: without
+            VNNI sums of 16 bits saturate.
+        weights_db: The ratio of its weights alone, where it has any that differ.
+        factors: The least and the largest factor of an output's weights, where they are more than rounding.
+        quantisers: What is quantised on the way from the tensors that it is made of.
+        peak: The largest magnitude in the reference's tensor.
+        cause: What differs; None where the error is no larger than expected.
+        detail: More about the cause, in words.
     """
 
     name: str
     operator: str
     tensor: str
+    other_tensor: str = ""
     sqnr_db: float | None
     is_finite: bool = True
     processor_sqnr_db: float | None = None
+    weights_db: float | None = None
+    factors: tuple[float, float] | None = None
+    quantisers: tuple[str, ...] = ()
+    peak: float | None = None
+    cause: Cause | None = None
+    detail: str = ""
 
     @property
     def is_suspect(self) -> bool:
-        """Whether the error is larger than those of a healthy int8 network."""
-        return not self.is_finite or (self.sqnr_db is not None and self.sqnr_db < SUSPECT_DB)
+        """Whether the file has an error here that is larger than expected."""
+        return self.cause is not None and self.cause != "processor"
 
     @property
     def saturates(self) -> bool:
         """Whether the layer is sound as the file has it, and not in this processor's integers."""
-        found = self.processor_sqnr_db
-        return not self.is_suspect and found is not None and found < SUSPECT_DB
+        return self.cause == "processor"
+
+    @property
+    def headroom(self) -> float | None:
+        """How many times the peak fits into float16; below 1 it overflows."""
+        return _LARGEST_FLOAT16 / self.peak if self.peak else None
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,26 +81,84 @@ class NetworkFinding(msgspec.Struct, frozen=True, kw_only=True):
             differ, but no layer stands out.
         image_count: Images whose answers were compared.
         reference_hits: Of the reference; None without labels.
+        limit_db: Errors below are larger than expected of the two forms.
         layers: The suspects, guiltiest first; layers that this processor alone computes wrongly come last.
         saturated: Those that this processor alone computes wrongly.
         errors: Every tensor that both compute, guiltiest first.
         repairs: With ever more of the suspects as in the reference; the first with none.
         keep_float: The layers whose repair restores most answers, fewest first, as `--keep-float` takes them.
+        remarks: What else was seen, in words.
     """
 
     outcome: NetworkOutcome
     image_count: int
     reference_hits: int | None
+    limit_db: float = INT8_DB
     layers: tuple[str, ...]
     errors: tuple[LayerError, ...]
     repairs: tuple[Repair, ...]
     keep_float: tuple[str, ...] = ()
     saturated: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+
+def choose_limit(ratios: Sequence[float | None], *, is_quantised: bool) -> float:
+    """The ratio below which an error is larger than expected: of int8, or of float.
+
+    Args:
+        ratios: Of all tensors, in dB; None without an error.
+        is_quantised: Whether the file says that it is.
+    """
+    known = sorted(float("inf") if one is None else one for one in ratios)
+    is_rounded = bool(known) and known[len(known) // 2] < _QUANTISED_DB
+    return INT8_DB if is_quantised or is_rounded else FLOAT_DB
+
+
+def find_cause(error: LayerError, limit_db: float, *, is_operator_changed: bool) -> Cause | None:
+    """What makes a layer err; None where its error is no larger than expected.
+
+    Args:
+        error: The layer's, with everything but its cause.
+        limit_db: As `choose_limit`.
+        is_operator_changed: Whether another operator, or the same with other constants, stands there.
+    """
+    is_wrong = not error.is_finite or (error.sqnr_db is not None and error.sqnr_db < limit_db)
+    weights_limit = limit_db if limit_db > INT8_DB else limit_db + 4  # healthy int8 weights have 37 and more
+    if error.factors is not None and (is_wrong or (error.weights_db or 0) > weights_limit):
+        return "factors"
+    if error.weights_db is not None and error.weights_db < weights_limit:
+        return "weights"
+    if is_wrong and is_operator_changed:
+        return "operator"
+    if is_wrong:
+        return "ranges" if error.quantisers else "other"
+    found = error.processor_sqnr_db
+    return "processor" if found is not None and found < limit_db else None
 
 
 def rank_errors(errors: Sequence[LayerError]) -> list[LayerError]:
-    """The errors, guiltiest first: what is not finite, then the lowest ratio of signal to error."""
-    return sorted(errors, key=lambda one: (one.is_finite, one.sqnr_db is None, one.sqnr_db or 0.0))
+    """The errors, guiltiest first: what is not finite, then suspects, then the lowest ratio.
+
+    Of suspects that read one tensor by the same quantiser, the layer comes first: a residual addition that
+    shares it errs only because that does.
+    """
+    ranked = sorted(errors, key=_rate)
+    for one in [one for one in ranked if one.is_suspect and one.operator in {"Add", "Mul", "Concat"}]:
+        sharing = [
+            place
+            for place, each in enumerate(ranked)
+            if each.is_suspect and each is not one and set(each.quantisers) & set(one.quantisers)
+            if each.cause == one.cause == "ranges"
+        ]
+        place = ranked.index(one)
+        if sharing and min(sharing) > place:
+            ranked.insert(min(sharing), ranked.pop(place))
+    return ranked
+
+
+def _rate(error: LayerError) -> tuple[bool, bool, bool, float]:
+    ratios = [one for one in (error.sqnr_db, error.weights_db) if one is not None]
+    return error.is_finite, not error.is_suspect, not ratios, min(ratios, default=0.0)
 
 
 def choose_repair(repairs: Sequence[Repair]) -> Repair:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.diagnose.network_finding import NetworkFinding, choose_repair
+from assay.diagnose.network_finding import LayerError, NetworkFinding, choose_repair
 from assay.report.tables.table import Table
 
 _SHOWN = 10
@@ -40,11 +40,33 @@ def _say_first(found: NetworkFinding) -> str:
     if not guilty:
         return "No layer of the file errs by itself."
     first = guilty[0]
-    what = f"{first.sqnr_db:.1f} dB" if first.sqnr_db is not None else "values that are not finite"
     return (
-        f"Layer {first.name} ({first.operator}) errs by itself: {what}; {len(guilty)} of "
-        f"{len(found.errors)} tensors are below 28 dB."
+        f"Layer {first.name} ({first.operator}) errs by itself: {_say_error(first)}; {say_cause(first)}. "
+        f"{len(guilty)} of {len(found.errors)} tensors have more error than the {found.limit_db:.0f} dB of a "
+        "healthy one."
     )
+
+
+def _say_error(one: LayerError) -> str:
+    if not one.is_finite:
+        return "values that are not finite"
+    return "nothing on these images" if one.sqnr_db is None else f"{one.sqnr_db:.1f} dB"
+
+
+def say_cause(one: LayerError) -> str:
+    """What differs in a layer, in words."""
+    if one.factors is not None and one.cause == "factors":
+        low, high = one.factors
+        return f"its weights differ by a factor for each output, {low:.3g} to {high:.3g}"
+    if one.cause == "weights":
+        return f"its weights differ{f' ({one.detail})' if one.detail else ''}"
+    if one.cause == "operator":
+        return f"its operator differs: {one.detail}"
+    if one.cause == "ranges":
+        return f"its weights are the same, so a range or zero point: what is quantised is {one.quantisers[0]}"
+    if one.cause == "processor":
+        return "only this processor's integers err"
+    return "weights and operator are the same, so a bias or another constant" if one.cause else "as expected"
 
 
 def list_network_tables(found: NetworkFinding, shown: int = _SHOWN) -> list[Table]:
@@ -55,6 +77,7 @@ def list_network_tables(found: NetworkFinding, shown: int = _SHOWN) -> list[Tabl
             one.operator,
             "not finite" if not one.is_finite else _write_ratio(one.sqnr_db),
             _write_ratio(one.processor_sqnr_db),
+            one.cause or "-",
         )
         for one in found.errors[:shown]
     )
@@ -71,7 +94,7 @@ def list_network_tables(found: NetworkFinding, shown: int = _SHOWN) -> list[Tabl
     return [
         Table(
             title="Layers by their own error",
-            header=("Layer", "Operator", "Signal to error, dB", "here, dB"),
+            header=("Layer", "Operator", "Signal to error, dB", "here, dB", "Differs"),
             rows=errors,
         ),
         Table(title="Repairs", header=header, rows=repairs, notes=note),

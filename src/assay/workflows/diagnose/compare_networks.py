@@ -2,38 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from assay.arrays import Images
-from assay.convert.quantize import read_onnx
-from assay.convert.twin_graph import (
-    LAYER_TYPES,
-    Compared,
-    align_opsets,
-    build_twin,
-    match_tensors,
-    repair,
+from assay.convert.compare_layers import (
+    compare_layer_weights,
+    compute_ratio,
+    describe_operator_change,
+    list_quantisers,
 )
+from assay.convert.graph_steps import LAYER_TYPES, QUANTISER_TYPES, Graph, prepare_model
+from assay.convert.match_tensors import Compared, find_borders, match_tensors
+from assay.convert.quantize import name_nodes, read_onnx
+from assay.convert.twin_graph import align_opsets, build_twin, repair
 from assay.diagnose.evidence import find_answers
 from assay.diagnose.network_finding import (
     LayerError,
     NetworkFinding,
     NetworkOutcome,
     Repair,
+    choose_limit,
     choose_repair,
+    find_cause,
     rank_errors,
 )
 from assay.engines.openvino.tensors import compute_outputs
 from assay.errors import BadModelError
 from assay.runs.listener import Listener
 
-ERROR_IMAGE_COUNT = 32
+ERROR_IMAGE_COUNT = 8
 REPAIR_COUNTS = (1, 2, 3, 5, 8)
 Outputs = dict[str, NDArray[Any]]
 
@@ -69,7 +74,10 @@ def open_networks(other_path: Path, reference_path: Path, output_name: str) -> T
     Raises:
         BadModelError: A file cannot be read, or they have no tensor in common.
     """
-    reference, other = align_opsets(read_onnx(reference_path), read_onnx(other_path))
+    models = [prepare_model(read_onnx(path)) for path in (reference_path, other_path)]
+    for model in models:
+        name_nodes(model.graph)
+    reference, other = align_opsets(*models)
     compared = match_tensors(reference, other)
     if not compared:
         raise BadModelError(
@@ -93,16 +101,22 @@ def compare_networks(
     Raises:
         EngineError: One of them, or the graph made of both, does not run.
     """
-    errors = _measure_errors(networks, images[:ERROR_IMAGE_COUNT], listener)
-    suspects = [one for one in errors if one.is_suspect] + [one for one in errors if one.saturates]
     expected = find_answers(networks.score(networks.reference, images))
-    repairs = _repair(networks, suspects, images, expected, classes, listener)
+    answers = find_answers(networks.score(networks.other, images))
+    changed_first = images[np.argsort(answers == expected, kind="stable")[:ERROR_IMAGE_COUNT]]
+    errors, limit_db = _measure_errors(networks, changed_first, listener)
+    suspects = [one for one in errors if one.is_suspect] + [one for one in errors if one.saturates]
+    count_same = partial(_count_same, expected=expected, classes=classes)
+    repairs = [count_same(0, answers)]
+    if repairs[0].same_count < len(images):
+        repairs += _repair(networks, suspects, images, count_same, listener)
     needed = choose_repair(repairs).layer_count
     return NetworkFinding(
         outcome=_judge(suspects, repairs, len(images)),
         image_count=len(images),
         reference_hits=None if classes is None else int((expected == classes).sum()),
-        layers=tuple(one.name for one in suspects),
+        limit_db=limit_db,
+        layers=tuple(dict.fromkeys(one.name for one in suspects)),
         errors=tuple(errors),
         repairs=tuple(repairs),
         keep_float=_name_layers(networks.reference, [one.tensor for one in suspects[:needed]]),
@@ -110,61 +124,87 @@ def compare_networks(
     )
 
 
-def _measure_errors(networks: TwoNetworks, images: Images, listener: Listener) -> list[LayerError]:
-    """Each tensor's own error as the file has it, and in this processor's integers; guiltiest first."""
+def _measure_errors(
+    networks: TwoNetworks, images: Images, listener: Listener
+) -> tuple[list[LayerError], float]:
+    """Each tensor's own error, guiltiest first, and the ratio below which one is larger than expected."""
     compared = networks.compared
     listener.announce(f"Comparing {len(compared)} tensors on {len(images)} images")
     twin = build_twin(networks.reference, networks.other, compared).SerializeToString()
     sums = compute_outputs(twin, images, in_float=True)
-    is_quantised = any(node.op_type == "DequantizeLinear" for node in networks.other.graph.node)
+    is_quantised = any(node.op_type in QUANTISER_TYPES for node in networks.other.graph.node)
     own = compute_outputs(twin, images) if is_quantised else None
-    return rank_errors([_read_error(one, number, sums, own) for number, one in enumerate(compared)])
+    errors = [_read_error(number, networks, sums, own) for number in range(len(compared))]
+    limit_db = choose_limit([one.sqnr_db for one in errors], is_quantised=is_quantised)
+    graphs = Graph(networks.reference), Graph(networks.other)
+    judged = [
+        _judge_error(error, one, networks, graphs, limit_db)
+        for error, one in zip(errors, compared, strict=True)
+    ]
+    return rank_errors(judged), limit_db
 
 
 def _repair(
     networks: TwoNetworks,
     suspects: Sequence[LayerError],
     images: Images,
-    expected: NDArray[np.int64],
-    classes: NDArray[np.int64] | None,
+    count_same: Callable[[int, NDArray[np.int64]], Repair],
     listener: Listener,
-) -> list[Repair]:
-    """Count the reference's answers with none of the suspects repaired, and with ever more of them."""
-    repairs = [_count(0, find_answers(networks.score(networks.other, images)), expected, classes)]
+) -> Iterator[Repair]:
+    """Count the reference's answers with ever more of the suspects repaired, until all are restored."""
     for count in [count for count in REPAIR_COUNTS if count <= len(suspects)]:
-        if repairs[-1].same_count == len(images):
-            break
         listener.announce(f"Repairing {count} of {len(suspects)} suspects")
         chosen = [one.tensor for one in suspects[:count]]
         mended = repair(networks.other, networks.reference, networks.compared, chosen)
-        repairs.append(_count(count, find_answers(networks.score(mended, images)), expected, classes))
-    return repairs
+        repaired = count_same(count, find_answers(networks.score(mended, images)))
+        yield repaired
+        if repaired.same_count == len(images):
+            return
 
 
-def _read_error(one: Compared, number: int, sums: Outputs, own: Outputs | None) -> LayerError:
+def _read_error(number: int, networks: TwoNetworks, sums: Outputs, own: Outputs | None) -> LayerError:
+    """The error of one tensor as the sums have it, in the file's numbers and in this processor's."""
+    one = networks.compared[number]
     signal, error = float(sums[f"signal.{number}"].sum()), float(sums[f"error.{number}"].sum())
+    differs = compare_layer_weights(one)
     return LayerError(
         name=one.node,
         operator=one.operator,
         tensor=one.reference,
-        sqnr_db=_compute_ratio(signal, error),
+        other_tensor=one.other,
+        sqnr_db=compute_ratio(signal, error),
         is_finite=bool(np.isfinite(error) and np.isfinite(signal)),
-        processor_sqnr_db=None
-        if own is None
-        else _compute_ratio(signal, float(own[f"error.{number}"].sum())),
+        processor_sqnr_db=None if own is None else compute_ratio(signal, float(own[f"error.{number}"].sum())),
+        weights_db=differs.sqnr_db,
+        factors=differs.factors,
+        peak=float(sums[f"peak.{number}"].max()),
+        detail="the same values in other places" if differs.is_permuted else "",
     )
 
 
-def _compute_ratio(signal: float, error: float) -> float | None:
-    """Signal over error in dB; None without either, or where one is not finite."""
-    if not (np.isfinite(error) and np.isfinite(signal) and error > 0 and signal > 0):
-        return None
-    return float(10 * np.log10(signal / error))
+def _judge_error(
+    error: LayerError,
+    one: Compared,
+    networks: TwoNetworks,
+    graphs: tuple[Graph, Graph],
+    limit_db: float,
+) -> LayerError:
+    """The error with its cause, and what is quantised on the way."""
+    backward = {each.other: each.reference for each in networks.compared if each is not one}
+    backward |= dict.fromkeys(graphs[1].inputs, "")
+    borders = find_borders(graphs[1], one.other, backward)
+    quantisers = list_quantisers(graphs[1], one.other, borders)
+    change = describe_operator_change(one, graphs)
+    known = msgspec.structs.replace(error, quantisers=tuple(quantisers))
+    cause = find_cause(known, limit_db, is_operator_changed=bool(change))
+    detail = change if cause == "operator" else error.detail if cause == "weights" else ""
+    return msgspec.structs.replace(known, cause=cause, detail=detail)
 
 
-def _count(
+def _count_same(
     layer_count: int,
     answers: NDArray[np.int64],
+    *,
     expected: NDArray[np.int64],
     classes: NDArray[np.int64] | None,
 ) -> Repair:
