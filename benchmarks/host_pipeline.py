@@ -25,7 +25,7 @@ from assay.engines.constant_engine import ConstantEngine
 from assay.engines.engine import CompileChoice, Session
 from assay.images.classes import read_classes
 from assay.images.drawn_images import draw_labelled_images
-from assay.images.prepare import PreprocessedImage
+from assay.images.preprocessed_image import PreprocessedImage
 from assay.images.sources import index_images
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import make_predictions

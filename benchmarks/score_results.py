@@ -1,75 +1,71 @@
-"""Scoring a result folder: assay against parsing value by value, as the original script does.
+"""Scoring a result folder: assay's script against the original's way, each in a process of its own, in turn.
 
-Makes 10,000 result files of 1,000 values, then lets both score them, in turn and three times each.
+Makes result files of 1,000 values, by default 1,000 of them, where starting takes most of the time.
 
-    python benchmarks/score_results.py
+    python benchmarks/score_results.py [--files 1000,50000] [--turns 5]
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from turns import take_turns, time_call
 
 from assay.images.labels import read_canonical_labels
-from assay.runs.listener import SILENT
-from assay.workflows.modelzoo.score import score_results
 
-FILE_COUNT = 10_000
-REPEATS = 3
-
-
-def score_value_by_value(results: Path, labels: dict[str, int]) -> float:
-    """Return Top-1 in percent."""
-    hits = 0
-    files = list(results.iterdir())
-    for file in files:
-        values = np.array([np.float32(text) for text in file.read_text().strip().split(" ")])
-        hits += int(np.argsort(-values)[0]) == labels[file.name.rsplit("_", 1)[0]]
-    return 100 * hits / len(files)
-
-
-def time_call(call: Callable[[], object]) -> float:
-    """Return the seconds of one call."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+BENCHMARKS = Path(__file__).parent
+SCRIPTS = {
+    "the original's way": BENCHMARKS / "original_score.py",
+    "assay": BENCHMARKS.parent / "scripts" / "modelzoo" / "vision_metric_ImageNet.py",
+}
 
 
 def main() -> None:
-    """Print results per second of both, and the ratio of the medians."""
-    rng = np.random.default_rng(0)
-    canonical = read_canonical_labels()[:FILE_COUNT]
-    labels = {f"ILSVRC2012_val_{number:08d}": label for number, label in enumerate(canonical, start=1)}
-    plain: list[float] = []
-    assay: list[float] = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "results").mkdir()
-        for stem in labels:
-            text = "".join(f"{value:f} " for value in rng.normal(size=1000))
-            (folder / "results" / f"{stem}_0.txt").write_text(text + "\n")
-        lines = (f"{stem}.JPEG {label}\n" for stem, label in labels.items())
-        (folder / "labels.txt").write_text("".join(lines))
-
-        def run_assay() -> None:
-            score_results(
-                folder / "results",
-                folder / "labels.txt",
-                folder / "result.json",
-                SILENT,
+    """Print the seconds of both, and the median of the ratios of each turn."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--files", default="1000")
+    parser.add_argument("--turns", type=int, default=5)
+    arguments = parser.parse_args()
+    for count in map(int, arguments.files.split(",")):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            _write_results(folder, count)
+            seconds = take_turns(
+                {title: partial(_time_script, script, folder) for title, script in SCRIPTS.items()},
+                arguments.turns,
             )
+        for title, values in seconds.items():
+            spread = f"({min(values):.2f} to {max(values):.2f})"
+            print(f"{count:6,} files  {title:20} {statistics.median(values):7.2f} s {spread}")
+        ratios = [plain / own for plain, own in zip(*seconds.values(), strict=True)]
+        print(f"{count:6,} files  {'times as fast':20} {statistics.median(ratios):7.2f}")
 
-        for _ in range(REPEATS):
-            plain.append(FILE_COUNT / time_call(lambda: score_value_by_value(folder / "results", labels)))
-            assay.append(FILE_COUNT / time_call(run_assay))
-    for title, rates in (("value by value", plain), ("assay", assay)):
-        print(f"{title:16} {statistics.median(rates):8.0f} files/s ({min(rates):.0f} to {max(rates):.0f})")
-    print(f"ratio of the medians: {statistics.median(assay) / statistics.median(plain):.2f}")
+
+def _write_results(folder: Path, count: int) -> None:
+    rng = np.random.default_rng(0)
+    (folder / "results").mkdir()
+    lines = []
+    for number, label in enumerate(read_canonical_labels()[:count], start=1):
+        stem = f"ILSVRC2012_val_{number:08d}"
+        text = "".join(f"{value:f} " for value in rng.normal(size=1000))
+        (folder / "results" / f"{stem}_0.txt").write_text(text + "\n")
+        lines.append(f"{stem}.JPEG {label}\n")
+    (folder / "labels.txt").write_text("".join(lines))
+
+
+def _time_script(script: Path, folder: Path) -> float:
+    arguments = [f"{folder / 'results'}", f"{folder / 'labels.txt'}", f"{folder}", "result.json"]
+    compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    call = partial(subprocess.run, check=True, capture_output=True, env=compiled)  # as it is installed
+    return time_call(lambda: call([sys.executable, f"{script}", *arguments]))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
-"""Files that appear whole or not at all, and their sha256."""
+"""Files that appear whole or not at all, their sha256, and values as JSON."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
+
 from assay.errors import UsageError
 from assay.interrupts import on_forced_exit
 
+SCHEMA_VERSION = 1  # the first, of result files and of what --json shows
 PART_SUFFIX = ".part"
 """How the hidden name of a file or folder ends that is still being written."""
 
@@ -40,7 +42,7 @@ def write_in_place_of(path: Path) -> Iterator[Path]:
     When the block raises or the process is ended, the temporary file is removed and `path` is as it was, its
     folders too.
     """
-    mark = secrets.token_hex(4)  # two machines that share the folder may have the same process number
+    mark = os.urandom(4).hex()  # two machines that share the folder may have the same process number
     temporary = path.with_name(f".{path.name}.{mark}{PART_SUFFIX}")
     with _make_folders(path.parent):
         try:
@@ -98,7 +100,7 @@ def refuse_same_file(output: Path, *inputs: Path | None) -> None:
     Raises:
         UsageError: The output is one of the inputs, or a folder that holds one.
     """
-    written = _identify(output)
+    written, is_folder = _identify(output), output.is_dir()
     for path in inputs:
         if path is None:
             continue
@@ -106,7 +108,7 @@ def refuse_same_file(output: Path, *inputs: Path | None) -> None:
             raise UsageError(
                 f"{output} is the input {path} itself, which would be lost", hint="write to another name"
             )
-        if output.is_dir() and written in {
+        if is_folder and written in {
             _identify(parent) for parent in (*path.absolute().parents, *path.resolve().parents)
         }:
             raise UsageError(
@@ -135,3 +137,28 @@ def escape_name(name: str) -> str:
 def is_unfinished(name: str) -> bool:
     """Whether a file or folder of that name was left by a process that was killed while writing."""
     return name.startswith(".") and name.endswith(PART_SUFFIX)
+
+
+def encode_json(value: object) -> bytes:
+    """Return the value as indented JSON with a newline at the end; bytes that are no UTF-8 are escaped."""
+    try:
+        encoded = msgspec.json.encode(value, enc_hook=_encode_path)
+    except UnicodeEncodeError:  # a path, say
+        encoded = msgspec.json.encode(_escape(msgspec.to_builtins(value, enc_hook=_encode_path)))
+    return msgspec.json.format(encoded, indent=2) + b"\n"
+
+
+def _encode_path(value: object) -> str:
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"no JSON form for {type(value).__name__}")
+
+
+def _escape(value: object) -> object:
+    if isinstance(value, str):
+        return escape_name(value)
+    if isinstance(value, dict):
+        return {_escape(key): _escape(content) for key, content in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_escape(content) for content in value]
+    return value

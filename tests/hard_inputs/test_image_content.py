@@ -15,7 +15,8 @@ from PIL import Image
 from assay.errors import UndecodableImageError
 from assay.images.decode import decode_image
 from assay.images.listing import LabelledImage, ReadOptions
-from assay.images.prepare import PreprocessedImage, preprocess_image
+from assay.images.prepare import preprocess_image
+from assay.images.preprocessed_image import PreprocessedImage
 from assay.models.record import ModelRecord
 
 RNG = np.random.default_rng(7)

@@ -13,7 +13,7 @@ from assay.errors import BadImagesError
 from assay.images.classes import IMAGENET_CLASSES
 from assay.images.label_files import LabelOptions, read_label_file
 from assay.images.listing import LabelledImage
-from assay.images.prepare import PreprocessedImage
+from assay.images.preprocessed_image import PreprocessedImage
 from assay.images.real_labels import read_real_labels
 from assay.images.sources import index_images
 from assay.inference.predictions import Prediction, make_predictions

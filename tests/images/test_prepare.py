@@ -14,7 +14,8 @@ from assay.images import prepare
 from assay.images.classes import IMAGENET_CLASSES
 from assay.images.label_files import LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
-from assay.images.prepare import OK, prepare_into, preprocess_image, preprocess_into, stack_images
+from assay.images.prepare import prepare_into, preprocess_image, preprocess_into, stack_images
+from assay.images.preprocessed_image import OK
 from assay.images.read import NO_PATIENCE
 from assay.images.resample import Resampler, list_resamplers
 from assay.images.resize import resize_and_crop

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.images.listing import LabelledImage
-from assay.images.prepare import OK
+from assay.images.preprocessed_image import OK
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
 from assay.inference.shards import cut_shards

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.images.listing import LabelledImage
-from assay.images.prepare import OK, PreprocessedImage
+from assay.images.preprocessed_image import OK, PreprocessedImage
 from assay.inference.predictions import NO_LABEL, NON_FINITE, make_predictions, rank_top_classes
 
 MakeSource = Callable[..., LabelledImage]

@@ -17,7 +17,8 @@ from assay.defaults import CALIBRATION_IMAGE_COUNT
 from assay.errors import BadImagesError, UndecodableImageError, UsageError
 from assay.files import escape_name
 from assay.images.listing import LabelledImage, ReadOptions
-from assay.images.prepare import PreprocessedImage, name_failures, preprocess_image
+from assay.images.prepare import name_failures, preprocess_image
+from assay.images.preprocessed_image import PreprocessedImage
 from assay.images.read import read_image
 from assay.images.request import ImageRequest
 from assay.images.sources import ImageIndex

@@ -44,6 +44,10 @@ class Classes:
         name = f" {self.names[label]}" if self.names else ""
         return f"{label}{name}" + (f" ({self.synsets[label]})" if self.synsets else "")
 
+    def is_name(self, text: str) -> bool:
+        """Whether a class is called exactly so."""
+        return text in self._by_name
+
     def find_labels(self, text: str) -> tuple[int, ...]:
         """The labels of the classes that a text means, by the strictest comparison that finds any.
 

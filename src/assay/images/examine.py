@@ -10,7 +10,7 @@ from assay.images.decode import decode_image
 from assay.images.formats import name_format
 from assay.images.jpeg_header import JPEG_MAGIC, find_frame, find_orientation
 from assay.images.listing import LabelledImage, ReadOptions
-from assay.images.prepare import OK
+from assay.images.preprocessed_image import OK
 from assay.images.read import Patience, read_image
 
 _SUFFIXES = {

@@ -283,7 +283,7 @@ def _parse_label(text: str, where: str, classes: Classes, label_offset: int) -> 
     if not INDEX.fullmatch(text):
         return _find_named(text, where, classes, label_offset)
     label = int(text) - label_offset
-    if text in classes.names and (named := classes.find_labels(text)) != (label,):
+    if classes.is_name(text) and (named := classes.find_labels(text)) != (label,):
         raise BadImagesError(
             f"{where}: {text} is the name of class {named[0]} of the model, and the index of another",
             hint="write the names of classes that are numbers into folders' names, or give indices alone",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,32 +11,14 @@ from assay.errors import UndecodableImageError
 from assay.files import escape_name
 from assay.images.decode import decode_image
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
+from assay.images.preprocessed_image import PreprocessedImage
 from assay.images.read import Patience, read_image
 from assay.images.resample import FASTEST, Resampler, resample_crop_into
 from assay.images.resize import keep_centre, plan_frame, resize_and_crop
 from assay.models.pixel_values import make_table, normalise_pixels
 from assay.models.record import ModelRecord
 
-OK = "ok"
 _NAMED = 3
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PreprocessedImage:
-    """One image on its way to the network.
-
-    Args:
-        source: Where it came from.
-        image: float32 (channels, height, width), or pixels that are normalised later, uint8 (height, width,
-            channels); None where it failed.
-        status: `ok`, or the reason it failed.
-        note: What was odd about it though it did not fail; mostly empty.
-    """
-
-    source: LabelledImage
-    image: Images | Pixels | None
-    status: str = OK
-    note: str = ""
 
 
 def preprocess_image(

@@ -9,13 +9,8 @@ import numpy as np
 from assay.arrays import Images
 from assay.errors import BadImagesError
 from assay.images.drawn_images import DRAWN_CLASSES, draw_picture
-from assay.images.prepare import (
-    PreprocessedImage,
-    count_images,
-    name_failures,
-    preprocess_image,
-    stack_images,
-)
+from assay.images.prepare import count_images, name_failures, preprocess_image, stack_images
+from assay.images.preprocessed_image import PreprocessedImage
 from assay.images.resize import resize_and_crop
 from assay.images.sources import ImageIndex
 from assay.models.pixel_values import normalise_pixels

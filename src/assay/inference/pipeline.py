@@ -17,7 +17,8 @@ from assay.arrays import Batch, Logits
 from assay.engines.arrays import describe_row
 from assay.engines.engine import Session
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
-from assay.images.prepare import PreprocessedImage, preprocess_into
+from assay.images.prepare import preprocess_into
+from assay.images.preprocessed_image import PreprocessedImage
 from assay.images.read import Patience
 from assay.inference.predictions import Prediction, make_predictions
 from assay.inference.shards import Shard

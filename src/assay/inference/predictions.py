@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from assay.arrays import Logits
 from assay.files import escape_name
-from assay.images.prepare import OK, PreprocessedImage
+from assay.images.preprocessed_image import OK, PreprocessedImage
 
 TOP_K = 5
 NON_FINITE = "logits are not finite"

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from assay.images.prepare import OK
+from assay.images.preprocessed_image import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import compute_wilson_interval, count_topk_hits
 from assay.measure.accuracy.sequential import rules_out_at_least, rules_out_at_most

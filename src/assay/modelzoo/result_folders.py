@@ -16,9 +16,8 @@ import numpy as np
 
 from assay.arrays import Logits
 from assay.errors import UsageError, quote
-from assay.files import escape_name
+from assay.files import encode_json, escape_name
 from assay.modelzoo.bin_files import FOLDER_MODE, write_tool_file
-from assay.runs.results_file import encode_json
 
 OutputFormat = Literal["TXT", "BIN", "NPY"]
 STAMP_FORMAT = "%Y_%m_%d-%H_%M_%S"

@@ -12,7 +12,7 @@ from assay import __version__
 from assay.convert.parity import LogitParity
 from assay.engines.engine import SessionDescription
 from assay.errors import BadInputError, shorten
-from assay.files import escape_name, write_file
+from assay.files import SCHEMA_VERSION, encode_json, write_file
 from assay.images.class_subsets import ClassSubset
 from assay.images.listing import LabelKind
 from assay.images.pixel_check import PixelCheck
@@ -30,9 +30,6 @@ from assay.measure.speed.recommendation import Recommendation
 from assay.measure.speed.throughput import ThroughputRow
 from assay.models.calibration import CalibrationRecord
 from assay.models.record import ModelRecord
-
-# Schema version 1: the first.
-SCHEMA_VERSION = 1
 
 
 class _Versioned(msgspec.Struct, frozen=True):
@@ -156,31 +153,6 @@ def write_result(run_folder: Path, result: Manifest | Metrics | Benchmark) -> Pa
     path = run_folder / FILE_NAMES[type(result)]
     write_file(path, encode_json(result))
     return path
-
-
-def encode_json(value: object) -> bytes:
-    """Return the value as indented JSON with a newline at the end; bytes that are no UTF-8 are escaped."""
-    try:
-        encoded = msgspec.json.encode(value, enc_hook=_encode_path)
-    except UnicodeEncodeError:  # a path, say
-        encoded = msgspec.json.encode(_escape(msgspec.to_builtins(value, enc_hook=_encode_path)))
-    return msgspec.json.format(encoded, indent=2) + b"\n"
-
-
-def _encode_path(value: object) -> str:
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"no JSON form for {type(value).__name__}")
-
-
-def _escape(value: object) -> object:
-    if isinstance(value, str):
-        return escape_name(value)
-    if isinstance(value, dict):
-        return {_escape(key): _escape(content) for key, content in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_escape(content) for content in value]
-    return value
 
 
 def read_result(run_folder: Path, kind: type[ResultFile]) -> ResultFile | None:

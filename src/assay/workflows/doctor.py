@@ -18,7 +18,7 @@ from assay.images.label_files import LabelOptions
 from assay.images.labels import IMAGENET_VAL_COUNT, find_canonical_label, find_val_number
 from assay.images.listing import ReadOptions
 from assay.images.pixel_check import check_pixels
-from assay.images.prepare import OK
+from assay.images.preprocessed_image import OK
 from assay.images.read import Patience
 from assay.images.sources import ImageIndex, index_images
 from assay.measure.environment import describe_machine

@@ -10,7 +10,7 @@ from statistics import NormalDist
 
 import msgspec
 
-from assay.images.prepare import OK
+from assay.images.preprocessed_image import OK
 from assay.images.real_labels import RealLabels
 from assay.inference.predictions import NO_LABEL, TOP_K, Prediction
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from assay.images.prepare import OK
+from assay.images.preprocessed_image import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import compute_wilson_interval, find_label_rank
 from assay.measure.accuracy.coverage import Coverage, Pairing

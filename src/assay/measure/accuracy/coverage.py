@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from assay.images.prepare import OK
+from assay.images.preprocessed_image import OK
 from assay.inference.predictions import NO_LABEL, Prediction
 
 LISTED_IMAGES = 20

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from assay.images.prepare import OK
+from assay.images.preprocessed_image import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import find_label_rank
 from assay.measure.accuracy.outputs import OutputKind

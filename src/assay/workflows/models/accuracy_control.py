@@ -15,7 +15,7 @@ from assay.convert.quantize import list_layers, read_float_onnx, read_onnx, retu
 from assay.defaults import DEFAULT_SHARD_SIZE
 from assay.engines.engine import Session
 from assay.errors import BadInputError, UsageError, shorten
-from assay.files import write_file, write_in_place_of
+from assay.files import encode_json, write_file, write_in_place_of
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
 from assay.inference.identity import compute_fingerprint, identify_run
@@ -28,7 +28,6 @@ from assay.measure.accuracy.paired import Trial
 from assay.models.onnx_file import hash_onnx
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener, Progress
-from assay.runs.results_file import encode_json
 from assay.workflows.evaluate.evaluate import DEFAULT_BATCH_SIZE
 from assay.workflows.models.draft import open_draft
 

@@ -20,7 +20,7 @@ from assay.convert.quantize import (
 )
 from assay.engines.sources import check_quantisation
 from assay.errors import BadModelError, FixedBatchError, UsageError
-from assay.files import escape_name, refuse_same_file, write_in_place_of
+from assay.files import encode_json, escape_name, refuse_same_file, write_in_place_of
 from assay.images.calibration import (
     AccuracyControl,
     CalibrationOptions,
@@ -44,7 +44,6 @@ from assay.models.model_file import is_openvino_ir
 from assay.models.onnx_file import hash_onnx, list_weight_files, read_onnx_file
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener, Progress, announce_wait
-from assay.runs.results_file import encode_json
 from assay.workflows.models.accuracy_control import ControlledModel, ControlRequest, control_accuracy
 from assay.workflows.models.draft import open_draft
 

@@ -16,7 +16,8 @@ from assay.errors import SourceError, UsageError
 from assay.files import escape_name, is_unfinished
 from assay.images.classes import read_classes
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage, ReadOptions
-from assay.images.prepare import PreprocessedImage, count_images, preprocess_image
+from assay.images.prepare import count_images, preprocess_image
+from assay.images.preprocessed_image import PreprocessedImage
 from assay.images.read import Patience
 from assay.images.sources import index_images
 from assay.measure.accuracy.accuracy import FailedImage

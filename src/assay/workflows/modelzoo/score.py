@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.errors import UsageError
-from assay.files import refuse_same_file, write_file
+from assay.files import encode_json, refuse_same_file, write_file
 from assay.images.classes import make_classes
 from assay.images.label_files import NO_LABEL_FILE, LabelFile, LabelOptions, read_label_file
-from assay.images.prepare import OK
+from assay.images.preprocessed_image import OK
 from assay.inference.predictions import Prediction, rank_top_classes
 from assay.measure.accuracy.accuracy import measure_accuracy, measure_class_accuracy
 from assay.modelzoo.result_files import ResultFile, find_result_files
@@ -31,7 +31,6 @@ from assay.modelzoo.scoring import (
 )
 from assay.modelzoo.value_types import ValueType
 from assay.runs.listener import Listener, Progress
-from assay.runs.results_file import encode_json
 
 METRICS_FILE = "metrics.json"
 

@@ -10,9 +10,9 @@ import msgspec
 
 from assay import __version__
 from assay.errors import UsageError
-from assay.files import refuse_same_file, write_in_place_of
+from assay.files import encode_json, refuse_same_file, write_in_place_of
 from assay.runs.place import CALIBRATION_FILE, REPORT_FILE
-from assay.runs.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, encode_json
+from assay.runs.results_file import FILE_NAMES, Benchmark, Manifest, Metrics
 from assay.runs.stored import StoredRun
 
 BUNDLE_FILE = "bundle.json"

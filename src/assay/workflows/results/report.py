@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import AssayError, UsageError
-from assay.files import write_file
+from assay.files import encode_json, write_file
 from assay.measure.accuracy.agreement import measure_agreement
 from assay.report.contents import Contents, gather_contents
 from assay.report.document import describe_contents
@@ -16,7 +16,7 @@ from assay.report.html import render_page
 from assay.report.markdown import render_markdown
 from assay.report.named_run import Gallery, NamedRun
 from assay.runs.place import PAGE_FILE, REPORT_FILE
-from assay.runs.results_file import FILE_NAMES, Manifest, encode_json, read_run_files
+from assay.runs.results_file import FILE_NAMES, Manifest, read_run_files
 from assay.runs.stored import StoredRun, find_stored_run
 from assay.workflows.results.gallery import collect_gallery
 from assay.workflows.results.matching_runs import check_comparable

@@ -18,7 +18,8 @@ from assay.engines.catalog import load_for_evaluation
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import Session
 from assay.files import escape_name
-from assay.images.prepare import OK, preprocess_into
+from assay.images.prepare import preprocess_into
+from assay.images.preprocessed_image import OK
 from assay.images.read import Patience
 from assay.images.sources import ImageIndex
 from assay.inference.predictions import NO_LABEL, NON_FINITE, Prediction
