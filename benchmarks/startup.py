@@ -92,7 +92,7 @@ def _list_commands() -> Mapping[str, Sequence[str]]:
         "diagnose": ["model.onnx", "--model", MODEL, *images, "--only", "record"],
         "preprocess": ["images", "bins", "--model", MODEL],
         "info": ["bin", "bins", "bins.info", "224", "224"],
-        "infer": ["--model", "compiled", "--input", "bins", "--output", ".", "--output-dirname", "results"],
+        "infer": ["compiled", "-i", "bins", "-o", ".", "--output-dirname", "results"],
         "score": ["results", "labels.txt", ".", "--trust-labels"],
         "run": ["--weights", "weights.pth", "--model", MODEL, *images, *quick, "-o", "run"],
     }

@@ -167,7 +167,7 @@ def _hash_column(column: pyarrow.Array) -> str:
     sha256 = hashlib.sha256()
     if pyarrow.types.is_list(column.type):
         sha256.update(repr(pc.list_value_length(column).to_pylist()).encode())
-        sha256.update(np.asarray(pc.list_flatten(column)).tobytes())
+        sha256.update(np.from_dlpack(pc.list_flatten(column)).tobytes())  # `asarray` imports pandas
     else:
         sha256.update(repr(column.to_pylist()).encode("utf-8", "surrogatepass"))
     return sha256.hexdigest()
@@ -180,7 +180,10 @@ def _read_checked(path: Path, columns: Sequence[str] | None = None) -> pyarrow.T
         BadInputError: The file is in another's place, or a column is not what was written; shards of earlier
             versions do not tell.
     """
-    table = pq.read_table(path, columns=columns)
+    with pq.ParquetFile(path) as file:  # `read_table` imports pandas
+        table = file.read(columns)
+    if absent := [name for name in columns or () if name not in table.column_names]:
+        raise pyarrow.ArrowInvalid(f"no column {absent[0]}")
     metadata = table.schema.metadata or {}
     stored = metadata.get(_COLUMNS_KEY)
     if metadata.get(_FILE_KEY, path.name.encode()) != path.name.encode():
