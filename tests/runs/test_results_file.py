@@ -8,16 +8,8 @@ import msgspec
 import pytest
 
 from assay.errors import BadInputError
-from assay.runs.results_file import (
-    FILE_NAMES,
-    SCHEMA_VERSION,
-    Benchmark,
-    Manifest,
-    Metrics,
-    encode_json,
-    read_result,
-    write_result,
-)
+from assay.files import SCHEMA_VERSION, encode_json
+from assay.runs.results_file import FILE_NAMES, Benchmark, Manifest, Metrics, read_result, write_result
 
 # design.md, section 3: what others may read
 TOPK_KEYS = {"hits", "percent", "interval_percent"}

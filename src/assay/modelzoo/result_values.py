@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -131,9 +132,8 @@ def parse_lines(lines: Sequence[bytes], value_count: int) -> npt.NDArray[np.floa
         return None
     if len(table) != len(lines) * value_count:  # blanks beside one another
         return None
-    values = np.from_dlpack(table.column(0).combine_chunks())  # (lines * values,)
-    rows: npt.NDArray[np.float64] = values.reshape(len(lines), value_count)
-    return rows
+    values: npt.NDArray[Any] = np.from_dlpack(table.column(0).combine_chunks())  # (lines * values,)
+    return values.reshape(len(lines), value_count)
 
 
 def _count_blanks(line: bytes) -> int:
