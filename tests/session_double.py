@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from assay.engines.engine import SessionDescription
+from assay.arrays import Batch, Logits
+from assay.engines.engine import Session, SessionDescription
 
 
 class SessionDouble:
@@ -16,3 +17,23 @@ class SessionDouble:
 
     def close(self) -> None:
         pass
+
+
+class WrongAtBatch(SessionDouble):
+    """A session that answers class 0 to the first image of every call of so many images or more."""
+
+    def __init__(self, session: Session, batch_size: int) -> None:
+        self._session = session
+        self._batch_size = batch_size
+        self.concurrency = session.concurrency
+        self.description = session.description
+
+    def run(self, images: Batch) -> Logits:
+        logits = self._session.run(images)
+        if len(images) >= self._batch_size:
+            logits[0] = 0
+            logits[0, 0] = 1
+        return logits
+
+    def close(self) -> None:
+        self._session.close()

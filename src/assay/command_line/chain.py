@@ -19,6 +19,7 @@ from assay.command_line.flags import (
     make_help,
 )
 from assay.command_line.outcome import Outcome, describe_run
+from assay.command_line.parse import parse_batches
 
 if TYPE_CHECKING:
     from assay.images.request import ImageRequest
@@ -39,6 +40,13 @@ class RunFlags(
     weights: Annotated[
         Path, make_help("Checkpoint (.pth, .safetensors), an ONNX file, or a folder of the Hugging Face hub.")
     ]
+    accuracy_batch: Annotated[
+        str | None,
+        make_help(
+            "Batch sizes to predict all images at, such as 1,best: best is the fastest VALID one. Says "
+            "whether all answers are the same."
+        ),
+    ] = None
     compare_with_torch: Annotated[bool, make_help("Let torch predict the same images, and compare.")] = False
     calibration: Annotated[
         Path | None, make_help("Images to calibrate int8 on; some of --images if not given.")
@@ -77,6 +85,7 @@ def run(flags: RunFlags) -> Outcome:
         evaluation=flags.to_evaluate_options(),
         compare_with_torch=flags.compare_with_torch,
         speed=flags.to_repeat_plan(),
+        accuracy_batches=parse_batches("--accuracy-batch", flags.accuracy_batch),
     )
     with open_listener(quiet=flags.quiet) as listener:
         result = run_all(request, flags.to_run_place(), listener)

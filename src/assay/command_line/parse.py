@@ -12,6 +12,24 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
+def parse_batches(option: str, text: str | None) -> tuple[int | Literal["best"], ...]:
+    """Batch sizes and the word best between commas; nothing for None.
+
+    >>> parse_batches("--accuracy-batch", "1,best")
+    (1, 'best')
+
+    Raises:
+        UsageError: Anything else, or one of them twice.
+    """
+    words = [word.strip() for word in text.split(",")] if text is not None else []
+    asked: list[int | Literal["best"]] = [
+        "best" if word == "best" else parse_numbers(option, word)[0] for word in words
+    ]
+    if len(set(asked)) < len(asked):
+        raise UsageError(f"{option} {text}: one of them stands there twice")
+    return tuple(asked)
+
+
 def parse_numbers(flag: str, text: str | None) -> tuple[int, ...]:
     """The numbers of a flag's list such as `1,4,8`; none where it was not given.
 

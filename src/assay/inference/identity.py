@@ -18,6 +18,7 @@ class RunIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     `class_subset` is of the classes among which images are ranked besides; empty where there are none.
     `limited_from` is how many images there were before `--limit` cut them, which scores say beside them.
     `int8_sums` is `clipped` on a processor that clips the sums of this very model; empty elsewhere.
+    `batch_size` is set where the run is about it; else it is no part of what decides the predictions.
     """
 
     compiled_model: str
@@ -29,6 +30,7 @@ class RunIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     class_subset: str = ""
     limited_from: int | None = None
     int8_sums: str = ""
+    batch_size: int | None = None
 
 
 def identify_run(

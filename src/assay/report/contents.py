@@ -27,6 +27,7 @@ from assay.report.sentences import (
     list_figures,
 )
 from assay.report.tables.accuracy import make_accuracy_table, make_calibration_table, make_failure_table
+from assay.report.tables.batches import describe_batches, make_batch_table, make_pipeline_table
 from assay.report.tables.benchmark import make_benchmark_tables
 from assay.report.tables.machine import make_hash_table, make_machine_table
 from assay.report.tables.original_layout import make_layout_accuracy_table, make_layout_throughput_table
@@ -248,6 +249,8 @@ def _name_lines(runs: Sequence[NamedRun], describe: Callable[[NamedRun], Iterato
 def _list_findings(run: NamedRun) -> Iterator[str]:
     metrics = run.metrics
     own = metrics.agreement if metrics else None
+    if metrics is not None:
+        yield from describe_batches(metrics.batches)
     if agreement := run.agreement or own:
         yield describe_agreement(agreement)
         yield from describe_paired(agreement, run.name or "this run")
@@ -312,7 +315,7 @@ def _list_run_tables(run: NamedRun) -> Iterator[Table]:
     yield from _list_short_tables(run)
     if benchmark is not None and benchmark.rows and record is not None:
         yield make_best_batch_table(benchmark.rows, record)
-    for table in (make_failed_images_table(run), make_confused_table(run)):
+    for table in (make_batch_table(run), make_failed_images_table(run), make_confused_table(run)):
         yield from [table] if table else ()
     if metrics is not None and metrics.calibration_error and metrics.calibration_error.ece is not None:
         yield make_calibration_table(metrics.calibration_error)
@@ -324,6 +327,9 @@ def _list_short_tables(run: NamedRun) -> Iterator[Table]:
         yield make_failure_table(metrics.accuracy)
     if benchmark is not None and benchmark.rows and record is not None:
         yield from make_throughput_tables(benchmark.rows, record)
+    pipeline = make_pipeline_table(run)
+    if pipeline is not None:
+        yield pipeline
     if benchmark is not None:
         yield from make_benchmark_tables(benchmark)
 

@@ -24,6 +24,7 @@ from assay.interrupts import on_forced_exit
 from assay.measure.early_gates import EarlyStop
 from assay.measure.environment import describe_machine
 from assay.measure.gates import GateResult
+from assay.measure.speed.pipeline_speed import PipelineSpeed
 from assay.models.calibration import CalibrationRecord
 from assay.runs.listener import Listener, Progress
 from assay.runs.locks import Share, lock_manifest, lock_run
@@ -120,6 +121,10 @@ class RunFolder(Listener):
     def record_session(self, name: str, session: SessionDescription) -> None:
         """Record what the session of the predictor of that name runs on."""
         self._record(sessions=self._manifest.sessions | {name: session})
+
+    def record_pipeline(self, name: str, speed: PipelineSpeed) -> None:
+        """Record how fast the predictor of that name went from encoded images to predictions."""
+        self._record(pipelines=self._manifest.pipelines | {name: speed})
 
     def record_failed_shards(self, failed: Mapping[str, AssayError]) -> None:
         """Record why shards, by file name, have no predictions."""
@@ -250,6 +255,7 @@ def _begin_manifest(place: RunPlace, before: Manifest | None) -> Manifest:
         pixel_check=check_pixels(),
         identity=before.identity if before else None,
         sessions=before.sessions if before else {},  # what is there already was predicted by
+        pipelines=before.pipelines if before else {},
     )
 
 

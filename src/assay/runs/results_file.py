@@ -19,6 +19,7 @@ from assay.images.pixel_check import PixelCheck
 from assay.inference.identity import RunIdentity
 from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy, RealAccuracy, SubsetAccuracy
 from assay.measure.accuracy.agreement import Agreement
+from assay.measure.accuracy.answers import BatchAccuracy
 from assay.measure.accuracy.calibration_error import CalibrationError
 from assay.measure.early_gates import EarlyStop
 from assay.measure.environment import Machine
@@ -26,6 +27,7 @@ from assay.measure.gates import GateResult
 from assay.measure.speed.imported_results import ImportedRow
 from assay.measure.speed.loadgen_logs import LoadgenRow
 from assay.measure.speed.loading import LoadCost
+from assay.measure.speed.pipeline_speed import PipelineSpeed
 from assay.measure.speed.recommendation import Recommendation
 from assay.measure.speed.throughput import ThroughputRow
 from assay.models.calibration import CalibrationRecord
@@ -68,7 +70,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     `model_sources` says where each line of a model record comes from that was drawn from the file itself.
     `weights_key` is where in the checkpoint the weights were, "" for its top level; None without one.
     `failed_shards` holds the cause by the file name of the shard that a session died in, or whose images
-    could not be read.
+    could not be read. `pipelines` says by predictor how fast it went from encoded images to predictions.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -97,6 +99,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     identity: RunIdentity | None = None
     failed_shards: dict[str, str] = {}
     sessions: dict[str, SessionDescription] = {}
+    pipelines: dict[str, PipelineSpeed] = {}
     calibration: CalibrationRecord | None = None
     gates: list[GateResult] = []
     early_stop: EarlyStop | None = None
@@ -110,7 +113,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
 
     `limited_from` is how many images there were before `--limit` cut them, `stopped_from` how many the run
     had before `--stop-when-certain` cut it.
-    `calibration_error` is None in the file of an older assay.
+    `calibration_error` is None in the file of an older assay. `batches` is what `--accuracy-batch` asked for:
+    the first is what all else here is of, the others say whether their answers are the same.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -121,6 +125,7 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     real: RealAccuracy | None = None
     agreement: Agreement | None = None
     calibration_error: CalibrationError | None = None
+    batches: tuple[BatchAccuracy, ...] = ()
     per_class: list[ClassAccuracy]
 
 

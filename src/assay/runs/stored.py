@@ -10,7 +10,7 @@ from assay.errors import UsageError
 from assay.inference.identity import RunIdentity, compute_fingerprint
 from assay.inference.shards import MISSING, StoredPredictions, find_fault, list_shard_files
 from assay.models.record import ModelRecord
-from assay.runs.place import PREDICTIONS_FOLDER, REFERENCE_FOLDER
+from assay.runs.place import BATCHES_FOLDER, PREDICTIONS_FOLDER, REFERENCE_FOLDER
 from assay.runs.results_file import Benchmark, ImageSet, Manifest, Metrics, read_result
 
 _LISTED = 5
@@ -80,6 +80,10 @@ class PredictedRun:
         """What the reference says of the same images; None where there is none, or not of all."""
         found = self._read(REFERENCE_FOLDER)
         return found if all(path.is_file() for path in found.paths) else None
+
+    def read_batch(self, batch_size: int) -> StoredPredictions:
+        """What the model says of the same images at another batch size, read when it is iterated."""
+        return self._read(f"{BATCHES_FOLDER}/{batch_size}")
 
     def list_missing(self) -> list[str]:
         """The file names of the shards that are not there, damaged, out of their place or of another run."""

@@ -25,6 +25,8 @@ from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder, RunResult, open_run_folder
 from assay.runs.listener import SILENT, Listener
 from assay.runs.place import COMPILED_FOLDER, FLOAT_FOLDER, INT8_FILE, ONNX_FILE, RunPlace
+from assay.runs.results_file import Metrics
+from assay.workflows.evaluate.batch_sizes import BEST, AskedBatch, BatchEvaluation, plan_batches
 from assay.workflows.evaluate.evaluate import EvaluateOptions, check_evaluation, evaluate_model
 from assay.workflows.evaluate.predict import Predictor
 from assay.workflows.evaluate.reference import make_float_reference, make_torch_reference
@@ -52,6 +54,9 @@ class RunRequest:
         evaluation: How the images are predicted, and which gates the run must pass.
         compare_with_torch: Whether torch predicts the same images too.
         speed: How the speed is measured.
+        accuracy_batches: Batch sizes at which all images are predicted, the first of them into the run's
+            predictions, and `best` for the fastest VALID one of `speed`; empty for one that the model is
+            compiled for, else 8.
         remark: Stands at the head of the report.
     """
 
@@ -65,6 +70,7 @@ class RunRequest:
     evaluation: EvaluateOptions = field(default_factory=EvaluateOptions)
     compare_with_torch: bool = False
     speed: RepeatPlan = field(default_factory=RepeatPlan)
+    accuracy_batches: tuple[AskedBatch, ...] = ()
     remark: str = ""
 
     @property
@@ -110,16 +116,37 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
             float_dirs = _compile(source, run.path / FLOAT_FOLDER, [float_compilation], request.speed, run)
             source = _quantise(request, record, source, run)
         compiled_dirs = _compile(source, run.path / COMPILED_FOLDER, compilations, request.speed, run)
-        reference = _choose_reference(request, record, float_dirs)
-        metrics = evaluate_model(compiled_dirs[-1], index, run, request.evaluation, reference)
         samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT, run.announce)
         plan = request.speed if len(compiled_dirs) == 1 else replace(request.speed, batch_sizes=())
-        benchmark = benchmark_models([*compiled_dirs, *float_dirs], samples, [plan], run)
+        measure = partial(benchmark_models, [*compiled_dirs, *float_dirs], samples, [plan], run)
+        benchmark = measure() if BEST in request.accuracy_batches else None  # which is the best?
+        rows = benchmark.rows if benchmark else ()
+        batches = plan_batches(request.accuracy_batches, compiled_dirs, rows, run)
+        reference = _choose_reference(request, record, float_dirs)
+        metrics = _evaluate(request, compiled_dirs[-1], batches, index, run, reference)
+        benchmark = benchmark or measure()
         gates = judge_run(run, request.evaluation.gates, metrics, benchmark)
     write_report(run.path)
     return RunResult(
         folder=run.path, manifest=run.manifest, metrics=metrics, benchmark=benchmark, gates=gates
     )
+
+
+def _evaluate(
+    request: RunRequest,
+    compiled_dir: Path,
+    batches: tuple[BatchEvaluation, ...],
+    index: ImageIndex,
+    run: RunFolder,
+    reference: Predictor | None,
+) -> Metrics | None:
+    """Predict all images at the batch sizes that were asked for, else by the model at its own."""
+    options = request.evaluation
+    if batches:
+        first = batches[0]
+        compiled_dir = first.compiled_dir
+        options = replace(options, batch_size=first.choice.batch_size, batches=batches)
+    return evaluate_model(compiled_dir, index, run, options, reference)
 
 
 def check_request(request: RunRequest) -> None:
@@ -131,6 +158,7 @@ def check_request(request: RunRequest) -> None:
     """
     check_plan(request.speed)
     check_evaluation(request.evaluation)
+    _check_batches(request)
     if request.has_onnx_weights:
         check_model_path(request.weights)
     if request.weights_key is not None and request.has_onnx_weights:
@@ -146,6 +174,29 @@ def check_request(request: RunRequest) -> None:
             "--calibration, --calibration-count, --preset, --weight-range and --keep-float have no effect: "
             "no model is quantised here",
             hint="they go with --precision int8 and float weights",
+        )
+
+
+def _check_batches(request: RunRequest) -> None:
+    """Refuse batch sizes that no call would hold, and options that they contradict."""
+    if not request.accuracy_batches:
+        return
+    sizes = [size for size in request.accuracy_batches if isinstance(size, int)]
+    if min(sizes, default=1) < 1:
+        raise UsageError(f"--accuracy-batch is {min(sizes)}; expected 1 or more, or best")
+    if request.evaluation.stop_error is not None or request.evaluation.batch_size is not None:
+        raise UsageError(
+            "--accuracy-batch says at which batch sizes all images are run: not with --stop-when-certain, "
+            "nor with a batch size of the evaluation",
+            hint="leave one of them out",
+        )
+    measured = request.speed.batch_sizes or DEFAULT_BATCH_SIZES
+    largest = max([*sizes, *(measured if BEST in request.accuracy_batches else ())])
+    if request.evaluation.shard_size < largest:
+        raise UsageError(
+            f"--shard-size {request.evaluation.shard_size} is less than a batch of {largest}: no batch "
+            "reaches over the end of a shard",
+            hint="leave --shard-size out, or raise it",
         )
 
 
@@ -171,13 +222,16 @@ def resolve_compilations(
 def _choose_batch_sizes(request: RunRequest) -> Sequence[int | None]:
     """The batch sizes to compile for; None for a model that runs any."""
     choice, measured = request.compile, request.speed.batch_sizes
+    asked = {size for size in request.accuracy_batches if isinstance(size, int)}
     if choice.batch_size is not None:
-        if set(measured) - {choice.batch_size}:
-            raise UsageError(f"a model for batches of {choice.batch_size} is not measured at {measured}")
+        if others := {*measured, *asked} - {choice.batch_size}:
+            raise UsageError(
+                f"a model for batches of {choice.batch_size} is not measured at {sorted(others)}"
+            )
         return [choice.batch_size]
     if find_engine(choice.engine).batch_sizes == "any" or "dynamic_batch_size" in choice.settings:
         return [None]
-    return sorted(set(measured or DEFAULT_BATCH_SIZES))
+    return sorted({*(measured or DEFAULT_BATCH_SIZES), *asked})
 
 
 def _export(request: RunRequest, record: ModelRecord, index: ImageIndex, run: RunFolder) -> Path:

@@ -130,7 +130,7 @@ class _Tally:
         tops = [row.top_classes[0] if row.status == OK else None for row in (reference, candidate)]
         if tops[0] != tops[1]:
             kind = "lost" if is_right[0] else "won" if is_right[1] else "changed"
-            self.flips[kind].append(_make_flip(reference, candidate))
+            self.flips[kind].append(make_flip(reference, candidate))
         elif tops[0] is not None:
             self.same_count += 1
 
@@ -144,10 +144,11 @@ def _compare_logits(reference: Prediction, candidate: Prediction) -> list[float]
     ]
 
 
-def _make_flip(reference: Prediction, candidate: Prediction) -> Flip:
+def make_flip(reference: Prediction, candidate: Prediction) -> Flip:
+    """What two rows say of one image; -1 as its label where it has none."""
     rows = (reference, candidate)
     classes, logits = zip(
-        *((row.top_classes[0], row.top_logits[0]) if row.status == OK else (None, None) for row in rows),
+        *((row.top_classes[0], row.top_logits[0]) if row.top_classes else (None, None) for row in rows),
         strict=True,
     )
     return Flip(
@@ -156,7 +157,7 @@ def _make_flip(reference: Prediction, candidate: Prediction) -> Flip:
         reference_class=classes[0],
         candidate_class=classes[1],
         logits=logits,
-        failure=next((row.status for row in rows if row.status != OK), ""),
+        failure=next((row.status for row in rows if not row.top_classes), ""),
     )
 
 

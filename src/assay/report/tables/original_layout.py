@@ -10,9 +10,11 @@ from assay.measure.speed.throughput import ThroughputRow, find_best_row
 from assay.models.record import ModelRecord, SpeedTarget
 from assay.report.named_run import NamedRun, name_run
 from assay.report.sentences import describe_doubts
+from assay.report.tables.batches import name_batch
 from assay.report.tables.comparison import show_published_top5
 from assay.report.tables.table import Table
 from assay.report.tables.throughput import explain_marks, mark, show_rate
+from assay.runs.results_file import Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,24 +43,36 @@ def make_layout_accuracy_table(runs: Sequence[NamedRun], record: ModelRecord) ->
     for run in runs:
         if run.metrics is None:
             continue
-        size, accuracy = run.manifest.evaluated_batch_size, run.metrics.accuracy
-        topk = (
-            f"{accuracy.top1.percent:.2f}",
-            f"{accuracy.top5.percent:.2f}" if accuracy.has_top5 else "",
-        )
-        rows.append((name_run(run), "not kept" if size is None else f"{size}", *topk, "measured"))
+        rows += [
+            (name_run(run), size, *topk, "measured") for size, topk in _list_accuracies(run, run.metrics)
+        ]
     for published in record.published_accuracy:
         chip, batch = _split_setting(published.setting)
         topk = (f"{published.top1_percent:g}", show_published_top5(published))
         rows.append((chip or "not told", batch or "not told", *topk, published.source))
+    batches = [batch for run in runs if run.metrics for batch in run.metrics.batches]
     notes = (
-        "A run is scored at one batch size; a run at another is a row of its own.",
+        *(
+            []
+            if batches
+            else ["Each run is scored at one batch size; --accuracy-batch 1,best scores at several."]
+        ),
+        *([] if all(batch.is_proven for batch in batches) else ["! no row of the benchmark was VALID."]),
         *describe_doubts(record.published_accuracy),
     )
     header: tuple[str, ...] = ("Engine or chip", "Batch", "Top-1 %", "Top-5 %", "Source")
     if rows and not any(row[3] for row in rows):
         header, rows = _drop_column(header, 3), [_drop_column(row, 3) for row in rows]
     return Table(title="Accuracy by engine or chip", header=header, rows=tuple(rows), notes=notes)
+
+
+def _list_accuracies(run: NamedRun, metrics: Metrics) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield each batch size that a run was scored at, with Top-1 and Top-5."""
+    size = run.manifest.evaluated_batch_size
+    measured = [(name_batch(batch), batch.accuracy) for batch in metrics.batches]
+    for name, accuracy in measured or [("not kept" if size is None else f"{size}", metrics.accuracy)]:
+        top5 = f"{accuracy.top5.percent:.2f}" if accuracy.has_top5 else ""
+        yield name, (f"{accuracy.top1.percent:.2f}", top5)
 
 
 def _split_setting(setting: str) -> tuple[str, str]:

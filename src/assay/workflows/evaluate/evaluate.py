@@ -35,9 +35,10 @@ from assay.measure.gates import Gate
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder
 from assay.runs.locks import lock_manifest
-from assay.runs.place import PREDICTIONS_FOLDER, SAMPLE_FOLDER
+from assay.runs.place import BATCHES_FOLDER, PREDICTIONS_FOLDER, SAMPLE_FOLDER
 from assay.runs.results_file import ImageSet, Metrics, write_result
 from assay.runs.stored import PredictedRun
+from assay.workflows.evaluate.batch_sizes import BatchEvaluation
 from assay.workflows.evaluate.early_stop import Workload, check_stop, predict_until_certain
 from assay.workflows.evaluate.predict import Predictor, predict_missing_shards
 from assay.workflows.results.metrics import compute_metrics
@@ -60,6 +61,8 @@ class EvaluateOptions:
         stop_error: Ends the run as soon as every gate on accuracy is certain, with so much of a chance
             that one is failed which the whole run passes, 0 to 0.5; None means that all images are run.
         compute_shards: What computes the missing shards: this process, or a cluster.
+        batches: Several batch sizes at which all images are predicted, the first into the run's predictions;
+            `batch_size` is that one's then.
     """
 
     batch_size: int | None = None
@@ -69,6 +72,7 @@ class EvaluateOptions:
     gates: tuple[Gate, ...] = ()
     stop_error: float | None = None
     compute_shards: ComputeShards = predict_missing_shards
+    batches: tuple[BatchEvaluation, ...] = ()
 
 
 def evaluate_model(
@@ -126,6 +130,8 @@ def _plan_run(
         run.announce(f"Note: {note}")
     predictor = make_predictor(compiled_dir, compiled, PREDICTIONS_FOLDER)
     identity = add_arithmetic(_identify(predictor, index, run, options), clips_sums=clips_sums(compiled))
+    if options.batches:
+        identity = msgspec.structs.replace(identity, batch_size=options.batch_size)
     image_set = _describe_images(index, compiled, identity, notes)
     batch_size = options.batch_size or predictor.batch_size
     run.claim_evaluation(identity, image_set, batch_size)
@@ -157,13 +163,35 @@ def _score_run(work: Workload, run: RunFolder, options: EvaluateOptions) -> Metr
     if work.reference is not None:
         run.announce(f"Running the same images by {work.reference.name}")
         _predict_by_reference(work.reference, work, run, options)
+    _predict_other_batches(work, run, options)
     with lock_manifest(run.path, run.share):
         reference = work.reference.name if work.reference else ""
-        metrics = compute_metrics(predicted, options.real_labels, reference)
+        batches = [batch.choice for batch in options.batches]
+        metrics = compute_metrics(predicted, options.real_labels, reference, batches)
         write_result(run.path, metrics)
         if run.share is not None:
             run.complete()
     return metrics
+
+
+def _predict_other_batches(work: Workload, run: RunFolder, options: EvaluateOptions) -> None:
+    """Predict the same images at the batch sizes after the first, each into a folder of its own."""
+    for batch in options.batches[1:]:
+        size, compiled = batch.choice.batch_size, read_compiled_json(batch.compiled_dir)
+        folder, task = f"{BATCHES_FOLDER}/{size}", f"Evaluating at batch {size}"
+        predictor = make_predictor(batch.compiled_dir, compiled, folder, task=task)
+        predictor = dataclasses.replace(
+            predictor,
+            name=f"{predictor.name}, batch {size}",
+            identity=[predictor.identity, size, clips_sums(compiled)],
+            batch_size=size,
+        )
+        run.announce(f"Running the same images at batch {size}")
+        _predict_by_reference(predictor, work, run, options)
+    if (run.path / BATCHES_FOLDER).is_dir():
+        others = {f"{batch.choice.batch_size}" for batch in options.batches[1:]}
+        for stale in [path for path in (run.path / BATCHES_FOLDER).iterdir() if path.name not in others]:
+            shutil.rmtree(stale)  # of an earlier session, whose best batch was another
 
 
 def make_predictor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from assay.inference.pipeline import BatchListener, PipelineOptions, predict_sha
 from assay.inference.predictions import Prediction
 from assay.inference.shards import MISSING, Shard, find_fault, write_shard
 from assay.measure.accuracy.accuracy import compute_wilson_interval, count_topk_hits
+from assay.measure.speed.pipeline_speed import PipelineSpeed
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder
 from assay.runs.listener import Listener, Progress, announce_wait
@@ -106,16 +108,28 @@ def _predict_until_error(
         session = predictor.open_session()
     run.record_session(predictor.name, session.description)
     stream = predict_shards(session, missing, predictor.record, options, on_batch)
+    timed_count, begin = 0, time.perf_counter()
     try:
         with closing(session), close_at_end(stream):
             for shard, predictions in stream:
                 is_enough = keep(shard, predictions)
+                timed_count += len(shard.images)
+                seconds = time.perf_counter() - begin
                 missing.remove(shard)
                 if is_enough:
                     missing.clear()
                     break
     except (EngineError, SourceError) as error:
         return error
+    if timed_count:
+        images = run.manifest.image_set
+        speed = PipelineSpeed(
+            image_count=timed_count,
+            whole_count=images.image_count if images else timed_count,
+            seconds=seconds,
+            batch_size=options.batch_size,
+        )
+        run.record_pipeline(predictor.name, speed)
     return None
 
 

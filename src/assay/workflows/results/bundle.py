@@ -49,6 +49,9 @@ def write_bundle(run: Path, bundle: Path) -> BundleIndex:
         raise UsageError(f"{run}: the run is {status}, not finished", hint="finish it with --resume")
     paths = [path for name in _FILES if (path := run / name).is_file()]
     paths += [*stored.predictions.paths, *(stored.reference.paths if stored.reference else ())]
+    paths += [
+        path for batch in stored.metrics.batches[1:] for path in stored.read_batch(batch.batch_size).paths
+    ]
     refuse_same_file(bundle, *paths)
     contents = {path.relative_to(run).as_posix(): path.read_bytes() for path in paths}
     index = BundleIndex(

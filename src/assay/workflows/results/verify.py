@@ -13,6 +13,7 @@ import msgspec
 from assay.errors import BadInputError, UsageError, quote, shorten
 from assay.images.labels import find_val_number
 from assay.inference.identity import hash_labels
+from assay.measure.accuracy.answers import BatchChoice
 from assay.measure.gates import judge_gate, parse_gate
 from assay.report.contents import gather_contents
 from assay.report.markdown import render_markdown
@@ -67,12 +68,12 @@ def _unpack(bundle: Path, run: Path) -> BundleIndex:
                 raise BadInputError(f"{bundle} unpacks to more than {MAX_BYTES:,} bytes")
             for entry in entries:
                 path = PurePosixPath(entry.filename)
-                if path.is_absolute() or ".." in path.parts or len(path.parts) > 2:
+                if path.is_absolute() or ".." in path.parts or len(path.parts) > 3:
                     raise BadInputError(
                         f"{bundle} holds {quote(entry.filename)}, which is no path of a bundle"
                     )
                 target = run / path
-                target.parent.mkdir(exist_ok=True)
+                target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(archive.read(entry))
         return msgspec.json.decode((run / BUNDLE_FILE).read_bytes(), type=BundleIndex)
     except (OSError, zipfile.BadZipFile, msgspec.DecodeError, NotImplementedError, RuntimeError) as error:
@@ -120,7 +121,13 @@ def _check_images(run: StoredRun) -> Check:
 
 def _check_metrics(run: StoredRun) -> Iterator[Check]:
     said = run.metrics
-    again = compute_metrics(run, reference=said.agreement.reference if said.agreement else "")
+    batches = [
+        BatchChoice(batch_size=one.batch_size, is_best=one.is_best, is_proven=one.is_proven)
+        for one in said.batches
+    ]
+    again = compute_metrics(
+        run, reference=said.agreement.reference if said.agreement else "", batches=batches
+    )
     yield Check(what="accuracy, with its intervals", found=_find_difference(said.accuracy, again.accuracy))
     beside = ("subset", "limited_from", "stopped_from")
     one, other = ({name: getattr(metrics, name) for name in beside} for metrics in (said, again))
@@ -129,6 +136,9 @@ def _check_metrics(run: StoredRun) -> Iterator[Check]:
     if said.calibration_error is not None:
         found = _find_difference(said.calibration_error, again.calibration_error)
         yield Check(what="calibration error", found=found)
+    if said.batches:
+        found = _find_difference(said.batches, again.batches)
+        yield Check(what="answers at each batch size", found=found)
     if said.real is not None:
         yield Check(what="accuracy by ReaL labels", found=NOT_HERE)
     if said.agreement is not None and again.agreement is None:
