@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import runpy
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -31,6 +30,8 @@ from assay.measure.speed.throughput import Latency, Spread, ThroughputRow
 from assay.models.read_record import read_model_record
 from assay.models.record import ModelRecord
 from assay.runs.results_file import Benchmark, ImageSet, Manifest, Metrics
+from assay_command import RunAssay as RunAssay
+from assay_command import run_here, run_in_its_own_process
 from colour_classifier import ColourClassifier, draw_weights, make_colour_classifier
 from failing_store import FailingStore
 
@@ -43,8 +44,6 @@ _DECLARED = runpy.run_path(str(TORCHVISION_OPERATORS / "sitecustomize.py"))  # t
 os.environ["PYTHONPATH"] = f"{TORCHVISION_OPERATORS}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")
 settings.register_profile("assay", deadline=None)  # no test times anything
 settings.load_profile("assay")
-SHORT_REPEATS = {"ASSAY_RUN_SECONDS": "0.1", "ASSAY_BENCHMARK_SECONDS": "0.1"}
-RunAssay = Callable[..., "subprocess.CompletedProcess[str]"]
 MakeRow = Callable[..., ThroughputRow]
 
 
@@ -206,23 +205,14 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[FailingStore]:
 
 @pytest.fixture(scope="session")
 def run_assay() -> RunAssay:
-    """Run the real command line in a process of its own; it measures speed for a moment only."""
+    """Run the real command line, in this process; it measures speed for a moment only."""
+    return run_here
 
-    def run(
-        *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "assay", *map(str, arguments)]
-        return subprocess.run(
-            command,
-            cwd=cwd,
-            env={**os.environ, **SHORT_REPEATS, **(env or {})},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=1500,
-        )
 
-    return run
+@pytest.fixture(scope="session")
+def start_assay() -> RunAssay:
+    """The same in a process of its own, where the process is what is tested: it costs seconds."""
+    return run_in_its_own_process
 
 
 @pytest.fixture

@@ -45,7 +45,7 @@ def list_looked_up(spied: dict[str, str]) -> list[str]:
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_compiling_and_evaluating_look_up_no_host(
-    run_assay: RunAssay,
+    start_assay: RunAssay,
     spied: dict[str, str],
     colour_onnx: Path,
     photographs: Path,
@@ -55,27 +55,27 @@ def test_compiling_and_evaluating_look_up_no_host(
     compiled = tmp_path / "compiled"
     given = ["--images", photographs, "-o", tmp_path / "run"]
     for command in (["compile", colour_onnx, compiled, "--engine", engine], ["evaluate", compiled, *given]):
-        done = run_assay(*command, env=spied)
+        done = start_assay(*command, env=spied)
         assert done.returncode == 0, done.stderr
     assert list_looked_up(spied) == []
 
 
 def test_quantising_looks_up_no_host(
-    run_assay: RunAssay, spied: dict[str, str], colour_onnx: Path, photographs: Path, tmp_path: Path
+    start_assay: RunAssay, spied: dict[str, str], colour_onnx: Path, photographs: Path, tmp_path: Path
 ) -> None:
     given = [colour_onnx, tmp_path / "int8.onnx", "--calibration", photographs, "--calibration-count", "8"]
-    done = run_assay("quantize", *given, env=spied)
+    done = start_assay("quantize", *given, env=spied)
     assert done.returncode == 0, done.stderr
     assert list_looked_up(spied) == []
 
 
 @pytest.mark.parametrize("library", ["timm", "transformers"])
 def test_exporting_a_librarys_network_looks_up_no_host(
-    run_assay: RunAssay, spied: dict[str, str], tmp_path: Path, library: str
+    start_assay: RunAssay, spied: dict[str, str], tmp_path: Path, library: str
 ) -> None:
     folder = tmp_path / "folder"
     save_folder(library, folder)
-    done = run_assay("export", folder, tmp_path / "m.onnx", env=spied)
+    done = start_assay("export", folder, tmp_path / "m.onnx", env=spied)
     assert done.returncode == 0, done.stderr
     assert list_looked_up(spied) == []
 

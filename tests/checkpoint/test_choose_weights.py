@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import datetime
 import os
 import pathlib
@@ -11,20 +12,50 @@ import subprocess
 import sys
 import types
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from assay.checkpoint.load import load_checkpoint
+from assay.checkpoint.network import ARCHITECTURES
 from assay.errors import BadCheckpointError
+from assay.models.read_record import read_model_record
 from assay.models.record import ModelRecord
 
 Weights = dict[str, Tensor]
 Save = Callable[..., Path]
+
+
+class SmallNetwork(nn.Module):
+    """Which weights of a file are taken does not hang on the network: this one is built in no time."""
+
+    def __init__(self, class_count: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3)
+        self.bn1 = nn.BatchNorm2d(4)
+        self.last_linear = nn.Linear(4, class_count)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last_linear(self.bn1(self.conv1(images)).mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def record() -> Iterator[ModelRecord]:
+    published = read_model_record("se_resnext50_32x4d")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHITECTURES, "small", SmallNetwork)
+        yield msgspec.structs.replace(published, architecture="small")
+
+
+@pytest.fixture(scope="module")
+def thin_weights() -> Weights:
+    torch.manual_seed(1)
+    return SmallNetwork(1000).state_dict()
 
 
 @pytest.fixture(scope="module")
@@ -199,18 +230,16 @@ class Network(nn.Module):
         return self.weights
 
 
+def read_advice(error: BadCheckpointError) -> str:
+    """The Python line of the hint."""
+    return error.hint[error.hint.index("import torch") :]
+
+
 def follow_advice(error: BadCheckpointError, folder: Path) -> Path:
-    """Run the Python line of the hint as a user would, where the file's classes are installed."""
-    line = error.hint[error.hint.index("import torch") :]
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", line],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    """Run the Python line of the hint where the file's classes are installed."""
+    with contextlib.chdir(folder), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(read_advice(error), {})
     return folder / "NEW_FILE.pth"
 
 
@@ -231,6 +260,23 @@ def test_the_advice_for_a_refused_file_makes_one_that_is_read(
     assert not is_average(follow_advice(error, tmp_path), record)
 
 
+def test_the_advice_is_a_line_for_a_users_own_python(
+    thin_weights: Weights, save: Save, record: ModelRecord, tmp_path: Path
+) -> None:
+    content = {"config": Config(), "model": Network(dict(thin_weights)), "layer": nn.Linear(1, 1)}
+    error = refuse(save(content), record)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", read_advice(error)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not is_average(tmp_path / "NEW_FILE.pth", record)
+
+
 def test_the_advice_for_a_newer_pickle_protocol_works(
     thin_weights: Weights, save: Save, record: ModelRecord, tmp_path: Path
 ) -> None:
@@ -239,12 +285,10 @@ def test_the_advice_for_a_newer_pickle_protocol_works(
 
 
 def test_the_advice_for_a_torchscript_program_works(tmp_path: Path, record: ModelRecord) -> None:
-    from assay.checkpoint.network import ARCHITECTURES
-
     path = tmp_path / "scripted.pt"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is deprecated, and files of it are still about
-        torch.jit.script(ARCHITECTURES["se_resnext50_32x4d"](1000)).save(str(path))
+        torch.jit.script(SmallNetwork(1000)).save(str(path))
     error = refuse(path, record)
     assert "TorchScript" in error.message
     assert not is_average(follow_advice(error, tmp_path), record)

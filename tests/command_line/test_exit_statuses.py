@@ -15,7 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from assay.checkpoint.network import SEResNeXt50
+from assay.models.record import ModelRecord
+from assay.models.write_record import write_record_toml
+from assay.workflows.results import report
+from colour_classifier import draw_weights
 from conftest import RunAssay
 
 
@@ -32,17 +35,16 @@ def test_0_when_all_is_well(run_assay: RunAssay, compiled_dir: Path, photographs
 
 
 def test_1_when_the_onnx_file_differs_from_torch_and_no_file_is_kept(
-    run_assay: RunAssay, tmp_path: Path
+    run_assay: RunAssay, colour_record: ModelRecord, tmp_path: Path
 ) -> None:
-    torch.manual_seed(0)
-    network = SEResNeXt50()
-    with torch.no_grad():
-        network.last_linear.weight *= 1e6  # rounding alone now differs by more than the 1e-3 allowed
-    torch.save(network.state_dict(), tmp_path / "huge.pth")
-    done = run_assay("export", tmp_path / "huge.pth", tmp_path / "huge.onnx")
+    weights = torch.from_numpy(1e6 * draw_weights())  # rounding alone differs by more than the 1e-3 allowed
+    torch.save({"weights": weights}, tmp_path / "huge.pth")
+    (tmp_path / "colour.toml").write_text(write_record_toml(colour_record))
+    given = ["export", tmp_path / "huge.pth", tmp_path / "huge.onnx", "--model", tmp_path / "colour.toml"]
+    done = run_assay(*given)
     assert done.returncode == 1, done.stderr
     assert "logits differ from torch" in done.stderr
-    assert [file.name for file in tmp_path.iterdir()] == ["huge.pth"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["colour.toml", "huge.pth"]
 
 
 @pytest.mark.parametrize(
@@ -124,11 +126,11 @@ def test_4_when_the_device_is_not_there(run_assay: RunAssay, colour_onnx: Path, 
 
 
 def test_4_when_an_optional_package_is_missing_with_the_line_that_installs_it(
-    run_assay: RunAssay, tmp_path: Path
+    start_assay: RunAssay, tmp_path: Path
 ) -> None:
     # stands in for an environment without torch
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
-    done = run_assay("export", "w.pth", "m.onnx", env={"PYTHONPATH": str(tmp_path)})
+    done = start_assay("export", "w.pth", "m.onnx", env={"PYTHONPATH": str(tmp_path)})
     assert done.returncode == 4, done.stderr
     assert "pip install 'assay[export]'" in done.stderr
     assert "Traceback" not in done.stderr
@@ -168,15 +170,11 @@ def test_5_when_an_input_is_not_there(
     assert "gone.toml" in done.stderr
 
 
-def test_70_when_assay_has_a_bug_with_the_traceback(run_assay: RunAssay, tmp_path: Path) -> None:
-    # python imports sitecustomize by itself: here it breaks a function behind the real command line
-    (tmp_path / "sitecustomize.py").write_text(
-        "import assay.workflows.results.report as module\n"
-        "def broken(folder):\n"
-        "    return 1 / 0\n"
-        "module.write_report = broken\n"
-    )
-    done = run_assay("report", tmp_path, "--json", env={"PYTHONPATH": str(tmp_path)})
+def test_70_when_assay_has_a_bug_with_the_traceback(
+    run_assay: RunAssay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "write_report", lambda _folder: 1 // 0)
+    done = run_assay("report", tmp_path, "--json")
     assert done.returncode == 70, done.stderr
     assert "ZeroDivisionError" in done.stderr
     assert json.loads(done.stdout)["error"]["exit_status"] == 70

@@ -49,12 +49,15 @@ def test_ctrl_c_ends_a_compilation_that_hangs_with_130_and_leaves_nothing(
     process = subprocess.Popen(
         [sys.executable, "-m", "assay", *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
-    assert process.stderr is not None
-    assert process.stderr.readline().startswith("Compiling endless.onnx")
-    time.sleep(4)  # by then the runtime goes round
-    assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("Compiling endless.onnx")
+        time.sleep(4)  # by then the runtime goes round
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    finally:
+        process.kill()  # or it would go round for ever
     assert process.returncode == 130, said
     assert said.startswith("assay: interrupted")
     assert sorted(tmp_path.iterdir()) == before
