@@ -8,12 +8,13 @@ import pytest
 
 from assay.diagnose.finding import RecordFinding, conclude
 from assay.diagnose.label_maps import list_label_maps
-from assay.diagnose.search import Stage, climb
+from assay.diagnose.settle import search_record
+from assay.diagnose.stage import Stage
 from assay.diagnose.view import Photograph, View
 from pattern_network import CLASS_COUNT, RECORD, SIDE, change_record, recognise, take_photographs
 
 RIGHT = View(record=RECORD)
-MAPS = list_label_maps(CLASS_COUNT, CLASS_COUNT, 0)
+MAPS = list_label_maps(CLASS_COUNT + 1, RECORD.output)
 SQUASHED: dict[str, Any] = {
     "resize": "squash",
     "resize_side": None,
@@ -29,10 +30,8 @@ def diagnose(
     *,
     labelled: bool = True,
 ) -> RecordFinding:
-    stage = Stage(photographs or take_photographs(120), recognise, MAPS if labelled else ())
-    given = stage.show(view, 0, len(stage.photographs))
-    end, steps = climb(stage, stage.relabel(given), lambda _: None)
-    return conclude(stage, given, end, steps, reference)
+    stage = Stage(photographs or take_photographs(120), recognise, MAPS if labelled else None)
+    return conclude(search_record(stage, stage.show(view, stage.given_map), lambda _: None), reference)
 
 
 def relabel(photographs: list[Photograph], order: np.ndarray) -> list[Photograph]:
@@ -101,14 +100,13 @@ def test_two_faults_that_each_bring_chance_are_undone_together() -> None:
 
 def test_hypotheses_of_two_kinds_that_fit_equally_well_are_undecided_and_name_the_best() -> None:
     stage = Stage(take_photographs(120), recognise, MAPS)
-    given = stage.show(replace(RIGHT, record=change_record(colour_order="BGR")), 0, 120)
-    end, steps = climb(stage, given, lambda _: None)
-    other = next(one for one in steps[0].attempts if one.hypothesis.family == "geometry")
-    tied = [replace(steps[0], ties=(other,))]
-    found = conclude(stage, given, end, tied, None)
+    swapped = replace(RIGHT, record=change_record(colour_order="BGR"))
+    search = search_record(stage, stage.show(swapped, stage.given_map), lambda _: None)
+    other = next(one for one in search.steps[0].attempts if one.hypothesis.family == "geometry")
+    found = conclude(replace(search, ties=((other, search.end),)), None)
     assert found.outcome == "undecided"
     assert [change.factor for change in found.changes] == ["colour_order"]
-    assert conclude(stage, given, given, tied, None).outcome == "undecided"
+    assert found.alternatives == (other.hypothesis.name,)
 
 
 def test_a_gain_that_stays_below_what_is_expected_only_helps() -> None:
@@ -126,6 +124,5 @@ def test_one_answer_for_every_photograph_is_said() -> None:
     stage = Stage(
         take_photographs(40), lambda images: np.eye(1, CLASS_COUNT, dtype=np.float32)[[0] * len(images)], MAPS
     )
-    given = stage.show(RIGHT, 0, 40)
-    end, steps = climb(stage, given, lambda _: None)
-    assert "one answer, class 0" in conclude(stage, given, end, steps, None).remarks[0]
+    search = search_record(stage, stage.show(RIGHT, stage.given_map), lambda _: None)
+    assert "one answer, class 0" in conclude(search, None).remarks[0]

@@ -42,7 +42,7 @@ class DiagnoseFlags(ShowFlags, ModelFlags, LabelFileFlags, ReadFlags):
         from assay.images.request import ImageRequest
         from assay.workflows.diagnose.diagnose import DiagnosisRequest
 
-        labels = dataclasses.replace(self.to_label_options(self.labels), trusted=True)
+        labels = dataclasses.replace(self.to_label_options(self.labels), trusted=True, unbounded=True)
         return DiagnosisRequest(
             subject=subject,
             images=ImageRequest(
@@ -64,17 +64,18 @@ def diagnose(model_or_run: Path, /, flags: DiagnoseFlags) -> Outcome:
     from assay.command_line.terminal import open_listener
     from assay.report.cause import describe_diagnosis, list_cause_tables
     from assay.workflows.diagnose.diagnose import diagnose as look_for_cause
-    from assay.workflows.diagnose.write import write_diagnosis, write_fixed_record
+    from assay.workflows.diagnose.write import write_correction, write_diagnosis
 
     for place in filter(None, (flags.write, flags.output)):
         refuse_same_file(place, model_or_run, flags.find_model_file(), flags.images, flags.labels)
     with open_listener(quiet=flags.quiet) as listener:
-        found, record = look_for_cause(flags.to_request(model_or_run), listener)
+        request = flags.to_request(model_or_run)
+        found, correction = look_for_cause(request, listener)
     parts = (found.record, found.network, found.images)
     lines: list[str | Table] = [*list_cause_tables(*parts), "", *describe_diagnosis(*parts)]
     if flags.output is not None:
         lines.append(f"{write_diagnosis(found, flags.output)}")
     if flags.write is not None:
-        lines.append(write_fixed_record(found, record, flags.write))
+        lines += write_correction(found, correction, request.images, flags.write)
     document = {key: getattr(found, key) for key in ("model", "record", "network", "images")}
     return Outcome(lines=lines, document=document)

@@ -85,6 +85,12 @@ def compute_paired_p(differences: NDArray[np.float64]) -> float:
     return compute_t_p(abs(mean) / deviation * math.sqrt(count), count - 1)
 
 
+def compute_gain_p(differences: NDArray[np.float64]) -> float:
+    """The one-sided p-value of the same test: that the differences have a mean of 0 or less."""
+    half = compute_paired_p(differences) / 2
+    return half if differences.mean() > 0 else 1 - half
+
+
 def compute_t_p(t: float, freedom: int) -> float:
     """The two-sided p-value of Student's t with so many degrees of freedom, at least 1.
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from assay.diagnose.view import Layout, Orientation, Photograph, View
+from assay.diagnose.view import Decoding, Family, Layout, Orientation, Photograph, View
 from assay.models.preprocessing import Preprocessing
 
-Family = Literal["colour", "values", "layout", "orientation", "geometry", "filter", "joint"]
-
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# pixel_scale, mean, std of an RGB network: the constants in use (timm, torchvision, Keras, Caffe)
+# pixel_scale, mean, std of an RGB network: the constants in use (timm, torchvision, Keras, Caffe); where the
+# graph normalises already, what is left to do is among them: nothing, or to divide by 255. What differs by
+# less than images can tell is left out, such as 127 and 128 for 127.5
 CONSTANTS: dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
     "ImageNet's mean and std": (255.0, IMAGENET_MEAN, IMAGENET_STD),
     "mean and std of 0.5": (255.0, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
@@ -24,7 +24,11 @@ CONSTANTS: dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
     "Caffe's means, not scaled": (1.0, (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)),
     "DPN's mean and std": (255.0, (124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3),
     "mean of 0.5, not divided": (255.0, (0.5, 0.5, 0.5), (1.0, 1.0, 1.0)),
-    "mean 127, divided by 128": (1.0, (127.0, 127.0, 127.0), (128.0, 128.0, 128.0)),
+    "CIFAR-10's mean and std": (255.0, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+}
+# Of networks that see grey, besides
+GREY_CONSTANTS: dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
+    "MNIST's mean and std": (255.0, (0.1307,), (0.3081,)),
 }
 ORIENTATIONS: tuple[Orientation, ...] = (
     "turned by 180",
@@ -38,22 +42,34 @@ FILTERS = ("bilinear", "bicubic", "lanczos", "box", "hamming", "nearest")
 
 @dataclass(frozen=True, kw_only=True)
 class Hypothesis:
-    """One way in which the view may be wrong; `view` is the view that it says is right."""
+    """One way in which the view may be wrong; `view` is the view that it says is right.
+
+    `families` are those that it changes: one, or the two of "joint".
+    """
 
     family: Family
     name: str
     view: View
+    families: tuple[Family, ...] = ()
+
+    def list_families(self) -> tuple[Family, ...]:
+        """The families that it changes, one or two."""
+        return self.families or (self.family,)
 
 
-def list_hypotheses(view: View, photographs: Sequence[Photograph]) -> list[Hypothesis]:
+def list_hypotheses(
+    view: View, photographs: Sequence[Photograph], outputs: Sequence[str] = ()
+) -> list[Hypothesis]:
     """Every hypothesis that says something else than the view does, the usual ones of a family first.
 
     Args:
         view: How photographs are shown so far.
-        photographs: Tell whether any is to be turned as EXIF says.
+        photographs: Tell whether any is to be turned as EXIF says, or can be decoded at half its size.
+        outputs: Names of the network's outputs that could be meant.
     """
-    found = [*_vary_colour(view), *_vary_values(view), *_vary_layout(view)]
+    found = [*_vary_output(view, outputs), *_vary_colour(view), *_vary_values(view), *_vary_layout(view)]
     found += _vary_orientation(view, any(one.exif_orientation > 1 for one in photographs))
+    found += _vary_decoding(view) if any(one.jpeg for one in photographs) else ()
     found += [*_vary_geometry(view), *_vary_filter(view)]
     return [one for one in found if one.view != view]
 
@@ -61,10 +77,27 @@ def list_hypotheses(view: View, photographs: Sequence[Photograph]) -> list[Hypot
 def list_joint_hypotheses(view: View) -> list[Hypothesis]:
     """Layout and values together: two faults that each bring the accuracy to chance hide one another."""
     return [
-        Hypothesis(family="joint", name=f"{layout.name}; {values.name}", view=values.view)
+        Hypothesis(
+            family="joint",
+            name=f"{layout.name}; {values.name}",
+            view=values.view,
+            families=("layout", "values"),
+        )
         for layout in _vary_layout(view)
         for values in _vary_values(layout.view)
     ]
+
+
+def _vary_output(view: View, outputs: Sequence[str]) -> Iterator[Hypothesis]:
+    for name in outputs:
+        output = msgspec.structs.replace(view.record.output, name=name)
+        record = msgspec.structs.replace(view.record, output=output)
+        yield Hypothesis(family="output", name=f"output {name}", view=replace(view, record=record))
+
+
+def _vary_decoding(view: View) -> Iterator[Hypothesis]:
+    other: Decoding = "half size" if view.decoding == "full size" else "full size"
+    yield Hypothesis(family="decoding", name=f"JPEGs decoded at {other}", view=replace(view, decoding=other))
 
 
 def _vary_colour(view: View) -> Iterator[Hypothesis]:
@@ -82,12 +115,18 @@ def _vary_values(view: View) -> Iterator[Hypothesis]:
     if view.record.input.dtype == "uint8":
         return
     count, is_bgr = view.record.input.channels, view.record.input.colour_order == "BGR"
-    for name, (scale, mean, std) in CONSTANTS.items():
+    for name, (scale, mean, std) in {**CONSTANTS, **(GREY_CONSTANTS if count == 1 else {})}.items():
         order = slice(None, None, -1 if is_bgr else 1)
         changes = {"pixel_scale": scale, "mean": mean[order][:count], "std": std[order][:count]}
         yield Hypothesis(
             family="values", name=name, view=_change_preprocessing(view, std_twice=False, **changes)
         )
+    made = view.record.preprocessing
+    spans = [255 / made.pixel_scale / std**2 for std in made.std]
+    if made.std_twice or (set(made.std) != {1.0} and 1 <= min(spans) <= max(spans) <= 100):
+        name = "divided by std once" if made.std_twice else "divided by std twice"
+        changed = _change_preprocessing(view, std_twice=not made.std_twice)
+        yield Hypothesis(family="values", name=name, view=changed)
 
 
 def _vary_layout(view: View) -> Iterator[Hypothesis]:

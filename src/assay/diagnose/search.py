@@ -1,65 +1,45 @@
-"""The search: label maps on every answer, one hypothesis at a time, and a step only where Top-1 rises too."""
+"""The search: one hypothesis at a time on the same photographs, and a step only where Top-1 rises too."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.arrays import Images, Logits
-from assay.diagnose.evidence import (
-    SIGNIFICANT,
-    Scores,
-    adjust_by_holm,
-    compute_log_probabilities,
-    compute_paired_p,
-    score_outputs,
-)
+from assay.diagnose.evidence import SIGNIFICANT, adjust_by_holm, compute_gain_p, compute_paired_p
 from assay.diagnose.hypotheses import Hypothesis, list_hypotheses, list_joint_hypotheses
-from assay.diagnose.label_maps import LabelMap, find_label_map
-from assay.diagnose.view import Photograph, View, make_images
+from assay.diagnose.stage import Stage, State
+from assay.diagnose.view import Family
 
-RACE_COUNTS = (16, 32, 64, 128)  # images after which hypotheses that cannot win are dropped
+RACE_COUNTS = (8, 16, 32, 64, 128)  # images after which hypotheses that cannot win are dropped
 SURVIVOR_COUNT = 200  # what colour, values, layout and orientation need at most; geometry takes all images
-MOST_STEPS = 5
+MOST_STEPS = 6
 LEAST_GAIN = 0.03  # of the mean score: less is not worth a name
 LEAST_SHARE = 0.005  # of the images, that must be won on balance
 CHANCE = 0.1  # of Top-1: below it, two faults may hide one another
-_LABEL_FREE = frozenset({"colour", "values", "layout", "orientation"})  # what probabilities alone can tell
-_DETAILS = frozenset({"geometry", "filter"})
-_BATCH = 32
-_DROP_ERRORS = 2.5  # standard errors
-
-Predict = Callable[[Images], Logits]
-"""Runs the network on float32 (N, channels, height, width)."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class State:
-    """A view, the place of its label map, and what they give on the first photographs."""
-
-    view: View
-    label_map: int
-    log_p: NDArray[np.float64]
-    scores: Scores
-
-    @property
-    def count(self) -> int:
-        """How many photographs were shown."""
-        return len(self.log_p)
+_LABEL_FREE = frozenset({"output", "colour", "values", "layout", "orientation"})  # what probabilities tell
+_DETAILS = frozenset({"geometry", "filter", "decoding"})
+_LEAST_DEVIATION = 0.2  # of gains, from image to image
+_DROP_ERRORS = 2.0  # standard errors below what must be reached, or below the best
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Attempt:
-    """A hypothesis, what it gave, and its p-value after Holm: 1 where it was dropped on the way."""
+    """A hypothesis and what it gave.
+
+    `p_value` is that of a paired t-test, one-sided, `holm_p` after Holm: 1 where it was dropped on the way.
+    `families` are those that it changes, "labels" among them where the answers fit another label map.
+    """
 
     hypothesis: Hypothesis
     state: State
+    families: tuple[Family, ...]
     p_value: float
+    holm_p: float
     is_proven: bool
 
 
@@ -67,61 +47,22 @@ class Attempt:
 class Step:
     """What was tried against a state, and the attempt that was taken, None where none was.
 
-    `ties` are attempts of another kind that are as good as the one taken.
+    `ties` are attempts of another kind that were as good as the one taken, `equals` those of the same kind.
     """
 
     state: State
     attempts: tuple[Attempt, ...]
     taken: Attempt | None
     ties: tuple[Attempt, ...] = ()
-
-
-class Stage:
-    """Shows photographs to a network.
-
-    Args:
-        photographs: In random order, so that the first of them are a sample of all.
-        predict: Runs the network.
-        maps: The label maps, the record's own first; empty where there are no labels.
-    """
-
-    def __init__(
-        self, photographs: Sequence[Photograph], predict: Predict, maps: tuple[LabelMap, ...]
-    ) -> None:
-        self.photographs = photographs
-        self.maps = maps
-        self._predict = predict
-        self._labels = np.array([one.label for one in photographs], dtype=np.int64) if maps else None
-
-    def show(self, view: View, label_map: int, count: int, known: State | None = None) -> State:
-        """Show the first photographs; those that `known` has in the same view are not shown again."""
-        parts = [known.log_p] if known else []
-        for first in range(known.count if known else 0, min(count, len(self.photographs)), _BATCH):
-            images = make_images(self.photographs[first : min(first + _BATCH, count)], view)
-            parts.append(compute_log_probabilities(self._predict(images)))
-        return self._judge(view, label_map, np.concatenate(parts))
-
-    def relabel(self, state: State) -> State:
-        """The same answers under the label map that fits them, mostly the one they have."""
-        if self._labels is None:
-            return state
-        labels = self._labels[: state.count]
-        best = find_label_map(state.scores.answers, labels, self.maps, state.label_map)
-        return state if best == state.label_map else self._judge(state.view, best, state.log_p)
-
-    def _judge(self, view: View, label_map: int, log_p: NDArray[np.float64]) -> State:
-        classes = None
-        if self._labels is not None:
-            classes = self.maps[label_map].classes[self._labels[: len(log_p)]]
-        return State(view=view, label_map=label_map, log_p=log_p, scores=score_outputs(log_p, classes))
+    equals: tuple[Attempt, ...] = ()
 
 
 def climb(stage: Stage, start: State, hear: Callable[[str], None]) -> tuple[State, list[Step]]:
-    """Take the best step that is proven, again and again, until there is none, or others may be as good.
+    """Take the best step that is proven, again and again, until there is none.
 
     Args:
         stage: The photographs and the network.
-        start: The record as given, shown all photographs, under the label map that fits.
+        start: The record as given, shown all photographs.
         hear: Told what is being done.
     """
     state, steps = start, []
@@ -133,34 +74,24 @@ def climb(stage: Stage, start: State, hear: Callable[[str], None]) -> tuple[Stat
         if step.taken is None:
             break
         known = step.taken.state
-        state = stage.show(known.view, known.label_map, len(stage.photographs), known)
-        if step.ties:
-            break
+        state = stage.show(known.view, known.label_map, known=known)
     return state, steps
 
 
 def take_step(stage: Stage, state: State, hypotheses: Sequence[Hypothesis]) -> Step:
     """Race the hypotheses against a state on the same photographs, and choose among those that are proven."""
-    tried = {place: _show(stage, state, one, RACE_COUNTS[0], None) for place, one in enumerate(hypotheses)}
+    # of answers that are mostly wrong a few do not tell which label map fits
+    first = 1 if state.scores.is_right is not None and state.scores.is_right.mean() < CHANCE else 0
+    tried = {
+        place: _show(stage, state, one, RACE_COUNTS[first], None) for place, one in enumerate(hypotheses)
+    }
     racing = set(tried)
-    for count in (*RACE_COUNTS[1:], SURVIVOR_COUNT, len(stage.photographs)):
-        racing = {place for place in racing if _may_gain(state, tried[place])}
+    for count in (*RACE_COUNTS[first + 1 :], SURVIVOR_COUNT, len(stage.photographs)):
+        racing = _keep(state, tried, racing)
         for place in racing:
             if count <= SURVIVOR_COUNT or hypotheses[place].family in _DETAILS:
                 tried[place] = _show(stage, state, hypotheses[place], count, tried[place])
-    p_values = [compute_paired_p(differ(state, tried[place])) if place in racing else 1.0 for place in tried]
-    adjusted = adjust_by_holm(p_values, len(p_values))
-    attempts = tuple(
-        Attempt(
-            hypothesis=one,
-            state=tried[place],
-            p_value=p_value,
-            is_proven=p_value < SIGNIFICANT and _is_better(state, tried[place]),
-        )
-        for place, (one, p_value) in enumerate(zip(hypotheses, adjusted, strict=True))
-    )
-    taken, ties = _choose(state, attempts, racing)
-    return Step(state=state, attempts=attempts, taken=taken, ties=ties)
+    return _choose(state, _test(state, hypotheses, tried, racing), racing)
 
 
 def differ(state: State, other: State) -> NDArray[np.float64]:
@@ -169,78 +100,127 @@ def differ(state: State, other: State) -> NDArray[np.float64]:
     return other.scores.scores[:count] - state.scores.scores[:count]
 
 
-def count_images_needed(differences: NDArray[np.float64]) -> int | None:
-    """Images that give a two-sided test at 5 % a power of 80 %; None where there is no difference."""
-    mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
-    if mean == 0:
-        return None
-    normal = NormalDist()
-    factor = normal.inv_cdf(1 - SIGNIFICANT / 2) + normal.inv_cdf(0.8)
-    return math.ceil((factor * deviation / mean) ** 2)
-
-
-def _choose_hypotheses(stage: Stage, state: State) -> list[Hypothesis]:
-    hypotheses = list_hypotheses(state.view, stage.photographs)
-    if not stage.maps:
-        return [one for one in hypotheses if one.family in _LABEL_FREE]
-    if state.scores.is_right is not None and state.scores.is_right.mean() < CHANCE:
-        hypotheses += list_joint_hypotheses(state.view)
-    return hypotheses
-
-
-def _show(stage: Stage, state: State, hypothesis: Hypothesis, count: int, known: State | None) -> State:
-    label_map = known.label_map if known else state.label_map
-    return stage.relabel(stage.show(hypothesis.view, label_map, count, known))
-
-
-def _may_gain(state: State, other: State) -> bool:
-    """Whether the other state may still turn out to be worth a name."""
-    gains = differ(state, other)
-    error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
-    return float(gains.mean()) + _DROP_ERRORS * error > LEAST_GAIN
-
-
-def _is_better(state: State, other: State) -> bool:
+def is_better(state: State, other: State) -> bool:
     """Whether a gain is worth a name, and Top-1 rises too; without labels, the entropy must fall."""
-    one, two, count = state.scores, other.scores, other.count
-    if float(differ(state, other).mean()) < LEAST_GAIN:
+    one, two, count = state.scores, other.scores, min(state.count, other.count)
+    if compute_gain(state, other) < LEAST_GAIN:
         return False
     if one.is_right is None or two.is_right is None:
-        return float(two.entropies.mean()) < float(one.entropies[:count].mean())
-    won = int((two.is_right & ~one.is_right[:count]).sum())
-    lost = int((one.is_right[:count] & ~two.is_right).sum())
-    if one.is_right[:count].mean() < CHANCE and two.is_right.mean() < CHANCE:
+        return float(two.entropies[:count].mean()) < float(one.entropies[:count].mean())
+    before, after = one.is_right[:count], two.is_right[:count]
+    won, lost = int((after & ~before).sum()), int((before & ~after).sum())
+    if before.mean() < CHANCE and after.mean() < CHANCE:
         return False  # to be less sure of wrong answers is no gain
     return won > 2 * lost and won - lost >= LEAST_SHARE * count
 
 
-def _choose(
-    state: State, attempts: Sequence[Attempt], racing: Collection[int]
-) -> tuple[Attempt | None, tuple[Attempt, ...]]:
-    """The best of the simplest that are proven, and those of another kind that may be as good."""
+def compute_gain(state: State, other: State) -> float:
+    """The mean of what the other state's scores gain."""
+    return float(differ(state, other).mean())
+
+
+def count_images_needed(differences: NDArray[np.float64], tried: int = 1) -> int | None:
+    """Images that give a one-sided test at 5 % a power of 80 %; None where there is no difference.
+
+    Args:
+        differences: Of scores, image by image.
+        tried: Hypotheses among which the test must find this one: Holm's strictest step.
+    """
+    mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
+    if mean == 0:
+        return None
+    normal = NormalDist()
+    factor = normal.inv_cdf(1 - SIGNIFICANT / tried) + normal.inv_cdf(0.8)
+    return math.ceil((factor * deviation / mean) ** 2)
+
+
+def _choose_hypotheses(stage: Stage, state: State) -> list[Hypothesis]:
+    hypotheses = list_hypotheses(state.view, stage.photographs, tuple(stage.outputs))
+    if stage.maps is None:
+        return [one for one in hypotheses if one.family in _LABEL_FREE]
+    labels = Hypothesis(
+        family="labels", name="labels from another number or in another order", view=state.view
+    )
+    joint = []
+    if state.scores.is_right is not None and state.scores.is_right.mean() < CHANCE:
+        joint = list_joint_hypotheses(state.view)
+    return [labels, *hypotheses, *joint]
+
+
+def _show(stage: Stage, state: State, hypothesis: Hypothesis, count: int, known: State | None) -> State:
+    if hypothesis.family == "labels":
+        return stage.relabel(state, state.label_map)
+    return stage.relabel(stage.show(hypothesis.view, state.label_map, count, known), state.label_map)
+
+
+def _keep(state: State, tried: Mapping[int, State], racing: Collection[int]) -> set[int]:
+    """Those that may still turn out to be worth a name, and to be as good as the best."""
+    left = {place for place in racing if _may_gain(differ(state, tried[place]), LEAST_GAIN)}
+    if not left:
+        return left
+    best = tried[max(left, key=lambda place: compute_gain(state, tried[place]))]
+    return {place for place in left if _may_gain(differ(best, tried[place]), 0.0)}
+
+
+def _may_gain(gains: NDArray[np.float64], least: float) -> bool:
+    """Whether the mean of more gains may be at least so much; it may where nothing differs so far.
+
+    A few images tell little of a fault that hurts only some, however much they agree.
+    """
+    error = max(float(gains.std(ddof=1)), _LEAST_DEVIATION) / math.sqrt(len(gains))
+    return not gains.any() or float(gains.mean()) + _DROP_ERRORS * error >= least
+
+
+def _test(
+    state: State, hypotheses: Sequence[Hypothesis], tried: Mapping[int, State], racing: Collection[int]
+) -> tuple[Attempt, ...]:
+    p_values = [compute_gain_p(differ(state, tried[place])) if place in racing else 1.0 for place in tried]
+    adjusted = adjust_by_holm(p_values, len(p_values))
+    return tuple(
+        Attempt(
+            hypothesis=one,
+            state=tried[place],
+            families=_list_families(state, one, tried[place]),
+            p_value=p_values[place],
+            holm_p=holm_p,
+            is_proven=holm_p < SIGNIFICANT and is_better(state, tried[place]),
+        )
+        for place, (one, holm_p) in enumerate(zip(hypotheses, adjusted, strict=True))
+    )
+
+
+def _list_families(state: State, hypothesis: Hypothesis, found: State) -> tuple[Family, ...]:
+    families = hypothesis.list_families()
+    if hypothesis.family == "labels" or found.has_labels_of(state):
+        return families
+    return (*families, "labels")
+
+
+def _choose(state: State, attempts: tuple[Attempt, ...], racing: Collection[int]) -> Step:
+    """The best of those that change least and gain half of what the best gains, and those that equal it."""
     proven = [one for one in attempts if one.is_proven]
     if not proven:
-        return None, ()
-    best = max(proven, key=lambda one: _gain(state, one))
-    rivals = [attempts[place] for place in racing if _may_equal(state, attempts[place], best)]
-    simple = [one for one in rivals if one.hypothesis.family != "joint" and one.is_proven] or [best]
-    best = max(simple, key=lambda one: _gain(state, one))
-    family = [one for one in simple if one.hypothesis.family == best.hypothesis.family]
-    # the most usual of those that differ by nothing worth a name, such as 127 / 128 for 0.5
-    taken = next(one for one in family if _gain(state, best) - _gain(state, one) < LEAST_GAIN / 3)
-    others = {"joint", taken.hypothesis.family}
-    if all(one.hypothesis.family in others for one in rivals):
-        return taken, ()
-    first, *ties = sorted(rivals, key=lambda one: -_gain(state, one))
-    return first, tuple(ties)
-
-
-def _may_equal(state: State, one: Attempt, best: Attempt) -> bool:
-    """Whether a hypothesis may be as good as the best: half as good here, and not proven worse."""
-    if _gain(state, one) < _gain(state, best) / 2:
-        return False
-    return compute_paired_p(differ(one.state, best.state)) > SIGNIFICANT
-
-
-def _gain(state: State, attempt: Attempt) -> float:
-    return float(differ(state, attempt.state).mean())
+        return Step(state=state, attempts=attempts, taken=None)
+    gains = {one: compute_gain(state, one.state) for one in attempts}
+    largest = max(gains[one] for one in proven)
+    near = [one for one in proven if gains[one] >= largest / 2]
+    fewest = min(len(one.families) for one in near)
+    best = max((one for one in near if len(one.families) == fewest), key=gains.__getitem__)
+    rivals = [
+        attempts[place]
+        for place in racing
+        if len(attempts[place].families) <= fewest
+        and gains[attempts[place]] >= gains[best] / 2
+        and compute_paired_p(differ(attempts[place].state, best.state)) > SIGNIFICANT
+    ]
+    same = [one for one in rivals if one.families == best.families and one.is_proven] or [best]
+    # the most usual of those that differ by nothing worth a name
+    taken = next(one for one in attempts if one in same and gains[best] - gains[one] < LEAST_GAIN / 3)
+    others = sorted((one for one in rivals if one is not taken), key=gains.__getitem__, reverse=True)
+    return Step(
+        state=state,
+        attempts=attempts,
+        taken=taken,
+        ties=tuple(one for one in others if one.families != taken.families),
+        equals=tuple(one for one in others if one.families == taken.families),
+    )

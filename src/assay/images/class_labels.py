@@ -167,7 +167,7 @@ def _label_by_number(where: str, listing: Listing, classes: Classes, options: La
         refuse_other_class_order(where, pairs, options.offset)
         refuse_numbers_of_relatives(where, numbers)
     low, high = min(numbers, default=options.offset), max(numbers, default=options.offset)
-    if low < options.offset or high >= options.offset + classes.count:
+    if not options.unbounded and (low < options.offset or high >= options.offset + classes.count):
         from_one = low == 1 and high == classes.count and not options.offset
         raise BadImagesError(
             f"{where}: labels from {low} to {high}, expected {options.offset} to "

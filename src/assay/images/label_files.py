@@ -47,6 +47,7 @@ class LabelOptions:
         path: The label file, or None where the labels come from elsewhere.
         offset: What the file's indices begin with; it is subtracted from each.
         trusted: Whether labels that contradict the published ones of ImageNet are believed.
+        unbounded: Whether numbers that are no class of the model's are kept: they are examined, not scored.
         classes: What numbers the classes, where the model does not name them: a file, or their sorted names.
         subset: Among which of the model's classes the images are scored besides: one of `CHOICES` of
             `class_subsets`; None for a known set that is recognised.
@@ -56,6 +57,7 @@ class LabelOptions:
     path: Path | None = None
     offset: int = 0
     trusted: bool = False
+    unbounded: bool = False
     classes: ClassList = None
     subset: str | None = None
     max_bytes: int = MAX_LABEL_FILE_BYTES
@@ -93,7 +95,7 @@ def read_label_file(path: Path, classes: Classes, options: LabelOptions = NO_LAB
         path, lines, lambda text: bool(classes.find_labels(text)) and not find_synset(text)
     )
     _check_numbers(path, rows, classes, options)
-    labels = _index_labels(path, rows, classes, options.offset)
+    labels = _index_labels(path, rows, classes, options)
     return LabelFile(labels=labels, form=form, repeated_count=len(rows) - len(labels))
 
 
@@ -198,6 +200,8 @@ def _check_numbers(path: Path, rows: list[LabelRow], classes: Classes, options: 
     if classes.are_imagenets and not options.trusted:
         refuse_other_class_order(f"{path}", list(zip(numbers, in_names, strict=True)), options.offset)
         refuse_numbers_of_relatives(f"{path}", numbers)
+    if options.unbounded:
+        return
     if not options.offset and numbers and 0 not in numbers and max(numbers) == classes.count:
         line_number = rows[numbers.index(classes.count)].line_number
         raise BadImagesError(
@@ -260,7 +264,9 @@ def refuse_numbers_of_relatives(where: str, numbers: Collection[int]) -> None:
         )
 
 
-def _index_labels(path: Path, rows: list[LabelRow], classes: Classes, label_offset: int) -> dict[str, int]:
+def _index_labels(
+    path: Path, rows: list[LabelRow], classes: Classes, options: LabelOptions
+) -> dict[str, int]:
     labels: dict[str, int] = {}
     first: dict[str, LabelRow] = {}
     for row in rows:
@@ -268,7 +274,7 @@ def _index_labels(path: Path, rows: list[LabelRow], classes: Classes, label_offs
         name = row.name.removeprefix("./")
         if not name:
             raise BadImagesError(f"{where}: no name", hint=EXPECTED)
-        label = _parse_label(row.label, where, classes, label_offset)
+        label = _parse_label(row.label, where, classes, options)
         earlier = first.setdefault(name, row)
         if labels.setdefault(name, label) != label:
             raise BadImagesError(
@@ -279,7 +285,8 @@ def _index_labels(path: Path, rows: list[LabelRow], classes: Classes, label_offs
     return labels
 
 
-def _parse_label(text: str, where: str, classes: Classes, label_offset: int) -> int:
+def _parse_label(text: str, where: str, classes: Classes, options: LabelOptions) -> int:
+    label_offset = options.offset
     if not INDEX.fullmatch(text):
         return _find_named(text, where, classes, label_offset)
     label = int(text) - label_offset
@@ -288,7 +295,7 @@ def _parse_label(text: str, where: str, classes: Classes, label_offset: int) -> 
             f"{where}: {text} is the name of class {named[0]} of the model, and the index of another",
             hint="write the names of classes that are numbers into folders' names, or give indices alone",
         )
-    if not 0 <= label < classes.count:
+    if not 0 <= label < (2 * classes.count if options.unbounded else classes.count):
         last = label_offset + classes.count - 1
         raise BadImagesError(
             f"{where}: label {text} is out of range: expected {label_offset} to {last}",

@@ -18,6 +18,7 @@ from assay.report.layers import describe_network, list_network_tables
 from assay.report.tables.table import Table
 
 _SHOWN = 12
+_NAMED = 3
 
 
 def describe_diagnosis(
@@ -26,7 +27,7 @@ def describe_diagnosis(
     """The answer, a sentence or two for each part, and the lines to change."""
     lines = []
     if record is not None:
-        notes = (f"Note: {one}." for one in record.remarks)
+        notes = (f"Note: {one}." for one in (*_list_rest(record), *record.remarks))
         lines += [_say_outcome(record), *_list_lines(record.changes), *notes]
     if network is not None:
         lines += describe_network(network)
@@ -150,11 +151,30 @@ def _say_outcome(found: RecordFinding) -> str:
     if found.outcome == "helps":
         what = "This helps, but does not explain it"
     if found.outcome == "undecided":
-        return (
-            f"Undecided: {found.alternatives[0]} and what is shown below fit equally well on "
-            f"{found.image_count} images. {_say_gain(found)}"
-        )
+        return f"{_say_undecided(found)} {_say_gain(found)}"
     return f"{what}. {_say_gain(found)}"
+
+
+def _list_rest(found: RecordFinding) -> Iterator[str]:
+    """What else may be wrong, and what cannot be told from what was taken."""
+    if found.outcome == "helps" and found.alternatives:
+        needed = f"; about {found.images_needed:,} images would tell" if found.images_needed else ""
+        yield f"not proven, but likely besides: {', '.join(found.alternatives[:_NAMED])}{needed}"
+    if found.changes and found.equals:
+        yield f"not to be told from what was taken: {', '.join(found.equals[:_NAMED])}"
+    if found.outcome == "helps" and found.explained_percent is not None:
+        yield f"it wins back {found.explained_percent:.0f} % of the loss"
+
+
+def _say_undecided(found: RecordFinding) -> str:
+    """Between what, and how many images would tell."""
+    listed = ", ".join(found.alternatives[:_NAMED])
+    more = f" and {len(found.alternatives) - _NAMED} more" if len(found.alternatives) > _NAMED else ""
+    fit = "fit as well as what is shown below" if found.changes else "may help, which is not proven"
+    text = f"Undecided on {found.image_count} images: {listed}{more} {fit}."
+    if found.images_needed is None or found.images_needed <= found.image_count:
+        return text
+    return f"{text} About {found.images_needed:,} images would tell."
 
 
 def _say_nothing(found: RecordFinding) -> str:
@@ -188,12 +208,19 @@ def _say_gain(found: RecordFinding) -> str:
 def _list_lines(changes: Sequence[Change]) -> list[str]:
     lines = []
     for change in changes:
-        section = "input" if change.factor == "colour_order" else "preprocessing"
         if is_of_record(change):
-            lines.append(f"  {section}.{change.factor} = {_write(change.new)}  (was: {_write(change.old)})")
+            lines.append(f"  {_name_key(change.factor)} = {_write(change.new)}  (was: {_write(change.old)})")
         else:
             lines.append(f"  {change.factor}: {change.new} (was: {change.old})")
     return lines
+
+
+def _name_key(factor: str) -> str:
+    """The key of the record with its table."""
+    if factor.startswith("output."):
+        return factor
+    tables = {"colour_order": "input", "scores": "output"}
+    return f"{tables.get(factor, 'preprocessing')}.{factor}"
 
 
 def _write(value: object) -> str:

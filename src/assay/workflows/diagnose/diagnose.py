@@ -11,11 +11,11 @@ import numpy as np
 
 from assay.arrays import Images, Logits
 from assay.diagnose.changed_images import ImagesFinding, examine_changes
-from assay.diagnose.evidence import are_probabilities
 from assay.diagnose.finding import RecordFinding, conclude
 from assay.diagnose.label_maps import LabelMap, list_label_maps
 from assay.diagnose.network_finding import NetworkFinding
-from assay.diagnose.search import Predict, Stage, State, climb
+from assay.diagnose.settle import search_record
+from assay.diagnose.stage import Predict, Stage, State
 from assay.diagnose.view import Photograph, View, make_images
 from assay.errors import UsageError
 from assay.images.classes import read_classes
@@ -24,7 +24,7 @@ from assay.images.sources import ImageIndex
 from assay.models.network_input import make_network_input
 from assay.models.record import ModelRecord
 from assay.runs.listener import SILENT, Listener, Progress
-from assay.workflows.diagnose.open_subject import Subject, open_subject
+from assay.workflows.diagnose.open_subject import Subject, open_other_outputs, open_subject
 from assay.workflows.diagnose.photographs import load_photographs
 
 LEAST_IMAGES, NETWORK_IMAGE_COUNT = 16, 100
@@ -62,11 +62,19 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     images: ImagesFinding | None = None
 
 
-def diagnose(request: DiagnosisRequest, listener: Listener = SILENT) -> tuple[Diagnosis, ModelRecord]:
+@dataclass(frozen=True, kw_only=True)
+class Correction:
+    """The record with the changes, and its label map; None where the labels stay as they are."""
+
+    record: ModelRecord
+    label_map: LabelMap | None = None
+
+
+def diagnose(request: DiagnosisRequest, listener: Listener = SILENT) -> tuple[Diagnosis, Correction]:
     """Look for what explains a loss of accuracy: in the model's record, and in the network.
 
     Returns:
-        What was found, and the record with the changes that were taken.
+        What was found, and the record and labels with the changes that were taken.
 
     Raises:
         UsageError: Not a model, fewer than 16 images, or no ONNX file to compare where that is asked for.
@@ -77,21 +85,29 @@ def diagnose(request: DiagnosisRequest, listener: Listener = SILENT) -> tuple[Di
         record = subject.record
         index = index_requested_images(request.images, read_classes(record))
         photographs, remarks = _load(index, listener)
-        maps: tuple[LabelMap, ...] = ()
-        if photographs[0].label is not None:
-            maps = list_label_maps(record.label_count, record.output.class_count, record.output.label_offset)
-        stage = Stage(photographs, _make_predict(subject), maps)
-        given = stage.show(View(record=record), 0, len(photographs))
-        end, finding = given, None
-        if request.only in (None, "record"):
-            remarks += _remark_outputs(subject, stage, record)
-            end, steps = climb(stage, stage.relabel(given), listener.announce)
-            reference = _find_reference(request, record, index.label_kind == "names")
-            finding = conclude(stage, given, end, steps, reference)
-            finding = msgspec.structs.replace(finding, remarks=(*finding.remarks, *remarks))
+        with open_other_outputs(request.subject, record, listener) as others:
+            outputs = {record.output.name: subject, **others} if others else {}
+            stage = _make_stage(photographs, subject, outputs)
+            given = stage.show(View(record=record), stage.given_map)
+            end, finding = given, None
+            if request.only in (None, "record"):
+                search = search_record(stage, given, listener.announce)
+                reference = _find_reference(request, record, index.label_kind == "names")
+                finding, end = conclude(search, reference), search.end
+                finding = msgspec.structs.replace(finding, remarks=(*finding.remarks, *remarks))
     network, changed = _compare(request, stage, end, listener)
     found = Diagnosis(model=record.name, record=finding, network=network, images=changed)
-    return found, end.view.record
+    label_map = None if end.has_labels_of(given) else end.label_map
+    return found, Correction(record=end.view.record, label_map=label_map)
+
+
+def _make_stage(photographs: list[Photograph], subject: Subject, outputs: dict[str, Subject]) -> Stage:
+    maps, record = None, subject.record
+    if photographs[0].label is not None:
+        labels = (photograph.label or 0 for photograph in photographs)
+        maps = list_label_maps(max(record.label_count, 1 + max(labels)), record.output)
+    others = {name: make_predict(one) for name, one in outputs.items()}
+    return Stage(photographs, make_predict(subject), maps, others)
 
 
 def _check(request: DiagnosisRequest) -> None:
@@ -147,9 +163,9 @@ def _compare(
     networks = open_networks(request.subject, request.against, record.output.name)
     images = make_network_input(make_images(shown, end.view), record)
     classes = None
-    if stage.maps:
+    if end.label_map is not None:
         labels = np.array([one.label for one in shown], dtype=np.int64)
-        classes = stage.maps[end.label_map].classes[labels]
+        classes = end.label_map.classes[labels]
     network = changed = None
     if request.only != "images":
         few = slice(NETWORK_IMAGE_COUNT)
@@ -162,8 +178,8 @@ def _compare(
     return network, changed
 
 
-def _make_predict(subject: Subject) -> Predict:
-    """Runs the session on batches of any size."""
+def make_predict(subject: Subject) -> Predict:
+    """What runs the session on batches of any size."""
     size = subject.batch_size
 
     def predict(images: Images) -> Logits:
@@ -173,18 +189,6 @@ def _make_predict(subject: Subject) -> Predict:
         return np.concatenate(parts)  # (N, classes)
 
     return predict
-
-
-def _remark_outputs(subject: Subject, stage: Stage, record: ModelRecord) -> list[str]:
-    """What the outputs are, where the record says something else."""
-    few = make_images(stage.photographs[:LEAST_IMAGES], View(record=record))
-    found = "probabilities" if are_probabilities(_make_predict(subject)(few)) else "logits"
-    if record.output.scores == "sigmoid" or found == record.output.scores:
-        return []
-    return [
-        f"the outputs are {found}, the record says {record.output.scores}: set output.scores = "
-        f'"{found}"; it changes percentages, not Top-1'
-    ]
 
 
 def _find_reference(

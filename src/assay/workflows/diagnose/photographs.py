@@ -57,10 +57,12 @@ def _load(image: LabelledImage, reading: ReadOptions, patience: Patience, *, kee
         raise UndecodableImageError(image.fault)
     encoded = read_image(image, reading, patience)
     pixels = decode_image(encoded, max_pixels=reading.max_pixels).pixels
+    is_jpeg = encoded.startswith(JPEG_MAGIC)
     return Photograph(
         name=image.relative_path,
         stored=pixels if keep else encoded,
-        exif_orientation=find_orientation(encoded) if encoded.startswith(JPEG_MAGIC) else 1,
+        jpeg=encoded if is_jpeg else b"",
+        exif_orientation=find_orientation(encoded) if is_jpeg else 1,
         label=image.label,
         traits=list_traits(encoded, pixels),
     )
