@@ -77,17 +77,27 @@ def write_folder_in_place_of(folder: Path) -> Iterator[Path]:
     changed.
     """
     folder = folder.resolve()  # a link stays, what it points to is replaced
-    with _make_folders(folder.parent):
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=PART_SUFFIX, dir=folder.parent))
-        temporary.chmod(0o755)  # mkdtemp makes it private; the result is an ordinary folder
-        try:
-            with on_forced_exit(lambda: shutil.rmtree(temporary, ignore_errors=True)):
-                yield temporary
-            if folder.exists():
-                shutil.rmtree(folder)
-            temporary.replace(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    with _make_folders(folder.parent), make_draft_folder(folder) as temporary:
+        temporary.chmod(0o755)  # it is made private; the result is an ordinary folder
+        yield temporary
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.replace(folder)
+
+
+@contextmanager
+def make_draft_folder(path: Path) -> Iterator[Path]:
+    """Give a hidden folder beside `path` for what is being made, and remove it when the block ends.
+
+    For drafts whose own names matter, or that are several files. What a killed process leaves of it is
+    recognised by `is_unfinished`.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PART_SUFFIX, dir=path.parent))
+    try:
+        with on_forced_exit(lambda: shutil.rmtree(folder, ignore_errors=True)):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_same_file(output: Path, *inputs: Path | None) -> None:

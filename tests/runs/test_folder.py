@@ -208,3 +208,44 @@ def test_every_change_of_the_manifest_is_on_disk_at_once(tmp_path: Path) -> None
         assert read_manifest(run.path)["gates"][0]["gate"] == "smoke"
         with pytest.raises(AttributeError):
             run.manifest.remark = "changed"  # type: ignore[misc]  # it is frozen
+
+
+def test_drafts_of_killed_commands_are_cleaned_away(tmp_path: Path) -> None:
+    with open_run_folder(place(tmp_path / "run"), "m", "e", SILENT):
+        pass
+    drafts = [tmp_path / "run" / ".model.onnx.4711.part", tmp_path / "run/predictions/.part-00000.0.part"]
+    for draft in drafts:
+        draft.mkdir(parents=True)
+        (draft / "model.onnx").write_bytes(b"half")
+    with open_run_folder(place(tmp_path / "run", "resume"), "m", "e", SILENT):
+        pass
+    assert not any(draft.exists() for draft in drafts)
+
+
+@pytest.mark.parametrize("moved", [1, 2, 3])
+def test_a_run_that_was_set_aside_comes_back_when_the_process_was_killed_before_any_work(
+    tmp_path: Path, moved: int
+) -> None:
+    run = tmp_path / "run"
+    with open_run_folder(place(run), "m", "e", SILENT):
+        (run / "predictions").mkdir()
+        (run / "predictions" / "part-00000.parquet").write_bytes(b"ten hours of work")
+    aside = run / ".replaced.part"
+    aside.mkdir()
+    for name in ("predictions", "log.jsonl", "manifest.json")[:moved]:
+        (run / name).rename(aside / name)  # as --overwrite does
+    with open_run_folder(place(run, "resume"), "m", "e", SILENT):
+        pass
+    assert (run / "predictions" / "part-00000.parquet").read_bytes() == b"ten hours of work"
+
+
+def test_two_runs_that_begin_in_one_second_have_folders_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (
+        open_run_folder(RunPlace(), "m", "e", SILENT) as one,
+        open_run_folder(RunPlace(), "m", "e", SILENT) as other,
+        open_run_folder(RunPlace(), "m", "e", SILENT) as third,
+    ):
+        assert len({one.path, other.path, third.path}) == 3

@@ -215,8 +215,7 @@ def open_run_folder(
     Raises:
         UsageError: The folder holds a run and the mode is `new`, or it holds anything else.
     """
-    path = place.choose_path(model_name, engine_name)
-    made = make_run_folder(path, place)
+    path, made = make_run_folder(place.choose_path(model_name, engine_name), place)
     with lock_run(path, place.share), undo_without_work(path, made, place):
         with lock_manifest(path, place.share):
             before = read_result(path, Manifest)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,9 @@ _OWN_FOLDERS = (
     COMPILED_FOLDER,
     FLOAT_FOLDER,
 )
-_OWN_FILES = (*FILE_NAMES.values(), LOG_FILE, ONNX_FILE, INT8_FILE, CALIBRATION_FILE, REPORT_FILE, PAGE_FILE)
+_OWN_FILES = (LOG_FILE, ONNX_FILE, INT8_FILE, CALIBRATION_FILE, REPORT_FILE, PAGE_FILE, *FILE_NAMES.values())
+# the manifest last: a run that is moved is whole in its new place when that is there
+_OWN = (*_OWN_FOLDERS, *sorted(_OWN_FILES, key=lambda name: name == FILE_NAMES[Manifest]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +74,17 @@ class RunPlace:
             refuse_same_file(self.path, *inputs)
 
     def choose_path(self, model_name: str, engine_name: str) -> Path:
-        """Return the path of the run folder."""
+        """Return the path of the run folder, if it has no other of that name yet."""
         stamp = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
         model = re.sub(r"[/:@]", "-", model_name)  # timm/resnet50.a1_in1k@288 and so on
         return self.path or Path("runs") / f"{stamp}-{model}-{engine_name}"
 
 
-def make_run_folder(path: Path, place: RunPlace) -> list[Path]:
-    """Make the run folder, and return which folders were made, the innermost first."""
+def make_run_folder(path: Path, place: RunPlace) -> tuple[Path, list[Path]]:
+    """Make the run folder, and return it and which folders were made, the innermost first.
+
+    Where nobody named it, a number is put behind the name of one that is there already.
+    """
     if url := find_url(path):
         raise UsageError(
             f"-o {url}: expected a folder, found a URL",
@@ -86,13 +92,28 @@ def make_run_folder(path: Path, place: RunPlace) -> list[Path]:
         )
     if path.exists() and not path.is_dir():
         raise UsageError(f"-o {path}: expected a folder, found a file")
-    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    made = [folder for folder in path.parents if not folder.exists()]
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        chosen, is_new = _make_folder(path, is_named=place.path is not None)
     except OSError as error:
         raise UsageError(f"-o {path}: cannot be made: {error.strerror}") from error
-    _check_folder(path, place)
-    return made
+    _check_folder(chosen, place)
+    return chosen, [chosen, *made] if is_new else made
+
+
+def _make_folder(path: Path, *, is_named: bool) -> tuple[Path, bool]:
+    """Make a folder where there is none, which of several processes one alone does; tells whether it did."""
+    for number in itertools.chain([""], (f"-{number}" for number in itertools.count(2))):
+        chosen = path.with_name(path.name + number)
+        try:
+            chosen.mkdir()
+        except FileExistsError:
+            if is_named:
+                break
+        else:
+            return chosen, True
+    return path, False
 
 
 def _check_folder(path: Path, place: RunPlace) -> None:
@@ -120,12 +141,13 @@ def undo_without_work(path: Path, made: Sequence[Path], place: RunPlace) -> Iter
         made: Folders that were made for it, the innermost first.
         place: What happens to a run that is there.
     """
+    aside = path / f".replaced{PART_SUFFIX}"
+    if place.share is None:
+        _clean_up(path, aside)
     _check_folder(path, place)
     had_run = (path / FILE_NAMES[Manifest]).exists()
-    aside = path / f".replaced{PART_SUFFIX}"
     if place.mode == "overwrite":
-        shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
-        _move_own(path, aside)
+        _move_own(path, aside, _OWN)
     try:
         yield
     except BaseException as error:
@@ -133,7 +155,7 @@ def undo_without_work(path: Path, made: Sequence[Path], place: RunPlace) -> Iter
         is_interrupted_first = not had_run and not isinstance(error, Exception)
         if not (was_kept or is_interrupted_first or place.share or _has_work(path)):
             _delete_own(path)
-            _move_own(aside, path)
+            _move_own(aside, path, reversed(_OWN))
             if not had_run:
                 _remove_folders(path, made)
         raise
@@ -152,6 +174,25 @@ def _has_work(path: Path) -> bool:
     )
 
 
+def _clean_up(path: Path, aside: Path) -> None:
+    """Clean up after processes that were killed: the run is this process's alone.
+
+    What they had begun to write goes; a run that was set aside comes back where nothing was done instead.
+    """
+    if aside.is_dir():
+        is_whole = (aside / FILE_NAMES[Manifest]).exists()  # it is moved last, and comes back first
+        if is_whole and not _has_work(path):
+            _delete_own(path)
+        if not is_whole or not _has_work(path):
+            _move_own(aside, path, reversed(_OWN))
+    for folder in (path, *(path / name for name in _OWN_FOLDERS)):
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            if is_unfinished(entry.name) and entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif is_unfinished(entry.name):
+                entry.unlink(missing_ok=True)
+
+
 def _remove_folders(path: Path, made: Sequence[Path]) -> None:
     """Remove the locks of the run folder, and the folders that were made for it where they are empty."""
     for entry in path.iterdir():
@@ -166,9 +207,9 @@ def _is_passing(name: str) -> bool:
     return is_unfinished(name) or is_lock(name)
 
 
-def _move_own(source: Path, target: Path) -> None:
+def _move_own(source: Path, target: Path, names: Iterable[str]) -> None:
     """Move a run's files and folders; nothing where there are none."""
-    for name in (*_OWN_FOLDERS, *_OWN_FILES):
+    for name in names:
         if (source / name).exists():
             target.mkdir(exist_ok=True)
             (source / name).rename(target / name)

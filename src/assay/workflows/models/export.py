@@ -21,7 +21,7 @@ from assay.engines.engine import CompileChoice, Session
 from assay.engines.torch.engine import TorchEngine
 from assay.engines.torch.session import TorchSession
 from assay.errors import UsageError
-from assay.files import hash_file, refuse_same_file, write_in_place_of
+from assay.files import hash_file, make_draft_folder, refuse_same_file, write_in_place_of
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener
 
@@ -96,19 +96,15 @@ def export_checkpoint(
     if choice:
         listener.announce(f"{weights}: {choice}")
     listener.announce(f"Exporting to ONNX, opset {options.opset}")
-    with write_in_place_of(onnx_path) as temporary:
-        # runtimes know an ONNX file by its suffix
-        draft = temporary.with_suffix(".onnx")
-        try:
-            export_onnx(checkpoint.network, draft, record, options.opset)
-            check_onnx_file(draft, record)
-            torch_options = TorchEngine().resolve(CompileChoice(engine="torch"), record)
-            with closing(TorchSession(checkpoint.network, torch_options)) as torch_session:
-                parity = _compare_with_torch(torch_session, draft, record, images)
-            require_logit_parity(parity, onnx_path)
-            draft.replace(temporary)
-        finally:
-            draft.unlink(missing_ok=True)
+    with write_in_place_of(onnx_path) as temporary, make_draft_folder(onnx_path) as folder:
+        draft = folder / "model.onnx"  # runtimes know an ONNX file by its suffix
+        export_onnx(checkpoint.network, draft, record, options.opset)
+        check_onnx_file(draft, record)
+        torch_options = TorchEngine().resolve(CompileChoice(engine="torch"), record)
+        with closing(TorchSession(checkpoint.network, torch_options)) as torch_session:
+            parity = _compare_with_torch(torch_session, draft, record, images)
+        require_logit_parity(parity, onnx_path)
+        draft.replace(temporary)
     listener.announce(
         f"ONNX against torch: largest logit difference {parity.max_difference:.2g}, same Top-1 on "
         f"{parity.top1_agreement_count} of {parity.image_count} images"
