@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.errors import escape_controls, quote, shorten
+from assay.errors import UsageError, escape_controls, quote, shorten
 from conftest import RunAssay
 
 LONG = "x" * 9000
@@ -82,3 +82,16 @@ def test_a_message_quotes_at_most_a_line_of_what_was_given(
     lines = [line for line in done.stderr.splitlines() if not line.startswith("results:")]
     assert max(map(len, lines)) < 600
     assert LONG[:300] not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("cannot list s3://me:secret@bucket/val", "cannot list s3://…@bucket/val"),
+        ("s3:/me:secret@bucket/val", "s3:/…@bucket/val"),
+        ("https://host/x?X-Amz-Signature=abc&a=b", "https://host/x?X-Amz-Signature=…&a=b"),
+        ("s3://bucket/a@b.jpg", "s3://bucket/a@b.jpg"),
+    ],
+)
+def test_no_error_shows_credentials(text: str, shown: str) -> None:
+    assert str(UsageError(text)) == shown

@@ -26,6 +26,16 @@ import re
 
 LONGEST_QUOTE = 240  # characters
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_CREDENTIALS = (
+    re.compile(
+        r"(?<=[a-z0-9]{2}:/)(/?)[^/\s@'\"]*@", re.IGNORECASE
+    ),  # a Path has one slash where the URL had two
+    re.compile(
+        r"(?<=[?&])((?:access_key|secret_key|session_token|token|x-amz-[a-z-]+|sig|signature|x-goog-[a-z-]+)=)"
+        r"[^&\s'\"]+",
+        re.IGNORECASE,
+    ),
+)
 _PLACE_IN_SOURCE = re.compile(r"^(Exception from \S+:\d+:?|Check '.*' failed at \S+:\d+:?)\s*")
 # Folders that assay makes for a while: beside the result, or in the system's folder for such.
 _TEMPORARY_PATH = re.compile(
@@ -44,9 +54,8 @@ class AssayError(Exception):
     exit_status = 70
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = hide_credentials(message), hide_credentials(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
@@ -121,6 +130,19 @@ class BadImagesError(BadInputError):
 
 class UndecodableImageError(BadImagesError):
     """One image cannot be decoded; the message is the reason that its row carries."""
+
+
+def hide_credentials(text: str) -> str:
+    """Return a text without the credentials of the URLs in it.
+
+    >>> hide_credentials("s3://me:secret@bucket/val?region=x&secret_key=abc&a=b")
+    's3://…@bucket/val?region=x&secret_key=…&a=b'
+    """
+    if ":/" not in text:
+        return text
+    for pattern in _CREDENTIALS:
+        text = pattern.sub(r"\1…@" if pattern is _CREDENTIALS[0] else r"\1…", text)
+    return text
 
 
 def missing_package(package: str, extra: str) -> MissingRuntimeError:

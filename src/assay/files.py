@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -142,6 +143,16 @@ def escape_name(name: str) -> str:
     caf\udce9.jpg
     """
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def is_inner_path(name: str) -> bool:
+    r"""Whether a name that came from outside leads to a file inside the folder that it is put behind.
+
+    >>> is_inner_path("predictions/part-00000.parquet"), is_inner_path("../x"), is_inner_path("/etc/x")
+    (True, False, False)
+    """
+    parts = re.split(r"[/\\]", name)
+    return name.isprintable() and ":" not in parts[0] and not {"", ".", ".."} & {*parts}
 
 
 def is_unfinished(name: str) -> bool:

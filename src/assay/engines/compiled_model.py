@@ -9,8 +9,8 @@ from typing import Literal
 import msgspec
 
 from assay import __version__
-from assay.errors import BadModelError, shorten
-from assay.files import hash_file, write_file
+from assay.errors import BadModelError, quote, shorten
+from assay.files import hash_file, is_inner_path, write_file
 from assay.models.calibration import CalibrationRecord, WeightRange
 from assay.models.record import ModelRecord
 
@@ -115,6 +115,8 @@ def read_compiled_json(compiled_dir: Path) -> CompiledModel:
             f"{path} cannot be read: {shorten(error)}", hint="compile the model again"
         ) from error
     for name, sha256 in compiled.files.items():
+        if not is_inner_path(name):
+            raise BadModelError(f"{path}: {quote(name)} is no file of a compiled model")
         _check_compiled_file(compiled_dir / name, sha256)
     return compiled
 

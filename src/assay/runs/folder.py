@@ -16,7 +16,7 @@ import msgspec
 from assay.convert.parity import LogitParity
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import SessionDescription
-from assay.errors import AssayError, UsageError
+from assay.errors import AssayError, UsageError, hide_credentials
 from assay.files import escape_name
 from assay.images.pixel_check import check_pixels
 from assay.inference.identity import RunIdentity, name_changes
@@ -199,7 +199,9 @@ class RunFolder(Listener):
             write_result(self.path, changed)
 
     def _write_event(self, text: str) -> None:
-        self._log.write(msgspec.json.encode({"time": _now(), "event": escape_name(text)}) + b"\n")
+        self._log.write(
+            msgspec.json.encode({"time": _now(), "event": escape_name(hide_credentials(text))}) + b"\n"
+        )
         self._log.flush()
 
 
@@ -247,8 +249,8 @@ def _record_end(run: RunFolder) -> Iterator[None]:
 def _begin_manifest(place: RunPlace, before: Manifest | None) -> Manifest:
     return Manifest(
         status="running",
-        arguments=place.arguments,
-        supplied=place.supplied,
+        arguments=tuple(map(hide_credentials, place.arguments)),
+        supplied=tuple(map(hide_credentials, place.supplied)),
         started=_now(),
         machine=describe_machine(),
         pixel_check=check_pixels(),

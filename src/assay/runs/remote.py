@@ -15,8 +15,8 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 from pyarrow import ArrowException, fs
 
-from assay.errors import SourceError, UsageError
-from assay.files import is_unfinished, write_file
+from assay.errors import SourceError, UsageError, quote
+from assay.files import is_inner_path, is_unfinished, write_file
 from assay.images.forms.object_store import find_url, open_url
 from assay.images.read import Patience, try_patiently
 from assay.inference.identity import RunIdentity
@@ -100,6 +100,9 @@ def _fetch(url: str, folder: Path, *, is_kept: bool) -> Stamps:
     patience = Patience()
     names = try_patiently(partial(_list_remote, url), url, patience)
     manifest = FILE_NAMES[Manifest]
+    for name in names:
+        if not is_inner_path(name):
+            raise UsageError(f"-o {url}: holds {quote(name)}, which is no file of a run")
     if names and manifest not in names:
         raise UsageError(f"-o {url}: holds something that is no run of assay: {names[0]}")
     if is_kept and (folder / manifest).is_file() and manifest in names:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from assay.errors import UsageError
+from assay.errors import BadInputError, UsageError, quote
+from assay.files import is_inner_path
 from assay.inference.identity import RunIdentity, compute_fingerprint
 from assay.inference.shards import MISSING, StoredPredictions, find_fault, list_shard_files
 from assay.models.record import ModelRecord
@@ -49,6 +50,9 @@ class PredictedRun:
                 f"{path}: holds no run with predictions",
                 hint="expected a folder of `assay run` or `assay evaluate`",
             )
+        stop = manifest.early_stop
+        if stop and not all(is_inner_path(f"{stop.folder}/{name}") for name in stop.shards):
+            raise BadInputError(f"{path}: manifest.json names {quote(stop.folder)} for its predictions")
         return PredictedRun(path=path, manifest=manifest, model=model, identity=identity, image_set=images)
 
     @property

@@ -126,7 +126,7 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
         metrics = _evaluate(request, compiled_dirs[-1], batches, index, run, reference)
         benchmark = benchmark or measure()
         gates = judge_run(run, request.evaluation.gates, metrics, benchmark)
-    write_report(run.path)
+    write_report(run.path, opens_urls=True)
     return RunResult(
         folder=run.path, manifest=run.manifest, metrics=metrics, benchmark=benchmark, gates=gates
     )

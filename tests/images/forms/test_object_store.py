@@ -14,10 +14,11 @@ import pytest
 
 from assay.errors import BadImagesError, SourceError, UsageError
 from assay.images.classes import IMAGENET_CLASSES
-from assay.images.forms.object_store import ObjectFolder
+from assay.images.forms.object_store import ObjectFolder, find_url
 from assay.images.listing import LabelledImage
 from assay.images.read import Patience, read_image
 from assay.images.sources import index_images
+from assay.runs import remote
 from assay.runs.place import RunPlace
 from assay.runs.remote import stage_run
 from conftest import RunAssay
@@ -251,3 +252,21 @@ def test_a_url_that_holds_something_else_is_refused_and_left_as_it_is(
     assert done.returncode == 2, done.stderr
     assert "holds something that is no run of assay" in done.stderr
     assert download(bucket) == before
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/etc/outside", "a/../../outside"])
+def test_a_key_that_leads_out_of_the_run_is_never_written(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(remote, "_list_remote", lambda _url: ["manifest.json", name])
+    monkeypatch.setattr(remote, "_read_remote", lambda _url, _name: b"{}")
+    place = RunPlace(path=Path("s3://bucket/run?region=us-east-1"), mode="resume")
+    with pytest.raises(UsageError, match="is no file of a run"), stage_run(place, tmp_path / "cache"):
+        pass
+    assert not list(tmp_path.rglob("outside"))
+
+
+def test_a_url_with_credentials_is_refused_without_showing_them() -> None:
+    with pytest.raises(UsageError, match="a URL with credentials") as caught:
+        find_url(Path("s3://me:secret@bucket/val"))
+    assert "secret" not in str(caught.value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +18,7 @@ import pytest
 
 from assay.inference.predictions import Prediction
 from assay.inference.shards import read_shard, write_shard
+from assay.workflows.results.report import write_report
 from assay.workflows.results.verify import verify_bundle
 from conftest import RunAssay
 
@@ -221,3 +223,17 @@ def test_an_existing_bundle_and_a_missing_run_are_refused(
     done = run_assay("bundle", tmp_path / "nothing", tmp_path / "new.zip")
     assert (done.returncode, "holds no run" in done.stderr) == (2, True)
     assert not (tmp_path / "new.zip").exists()
+
+
+def test_the_report_of_a_run_from_elsewhere_opens_no_url(
+    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    manifest["image_set"]["path"] = "s3://elsewhere/val?endpoint_override=198.51.100.7"
+    (tmp_path / "run" / "manifest.json").write_text(json.dumps(manifest))
+    opened: list[object] = []
+    monkeypatch.setattr("assay.workflows.results.gallery.index_images", lambda *given: opened.append(given))
+    written = write_report(tmp_path / "run")
+    assert not opened
+    assert "only the run itself opens" in written.path.read_text()

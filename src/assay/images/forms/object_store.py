@@ -13,7 +13,7 @@ from typing import Any
 
 from pyarrow import ArrowException, ArrowInvalid, fs
 
-from assay.errors import BadImagesError, SourceError, shorten
+from assay.errors import BadImagesError, SourceError, UsageError, hide_credentials, shorten
 from assay.images.forms.class_folders import IMAGE_FOLDER, choose_class_test, sort_out_files
 from assay.images.forms.folder import FolderOptions
 from assay.images.forms.local_file import LocalFile
@@ -73,6 +73,9 @@ def _refuse_change(path: str, written: str, modified_s: float) -> None:
 def find_url(path: Path) -> str | None:
     """Find the URL that a path is; None where it is an ordinary one.
 
+    Raises:
+        UsageError: It holds credentials, which would be stored and printed with it.
+
     >>> find_url(Path("s3://bucket/val?region=eu-west-1"))
     's3://bucket/val?region=eu-west-1'
     >>> find_url(Path("images/val"))
@@ -81,7 +84,22 @@ def find_url(path: Path) -> str | None:
     if found is None:
         return None
     scheme, rest = found.groups()
+    if hide_credentials(str(path)) != str(path):
+        raise UsageError(
+            f"{path}: a URL with credentials is not taken: shells and process lists keep it",
+            hint="give them as the store's own tools take them: AWS_ACCESS_KEY_ID and so on",
+        )
     return f"file:///{rest}" if scheme == "file" else f"{scheme}://{rest}"
+
+
+def is_remote(path: Path) -> bool:
+    """Whether a path is a URL that leads to another machine.
+
+    >>> is_remote(Path("s3://bucket/val")), is_remote(Path("file:///val"))
+    (True, False)
+    """
+    url = find_url(path)
+    return url is not None and not url.startswith("file:")
 
 
 def list_objects(url: str, options: FolderOptions) -> Listing:

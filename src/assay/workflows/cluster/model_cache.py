@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from filelock import FileLock
 from platformdirs import user_cache_path
 
 from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, read_compiled_json
 from assay.errors import BadModelError, quote
-from assay.files import hash_file, write_folder_in_place_of
+from assay.files import hash_file, is_inner_path, write_folder_in_place_of
 
 
 def hash_compiled(compiled: CompiledModel, compiled_dir: Path) -> str:
@@ -48,11 +48,10 @@ def keep_compiled(
         if not _is_kept(folder, sha256):
             with write_folder_in_place_of(folder) as temporary:
                 for name, content in fetch_files().items():
-                    path = PurePosixPath(name)
-                    if not path.parts or path.is_absolute() or ".." in path.parts:
+                    if not is_inner_path(name):
                         raise BadModelError(f"compiled model: {quote(name)} is no file's name")
-                    (temporary / path).parent.mkdir(parents=True, exist_ok=True)
-                    (temporary / path).write_bytes(content)
+                    (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+                    (temporary / name).write_bytes(content)
                 found = hash_compiled(read_compiled_json(temporary), temporary)
                 if found != sha256:
                     raise BadModelError(

@@ -41,5 +41,5 @@ def run_evaluation(
     with open_run_folder(place, compiled.model.name, compiled.engine, listener) as run:
         metrics = evaluate_model(compiled_dir, index, run, options)
         gates = judge_run(run, options.gates, metrics)
-    write_report(run.path)
+    write_report(run.path, opens_urls=True)
     return RunResult(folder=run.path, manifest=run.manifest, metrics=metrics, gates=gates)

@@ -11,6 +11,7 @@ from PIL import Image
 from assay.errors import AssayError
 from assay.images.classes import read_classes
 from assay.images.decode import decode_image
+from assay.images.forms.object_store import is_remote
 from assay.images.label_files import LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
 from assay.images.read import NO_PATIENCE, read_image
@@ -41,7 +42,11 @@ _NOTES: dict[OutputKind, str] = {
 
 
 def collect_gallery(
-    run: StoredRun, reference: StoredPredictions | None = None, *, with_thumbnails: bool = True
+    run: StoredRun,
+    reference: StoredPredictions | None = None,
+    *,
+    with_thumbnails: bool = True,
+    opens_urls: bool = False,
 ) -> Gallery:
     """Collect the images whose Top-1 changed against the reference, and the most confident mistakes.
 
@@ -51,6 +56,7 @@ def collect_gallery(
         run: The run.
         reference: Another run's predictions, of the same images; the run's own reference if None.
         with_thumbnails: Whether the images are read.
+        opens_urls: Whether they are where they are behind a URL, which a run folder from elsewhere may name.
     """
     if run.manifest.early_stop is not None:
         return Gallery()
@@ -63,7 +69,7 @@ def collect_gallery(
     chosen += [("mistake", row, None) for row in mistakes.confident if row.relative_path not in changed_paths]
     shown = chosen[:MOST_PICTURES]
     wanted = {row.relative_path for _, row, _ in shown} if with_thumbnails else set()
-    images, note = _find_images(run, wanted)
+    images, note = _find_images(run, wanted, opens_urls=opens_urls)
     pictures = [
         Picture(
             relative_path=row.relative_path,
@@ -100,12 +106,17 @@ def _list_changed(
     return [(kinds[row.relative_path], row, others[row.relative_path]) for row in rows]
 
 
-def _find_images(run: StoredRun, wanted: set[str]) -> tuple[dict[str, LabelledImage], str]:
-    """The images of these paths, and a note where they are not there any more."""
+def _find_images(
+    run: StoredRun, wanted: set[str], *, opens_urls: bool
+) -> tuple[dict[str, LabelledImage], str]:
+    """The images of these paths, and a note where they are not read or not there any more."""
+    path = Path(run.image_set.path)
     if not wanted:
         return {}, ""
+    if is_remote(path) and not opens_urls:
+        return {}, "No thumbnails: the images are behind a URL, which only the run itself opens."
     try:
-        index = index_images(Path(run.image_set.path), read_classes(run.model), LabelOptions(trusted=True))
+        index = index_images(path, read_classes(run.model), LabelOptions(trusted=True))
     except (AssayError, OSError):
         return {}, f"No thumbnails: the images are not at {run.image_set.path} any more."
     return {image.relative_path: image for image in index.images if image.relative_path in wanted}, ""

@@ -33,13 +33,18 @@ class WrittenReport:
     contents: Contents
 
 
-def write_report(run_folder: Path) -> WrittenReport:
+def write_report(run_folder: Path, *, opens_urls: bool = False) -> WrittenReport:
     """Write `report.md` and `report.html` from what the run folder holds.
+
+    Args:
+        run_folder: The run folder.
+        opens_urls: Whether the images are fetched for thumbnails where they are behind a URL: only where the
+            user named that URL in this command.
 
     Raises:
         BadInputError: The folder holds no run, or one of its files cannot be read.
     """
-    return _write_pages(gather_contents([_read_run(run_folder, "")]), run_folder)
+    return _write_pages(gather_contents([_read_run(run_folder, "", opens_urls=opens_urls)]), run_folder)
 
 
 def write_joint_report(run_folders: Sequence[Path], folder: Path) -> WrittenReport:
@@ -67,7 +72,7 @@ def _write_pages(contents: Contents, folder: Path) -> WrittenReport:
     return WrittenReport(path=folder / PAGE_FILE, contents=contents)
 
 
-def _read_run(folder: Path, name: str) -> NamedRun:
+def _read_run(folder: Path, name: str, *, opens_urls: bool = False) -> NamedRun:
     files, stored = read_run_files(folder), find_stored_run(folder)
     return NamedRun(
         name=name,
@@ -75,7 +80,7 @@ def _read_run(folder: Path, name: str) -> NamedRun:
         manifest=files.manifest,
         metrics=files.metrics,
         benchmark=files.benchmark,
-        gallery=collect_gallery(stored) if stored else Gallery(),
+        gallery=collect_gallery(stored, opens_urls=opens_urls) if stored else Gallery(),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from assay.errors import BadInputError, UsageError, quote, shorten
+from assay.files import is_inner_path
 from assay.images.labels import find_val_number
 from assay.inference.identity import hash_labels
 from assay.measure.accuracy.answers import BatchChoice
@@ -67,12 +68,11 @@ def _unpack(bundle: Path, run: Path) -> BundleIndex:
             if sum(entry.file_size for entry in entries) > MAX_BYTES:
                 raise BadInputError(f"{bundle} unpacks to more than {MAX_BYTES:,} bytes")
             for entry in entries:
-                path = PurePosixPath(entry.filename)
-                if path.is_absolute() or ".." in path.parts or len(path.parts) > 3:
+                if not is_inner_path(entry.filename) or entry.filename.count("/") > 2:
                     raise BadInputError(
                         f"{bundle} holds {quote(entry.filename)}, which is no path of a bundle"
                     )
-                target = run / path
+                target = run / entry.filename
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(archive.read(entry))
         return msgspec.json.decode((run / BUNDLE_FILE).read_bytes(), type=BundleIndex)
