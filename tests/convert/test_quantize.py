@@ -11,6 +11,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from onnx import helper
 from torch import nn
 
 from assay.arrays import Images
@@ -18,6 +19,7 @@ from assay.convert.export_onnx import export_onnx
 from assay.convert.quantize import (
     Quantisation,
     list_layers,
+    list_products_of_activations,
     match_layers,
     quantize_onnx,
     read_float_onnx,
@@ -37,12 +39,12 @@ LAYERS = ["/0/Conv", "/2/Conv", "/6/Gemm"]
 
 
 def make_small_network() -> nn.Module:
-    """A network of two convolutions and a linear layer, with random weights."""
+    """A network of two convolutions, the second grouped, and a linear layer, with random weights."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, stride=8),
         nn.ReLU(),
-        nn.Conv2d(8, 8, 3, stride=4),
+        nn.Conv2d(8, 8, 3, stride=4, groups=2),
         nn.ReLU(),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
@@ -139,6 +141,22 @@ def test_sums_of_two_products_fit_16_bits_unless_the_full_range_is_asked_for(
     assert find_largest_pair_sum(int8_onnx) <= 2**15 - 1
     quantize(small_onnx, tmp_path / "full.onnx", weight_range="full")
     assert find_largest_pair_sum(tmp_path / "full.onnx") == 2 * 255 * 127
+
+
+def test_products_of_activations_are_told_from_those_with_weights() -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("Transpose", ["w"], ["turned"]),
+            helper.make_node("MatMul", ["x", "turned"], ["keys"], name="linear"),
+            helper.make_node("Softmax", ["x"], ["queries"]),
+            helper.make_node("MatMul", ["queries", "keys"], ["result"], name="attention"),
+        ],
+        "attention",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [4, 4])],
+        [helper.make_tensor_value_info("result", onnx.TensorProto.FLOAT, [4, 4])],
+        [onnx.numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")],
+    )
+    assert list_products_of_activations(helper.make_model(graph)) == ["attention"]
 
 
 def test_layers_that_are_kept_are_not_quantised(small_onnx: Path, tmp_path: Path) -> None:

@@ -94,5 +94,15 @@ def test_depthwise_convolutions_do_not_count_in_onnx_and_openvinos_ir(
     assert find_weight_range(tmp_path / "m.xml") == expected
 
 
+def test_products_of_quantised_activations_fill_the_full_range(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["xq"]),
+        dequantise("xq", "xd"),
+        helper.make_node("Transpose", ["xd"], ["turned"], perm=[0, 1, 3, 2]),
+        helper.make_node("MatMul", ["xd", "turned"], ["result"]),
+    ]
+    assert find_weight_range(write_model(tmp_path / "m.onnx", nodes, HALF)) == "full"
+
+
 def test_weights_that_are_no_int8_are_unknown(tmp_path: Path) -> None:
     assert find_weight_range(write_model(tmp_path / "m.onnx", STORED, HALF, dtype=np.uint8)) == "unknown"

@@ -26,13 +26,16 @@ from assay.models.record import ModelRecord
 os.environ["NNCF_CI"] = "1"  # read when NNCF is imported: it reports its use otherwise
 
 import nncf
+from nncf.onnx.graph.metatypes.onnx_metatypes import ONNXGroupConvolutionMetatype
 from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+from nncf.quantization.algorithms.min_max.onnx_backend import ONNXMinMaxAlgoBackend
 
 Preset = Literal["mixed", "performance"]
 PRESETS = {"mixed": nncf.QuantizationPreset.MIXED, "performance": nncf.QuantizationPreset.PERFORMANCE}
 # Left alone, NNCF halves the first convolution's weights only. It never halves those of depthwise ones, which
 # runtimes compute in wider sums.
 OVERFLOW_FIXES = {"half": OverflowFix.ENABLE, "full": OverflowFix.DISABLE}
+_PASSING = {"Transpose", "Reshape", "Cast", "Identity", "Squeeze", "Unsqueeze"}
 LAYER_TYPES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 OLDEST_IR = 7  # that of opset 13; before 4, weights had to be inputs too
 OLDEST_OPSET = 13  # from there on, weights can be quantised channel by channel (ONNX, QuantizeLinear-13)
@@ -159,6 +162,21 @@ def match_layers(model: Any, patterns: Sequence[str]) -> list[str]:
     return [name for name in names if name in matched]
 
 
+def list_products_of_activations(model: Any) -> list[str]:
+    """The layers that multiply activations with activations, as attention does: no weights to halve."""
+    graph = model.graph
+    makers = {output: node for node in graph.node for output in node.output}
+    constants = {tensor.name for tensor in graph.initializer}
+
+    def is_constant(tensor: str) -> bool:
+        while tensor in makers and makers[tensor].op_type in _PASSING:
+            tensor = makers[tensor].input[0]
+        return tensor in constants or (tensor in makers and makers[tensor].op_type == "Constant")
+
+    layers = [node for node in graph.node if node.op_type in LAYER_TYPES]
+    return [node.name for node in layers if not any(map(is_constant, node.input[:2]))]
+
+
 def quantize_onnx(
     model: Any,
     out_path: Path,
@@ -180,7 +198,7 @@ def quantize_onnx(
         EngineError: NNCF failed; its own error is the cause.
     """
     batches, float_layers = list(images), list(quantisation.float_layers)
-    with _quieten():
+    with _quieten(), _halving_grouped_convolutions():
         try:
             quantized = nncf.quantize(
                 model,
@@ -289,6 +307,19 @@ def _delete_unused(graph: Any) -> None:
             break
     for tensor in [tensor for tensor in graph.initializer if tensor.name not in read]:
         graph.initializer.remove(tensor)
+
+
+@contextlib.contextmanager
+def _halving_grouped_convolutions() -> Iterator[None]:
+    """Let `overflow_fix` reach grouped convolutions, which NNCF 3.4 forgets in ONNX files alone."""
+    original = ONNXMinMaxAlgoBackend.overflow_fix_metatypes
+    ONNXMinMaxAlgoBackend.overflow_fix_metatypes = property(
+        lambda backend: [*original.fget(backend), ONNXGroupConvolutionMetatype]
+    )
+    try:
+        yield
+    finally:
+        ONNXMinMaxAlgoBackend.overflow_fix_metatypes = original
 
 
 @contextlib.contextmanager

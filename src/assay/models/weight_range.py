@@ -15,6 +15,7 @@ from assay.models.model_file import read_graph
 
 HALF = 64
 """Two products of a uint8 and an int8 of at most this size add up to at most 32,640, which fits 16 bits."""
+_LARGEST = 127
 # Which inputs of a layer can be weights.
 _WEIGHT_INPUTS = {
     "Conv": (1,),
@@ -33,7 +34,8 @@ _PASSED = SKIPPED | QUANTISING | {"Transpose", "Mul", "Sub"}  # the last two deq
 def find_weight_range(path: Path) -> WeightRange | Literal["unknown"]:
     """The range that a quantised model's int8 weights fill, those of depthwise convolutions left out.
 
-    Those add no products in pairs, and are not halved. `unknown` where quantised weights cannot be told,
+    Those add no products in pairs, and are not halved. Products of activations with activations, as in
+    attention, fill the full range. `unknown` where quantised weights cannot be told,
     such as uint8 ones.
 
     Args:
@@ -52,14 +54,15 @@ def find_weight_range(path: Path) -> WeightRange | Literal["unknown"]:
 def _find_largest_weights(graph: ModelGraph) -> Iterator[int | None]:
     """Yield the largest size of a weight of each quantised layer, as int8; None where it cannot be told."""
     for node in graph.nodes:
-        for place in _WEIGHT_INPUTS.get(node.operator, ()):
-            if place >= len(node.inputs):
-                continue
-            path, tensor = _find_weights(graph, node.inputs[place])
-            if tensor is None or _is_depthwise(node, path, tensor):
-                continue
-            if any(one.operator in QUANTISING for one in path) or tensor.dtype in {"int8", "uint8"}:
-                yield _find_largest(graph, path, tensor)
+        places = _WEIGHT_INPUTS.get(node.operator, ())
+        found = [_find_weights(graph, node.inputs[place]) for place in places if place < len(node.inputs)]
+        for path, tensor in found:
+            is_quantised = any(one.operator in QUANTISING for one in path)
+            if tensor is not None and not _is_depthwise(node, path, tensor):
+                if is_quantised or tensor.dtype in {"int8", "uint8"}:
+                    yield _find_largest(graph, path, tensor)
+            elif is_quantised and all(other is None for _, other in found):
+                yield _LARGEST
 
 
 def _find_weights(graph: ModelGraph, name: str) -> tuple[list[GraphNode], GraphTensor | None]:
@@ -108,4 +111,4 @@ def _quantise_largest(graph: ModelGraph, node: GraphNode, values: NDArray[np.flo
     shape = [1] * values.ndim
     if factors.size > 1:
         shape[int((node.get("axis") or (1,))[0])] = factors.size
-    return int(min(127, np.rint(np.abs(values / factors.reshape(shape))).max(initial=0)))
+    return int(min(_LARGEST, np.rint(np.abs(values / factors.reshape(shape))).max(initial=0)))

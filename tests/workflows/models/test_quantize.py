@@ -17,15 +17,20 @@ from hypothesis import strategies as st
 from torch import nn
 
 from assay.convert.export_onnx import export_onnx
+from assay.engines import saturation
+from assay.engines.catalog import find_engine
+from assay.engines.engine import CompileChoice
 from assay.errors import FixedBatchError, UsageError
 from assay.images.calibration import CalibrationOptions, choose_images
 from assay.images.classes import IMAGENET_CLASSES
 from assay.images.request import ImageRequest
 from assay.images.sources import index_images
+from assay.models.calibration import WeightRange
 from assay.models.choose_record import read_stored_record
 from assay.models.record import ModelRecord
 from assay.runs.listener import SILENT, Listener
 from assay.workflows.models.accuracy_control import ControlRequest, control_accuracy, find_fewest
+from assay.workflows.models.compile import compile_model
 from assay.workflows.models.quantize import quantize_file
 from colour_classifier import make_colour_classifier
 from conftest import RunAssay
@@ -47,6 +52,16 @@ def export_small(path: Path, record: ModelRecord, opset: int = 17) -> Path:
 @pytest.fixture(scope="module")
 def small_onnx(se_resnext50: ModelRecord, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_small(tmp_path_factory.mktemp("small") / "small.onnx", se_resnext50)
+
+
+class Hearing(Listener):
+    """Keeps what is announced."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def announce(self, text: str) -> None:
+        self.lines.append(text)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -110,6 +125,29 @@ def test_the_same_options_use_the_file_again_and_changed_ones_do_not(
     other = CalibrationOptions(images=ImageRequest(path=photographs), image_count=4, weight_range="full")
     assert quantize_file(small_onnx, out, se_resnext50, other, SILENT).weight_range == "full"
     assert out.stat().st_mtime_ns != stamp
+
+
+@pytest.mark.parametrize("weight_range", ["half", "full"])
+def test_a_full_range_is_said_when_it_is_compiled_on_a_processor_that_clips(
+    small_onnx: Path,
+    photographs: Path,
+    se_resnext50: ModelRecord,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    weight_range: WeightRange,
+) -> None:
+    monkeypatch.setattr(saturation, "sums_int8_exactly", lambda: False)
+    options = CalibrationOptions(
+        images=ImageRequest(path=photographs), image_count=2, weight_range=weight_range
+    )
+    quantize_file(small_onnx, tmp_path / "int8.onnx", se_resnext50, options, SILENT)
+    engine, heard = find_engine("onnxruntime"), Hearing()
+    choice = engine.resolve(CompileChoice(engine="onnxruntime", precision="int8"), se_resnext50)
+    compiled = compile_model(
+        tmp_path / "int8.onnx", tmp_path / "compiled", choice, overwrite=False, listener=heard
+    )
+    assert compiled.weight_range == weight_range
+    assert any("clips sums to 16 bits" in line for line in heard.lines) == (weight_range == "full")
 
 
 def test_the_seed_decides_which_images_are_chosen_and_they_keep_their_order(photographs: Path) -> None:

@@ -13,6 +13,7 @@ from assay.convert.quantize import (
     OLDEST_OPSET,
     TOOL,
     Quantisation,
+    list_products_of_activations,
     match_layers,
     quantize_onnx,
     read_float_onnx,
@@ -83,7 +84,7 @@ def quantize_file(
         raise UsageError("no images to calibrate on", hint="give them with --calibration")
     index = index_requested_images(options.images, read_classes(record))
     model = read_float_onnx(onnx_path)
-    layers = tuple(match_layers(model, options.keep_float))
+    layers = _choose_float_layers(model, options)
     sample = _load_sample(index, record, options, listener)
     planned = CalibrationRecord(
         source_sha256=hash_onnx(onnx_path),
@@ -117,6 +118,19 @@ def quantize_file(
         )
         store_record(temporary, record)
     return write_calibration(out_path, planned)
+
+
+def _choose_float_layers(model: Any, options: CalibrationOptions) -> tuple[str, ...]:
+    """The names of the layers that stay in float, in the graph's order: those asked for, and those that clip.
+
+    Products of activations with activations fill the full range, whatever becomes of the weights.
+
+    Raises:
+        UsageError: A pattern that matches nothing.
+    """
+    clipping = list_products_of_activations(model) if options.weight_range == "half" else []
+    chosen = {*match_layers(model, options.keep_float), *clipping}
+    return tuple(node.name for node in model.graph.node if node.name in chosen)
 
 
 def _check_paths(onnx_path: Path, out_path: Path) -> None:
