@@ -23,7 +23,7 @@ from assay.command_line.streams import (
     write_to_stderr,
 )
 from assay.command_line.supplied import AssayToml, Supplied
-from assay.errors import AssayError, UsageError, escape_controls, missing_package
+from assay.errors import AssayError, EngineError, UsageError, escape_controls, missing_package
 from assay.interrupts import EXIT_INTERRUPTED, end_on_signals
 
 if TYPE_CHECKING:
@@ -159,15 +159,20 @@ def _run(tokens: list[str]) -> int:
     except KeyboardInterrupt:
         interruption = AssayError("interrupted; what was done is kept", hint="continue with --resume")
         return _show_error(interruption, as_json=as_json, exit_status=EXIT_INTERRUPTED)
-    except OSError as error:  # no space, no permission
-        place = f"{error.filename}: " if error.filename else ""
-        problem = UsageError(
-            f"{place}{error.strerror or error}",
-            hint="check the path, who may write there, and the free space",
-        )
-        return _show_error(problem, as_json=as_json)
+    except (OSError, MemoryError) as error:
+        return _show_error(_describe_shortage(error), as_json=as_json)
     except Exception:  # noqa: BLE001 - the last line of defence; the traceback is shown
         return _show_bug(as_json=as_json)
+
+
+def _describe_shortage(error: OSError | MemoryError) -> AssayError:
+    """What the system could not give: space, permission, memory."""
+    if isinstance(error, MemoryError):
+        return EngineError("out of memory", hint="give it more, or take smaller batches or fewer callers")
+    place = f"{error.filename}: " if error.filename else ""
+    return UsageError(
+        f"{place}{error.strerror or error}", hint="check the path, who may write there, and the free space"
+    )
 
 
 def _run_command(command: Callable[..., Outcome], bound: BoundArguments, *, as_json: bool) -> int:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from assay.errors import escape_controls
 from assay.report.tables.table import Table
 
 
@@ -17,7 +18,7 @@ def print_table(table: Table, stream: TextIO, *, is_terminal: bool) -> None:
     console.print()
     console.print(_make_rich_table(table))
     for note in table.notes:
-        console.print(f"- {note}", markup=False, highlight=False)
+        console.print(f"- {escape_controls(note)}", markup=False, highlight=False)
 
 
 def _make_rich_table(table: Table) -> RichTable:
@@ -28,5 +29,5 @@ def _make_rich_table(table: Table) -> RichTable:
         is_figure = not table.is_text and (column or name == "Batch")
         rich_table.add_column(name, justify="right" if is_figure else "left")
     for row in table.rows:
-        rich_table.add_row(*(Text(cell) for cell in row))
+        rich_table.add_row(*(Text(escape_controls(cell).replace("\n", "\\n")) for cell in row))
     return rich_table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from assay.images.formats import (
 )
 from assay.images.jpeg_header import (
     JPEG_MAGIC,
+    count_scans,
     find_orientation,
     name_unsupported_process,
 )
@@ -40,6 +42,9 @@ _FOREIGN_KINDS = (
     (b"\0\0\0\x0cjP  ", "JPEG 2000, not supported"),
     (b"\xff\x4f\xff\x51", "JPEG 2000, not supported"),
 )
+MAX_SCANS = 100  # progressive encoders write about 10, optimisers up to 60
+MAX_FRAMES = 100  # are counted
+MAX_COUNTED_BYTES = 2**20  # of a GIF whose frames are counted
 _TURNED_ORIENTATIONS = frozenset({5, 6, 7, 8})
 _ALPHA_MODES = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
 _CLIPPING_MODES = frozenset({"I;16", "I;16B", "I;16L", "I;16N", "I", "F"})
@@ -73,6 +78,7 @@ def decode_image(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImag
         return _decode_with_pillow(encoded, max_pixels)
     if process := name_unsupported_process(encoded):
         raise UndecodableImageError(f"unsupported JPEG process: {process}")
+    _check_scans(encoded)
     if not _is_exact_in_simplejpeg(encoded, max_pixels):
         return _decode_with_pillow(encoded, max_pixels)
     try:
@@ -136,7 +142,12 @@ def _decode_with_pillow(encoded: bytes, max_pixels: int) -> DecodedImage:
         has_alpha = picture.mode in _ALPHA_MODES or "transparency" in picture.info
         picture.info.pop("transparency", None)  # alpha is dropped; converting it would only warn
         pixels = np.asarray(picture.convert("RGB"))  # (height, width, 3)
-        oddities = (_note_oddities(picture, has_alpha=has_alpha), _note_wrong_checksum(encoded))
+        oddities = (
+            "4-component" if picture.mode == "CMYK" else "",
+            "alpha dropped" if has_alpha else "",
+            _note_frames(picture, len(encoded)),
+            _note_wrong_checksum(encoded),
+        )
         return DecodedImage(pixels=pixels, note=", ".join(filter(None, oddities)))
     except PIL.UnidentifiedImageError as error:
         raise UndecodableImageError(describe_unidentified(encoded)) from error
@@ -147,34 +158,44 @@ def _decode_with_pillow(encoded: bytes, max_pixels: int) -> DecodedImage:
         raise UndecodableImageError(describe_broken(encoded, reason)) from error
 
 
-def _note_oddities(picture: Image.Image, *, has_alpha: bool) -> str:
-    """Say in words what Pillow leaves out of the pixels; mostly empty."""
-    frame_count = _count_frames(picture)
-    notes = {
-        "4-component": picture.mode == "CMYK",
-        "alpha dropped": has_alpha,
-        f"first of {frame_count} frames": frame_count > 1,
-    }
-    return ", ".join(note for note, applies in notes.items() if applies)
-
-
 def _note_wrong_checksum(encoded: bytes) -> str:
     chunk = find_wrong_chunk(encoded) if name_format(encoded) == "PNG" else ""
     return f"decoder warning: wrong checksum in its {chunk} chunk" if chunk else ""
 
 
-def _count_frames(picture: Image.Image) -> int:
-    """Count the frames of a picture that is decoded already; 1 where the others are damaged."""
+def _note_frames(picture: Image.Image, encoded_bytes: int) -> str:
+    """Say how many frames a picture has that is decoded already; empty for one, or where others are damaged.
+
+    Counting may take long, in a TIFF of many directories or a long GIF: then it is "several".
+    """
     try:
-        return getattr(picture, "n_frames", 1)
+        if picture.format == "TIFF":
+            with suppress(EOFError):
+                for number in range(1, MAX_FRAMES):
+                    picture.seek(number)
+            count = picture.tell() + 1
+        elif picture.format == "GIF" and encoded_bytes > MAX_COUNTED_BYTES:
+            count = MAX_FRAMES if getattr(picture, "is_animated", False) else 1
+        else:
+            count = getattr(picture, "n_frames", 1)
     except PILLOW_ERRORS:
-        return 1
+        return ""
+    if count < 2:
+        return ""
+    return f"first of {count if count < MAX_FRAMES else 'several'} frames"
 
 
 def _open_quietly(source: Path | io.BytesIO) -> Image.Image:
     """Open a picture without its warnings."""
     with without_warnings():
         return Image.open(source, formats=_FORMATS)
+
+
+def _check_scans(encoded: bytes) -> None:
+    """Refuse a JPEG of more scans than any encoder writes: each takes as long as the whole picture."""
+    count = count_scans(encoded)
+    if count > MAX_SCANS:
+        raise UndecodableImageError(f"too many scans: {count:,}, over {MAX_SCANS}")
 
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:

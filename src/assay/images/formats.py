@@ -32,7 +32,6 @@ PILLOW_ERRORS = (
     ValueError,
     SyntaxError,
     EOFError,
-    MemoryError,
     NotImplementedError,
     LookupError,
     OverflowError,

@@ -70,6 +70,14 @@ def find_frame(encoded: bytes) -> JpegFrame | None:
     return None
 
 
+def count_scans(encoded: bytes) -> int:
+    """Count the scans of a JPEG, each of which the decoder goes over the whole picture for.
+
+    In the compressed data no such marker can stand (ITU T.81, B.1.1.2); a thumbnail in its header adds some.
+    """
+    return encoded.count(b"\xff\xda")
+
+
 def name_unsupported_process(encoded: bytes) -> str:
     """Name what decoders differ on: lossless, arithmetic, 12 bits; empty for an ordinary JPEG."""
     frame = find_frame(encoded)

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterator
 
+from assay.errors import escape_controls
 from assay.report.contents import Contents
 from assay.report.tables.runs import make_picture_table
 from assay.report.tables.table import Table
@@ -46,7 +47,7 @@ def render_table(table: Table) -> Iterator[str]:
     yield from (_render_row(row) for row in table.rows)
     yield ""
     for note in table.notes:
-        yield f"- {note}"
+        yield f"- {_escape(note)}"
     if table.notes:
         yield ""
 
@@ -57,4 +58,4 @@ def _render_row(cells: tuple[str, ...]) -> str:
 
 def _escape(cell: str) -> str:
     """Return the text so that Markdown shows it as it is."""
-    return re.sub(r"([\\|*<])", r"\\\1", cell.replace("\n", " "))
+    return re.sub(r"([\\|*<\[`])", r"\\\1", escape_controls(cell.replace("\n", " ")))

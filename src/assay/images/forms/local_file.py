@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import errno
+import io
 import os
 import stat
 from dataclasses import dataclass
@@ -43,8 +44,8 @@ class LocalFile:
             SourceError: It changed since it was listed.
             OSError: It cannot be read.
         """
-        with self.path.open("rb", buffering=0) as file:
-            content = file.read()
+        with self._open() as file:
+            content = file.read(self.size_bytes + 1)  # a file that grew is not read whole
             self.check(os.fstat(file.fileno()))
         return content
 
@@ -55,12 +56,22 @@ class LocalFile:
             SourceError: The file changed since it was listed.
             OSError: It cannot be read, or gives fewer bytes.
         """
-        with self.path.open("rb", buffering=0) as file:
+        with self._open() as file:
             content = os.pread(file.fileno(), size, offset)
             self.check(os.fstat(file.fileno()))
         if len(content) < size:
             raise OSError(f"{self.path.name} gave {len(content):,} of {size:,} bytes")
         return content
+
+    def _open(self) -> io.BufferedReader:
+        """Open the file; what was put in its place, a pipe say, is not waited for."""
+        file = os.fdopen(os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+        try:
+            self.check(os.fstat(file.fileno()))
+        except BaseException:
+            file.close()
+            raise
+        return file
 
     def check(self, status: os.stat_result) -> None:
         """Compare the file, as its status says it is now, with what was listed.
@@ -68,7 +79,9 @@ class LocalFile:
         Raises:
             SourceError: It has another size, or was written to.
         """
-        if status.st_size != self.size_bytes:
+        if not stat.S_ISREG(status.st_mode):
+            found = "it is no file any more"
+        elif status.st_size != self.size_bytes:
             found = f"expected {self.size_bytes:,} bytes, found {status.st_size:,}"
         elif self.modified_ns not in (None, status.st_mtime_ns):
             written = datetime.datetime.fromtimestamp(status.st_mtime)

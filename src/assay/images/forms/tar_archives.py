@@ -21,6 +21,15 @@ from assay.images.listing import KnowsName, LabelledImage, Listing
 
 _SEEK_POINT_BYTES = 4 * 2**20  # a seek point keeps 32 KiB in memory
 
+MAX_HEADER_BYTES = 2**20
+_HEADER_TYPES = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+
 ReadAt = Callable[[int, int], bytes]
 """Gives the bytes at an offset, as many as the second number says; raises OSError where there are fewer."""
 
@@ -74,7 +83,7 @@ def read_tar_files(path: Path, *, gzipped: bool = False, prefix: str = "") -> Ta
     try:
         with _open_stream(path, gzipped=gzipped) as stream:
             whole = describe_file(path, os.fstat(stream.fileno()))
-            with tarfile.open(fileobj=stream, mode="r:") as archive:
+            with tarfile.open(fileobj=stream, mode="r:", tarinfo=_BoundedTarInfo) as archive:
                 for member in archive:
                     (members if member.isreg() else others).append(member)
                 end_is_marked = _has_end_mark(archive)
@@ -99,6 +108,15 @@ def read_tar_files(path: Path, *, gzipped: bool = False, prefix: str = "") -> Ta
         other_names=tuple(prefix + member.name for member in others if not member.isdir()),
         notes=tuple(notes),
     )
+
+
+class _BoundedTarInfo(tarfile.TarInfo):
+    """A member whose header, long name or pax records, is not read where it is too long to be one."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _HEADER_TYPES and self.size > MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {self.size:,} bytes, over {MAX_HEADER_BYTES:,}")
+        return super()._proc_member(archive)  # type: ignore[misc,no-any-return]  # it has no other name
 
 
 def _open_stream(path: Path, *, gzipped: bool) -> BinaryIO:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
+import shutil
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from assay.errors import BadInputError, UsageError, quote, shorten
-from assay.files import is_inner_path
+from assay.files import hash_file, is_inner_path
 from assay.images.labels import find_val_number
 from assay.inference.identity import hash_labels
 from assay.measure.accuracy.answers import BatchChoice
@@ -29,6 +31,12 @@ from assay.workflows.results.metrics import compute_metrics
 from assay.workflows.results.verify_speed import list_inconsistent_rows
 
 MAX_BYTES = 8 * 2**30  # unpacked: two million images with all their logits
+MAX_TEXT_BYTES = 2**28  # of each file that is no Parquet
+# What a damaged zip file, or a damaged member of one, was seen to raise.
+_BUNDLE_ERRORS = (
+    OSError, zipfile.BadZipFile, zlib.error, msgspec.DecodeError, NotImplementedError, RuntimeError,
+    EOFError, ValueError, struct.error,
+)  # fmt: skip
 OK = "same"
 LIMIT_OF_PROOF = "A bundle cannot prove that its author did not invent the predictions and the times"
 NOT_HERE = "not computed again: the labels are not in the bundle"
@@ -74,17 +82,30 @@ def _unpack(bundle: Path, run: Path) -> BundleIndex:
                     )
                 target = run / entry.filename
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(archive.read(entry))
+                _refuse_size(bundle, entry)
+                with archive.open(entry) as packed, target.open("wb") as file:
+                    shutil.copyfileobj(packed, file)
         return msgspec.json.decode((run / BUNDLE_FILE).read_bytes(), type=BundleIndex)
-    except (OSError, zipfile.BadZipFile, msgspec.DecodeError, NotImplementedError, RuntimeError) as error:
+    except _BUNDLE_ERRORS as error:
         raise BadInputError(
             f"{bundle} cannot be read as a bundle: {shorten(error)}", hint="expected a file of `assay bundle`"
         ) from error
 
 
+def _refuse_size(bundle: Path, entry: zipfile.ZipInfo) -> None:
+    """Refuse a member that unpacks to far more than it takes in the bundle."""
+    problem = ""
+    if entry.filename.endswith(".parquet") and entry.compress_type != zipfile.ZIP_STORED:
+        problem = "is compressed, as none of assay's is"
+    elif not entry.filename.endswith(".parquet") and entry.file_size > MAX_TEXT_BYTES:
+        problem = f"is over {MAX_TEXT_BYTES:,} bytes"
+    if problem:
+        raise BadInputError(f"{bundle}: {quote(entry.filename)} {problem}")
+
+
 def _check_hashes(index: BundleIndex, run: Path) -> Check:
     present = {
-        path.relative_to(run).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(run).as_posix(): hash_file(path)
         for path in run.rglob("*")
         if path.is_file() and path.name != BUNDLE_FILE
     }
