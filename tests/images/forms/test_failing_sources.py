@@ -119,7 +119,7 @@ def test_a_device_that_fails_is_no_fault_of_the_image(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", open_double)
+        patch.setattr(os, "open", open_double)
         assert all("Input/output error" in str(outcome) for outcome in read_each(images))
     assert read_each(images) == [IMAGES[image.name].content for image in images]
 
