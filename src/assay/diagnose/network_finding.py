@@ -10,6 +10,7 @@ import msgspec
 NetworkOutcome = Literal["same", "damaged", "spread"]
 Cause = Literal["weights", "factors", "ranges", "operator", "processor", "other"]
 INT8_DB = 28.0  # of a healthy int8 network the lowest was 30
+HALF_RANGE_DB = 24.0  # with weights in half the range of int8 it was 25.6
 FLOAT_DB = 60.0  # of two exports the lowest was over 100, of float16 weights 68
 _QUANTISED_DB = 60.0  # a network whose median is below holds rounded weights, whatever its file says
 _LARGEST_FLOAT16 = 65504.0
@@ -102,13 +103,18 @@ class NetworkFinding(msgspec.Struct, frozen=True, kw_only=True):
     remarks: tuple[str, ...] = ()
 
 
-def choose_limit(ratios: Sequence[float | None], *, is_quantised: bool) -> float:
+def choose_limit(
+    ratios: Sequence[float | None], *, is_quantised: bool, halves_weights: bool = False
+) -> float:
     """The ratio below which an error is larger than expected: of int8, or of float.
 
     Args:
         ratios: Of all tensors, in dB; None without an error.
         is_quantised: Whether the file says that it is.
+        halves_weights: Whether its weights are kept in half the range of int8.
     """
+    if halves_weights:
+        return HALF_RANGE_DB
     known = sorted(float("inf") if one is None else one for one in ratios)
     is_rounded = bool(known) and known[len(known) // 2] < _QUANTISED_DB
     return INT8_DB if is_quantised or is_rounded else FLOAT_DB
@@ -123,7 +129,9 @@ def find_cause(error: LayerError, limit_db: float, *, is_operator_changed: bool)
         is_operator_changed: Whether another operator, or the same with other constants, stands there.
     """
     is_wrong = not error.is_finite or (error.sqnr_db is not None and error.sqnr_db < limit_db)
-    weights_limit = limit_db if limit_db > INT8_DB else limit_db + 4  # healthy int8 weights have 37 and more
+    weights_limit = (
+        limit_db if limit_db > INT8_DB else limit_db + 4
+    )  # healthy int8 weights have 37 (31) and more
     if error.factors is not None and (is_wrong or (error.weights_db or 0) > weights_limit):
         return "factors"
     if error.weights_db is not None and error.weights_db < weights_limit:

@@ -125,7 +125,8 @@ def _list_layer_charts(found: NetworkFinding) -> Iterator[dict[str, str]]:
             for one in shown
         ]
         title = "Signal to error of each layer by itself"
-        svg = draw_intervals(title, figures, "dB; below 28 is more than int8 costs", " dB")
+        axis = f"dB; below {found.limit_db:g} is more than expected"
+        svg = draw_intervals(title, figures, axis, " dB")
         yield {
             "title": title,
             "svg": svg,

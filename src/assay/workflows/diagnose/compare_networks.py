@@ -36,6 +36,7 @@ from assay.diagnose.network_finding import (
 )
 from assay.engines.openvino.tensors import compute_outputs
 from assay.errors import BadModelError
+from assay.models.weight_range import find_weight_range
 from assay.runs.listener import Listener
 
 ERROR_IMAGE_COUNT = 8
@@ -51,6 +52,7 @@ class TwoNetworks:
     reference: Any
     compared: tuple[Compared, ...]
     output_name: str
+    halves_weights: bool = False
 
     def score(self, model: Any, images: Images) -> NDArray[np.float64]:
         """The scores of a model, (N, classes): its output of that name, else the only one it has.
@@ -84,7 +86,13 @@ def open_networks(other_path: Path, reference_path: Path, output_name: str) -> T
             f"{other_path} and {reference_path} have no tensor and no layer's weights in common",
             hint="give two forms of one network",
         )
-    return TwoNetworks(other=other, reference=reference, compared=tuple(compared), output_name=output_name)
+    return TwoNetworks(
+        other=other,
+        reference=reference,
+        compared=tuple(compared),
+        output_name=output_name,
+        halves_weights=find_weight_range(other_path) == "half",
+    )
 
 
 def compare_networks(
@@ -135,7 +143,8 @@ def _measure_errors(
     is_quantised = any(node.op_type in QUANTISER_TYPES for node in networks.other.graph.node)
     own = compute_outputs(twin, images) if is_quantised else None
     errors = [_read_error(number, networks, sums, own) for number in range(len(compared))]
-    limit_db = choose_limit([one.sqnr_db for one in errors], is_quantised=is_quantised)
+    ratios = [one.sqnr_db for one in errors]
+    limit_db = choose_limit(ratios, is_quantised=is_quantised, halves_weights=networks.halves_weights)
     graphs = Graph(networks.reference), Graph(networks.other)
     judged = [
         _judge_error(error, one, networks, graphs, limit_db)
