@@ -53,12 +53,7 @@ def run_demo(
         AssayError: As `run_all`.
     """
     _prepare_folder(folder, overwrite=overwrite)
-    record = read_model_record(MODEL)
-    listener.announce(f"Drawing {TRAINING_COUNT + HELD_OUT_COUNT} labelled images")
-    _draw(folder, "training", TRAINING_COUNT, SEED)
-    _draw(folder, "held_out", HELD_OUT_COUNT, SEED + 1)
-    listener.announce(f"Fitting SE-ResNeXt-50 to {TRAINING_COUNT} of them: about a minute on two processors")
-    _fit(folder, record)
+    make_files(folder, listener)
     request = RunRequest(
         weights=folder / WEIGHTS_FILE,
         images=ImageRequest(path=folder / "held_out", labels=LabelOptions(path=folder / "held_out.txt")),
@@ -67,6 +62,28 @@ def run_demo(
         remark=REMARK,
     )
     return run_all(request, RunPlace(path=folder / "run", arguments=arguments), listener)
+
+
+def make_files(
+    folder: Path,
+    listener: Listener = SILENT,
+    *,
+    training_count: int = TRAINING_COUNT,
+    held_out_count: int = HELD_OUT_COUNT,
+) -> None:
+    """Draw the demo's images, and fit its network to some of them: what `run_demo` then runs.
+
+    Args:
+        folder: Gets the images `training` and `held_out`, their label files, and the weights.
+        listener: Hears of the steps.
+        training_count: Images that the network is fitted to, at least 60.
+        held_out_count: Images that it is then run on.
+    """
+    listener.announce(f"Drawing {training_count + held_out_count} labelled images")
+    _draw(folder, "training", training_count, SEED)
+    _draw(folder, "held_out", held_out_count, SEED + 1)
+    listener.announce(f"Fitting SE-ResNeXt-50 to {training_count} of them: about a minute on two processors")
+    _fit(folder, read_model_record(MODEL))
 
 
 def _prepare_folder(folder: Path, *, overwrite: bool) -> None:

@@ -4,6 +4,7 @@ import itertools
 import math
 import statistics
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -64,6 +65,18 @@ def test_the_batch_sizes_take_turns_after_a_warm_up_of_each() -> None:
     measure(session, plan)
     turns = [size for size, _ in itertools.groupby(len(batch) for batch in session.batches)]
     assert turns == [1, 4, 8] * (1 + 6)
+
+
+def test_a_first_call_that_is_slow_does_not_shorten_the_repeats() -> None:
+    """It may compile: of calls like it, one would fill the warm-up and every repeat."""
+
+    class CompilingSession(CountingSession):
+        def run(self, images: Batch) -> Logits:
+            time.sleep(0.001 if self.batches else 0.1)
+            return super().run(images)
+
+    (row,) = measure(CompilingSession(), RepeatPlan(batch_sizes=(1,), repeats=5, seconds=0.05))
+    assert all(len(call_ms) > 1 for call_ms in row.call_ms)
 
 
 def test_every_value_is_kept_and_the_warm_up_apart() -> None:

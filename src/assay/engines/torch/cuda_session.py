@@ -25,7 +25,7 @@ from assay.engines.torch.cuda_stream import Call, ComputeStream, Forward
 from assay.engines.torch.normalise import Normalise
 from assay.errors import EngineError, quote_reason
 
-CALLS_PER_STREAM = 2  # the images of one are copied while the other is computed
+CALLS_PER_STREAM = 2  # the images of one are copied while the other's are computed
 _GPU = threading.Lock()  # how torch computes, and what it captures, is of the whole process
 
 
@@ -45,15 +45,18 @@ class CudaSession:
         self._options = options
         self._takes_pixels = takes_pixels
         self._stream_count = choose_count(options, "streams") or 1
+        is_captured = choose_mode(options) != "eager"
+        # without graphs it is Python that launches the kernels, and one thread keeps another from it
+        self._concurrency = self._stream_count * (CALLS_PER_STREAM if is_captured else 1)
         self._device_ms: queue.SimpleQueue[float] = queue.SimpleQueue()
         self._calls: queue.SimpleQueue[Call] | None = queue.SimpleQueue()
         try:
             with _GPU, torch.inference_mode(), torch.cuda.device(options.device):
                 self._choose_algorithms()
                 forward = _make_forward(network, options, takes_pixels=takes_pixels)
-                is_captured = choose_mode(options) != "eager"
                 streams = [ComputeStream(forward, is_captured=is_captured) for _ in range(self._stream_count)]
-                for stream in streams * CALLS_PER_STREAM:
+                for number in range(self._concurrency):
+                    stream = streams[number % self._stream_count]
                     self._calls.put(Call(stream, options.record, takes_pixels=takes_pixels))
                 torch.cuda.synchronize()  # the weights are there before another stream reads them
         except RuntimeError as error:
@@ -62,7 +65,7 @@ class CudaSession:
     @property
     def concurrency(self) -> int:
         """See `Session.concurrency`."""
-        return self._stream_count * CALLS_PER_STREAM
+        return self._concurrency
 
     @property
     def description(self) -> SessionDescription:

@@ -45,7 +45,7 @@ class TorchEngine:
     source: SourceKind = "checkpoint"
     precisions: tuple[str, ...] = tuple(DTYPES)
     devices: tuple[str, ...] = ("cpu", "cuda")
-    proven_devices: tuple[str, ...] = ("cpu",)
+    proven_devices: tuple[str, ...] = ("cpu", "cuda")  # docs/how-to/nvidia.md
     batch_sizes: BatchSizes = "any"
     settings: Mapping[str, str] = MappingProxyType(
         {

@@ -147,18 +147,21 @@ def tile_images(images: Batch, batch_size: int) -> Batch:
 
 
 def _warm_up(callers: _Callers, batch: Batch, seconds: float) -> tuple[tuple[float, ...], float]:
-    """Run repeats of ever more calls, the first of one, until `seconds` are over.
+    """Run repeats of ever more calls, the first of one, until `seconds` are over since that.
+
+    The first may compile, capture or choose algorithms for the batch size, and says nothing of the others.
 
     Returns:
         The calls' times in ms, and how long all took in s.
     """
+    begin = time.perf_counter()
+    call_ms = list(callers.run_repeat(batch, 1, LONGEST * seconds).call_ms)
     start = time.perf_counter()
-    call_ms: list[float] = []
     call_count = 1
-    while not call_ms or time.perf_counter() - start < seconds:
+    while time.perf_counter() - start < seconds:
         call_ms += callers.run_repeat(batch, call_count, LONGEST * seconds).call_ms
         call_count *= 2
-    return tuple(call_ms), time.perf_counter() - start
+    return tuple(call_ms), time.perf_counter() - begin
 
 
 def _count_calls(warm_up_ms: Sequence[float], seconds: float) -> int:
