@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from assay.checkpoint.download import download_weights
+from assay.checkpoint.download import download_weights, name_hash_file
 from assay.errors import BadCheckpointError, BadModelError
 from assay.models.record import ModelRecord, WeightsFile
 
@@ -28,6 +28,7 @@ class Answer:
         takes_range: Whether a range is honoured.
         drops_at: Where in the file each answer breaks off, one per request, until they are used up.
         location: Where the client is sent to instead.
+        tells_length: Whether the answer says how long it is.
     """
 
     body: bytes = CONTENT
@@ -35,6 +36,7 @@ class Answer:
     takes_range: bool = True
     drops_at: list[int] = field(default_factory=list)
     location: str = ""
+    tells_length: bool = True
 
 
 @dataclass
@@ -70,7 +72,8 @@ def make_handler(server: Server) -> type[BaseHTTPRequestHandler]:
                 self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
             if answer.location:
                 self.send_header("Location", answer.location)
-            self.send_header("Content-Length", str(len(answer.body) - start))
+            if answer.tells_length:
+                self.send_header("Content-Length", str(len(answer.body) - start))
             self.end_headers()
             self.wfile.write(answer.body[start : answer.drops_at.pop(0) if answer.drops_at else None])
 
@@ -336,3 +339,44 @@ def test_full_disk_is_told_and_not_taken_for_the_networks_fault(
     with pytest.raises(BadCheckpointError, match="No space left on device"):
         download_weights(one_file, tmp_path)
     assert len(server.requests) == 1
+
+
+# What a few digits of a hash do not prove.
+
+
+def test_the_whole_hash_is_kept_at_the_first_download(one_file: ModelRecord, tmp_path: Path) -> None:
+    path = download_weights(one_file, tmp_path)
+    assert name_hash_file(path).read_text() == f"{hashlib.sha256(CONTENT).hexdigest()}  {NAME}\n"
+
+
+def test_another_file_that_begins_with_the_same_digits_is_refused(
+    one_file: ModelRecord, tmp_path: Path
+) -> None:
+    first = hashlib.sha256(CONTENT).hexdigest()[:8] + 56 * "0"
+    name_hash_file(tmp_path / NAME).write_text(f"{first}  {NAME}\n")
+    with pytest.raises(BadCheckpointError, match="another file that begins alike"):
+        download_weights(one_file, tmp_path)
+    assert not (tmp_path / NAME).exists()
+
+
+def test_nothing_is_fetched_over_http_by_a_few_digits(record: ModelRecord, tmp_path: Path) -> None:
+    with pytest.raises(BadCheckpointError, match="not fetched over http: of its sha256 only 8 digits"):
+        download_weights(with_files(record, describe_file("http://198.51.100.7/x.pth")), tmp_path)
+
+
+def test_a_redirect_to_http_is_not_followed_to_the_file(
+    one_file: ModelRecord, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("http.client.HTTPResponse.geturl", lambda _self: "http://198.51.100.7/x.pth")
+    with pytest.raises(BadCheckpointError, match="not fetched over http"):
+        download_weights(one_file, tmp_path)
+
+
+def test_a_body_of_unknown_length_is_cut_at_the_published_size(
+    record: ModelRecord, server: Server, tmp_path: Path
+) -> None:
+    server.answers[f"/{NAME}"] = Answer(body=CONTENT + bytes(2**22), tells_length=False)
+    file = describe_file(f"{server.url}/{NAME}", size_bytes=len(CONTENT))
+    with pytest.raises(BadCheckpointError, match=f"sends more than {len(CONTENT):,} bytes"):
+        download_weights(with_files(record, file), tmp_path)
+    assert not list(tmp_path.glob("*.part"))

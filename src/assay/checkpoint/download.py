@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import cast
 from urllib import request
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 
 from filelock import FileLock
 
 from assay import __version__
 from assay.errors import BadCheckpointError, BadModelError, quote, shorten
-from assay.files import hash_file
+from assay.files import hash_file, write_file
 from assay.models.published.find import advise_download
 from assay.models.record import ModelRecord, WeightsFile
 
@@ -33,6 +34,8 @@ HANDLERS = (
     request.HTTPErrorProcessor,
     request.UnknownHandler,
 )
+MAX_BYTES = 2**36  # of a file whose size is not published
+HASH_DIGITS = 64
 BARE_NAME = re.compile(r"\w[\w .+-]*")
 CACHE_HINT = "free some space, or choose another folder for the cache"
 
@@ -62,6 +65,10 @@ def download_weights(
     interrupted download leaves behind and the next one goes on from. Two processes do not fetch the
     same file at once: the second waits. A damaged file in the cache is replaced.
 
+    The whole sha256 of a file is kept beside it when it first comes, and every later one must have it too:
+    the few digits that are mostly published can be forged in minutes. Over http, where anyone on the way
+    could do so, only a file is fetched whose whole sha256 is known.
+
     Args:
         record: The model whose weights are wanted.
         cache_dir: The folder that keeps downloads; made where it is missing.
@@ -76,9 +83,10 @@ def download_weights(
     for file in record.weights:
         with _blaming_cache(cache_dir):
             if _is_right(cache_dir / file.file_name, file):
+                _keep_hash(cache_dir / file.file_name)
                 return cache_dir / file.file_name
     failures: list[str] = []
-    for file in record.weights:
+    for file in sorted(record.weights, key=lambda file: file.url.lower().startswith("http:")):
         try:
             return _fetch_file(file, cache_dir, on_progress, timeout_s)
         except _UrlFailedError as error:
@@ -117,13 +125,32 @@ def _is_right(path: Path, file: WeightsFile) -> bool:
     """Tell whether the file at `path` is there with the size and the hash it should have."""
     if not path.is_file() or file.size_bytes not in (None, path.stat().st_size):
         return False
-    return hash_file(path).startswith(file.sha256_prefix)
+    kept = _read_kept_hash(path.with_name(file.file_name))
+    found = hash_file(path)
+    return found.startswith(file.sha256_prefix) and kept in ("", found)
+
+
+def name_hash_file(path: Path) -> Path:
+    """The file beside downloaded weights that keeps their whole sha256."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _read_kept_hash(path: Path) -> str:
+    kept = name_hash_file(path)
+    return kept.read_text("ascii", "replace").split(" ")[0].strip() if kept.is_file() else ""
+
+
+def _keep_hash(path: Path) -> None:
+    """Keep the whole sha256 of weights that were found right, as sha256sum writes and checks it."""
+    if not name_hash_file(path).is_file():
+        write_file(name_hash_file(path), f"{hash_file(path)}  {path.name}\n".encode())
 
 
 def _fetch_file(file: WeightsFile, cache_dir: Path, on_progress: OnProgress, timeout_s: float) -> Path:
     if not file.url.lower().startswith(("http://", "https://")):
         raise _UrlFailedError("expected an http or https URL")
     target = cache_dir / file.file_name
+    _refuse_open_way(file.url, file, target)
     with _blaming_cache(cache_dir):
         cache_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(cache_dir / f"{file.file_name}.lock"):
@@ -131,7 +158,23 @@ def _fetch_file(file: WeightsFile, cache_dir: Path, on_progress: OnProgress, tim
                 part = cache_dir / f"{file.file_name}.part"
                 _complete_part(file, part, on_progress, timeout_s)
                 part.replace(target)
+            _keep_hash(target)
     return target
+
+
+def _refuse_open_way(url: str, file: WeightsFile, target: Path) -> None:
+    """Refuse http, where others on the way can change what comes; but for this machine itself."""
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise _UrlFailedError(str(error)) from error
+    known = _read_kept_hash(target) or file.sha256_prefix
+    is_open = parts.scheme.lower() == "http" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}
+    if is_open and len(known) < HASH_DIGITS:
+        raise _UrlFailedError(
+            f"not fetched over http: of its sha256 only {len(known)} digits are known, and anyone on the way "
+            "could send a file that has them"
+        )
 
 
 def _complete_part(file: WeightsFile, part: Path, on_progress: OnProgress, timeout_s: float) -> None:
@@ -150,12 +193,23 @@ def _complete_part(file: WeightsFile, part: Path, on_progress: OnProgress, timeo
             continue
         if _is_right(part, file):
             return
-        reason = f"expected sha256 {file.sha256_prefix}..., found {hash_file(part)} of {_size(part):,} bytes"
+        reason = _describe_difference(file, part)
         part.unlink()
         if not size_before:
             break
         # The beginning came from another time, and the file may have changed since: once more, from nothing.
     raise _UrlFailedError(reason)
+
+
+def _describe_difference(file: WeightsFile, part: Path) -> str:
+    found = hash_file(part)
+    kept = _read_kept_hash(part.with_name(file.file_name))
+    if kept and found.startswith(file.sha256_prefix):
+        return (
+            f"expected sha256 {kept}, as it was when it was first fetched, found {found}: another file that "
+            f"begins alike; {file.file_name}.sha256 keeps the first one's"
+        )
+    return f"expected sha256 {file.sha256_prefix}..., found {found} of {_size(part):,} bytes"
 
 
 def _receive(file: WeightsFile, part: Path, on_progress: OnProgress, timeout_s: float) -> None:
@@ -165,6 +219,7 @@ def _receive(file: WeightsFile, part: Path, on_progress: OnProgress, timeout_s: 
         if response is None or _first_byte(response) not in (0, offset):
             part.unlink(missing_ok=True)  # the server cannot go on from there
             raise _DroppedError(f"cannot be resumed at byte {offset:,}")
+        _refuse_open_way(response.geturl(), file, part.with_name(file.file_name))  # where a redirect led
         received = _first_byte(response)
         length = response.headers.get("Content-Length", "")
         total = received + int(length) if length.isdecimal() else None
@@ -174,6 +229,11 @@ def _receive(file: WeightsFile, part: Path, on_progress: OnProgress, timeout_s: 
             for block in _read_blocks(response):
                 received += out.write(block)
                 on_progress(received, total)
+                if received > (file.size_bytes or MAX_BYTES):
+                    break
+        if received > (file.size_bytes or MAX_BYTES):
+            part.unlink()
+            raise _UrlFailedError(f"the server sends more than {file.size_bytes or MAX_BYTES:,} bytes")
         if total is not None and received < total:
             raise _DroppedError(f"the connection broke off after {received:,} of {total:,} bytes")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import platformdirs
 
-from assay.checkpoint.download import download_weights
+from assay.checkpoint.download import HASH_DIGITS, download_weights, name_hash_file
 from assay.models.read_record import read_model_record
 from assay.runs.listener import Listener, Progress
 
@@ -28,4 +28,11 @@ def fetch_weights(model: str, cache: Path | None, listener: Listener) -> Path:
     def report(done: int, total: int | None) -> None:
         listener.advance(Progress(task="Downloading", unit="bytes", done=done, total=total or 0))
 
-    return download_weights(record, folder, on_progress=report)
+    path = download_weights(record, folder, on_progress=report)
+    for file in record.weights:
+        if file.file_name == path.name and len(file.sha256_prefix) < HASH_DIGITS:
+            listener.announce(
+                f"Note: of the sha256 of {path.name} only {len(file.sha256_prefix)} of {HASH_DIGITS} digits "
+                f"are published; the whole one is in {name_hash_file(path)}: later downloads must have it"
+            )
+    return path
