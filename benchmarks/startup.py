@@ -87,6 +87,7 @@ def _list_commands() -> Mapping[str, Sequence[str]]:
         "benchmark": ["compiled", *quick, "-o", "speed"],
         "report": ["one"],
         "compare": ["one", "one"],
+        "agree": ["compiled", "one", *images],
         "bundle": ["one", "one.zip"],
         "verify": ["one.zip"],
         "diagnose": ["model.onnx", "--model", MODEL, *images, "--only", "record"],

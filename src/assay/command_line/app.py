@@ -82,6 +82,9 @@ COMMANDS = {
     "diagnose": {
         "diagnose": "Say why a model is less accurate than it should be: its record, or which layer.",
     },
+    "agree": {
+        "agree": "Compare all ways of running a model: which give the same answers, and on which images not.",
+    },
     "results": {
         "report": "Write the report of a run anew, or one report of several runs with a column each.",
         "compare": "Compare run B with run A image by image, or with what a model record publishes.",

@@ -13,13 +13,14 @@ import msgspec
 from assay.errors import UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.accuracy import Accuracy
+from assay.measure.accuracy.answers import SameAnswers
 from assay.measure.accuracy.comparison import LossOutcome, judge_loss
 from assay.measure.accuracy.coverage import Coverage, describe_other_images
 from assay.measure.accuracy.paired import PairedAccuracy
 from assay.measure.speed.throughput import ThroughputRow, find_best_row, find_faster_invalid
 from assay.models.record import ModelRecord, PublishedAccuracy
 
-GateKind = Literal["published", "mlperf", "smoke", "paired", "throughput", "speedup"]
+GateKind = Literal["published", "mlperf", "smoke", "paired", "throughput", "speedup", "agree"]
 GateOutcome = Literal["pass", "fail", "cannot tell"]
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _GRAMMAR: dict[GateKind, str] = {
@@ -29,6 +30,7 @@ _GRAMMAR: dict[GateKind, str] = {
     "paired": rf"paired:(?P<bound>{_NUMBER})",
     "throughput": rf"throughput>=(?P<bound>{_NUMBER})@bs(?P<batch_size>[0-9]{{1,9}})",
     "speedup": rf"speedup>=(?P<bound>{_NUMBER})",
+    "agree": rf"agree>=(?P<bound>{_NUMBER})",
 }
 PROFILES = (
     "published",
@@ -38,6 +40,7 @@ PROFILES = (
     "paired:0.1",
     "throughput>=100@bs16",
     "speedup>=1.2",
+    "agree>=99.5",
 )
 PUBLISHED_TOLERANCE = 0.01  # of percentages with two decimals
 SMOKE_IMAGE_COUNT = 500
@@ -52,7 +55,7 @@ class Gate:
         text: As it was written, and as `str` gives it back.
         kind: Which rule judges.
         bound: mlperf: percent of the published Top-1; paired: points of Top-1 that may be lost; throughput:
-            images per second; speedup: times as fast as the reference. 0 for the others.
+            images per second; speedup: times as fast as the reference; agree: percent of images. Else 0.
         batch_size: That of a throughput; 0 for the others.
     """
 
@@ -63,8 +66,8 @@ class Gate:
 
     @property
     def is_on_accuracy(self) -> bool:
-        """Whether accuracy decides it, not speed."""
-        return self.kind not in {"throughput", "speedup"}
+        """Whether accuracy decides it, not speed nor which answers are the same."""
+        return self.kind not in {"throughput", "speedup", "agree"}
 
     def __str__(self) -> str:
         return self.text
@@ -91,6 +94,8 @@ class Evidence:
         coverage: Which images of the two are not compared.
         rows: Its speeds.
         reference_rows: The speeds of the run that it is compared with, or of the float model of an int8 run.
+        answers: How far each two ways of running the model answer alike.
+        not_run: Ways that were asked for and could not be run.
     """
 
     accuracy: Accuracy | None = None
@@ -101,6 +106,8 @@ class Evidence:
     coverage: Coverage = field(default_factory=Coverage)
     rows: Sequence[ThroughputRow] = ()
     reference_rows: Sequence[ThroughputRow] = ()
+    answers: Sequence[SameAnswers] = ()
+    not_run: Sequence[str] = ()
 
 
 def parse_gate(text: str) -> Gate:
@@ -317,6 +324,26 @@ def _judge_speedup(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
     return _judge_range(lowest, highest, gate.bound), reason
 
 
+def _judge_agreement(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
+    """So many percent of these very images with the same Top-1, in each two ways of running the model."""
+    if not evidence.answers:
+        return (
+            "cannot tell",
+            "needs several ways of running the model: assay agree, or run --accuracy-batch 1,best",
+        )
+    least = min(evidence.answers, key=lambda same: same.percent)
+    low, high = least.interval_percent
+    reason = (
+        f"same Top-1 on {least.same_top1_count:,} of {least.image_count:,} images ({least.percent:.2f} %; "
+        f"exact 95 %: {low:.2f} to {high:.2f}), the least of {len(evidence.answers)} pairs"
+    )
+    if least.percent < gate.bound:
+        return "fail", reason
+    if evidence.not_run:
+        return "cannot tell", f"{reason}; not run: {', '.join(evidence.not_run)}"
+    return "pass", reason
+
+
 def _round_significant(value: float) -> float:
     """Return the value at five significant digits.
 
@@ -335,4 +362,5 @@ _JUDGES: dict[GateKind, Callable[[Gate, Evidence], tuple[GateOutcome, str]]] = {
     "paired": _judge_paired,
     "throughput": _judge_rate,
     "speedup": _judge_speedup,
+    "agree": _judge_agreement,
 }

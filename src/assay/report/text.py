@@ -19,14 +19,15 @@ def render_text(contents: Contents, folder: Path) -> list[str | Table]:
     head = [contents.remark, ""] if contents.remark else []
     sentences = (*(card.line for card in contents.cards), *contents.findings, *contents.notes)
     return [
-        *_wrap(*head, contents.title, *sentences),
+        *wrap_lines(*head, contents.title, *sentences),
         *contents.short_tables,
         "",
-        *_wrap(f"Verdict: {contents.verdict}"),
+        *wrap_lines(f"Verdict: {contents.verdict}"),
         *(f"{file}" for file in files),
     ]
 
 
-def _wrap(*lines: str) -> Iterator[str]:
+def wrap_lines(*lines: str) -> Iterator[str]:
+    """Yield lines of at most 80 columns, what goes on indented."""
     for line in lines:
         yield from textwrap.wrap(line, WIDTH, subsequent_indent="  ") or [""]

@@ -56,6 +56,7 @@ def collect_evidence(manifest: Manifest, metrics: Metrics | None, benchmark: Ben
         coverage=agreement.coverage if agreement else Coverage(),
         rows=select_rows(manifest, benchmark),
         reference_rows=select_float_rows(manifest, benchmark),
+        answers=[batch.same for batch in metrics.batches if batch.same] if metrics else (),
     )
 
 

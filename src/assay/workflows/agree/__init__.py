@@ -1,0 +1,1 @@
+"""Ways of running a model, compared with one another on the same images."""
