@@ -69,6 +69,9 @@ COMMANDS = {
         "quantize": "Float ONNX file to an int8 one, with the record of its calibration beside it.",
         "compile": "ONNX file to compiled model.",
     },
+    "cascade": {
+        "cascade": "Two compiled models of one network to one: as fast as one, the answers of the other.",
+    },
     "inspect": {
         "inspect": "Say what a model file says of itself, and draw the record it would be used with.",
     },

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from assay.command_line.flags import (
+    MAX_DIFFERENT_HELP,
     CalibrationFlags,
     CheckpointFlags,
     EngineFlags,
@@ -19,7 +20,8 @@ from assay.command_line.flags import (
     make_help,
 )
 from assay.command_line.outcome import Outcome, describe_run
-from assay.command_line.parse import parse_batches
+from assay.command_line.parse import parse_batches, refuse_unused
+from assay.defaults import MAX_DIFFERENT_PERCENT
 
 if TYPE_CHECKING:
     from assay.images.request import ImageRequest
@@ -48,9 +50,27 @@ class RunFlags(
         ),
     ] = None
     compare_with_torch: Annotated[bool, make_help("Let torch predict the same images, and compare.")] = False
+    cascade: Annotated[
+        bool,
+        make_help("Make a cascade of the int8 model and the float one too, and evaluate all three."),
+    ] = False
+    max_different: Annotated[float, make_help(f"With --cascade. {MAX_DIFFERENT_HELP}")] = (
+        MAX_DIFFERENT_PERCENT
+    )
     calibration: Annotated[
         Path | None, make_help("Images to calibrate int8 on; some of --images if not given.")
     ] = None
+
+    def to_max_different(self) -> float | None:
+        """What a cascade may leave, in percent of all images; None where none is made.
+
+        Raises:
+            UsageError: --max-different without --cascade.
+        """
+        if not self.cascade:
+            refuse_unused(self, ["max_different"], "without --cascade")
+            return None
+        return self.max_different
 
     def to_calibration_images(self) -> ImageRequest | None:
         """The images of --calibration; None for some of --images."""
@@ -86,6 +106,7 @@ def run(flags: RunFlags) -> Outcome:
         compare_with_torch=flags.compare_with_torch,
         speed=flags.to_repeat_plan(),
         accuracy_batches=parse_batches("--accuracy-batch", flags.accuracy_batch),
+        cascade_max_different=flags.to_max_different(),
     )
     with open_listener(quiet=flags.quiet) as listener:
         result = run_all(request, flags.to_run_place(), listener)

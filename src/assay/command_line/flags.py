@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from assay.runs.place import RunPlace
     from assay.workflows.evaluate.evaluate import EvaluateOptions
 
+MAX_DIFFERENT_HELP = "Other answers than the exact model's to be left at most, in % of all images."
 _SIZES = ",".join(map(str, DEFAULT_BATCH_SIZES))
 
 

@@ -44,6 +44,8 @@ ENGINES = {
     "constant": EngineEntry(place="constant_engine:ConstantEngine"),
 }
 """The engines by name, the default one first."""
+COMPOSED = {"cascade": EngineEntry(place="cascade.engine:CascadeEngine")}
+"""Those that compile nothing: they load what a command of their own makes of compiled models."""
 
 
 def find_engine(name: str) -> Engine:
@@ -53,13 +55,13 @@ def find_engine(name: str) -> Engine:
         UsageError: No engine has that name.
         MissingRuntimeError: Its package is not installed.
     """
-    if name not in ENGINES:
+    entry = (ENGINES | COMPOSED).get(name)
+    if entry is None:
         close = difflib.get_close_matches(name, ENGINES, n=1)
         raise UsageError(
             f"no engine is called {quote(name)}",
             hint=f"did you mean {close[0]}?" if close else f"known: {', '.join(ENGINES)}",
         )
-    entry = ENGINES[name]
     module_name, class_name = entry.place.split(":")
     try:
         module = importlib.import_module(f"assay.engines.{module_name}")

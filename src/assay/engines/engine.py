@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from assay.arrays import Batch, Logits
 from assay.defaults import DEFAULT_ENGINE
@@ -115,6 +117,14 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free the device. A second call does nothing."""
+
+
+@runtime_checkable
+class ChoosingSession(Protocol):
+    """A session of two models, a fast and an exact one, that tells which of them answered."""
+
+    def run_choosing(self, images: Batch) -> tuple[Logits, NDArray[np.bool_]]:
+        """As `Session.run`, and which rows the exact model answered, (N,)."""
 
 
 class Engine(Protocol):

@@ -169,7 +169,14 @@ def describe_image(image: LabelledImage, content: bytes) -> CalibrationImage:
 def count_calibrated(
     images: Sequence[LabelledImage], calibration: CalibrationRecord, reading: ReadOptions
 ) -> int:
-    """Count the images that the model was calibrated on: by content, whatever they are called.
+    """Count the images that the model was calibrated on; see `find_calibrated`."""
+    return len(find_calibrated(images, calibration, reading))
+
+
+def find_calibrated(
+    images: Sequence[LabelledImage], calibration: CalibrationRecord, reading: ReadOptions
+) -> set[str]:
+    """The relative paths, escaped, of images that the model was calibrated on: by content, not by name.
 
     Only images of the same size as one of those, or of unknown size, are read.
 
@@ -179,7 +186,7 @@ def count_calibrated(
     sizes = {0, *(image.size_bytes for image in calibration.images)}
     hashes = {image.sha256 for image in calibration.images}
     candidates = (image for image in images if image.size_bytes in sizes and not image.fault)
-    return sum(_hash_image(image, reading) in hashes for image in candidates)
+    return {escape_name(image.relative_path) for image in candidates if _hash_image(image, reading) in hashes}
 
 
 def _hash_image(image: LabelledImage, reading: ReadOptions) -> str:

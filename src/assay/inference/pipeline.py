@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.ahead import map_ahead
 from assay.arrays import Batch, Logits
 from assay.engines.arrays import describe_row
-from assay.engines.engine import Session
+from assay.engines.engine import ChoosingSession, Session
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.prepare import preprocess_into
 from assay.images.preprocessed_image import PreprocessedImage
@@ -27,6 +28,7 @@ from assay.processors import count_processors
 
 MAX_BYTES_AHEAD = 512 * 2**20
 
+HandedOn = NDArray[np.bool_]
 BatchListener = Callable[[Sequence[Prediction]], None]
 """Called with every batch's predictions as they come."""
 BeginDecoding = Callable[..., Future[PreprocessedImage]]
@@ -68,6 +70,9 @@ class _Batch:
     is_last: bool
 
 
+_Answered = tuple[_Batch, list[PreprocessedImage], Logits, HandedOn | None]
+
+
 def predict_shards(
     session: Session,
     shards: Iterable[Shard],
@@ -97,10 +102,14 @@ def predict_shards(
         batches = _begin_batches(shards, options.batch_size, partial(decoders.submit, decode), spare)
         ahead = _count_batches_ahead(session.concurrency, options, spare.size_bytes)
         predictions: list[Prediction] = []
-        for batch, images, logits in map_ahead(runners, run, batches, ahead):
+        for batch, images, logits, handed_on in map_ahead(runners, run, batches, ahead):
             # ranked in this thread, while the session has the next batch
             batch_predictions = make_predictions(
-                images, logits, keep_logits=options.keep_logits, subset=options.subset
+                images,
+                logits,
+                keep_logits=options.keep_logits,
+                subset=options.subset,
+                handed_on=handed_on,
             )
             on_batch(batch_predictions)
             predictions += batch_predictions
@@ -172,17 +181,20 @@ def _begin_batches(
             )
 
 
-def _run_batch(
-    batch: _Batch, *, session: Session, class_count: int, spare: _SpareRows
-) -> tuple[_Batch, list[PreprocessedImage], Logits]:
+def _run_batch(batch: _Batch, *, session: Session, class_count: int, spare: _SpareRows) -> _Answered:
     """Wait until the batch is decoded, and run it."""
     images = [decoding.result() for decoding in batch.decoding]
     decoded = [number for number, image in enumerate(images) if image.image is not None]
     if not decoded:
-        logits = np.empty((0, class_count), dtype=np.float32)  # every image failed
+        logits, handed_on = np.empty((0, class_count), dtype=np.float32), None  # every image failed
     elif len(decoded) == len(images):
-        logits = session.run(batch.rows[: len(images)])  # (N, classes)
+        logits, handed_on = _run(session, batch.rows[: len(images)])  # (N, classes)
     else:
-        logits = session.run(batch.rows[decoded])  # (N, classes)
+        logits, handed_on = _run(session, batch.rows[decoded])  # (N, classes)
     spare.give_back(batch.rows)
-    return batch, images, logits
+    return batch, images, logits, handed_on
+
+
+def _run(session: Session, rows: Batch) -> tuple[Logits, HandedOn | None]:
+    """The logits, and which rows the exact model of a cascade answered; None without a cascade."""
+    return session.run_choosing(rows) if isinstance(session, ChoosingSession) else (session.run(rows), None)

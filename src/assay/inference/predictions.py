@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ from assay.images.preprocessed_image import OK, PreprocessedImage
 TOP_K = 5
 NON_FINITE = "logits are not finite"
 NO_LABEL = "no label"
+AnsweredBy = Literal["fast", "exact"]
+"""Which model of a cascade answered."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +37,7 @@ class Prediction:
         logit_sum: The sum of all its logits, which is 1 where they are probabilities. None likewise.
         lowest_logit: The lowest of all its logits. None likewise.
         subset_classes: The likeliest of the subset of classes that is scored besides; mostly empty.
+        answered_by: Which model of a cascade answered; None without one, or where the image failed before.
         logits: All logits, float32 (classes,), where they are kept.
     """
 
@@ -48,6 +52,7 @@ class Prediction:
     logit_sum: float | None = None
     lowest_logit: float | None = None
     subset_classes: tuple[int, ...] = ()
+    answered_by: AnsweredBy | None = None
     logits: Logits | None = None
 
 
@@ -96,7 +101,12 @@ def compute_log_sum_exp(logits: Logits) -> float:
 
 
 def make_predictions(
-    batch: Sequence[PreprocessedImage], logits: Logits, *, keep_logits: bool, subset: Sequence[int] = ()
+    batch: Sequence[PreprocessedImage],
+    logits: Logits,
+    *,
+    keep_logits: bool,
+    subset: Sequence[int] = (),
+    handed_on: npt.NDArray[np.bool_] | None = None,
 ) -> list[Prediction]:
     """Make a prediction for every image of the batch, in order.
 
@@ -105,6 +115,7 @@ def make_predictions(
         logits: float32 (N, classes), one row for each image that did not fail, in order.
         keep_logits: Whether a prediction carries all its logits.
         subset: Classes among which the images are ranked besides, sorted.
+        handed_on: Which rows the exact model of a cascade answered, (N,); None without a cascade.
 
     Raises:
         ValueError: Another number of rows.
@@ -117,12 +128,13 @@ def make_predictions(
     subset_classes = rank_among(logits, subset)  # (N, 5) or (N, 0)
     sums = logits.sum(axis=1, dtype=np.float64).astype(np.float32)  # (N,)
     finite: list[bool] = np.all(np.isfinite(logits), axis=1).tolist()
+    answered_by = _name_answering(handed_on, len(logits))
     rows = iter(range(len(logits)))
     predictions = []
     for preprocessed in batch:
         row = next(rows) if preprocessed.image is not None else None
         if row is None or not finite[row]:
-            predictions.append(_make_failure(preprocessed))
+            predictions.append(_make_failure(preprocessed, None if row is None else answered_by[row]))
             continue
         predictions.append(
             Prediction(
@@ -137,17 +149,26 @@ def make_predictions(
                 logit_sum=float(sums[row]),
                 lowest_logit=float(logits[row].min()),
                 subset_classes=tuple(subset_classes[row].tolist()),
+                answered_by=answered_by[row],
                 logits=logits[row] if keep_logits else None,
             )
         )
     return predictions
 
 
-def _make_failure(preprocessed: PreprocessedImage) -> Prediction:
+def _name_answering(handed_on: npt.NDArray[np.bool_] | None, count: int) -> list[AnsweredBy | None]:
+    """Which model answered each row."""
+    if handed_on is None:
+        return [None] * count
+    return ["exact" if is_exact else "fast" for is_exact in handed_on.tolist()]
+
+
+def _make_failure(preprocessed: PreprocessedImage, answered_by: AnsweredBy | None) -> Prediction:
     return Prediction(
         name=escape_name(preprocessed.source.name),
         relative_path=escape_name(preprocessed.source.relative_path),
         label=preprocessed.source.label,
         status=preprocessed.status if preprocessed.image is None else NON_FINITE,
         note=preprocessed.note,
+        answered_by=answered_by,
     )

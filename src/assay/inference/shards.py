@@ -43,6 +43,7 @@ _SCHEMA = pyarrow.schema(
 )
 # columns that shards of earlier versions lack
 _LATER_NAMES = {"log_sum_exp", "logit_sum", "lowest_logit", "subset_classes"}
+_ANSWERED_BY_FIELD = pyarrow.field("answered_by", pyarrow.string())  # of a cascade alone
 # What reading a damaged file was seen to raise: Parquet itself, its metadata, a text that is no UTF-8.
 _READ_ERRORS = (OSError, pyarrow.ArrowException, msgspec.DecodeError, ValueError, TypeError, KeyError)
 _LOGITS_FIELD = pyarrow.field("logits", pyarrow.list_(pyarrow.float32()))
@@ -118,7 +119,11 @@ def write_shard(
     path: Path, predictions: Sequence[Prediction], fingerprint: str, *, keep_logits: bool = False
 ) -> None:
     """Write one shard's predictions, whole or not at all, with what binds them to their run and place."""
-    schema = _SCHEMA.append(_LOGITS_FIELD) if keep_logits else _SCHEMA
+    schema = _SCHEMA
+    if any(row.answered_by for row in predictions):
+        schema = schema.append(_ANSWERED_BY_FIELD)
+    if keep_logits:
+        schema = schema.append(_LOGITS_FIELD)
     columns = [[getattr(row, name) for row in predictions] for name in schema.names]
     table = pyarrow.table(columns, schema=schema)
     table = table.replace_schema_metadata(
@@ -139,8 +144,10 @@ def read_shard(path: Path, *, keep_logits: bool = False) -> list[Prediction]:
         BadInputError: The file is missing, no Parquet, damaged, or has other columns.
     """
     try:
-        absent = _LATER_NAMES - set(pq.read_schema(path).names)
-        columns = None if keep_logits else [name for name in _SCHEMA.names if name not in absent]
+        found = pq.read_schema(path).names
+        needed = [name for name in _SCHEMA.names if name not in _LATER_NAMES or name in found]
+        optional = [name for name in (_ANSWERED_BY_FIELD.name,) if name in found]
+        columns = None if keep_logits else [*needed, *optional]
         rows = _read_checked(path, columns).to_pylist()
         return [_make_prediction(row) for row in rows]
     except _READ_ERRORS as error:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from assay.defaults import DEFAULT_MARGIN_POINTS
+from assay.engines.cascade.record import CascadeRecord
 from assay.measure.accuracy.accuracy import describe_topk
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.comparison import judge_difference
 from assay.measure.accuracy.coverage import describe_scope
 from assay.measure.speed.throughput import find_best_row
 from assay.models.record import ModelRecord
+from assay.report.cascade import describe_answers, describe_cascade, make_cascade_table
 from assay.report.differences import list_differences
 from assay.report.named_run import NamedRun, Picture
 from assay.report.sentences import (
@@ -254,6 +256,10 @@ def _list_findings(run: NamedRun) -> Iterator[str]:
     if agreement := run.agreement or own:
         yield describe_agreement(agreement)
         yield from describe_paired(agreement, run.name or "this run")
+    if metrics is not None and isinstance(metrics.answered_by, dict):
+        yield describe_answers(metrics.answered_by)
+    if isinstance(run.manifest.cascade, CascadeRecord):
+        yield from describe_cascade(run.manifest.cascade)
     if metrics is not None:
         yield from describe_real(metrics.real) if metrics.real else ()
         record = run.manifest.model
@@ -325,6 +331,8 @@ def _list_short_tables(run: NamedRun) -> Iterator[Table]:
     metrics, benchmark, record = run.metrics, run.benchmark, run.manifest.model
     if metrics is not None and metrics.accuracy.failures:
         yield make_failure_table(metrics.accuracy)
+    if metrics is not None and isinstance(metrics.cascade, list):
+        yield make_cascade_table(metrics.cascade)
     if benchmark is not None and benchmark.rows and record is not None:
         yield from make_throughput_tables(benchmark.rows, record)
     pipeline = make_pipeline_table(run)

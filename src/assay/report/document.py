@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec import UNSET
+
 from assay.measure.gates import GateResult
 from assay.report.contents import Contents
 from assay.runs.results_file import Benchmark, Metrics
@@ -50,7 +52,16 @@ def describe_results(
         "subset": metrics.subset if metrics else None,
         "real": metrics.real if metrics else None,
         "agreement": metrics.agreement if metrics else None,
+        **_describe_cascade(metrics),
         "benchmark": speed.pop("rows"),
         **speed,
         "gates": gates,
     }
+
+
+def _describe_cascade(metrics: Metrics | None) -> dict[str, object]:
+    """What the run of a cascade found besides; other runs have no such keys."""
+    if metrics is None:
+        return {}
+    found = {"answered_by": metrics.answered_by, "cascade": metrics.cascade}
+    return {name: value for name, value in found.items() if value is not UNSET}

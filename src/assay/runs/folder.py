@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from assay.convert.parity import LogitParity
+from assay.engines.cascade.record import CascadeRecord
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import SessionDescription
 from assay.errors import AssayError, UsageError, hide_credentials
@@ -117,6 +118,10 @@ class RunFolder(Listener):
             compiled_batch_size=compiled.batch_size,
             hashes=self._manifest.hashes | compiled.source_files | compiled.files,
         )
+
+    def record_cascade(self, cascade: CascadeRecord) -> None:
+        """Record how the compiled model that is run is made of two."""
+        self._record(cascade=cascade)
 
     def record_session(self, name: str, session: SessionDescription) -> None:
         """Record what the session of the predictor of that name runs on."""

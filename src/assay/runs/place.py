@@ -26,6 +26,8 @@ SAMPLE_FOLDER = "sample"
 BATCHES_FOLDER = "batches"
 COMPILED_FOLDER = "compiled"
 FLOAT_FOLDER = "float"
+CASCADE_FOLDER = "cascade"
+FAST_FOLDER = "fast"
 ONNX_FILE = "model.onnx"
 INT8_FILE = "model_int8.onnx"
 CALIBRATION_FILE = "model_int8.json"
@@ -35,10 +37,12 @@ _RECORD_FILES = (FILE_NAMES[Manifest], LOG_FILE)  # of what happens, whatever do
 _OWN_FOLDERS = (
     PREDICTIONS_FOLDER,
     REFERENCE_FOLDER,
+    FAST_FOLDER,
     SAMPLE_FOLDER,
     BATCHES_FOLDER,
     COMPILED_FOLDER,
     FLOAT_FOLDER,
+    CASCADE_FOLDER,
 )
 _OWN_FILES = (LOG_FILE, ONNX_FILE, INT8_FILE, CALIBRATION_FILE, REPORT_FILE, PAGE_FILE, *FILE_NAMES.values())
 # the manifest last: a run that is moved is whole in its new place when that is there

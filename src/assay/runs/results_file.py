@@ -10,6 +10,7 @@ import msgspec
 
 from assay import __version__
 from assay.convert.parity import LogitParity
+from assay.engines.cascade.record import CascadeRecord
 from assay.engines.engine import SessionDescription
 from assay.errors import BadInputError, shorten
 from assay.files import SCHEMA_VERSION, encode_json, write_file
@@ -17,10 +18,12 @@ from assay.images.class_subsets import ClassSubset
 from assay.images.listing import LabelKind
 from assay.images.pixel_check import PixelCheck
 from assay.inference.identity import RunIdentity
+from assay.inference.predictions import AnsweredBy
 from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy, RealAccuracy, SubsetAccuracy
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.answers import BatchAccuracy
 from assay.measure.accuracy.calibration_error import CalibrationError
+from assay.measure.accuracy.cascade import CascadePart
 from assay.measure.early_gates import EarlyStop
 from assay.measure.environment import Machine
 from assay.measure.gates import GateResult
@@ -71,6 +74,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     `weights_key` is where in the checkpoint the weights were, "" for its top level; None without one.
     `failed_shards` holds the cause by the file name of the shard that a session died in, or whose images
     could not be read. `pipelines` says by predictor how fast it went from encoded images to predictions.
+    `cascade` says how the model is made of two; other runs have no such key.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -104,6 +108,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     gates: list[GateResult] = []
     early_stop: EarlyStop | None = None
     remark: str = ""
+    cascade: CascadeRecord | msgspec.UnsetType = msgspec.UNSET
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +120,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     had before `--stop-when-certain` cut it.
     `calibration_error` is None in the file of an older assay. `batches` is what `--accuracy-batch` asked for:
     the first is what all else here is of, the others say whether their answers are the same.
+    Of a cascade, `answered_by` counts the images that each of its models answered, and `cascade` says how
+    accurate each is alone, where all were run; the metrics of other models have no such keys.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -127,6 +134,8 @@ class Metrics(msgspec.Struct, frozen=True, kw_only=True):
     calibration_error: CalibrationError | None = None
     batches: tuple[BatchAccuracy, ...] = ()
     per_class: list[ClassAccuracy]
+    answered_by: dict[AnsweredBy, int] | msgspec.UnsetType = msgspec.UNSET
+    cascade: list[CascadePart] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Benchmark(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from assay.files import is_inner_path
 from assay.inference.identity import RunIdentity, compute_fingerprint
 from assay.inference.shards import MISSING, StoredPredictions, find_fault, list_shard_files
 from assay.models.record import ModelRecord
-from assay.runs.place import BATCHES_FOLDER, PREDICTIONS_FOLDER, REFERENCE_FOLDER
+from assay.runs.place import BATCHES_FOLDER, FAST_FOLDER, PREDICTIONS_FOLDER, REFERENCE_FOLDER
 from assay.runs.results_file import Benchmark, ImageSet, Manifest, Metrics, read_result
 
 _LISTED = 5
@@ -82,8 +82,12 @@ class PredictedRun:
     @property
     def reference(self) -> StoredPredictions | None:
         """What the reference says of the same images; None where there is none, or not of all."""
-        found = self._read(REFERENCE_FOLDER)
-        return found if all(path.is_file() for path in found.paths) else None
+        return self._read_whole(REFERENCE_FOLDER)
+
+    @property
+    def fast(self) -> StoredPredictions | None:
+        """What the fast model of a cascade says alone of the same images; None likewise."""
+        return self._read_whole(FAST_FOLDER)
 
     def read_batch(self, batch_size: int) -> StoredPredictions:
         """What the model says of the same images at another batch size, read when it is iterated."""
@@ -114,6 +118,10 @@ class PredictedRun:
                 f"{', '.join(named[:_LISTED])}{more}",
                 hint="assay run or evaluate with --resume computes them",
             )
+
+    def _read_whole(self, folder: str) -> StoredPredictions | None:
+        found = self._read(folder)
+        return found if all(path.is_file() for path in found.paths) else None
 
     def _read(self, folder: str) -> StoredPredictions:
         return StoredPredictions(paths=[self.path / folder / name for name in self.shards])

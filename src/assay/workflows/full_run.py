@@ -9,6 +9,7 @@ from pathlib import Path
 
 from assay.defaults import DEFAULT_BATCH_SIZES, DEFAULT_OPSET
 from assay.engines.catalog import find_engine
+from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import WEIGHTS_KEY, CompileChoice, CompileOptions
 from assay.engines.sources import is_quantised
 from assay.errors import FixedBatchError, UsageError
@@ -17,6 +18,7 @@ from assay.images.classes import read_classes
 from assay.images.request import ImageRequest, index_labelled_images
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
+from assay.inference.shards import StoredPredictions, list_shard_files
 from assay.measure.speed.repeats import RepeatPlan, check_plan
 from assay.models.choose_record import choose_record, list_sources
 from assay.models.hugging_face.folder import find_model_file
@@ -24,16 +26,32 @@ from assay.models.model_file import check_model_path, is_model_file
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder, RunResult, open_run_folder
 from assay.runs.listener import SILENT, Listener
-from assay.runs.place import COMPILED_FOLDER, FLOAT_FOLDER, INT8_FILE, ONNX_FILE, RunPlace
+from assay.runs.place import (
+    CASCADE_FOLDER,
+    COMPILED_FOLDER,
+    FAST_FOLDER,
+    FLOAT_FOLDER,
+    INT8_FILE,
+    ONNX_FILE,
+    REFERENCE_FOLDER,
+    RunPlace,
+)
 from assay.runs.results_file import Metrics
 from assay.workflows.evaluate.batch_sizes import BEST, AskedBatch, BatchEvaluation, plan_batches
-from assay.workflows.evaluate.evaluate import EvaluateOptions, check_evaluation, evaluate_model
+from assay.workflows.evaluate.evaluate import (
+    EvaluateOptions,
+    check_evaluation,
+    evaluate_model,
+    make_predictor,
+    predict_beside,
+)
 from assay.workflows.evaluate.predict import Predictor
 from assay.workflows.evaluate.reference import make_float_reference, make_torch_reference
+from assay.workflows.models.cascade import CascadeModels, check_max_different, choose_cascade, compose_cascade
 from assay.workflows.models.compile import compile_model
 from assay.workflows.results.gates import judge_run
 from assay.workflows.results.report import write_report
-from assay.workflows.speed.benchmark import BENCHMARK_IMAGE_COUNT, benchmark_models
+from assay.workflows.speed.benchmark import benchmark_models, choose_samples
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +75,8 @@ class RunRequest:
         accuracy_batches: Batch sizes at which all images are predicted, the first of them into the run's
             predictions, and `best` for the fastest VALID one of `speed`; empty for one that the model is
             compiled for, else 8.
+        cascade_max_different: Makes a cascade of the int8 model and the float one, with so many different
+            answers left at most, in percent of all images, and evaluates all three; None makes none.
         remark: Stands at the head of the report.
     """
 
@@ -71,6 +91,7 @@ class RunRequest:
     compare_with_torch: bool = False
     speed: RepeatPlan = field(default_factory=RepeatPlan)
     accuracy_batches: tuple[AskedBatch, ...] = ()
+    cascade_max_different: float | None = None
     remark: str = ""
 
     @property
@@ -114,11 +135,20 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
         float_dirs: list[Path] = []
         if float_compilation is not None:
             float_dirs = _compile(source, run.path / FLOAT_FOLDER, [float_compilation], request.speed, run)
-            source = _quantise(request, record, source, run)
+            source = _quantise(request, record, source, index, run)
         compiled_dirs = _compile(source, run.path / COMPILED_FOLDER, compilations, request.speed, run)
-        samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT, run.announce)
-        plan = request.speed if len(compiled_dirs) == 1 else replace(request.speed, batch_sizes=())
-        measure = partial(benchmark_models, [*compiled_dirs, *float_dirs], samples, [plan], run)
+        fast_dirs: list[Path] = []
+        if request.cascade_max_different is not None:
+            models = CascadeModels(
+                fast_dir=compiled_dirs[-1],
+                exact_dir=float_dirs[0],
+                max_different_percent=request.cascade_max_different,
+            )
+            fast_dirs, compiled_dirs = compiled_dirs, [_compose(models, index, run, request.evaluation)]
+        measured_dirs = [*compiled_dirs, *fast_dirs, *float_dirs]
+        samples = choose_samples(measured_dirs, record, index, run)
+        plan = request.speed if len(compilations) == 1 else replace(request.speed, batch_sizes=())
+        measure = partial(benchmark_models, measured_dirs, samples, [plan], run)
         benchmark = measure() if BEST in request.accuracy_batches else None  # which is the best?
         rows = benchmark.rows if benchmark else ()
         batches = plan_batches(request.accuracy_batches, compiled_dirs, rows, run)
@@ -175,6 +205,23 @@ def check_request(request: RunRequest) -> None:
             "no model is quantised here",
             hint="they go with --precision int8 and float weights",
         )
+    if request.cascade_max_different is not None:
+        _check_cascade(request, request.cascade_max_different)
+
+
+def _check_cascade(request: RunRequest, max_different: float) -> None:
+    check_max_different(max_different)
+    if not request.is_quantised_here:
+        raise UsageError(
+            "--cascade has no effect: no model is quantised here",
+            hint="it goes with --precision int8 and float weights; for compiled models: assay cascade",
+        )
+    for flag, is_set in (
+        ("--compare-with-torch", request.compare_with_torch),
+        ("--stop-when-certain", request.evaluation.stop_error is not None),
+    ):
+        if is_set:
+            raise UsageError(f"--cascade and {flag} exclude each other", hint="leave one of them out")
 
 
 def _check_batches(request: RunRequest) -> None:
@@ -246,16 +293,35 @@ def _export(request: RunRequest, record: ModelRecord, index: ImageIndex, run: Ru
     return exported.onnx_path
 
 
-def _quantise(request: RunRequest, record: ModelRecord, onnx_path: Path, run: RunFolder) -> Path:
+def _quantise(
+    request: RunRequest, record: ModelRecord, onnx_path: Path, index: ImageIndex, run: RunFolder
+) -> Path:
     """Make the int8 ONNX file; one of the same file and images is used again."""
     from assay.workflows.models.quantize import quantize_file
 
     options = request.calibration
     if options.images is None:  # a limit is for the images that are scored
         options = replace(options, images=replace(request.images, limit=None))
+        if request.cascade_max_different is not None:  # what it leaves is counted on images not calibrated on
+            options = replace(options, image_count=min(options.image_count, max(1, len(index.images) // 2)))
     made = quantize_file(onnx_path, run.path / INT8_FILE, record, options, run)
     run.record_calibration(made)
     return run.path / INT8_FILE
+
+
+def _compose(models: CascadeModels, index: ImageIndex, run: RunFolder, options: EvaluateOptions) -> Path:
+    """Predict the images by both models, and make the cascade whose threshold that decides."""
+    folders = ((models.fast_dir, FAST_FOLDER), (models.exact_dir, REFERENCE_FOLDER))
+    for compiled_dir, folder in folders:
+        predictor = make_predictor(compiled_dir, read_compiled_json(compiled_dir), folder)
+        predict_beside(predictor, index, run, options)
+    shards = list_shard_files(len(index.images), options.shard_size)
+    fast, exact = (
+        list(StoredPredictions(paths=[run.path / folder / name for name in shards])) for _, folder in folders
+    )
+    record = choose_cascade(models, index, fast, exact)
+    compose_cascade(models, run.path / CASCADE_FOLDER, record)
+    return run.path / CASCADE_FOLDER
 
 
 def _compile(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -14,7 +15,7 @@ import numpy as np
 
 from assay.arrays import Batch
 from assay.defaults import MIN_REPEATS, REPEAT_SECONDS
-from assay.engines.engine import Session
+from assay.engines.engine import ChoosingSession, Session
 from assay.errors import UsageError
 from assay.measure.speed.machine_use import Reading, read_machine
 
@@ -94,6 +95,8 @@ def measure_repeats(
     images of a repeat over the time from its start to the end of its last call. The batch sizes take turns
     (1, 4, 8, …, 1, 4, 8, …), so that a slow spell of the machine meets all of them.
 
+    A cascade is given all images, one batch after the other; others are given the first ones again and again.
+
     Args:
         session: What is measured.
         images: As the session takes them, N at least 1; repeated where a batch needs more.
@@ -106,14 +109,15 @@ def measure_repeats(
     if min(plan.repeats, plan.callers or 1, *(plan.batch_sizes or (0,))) < 1:
         raise ValueError(f"expected batch sizes, repeats and callers from 1, found {plan}")
     callers = _Callers(session, plan.callers or session.concurrency)
-    batches = {size: tile_images(images, size) for size in plan.batch_sizes}
-    warm_ups = {size: _warm_up(callers, batch, plan.seconds) for size, batch in batches.items()}
+    rotates = isinstance(session, ChoosingSession)  # the speed of a cascade depends on the images
+    batches = {size: _cut_batches(images, size, rotates=rotates) for size in plan.batch_sizes}
+    warm_ups = {size: _warm_up(callers, own, plan.seconds) for size, own in batches.items()}
     call_counts = {size: _count_calls(call_ms, plan.seconds) for size, (call_ms, _) in warm_ups.items()}
     repeats: dict[int, list[Repeat]] = {size: [] for size in batches}
     for _ in range(plan.repeats):
-        for size, batch in batches.items():
+        for size, own in batches.items():
             session.take_device_ms()  # of calls before
-            repeat = callers.run_repeat(batch, call_counts[size], LONGEST * plan.seconds)
+            repeat = callers.run_repeat(own, call_counts[size], LONGEST * plan.seconds)
             repeats[size].append(msgspec.structs.replace(repeat, device_ms=session.take_device_ms()))
             on_repeat(size, repeat.images_per_second)
     return {
@@ -146,7 +150,18 @@ def tile_images(images: Batch, batch_size: int) -> Batch:
     return np.ascontiguousarray(np.tile(images, (copies, 1, 1, 1))[:batch_size])  # (batch_size, …)
 
 
-def _warm_up(callers: _Callers, batch: Batch, seconds: float) -> tuple[tuple[float, ...], float]:
+def _cut_batches(images: Batch, batch_size: int, *, rotates: bool) -> list[Batch]:
+    """The batches that calls are made with in turn."""
+    if not rotates:
+        return [tile_images(images, batch_size)]
+    count = math.ceil(len(images) / batch_size)
+    whole = tile_images(images, count * batch_size)
+    return [whole[start : start + batch_size] for start in range(0, len(whole), batch_size)]
+
+
+def _warm_up(
+    callers: _Callers, batches: Sequence[Batch], seconds: float
+) -> tuple[tuple[float, ...], float]:
     """Run repeats of ever more calls, the first of one, until `seconds` are over since that.
 
     The first may compile, capture or choose algorithms for the batch size, and says nothing of the others.
@@ -155,11 +170,11 @@ def _warm_up(callers: _Callers, batch: Batch, seconds: float) -> tuple[tuple[flo
         The calls' times in ms, and how long all took in s.
     """
     begin = time.perf_counter()
-    call_ms = list(callers.run_repeat(batch, 1, LONGEST * seconds).call_ms)
+    call_ms = list(callers.run_repeat(batches, 1, LONGEST * seconds).call_ms)
     start = time.perf_counter()
     call_count = 1
     while time.perf_counter() - start < seconds:
-        call_ms += callers.run_repeat(batch, call_count, LONGEST * seconds).call_ms
+        call_ms += callers.run_repeat(batches, call_count, LONGEST * seconds).call_ms
         call_count *= 2
     return tuple(call_ms), time.perf_counter() - begin
 
@@ -175,10 +190,15 @@ class _Callers:
     def __init__(self, session: Session, count: int) -> None:
         self.count = count
         self._session = session
+        self._turns: dict[int, Iterator[int]] = {}
         self._places = threading.Semaphore(session.concurrency) if count > session.concurrency else None
 
-    def run_repeat(self, batch: Batch, call_count: int, longest_s: float = math.inf) -> Repeat:
-        """Let every caller call `call_count` times, all at once; none begins another after `longest_s`."""
+    def run_repeat(self, batches: Sequence[Batch], call_count: int, longest_s: float = math.inf) -> Repeat:
+        """Let every caller call `call_count` times, all at once; none begins another after `longest_s`.
+
+        The batches take turns, from where the repeat before ended.
+        """
+        turn = self._turns.setdefault(len(batches[0]), itertools.count())
         call_ms: list[float] = []
         errors: list[BaseException] = []
 
@@ -186,7 +206,7 @@ class _Callers:
             try:
                 for _ in range(call_count):
                     begin = time.perf_counter()
-                    self._call(batch)
+                    self._call(batches[next(turn) % len(batches)])
                     call_ms.append(1000 * (time.perf_counter() - begin))
                     if begin - start > longest_s:
                         return
@@ -204,7 +224,7 @@ class _Callers:
         if errors:
             raise errors[0]
         return Repeat(
-            images_per_second=len(batch) * len(call_ms) / elapsed,
+            images_per_second=len(batches[0]) * len(call_ms) / elapsed,
             call_ms=tuple(call_ms),
             readings=(before, read_machine()),
         )

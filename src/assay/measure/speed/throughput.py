@@ -12,10 +12,11 @@ from typing import Literal
 
 import msgspec
 
-from assay.arrays import Images
+from assay.arrays import Batch, Images
 from assay.engines.arrays import as_session_input
 from assay.engines.catalog import load_for_evaluation
 from assay.engines.compiled_model import read_compiled_json
+from assay.engines.engine import ChoosingSession, Session
 from assay.measure.speed.loading import LoadCost, close_cost, load_timed
 from assay.measure.speed.machine_use import MachineUse, Reading, measure_machine_use
 from assay.measure.speed.percentiles import compute_percentile, compute_percentile_interval
@@ -45,6 +46,18 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     intervals: dict[str, tuple[float, float]] = {}
 
 
+class HandedOn(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of the images that a cascade was measured on its exact model answered."""
+
+    count: int
+    image_count: int
+
+    @property
+    def percent(self) -> float:
+        """Of all of them."""
+        return 100 * self.count / self.image_count
+
+
 class ThroughputRow(msgspec.Struct, frozen=True, kw_only=True):
     """How fast one batch size is.
 
@@ -52,7 +65,8 @@ class ThroughputRow(msgspec.Struct, frozen=True, kw_only=True):
     first repeat.
     `caller_count` threads called the session at once. `card_devices` is how many such devices the user says
     that one card has; the figures are of one. `validity` is None where it was not judged.
-    With `fresh_processes`, each repeat loaded the model in a process of its own.
+    With `fresh_processes`, each repeat loaded the model in a process of its own. `handed_on` is there for a
+    cascade alone: its speed depends on the images.
     """
 
     engine: str
@@ -68,6 +82,7 @@ class ThroughputRow(msgspec.Struct, frozen=True, kw_only=True):
     card_devices: int = 1
     validity: Validity | None = None
     fresh_processes: bool = False
+    handed_on: HandedOn | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def is_valid(self) -> bool:
@@ -96,6 +111,7 @@ class RepeatResult(msgspec.Struct, frozen=True, kw_only=True):
 
     times: dict[int, BatchTimes]
     cost: LoadCost
+    handed_on: HandedOn | msgspec.UnsetType = msgspec.UNSET
 
 
 def measure_compiled(
@@ -119,7 +135,16 @@ def measure_compiled(
     with closing(session):
         batch = as_session_input(images, session, compiled.model)
         times = measure_repeats(session, batch, plan, on_repeat)
-    return RepeatResult(times=times, cost=close_cost(cost))
+        handed_on = _count_handed_on(session, batch, min(plan.batch_sizes))
+    return RepeatResult(times=times, cost=close_cost(cost), handed_on=handed_on)
+
+
+def _count_handed_on(session: Session, images: Batch, batch_size: int) -> HandedOn | msgspec.UnsetType:
+    if not isinstance(session, ChoosingSession):
+        return msgspec.UNSET
+    starts = range(0, len(images), batch_size)
+    count = sum(int(session.run_choosing(images[at : at + batch_size])[1].sum()) for at in starts)
+    return HandedOn(count=count, image_count=len(images))
 
 
 def make_throughput_rows(name: SessionName, measured: Mapping[int, BatchTimes]) -> list[ThroughputRow]:

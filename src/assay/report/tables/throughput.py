@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from assay.measure.speed.throughput import ThroughputRow, find_best_row, find_outliers, is_unsteady
+from assay.measure.speed.throughput import (
+    HandedOn,
+    ThroughputRow,
+    find_best_row,
+    find_outliers,
+    is_unsteady,
+)
 from assay.models.record import ModelRecord, PublishedThroughput
 from assay.report.sentences import describe_doubts
 from assay.report.tables.table import Table
@@ -104,6 +110,12 @@ def _make_notes(rows: Sequence[ThroughputRow], published: Sequence[PublishedThro
         f"{first.device}, {first.precision}, {first.clock} clock, {first.caller_count} callers at once; "
         f"range: lowest to highest repeat. {describe_best(rows)}"
     )
+    if isinstance(first.handed_on, HandedOn):
+        found = first.handed_on
+        yield (
+            f"Measured on {found.image_count:,} images, one batch after the other; the exact model answered "
+            f"{found.count:,} ({found.percent:.1f} %). With another share the speed is another."
+        )
     yield CLOCK_NOTE
     yield from _note_validity(rows)
     if first.fresh_processes:

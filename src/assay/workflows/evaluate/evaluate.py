@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from assay.defaults import DEFAULT_SHARD_SIZE
+from assay.engines.cascade.record import CASCADE, read_cascade_json
 from assay.engines.catalog import load_for_evaluation
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.engines.saturation import clips_sums, note_saturation
@@ -136,6 +137,8 @@ def _plan_run(
     batch_size = options.batch_size or predictor.batch_size
     run.claim_evaluation(identity, image_set, batch_size)
     run.record_model(compiled)
+    if compiled.engine == CASCADE:
+        run.record_cascade(read_cascade_json(compiled_dir))
     return Workload(
         predictor=predictor,
         reference=reference,
@@ -161,8 +164,7 @@ def _score_run(work: Workload, run: RunFolder, options: EvaluateOptions) -> Metr
         run.announce(f"{len(missing)} of {len(work.shards)} shards are still to be computed by others")
         return None
     if work.reference is not None:
-        run.announce(f"Running the same images by {work.reference.name}")
-        _predict_by_reference(work.reference, work, run, options)
+        predict_beside(work.reference, work.index, run, options)
     _predict_other_batches(work, run, options)
     with lock_manifest(run.path, run.share):
         reference = work.reference.name if work.reference else ""
@@ -186,8 +188,7 @@ def _predict_other_batches(work: Workload, run: RunFolder, options: EvaluateOpti
             identity=[predictor.identity, size, clips_sums(compiled)],
             batch_size=size,
         )
-        run.announce(f"Running the same images at batch {size}")
-        _predict_by_reference(predictor, work, run, options)
+        predict_beside(predictor, work.index, run, options)
     if (run.path / BATCHES_FOLDER).is_dir():
         others = {f"{batch.choice.batch_size}" for batch in options.batches[1:]}
         for stale in [path for path in (run.path / BATCHES_FOLDER).iterdir() if path.name not in others]:
@@ -216,17 +217,23 @@ def make_predictor(
     )
 
 
-def _predict_by_reference(
-    reference: Predictor, work: Workload, run: RunFolder, options: EvaluateOptions
-) -> None:
-    fingerprint = compute_fingerprint(_identify(reference, work.index, run, options))
-    pipeline = dataclasses.replace(
-        work.pipeline,
-        batch_size=reference.batch_size,
-        subset=_list_subset(work.index, reference.record),
+def predict_beside(predictor: Predictor, index: ImageIndex, run: RunFolder, options: EvaluateOptions) -> None:
+    """Predict the images of a run by another model too, into a folder of its own.
+
+    Raises:
+        EngineError: As `predict_missing_shards`.
+    """
+    run.announce(f"Running the same images by {predictor.name}")
+    fingerprint = compute_fingerprint(_identify(predictor, index, run, options))
+    pipeline = PipelineOptions(
+        batch_size=predictor.batch_size,
+        keep_logits=options.keep_logits,
+        subset=_list_subset(index, predictor.record),
+        reading=index.reading,
     )
-    predict_missing_shards(reference, work.shards, fingerprint, pipeline, run)
-    _delete_stale(run.path / reference.folder, [shard.file_name for shard in work.shards])
+    shards = cut_shards(index.images, options.shard_size)
+    predict_missing_shards(predictor, shards, fingerprint, pipeline, run)
+    _delete_stale(run.path / predictor.folder, [shard.file_name for shard in shards])
 
 
 def _identify(

@@ -48,7 +48,7 @@ def compile_model(
             hint=f"assay export {source} model.onnx first",
         )
     refuse_same_file(compiled_dir, source, *find_setting_files(options).values())
-    there = _find_compiled(compiled_dir)
+    there = find_compiled(compiled_dir)
     if (
         there is not None
         and source.exists()
@@ -76,7 +76,7 @@ def compile_model(
     return compiled
 
 
-def _find_compiled(compiled_dir: Path) -> CompiledModel | None:
+def find_compiled(compiled_dir: Path) -> CompiledModel | None:
     """Return the compiled model in the folder; None where there is nothing, or a damaged one.
 
     Raises:

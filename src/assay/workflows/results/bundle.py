@@ -48,7 +48,8 @@ def write_bundle(run: Path, bundle: Path) -> BundleIndex:
     if status != "finished":
         raise UsageError(f"{run}: the run is {status}, not finished", hint="finish it with --resume")
     paths = [path for name in _FILES if (path := run / name).is_file()]
-    paths += [*stored.predictions.paths, *(stored.reference.paths if stored.reference else ())]
+    for beside in (stored.predictions, stored.reference, stored.fast):
+        paths += beside.paths if beside else ()
     paths += [
         path for batch in stored.metrics.batches[1:] for path in stored.read_batch(batch.batch_size).paths
     ]

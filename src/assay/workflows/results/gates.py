@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from assay.engines.cascade.record import CascadeRecord, name_model
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.coverage import Coverage
 from assay.measure.gates import Evidence, Gate, GateResult, judge_gate
@@ -68,8 +69,12 @@ def select_rows(manifest: Manifest, benchmark: Benchmark | None) -> list[Through
 
 
 def select_float_rows(manifest: Manifest, benchmark: Benchmark | None) -> list[ThroughputRow]:
-    """Return the speeds of the float model that an int8 run measured beside its main model."""
-    if manifest.precision != INT8 or benchmark is None:
+    """Return the speeds of the float model that an int8 run or a cascade measured beside its main model."""
+    rows = benchmark.rows if benchmark else []
+    if isinstance(manifest.cascade, CascadeRecord):
+        exact = manifest.cascade.exact
+        return [row for row in rows if name_model(row.engine, row.precision, row.device) == exact]
+    if manifest.precision != INT8:
         return []
     main = (manifest.engine, manifest.device)
-    return [row for row in benchmark.rows if (row.engine, row.device) == main and row.precision != INT8]
+    return [row for row in rows if (row.engine, row.device) == main and row.precision != INT8]

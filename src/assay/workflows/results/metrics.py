@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from msgspec import UNSET, UnsetType
+
 from assay.images.real_labels import RealLabels
+from assay.inference.shards import StoredPredictions
 from assay.measure.accuracy.accuracy import (
     Accuracy,
     measure_accuracy,
@@ -15,6 +18,7 @@ from assay.measure.accuracy.accuracy import (
 from assay.measure.accuracy.agreement import measure_agreement
 from assay.measure.accuracy.answers import BatchAccuracy, BatchChoice, compare_answers
 from assay.measure.accuracy.calibration_error import measure_calibration_error
+from assay.measure.accuracy.cascade import CascadePart, count_answers, measure_part
 from assay.runs.class_names import find_classes
 from assay.runs.results_file import Metrics
 from assay.runs.stored import PredictedRun
@@ -36,6 +40,7 @@ def compute_metrics(
     """
     predictions, offset, stop = run.predictions, run.label_offset, run.manifest.early_stop
     other = run.reference if reference else None
+    is_cascade = bool(run.manifest.cascade)
     classes, subset = find_classes(run.manifest), run.image_set.class_subset
     accuracy = measure_accuracy(predictions, offset, class_count=classes.count)
     return Metrics(
@@ -50,6 +55,8 @@ def compute_metrics(
         calibration_error=measure_calibration_error(predictions, offset, run.model.output.scores),
         batches=tuple(_measure_batches(run, accuracy, batches)),
         per_class=measure_class_accuracy(predictions, offset, classes.names),
+        answered_by=count_answers(predictions) if is_cascade else UNSET,
+        cascade=_measure_cascade(run, other),
     )
 
 
@@ -71,3 +78,15 @@ def _measure_batches(
             else accuracy,
             same=compare_answers(run.predictions, predictions, offset) if number else None,
         )
+
+
+def _measure_cascade(run: PredictedRun, exact: StoredPredictions | None) -> list[CascadePart] | UnsetType:
+    """How accurate a cascade and both of its models alone are; unset where not all three were run."""
+    cascade, fast, offset = run.manifest.cascade, run.fast, run.label_offset
+    if not cascade or fast is None or exact is None:
+        return UNSET
+    return [
+        measure_part("fast", cascade.fast, fast, exact, offset),
+        measure_part("exact", cascade.exact, exact, exact, offset),
+        measure_part("cascade", "", run.predictions, exact, offset),
+    ]

@@ -160,6 +160,9 @@ def _check_metrics(run: StoredRun) -> Iterator[Check]:
     if said.batches:
         found = _find_difference(said.batches, again.batches)
         yield Check(what="answers at each batch size", found=found)
+    if said.answered_by or said.cascade:
+        both = ([one.answered_by, one.cascade] for one in (said, again))
+        yield Check(what="answers of a cascade's models", found=_find_difference(*both))
     if said.real is not None:
         yield Check(what="accuracy by ReaL labels", found=NOT_HERE)
     if said.agreement is not None and again.agreement is None:

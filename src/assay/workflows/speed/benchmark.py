@@ -10,18 +10,24 @@ import msgspec
 
 from assay.arrays import Images
 from assay.defaults import DEFAULT_BATCH_SIZES
+from assay.engines.cascade.record import CASCADE
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import UsageError
+from assay.images.sample_images import load_sample_images
+from assay.images.sources import ImageIndex
+from assay.images.subset import limit_images
 from assay.measure.speed.loading import LoadCost
 from assay.measure.speed.recommendation import recommend_batch_sizes
-from assay.measure.speed.repeats import RepeatPlan
+from assay.measure.speed.repeats import RepeatPlan, join_times
 from assay.measure.speed.throughput import SessionName, ThroughputRow, make_throughput_rows, measure_compiled
+from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder
-from assay.runs.listener import Progress
+from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import Benchmark, write_result
 from assay.workflows.speed.measure_repeat import measure_in_fresh_processes
 
 BENCHMARK_IMAGE_COUNT = 16
+CASCADE_IMAGE_COUNT = 256  # of which the share handed on is known within 4 points
 
 
 def benchmark_models(
@@ -84,11 +90,38 @@ def _benchmark_model(
     run.announce(f"Measuring {compiled.engine} on {compiled.device} at batch sizes {sizes}{by}")
     run.advance(Progress(task="Measuring speed", unit="repeats", done=0, total=total))
     if plan.fresh_processes:
-        times, costs = measure_in_fresh_processes(compiled_dir, images, plan, report)
+        results = measure_in_fresh_processes(compiled_dir, images, plan, report)
+        times = join_times([result.times for result in results])
     else:
-        result = measure_compiled(compiled_dir, images, plan, report)
-        times, costs = result.times, [result.cost]
-    return make_throughput_rows(name, times), costs
+        results = [measure_compiled(compiled_dir, images, plan, report)]
+        times = results[0].times
+    rows = make_throughput_rows(name, times)
+    if handed_on := results[0].handed_on:
+        run.announce(
+            f"{handed_on.count:,} of {handed_on.image_count:,} images were handed on to the exact model"
+        )
+        rows = [msgspec.structs.replace(row, handed_on=handed_on) for row in rows]
+    return rows, [result.cost for result in results]
+
+
+def choose_samples(
+    compiled_dirs: Sequence[Path], record: ModelRecord, index: ImageIndex | None, listener: Listener
+) -> Images:
+    """What models are measured on: more and drawn ones where one is a cascade, whose speed depends on them.
+
+    Raises:
+        UsageError: A cascade, and no images.
+        AssayError: As `load_sample_images`.
+    """
+    if not any(read_compiled_json(path).engine == CASCADE for path in compiled_dirs):
+        return load_sample_images(record, index, BENCHMARK_IMAGE_COUNT, listener.announce)
+    if index is None:
+        raise UsageError(
+            "the speed of a cascade depends on the images, so it is not measured on drawn ones",
+            hint="give real ones with --images",
+        )
+    drawn = limit_images(index, CASCADE_IMAGE_COUNT)
+    return load_sample_images(record, drawn, CASCADE_IMAGE_COUNT, listener.announce)
 
 
 def _choose_batch_sizes(compiled: CompiledModel, batch_sizes: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,13 +13,7 @@ import numpy as np
 
 from assay.arrays import Images
 from assay.errors import AssayError, EngineError
-from assay.measure.speed.loading import LoadCost
-from assay.measure.speed.repeats import (
-    BatchTimes,
-    OnRepeat,
-    RepeatPlan,
-    join_times,
-)
+from assay.measure.speed.repeats import OnRepeat, RepeatPlan
 from assay.measure.speed.throughput import RepeatResult, measure_compiled
 
 
@@ -31,8 +25,8 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
 
 def measure_in_fresh_processes(
     compiled_dir: Path, images: Images, plan: RepeatPlan, on_repeat: OnRepeat
-) -> tuple[dict[int, BatchTimes], list[LoadCost]]:
-    """Return the times of repeats that each loaded the model in a process of its own, and what that cost.
+) -> list[RepeatResult]:
+    """What repeats found that each loaded the model in a process of its own.
 
     Raises:
         EngineError: A process failed; what it said is in the message.
@@ -51,7 +45,7 @@ def measure_in_fresh_processes(
             results.append(result)
             for size, times in result.times.items():
                 on_repeat(size, times.repeats[0].images_per_second)
-    return join_times([result.times for result in results]), [result.cost for result in results]
+    return results
 
 
 def _run_process(request: _Request) -> RepeatResult:

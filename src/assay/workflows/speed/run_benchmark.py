@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
+from assay.engines.cascade.record import CASCADE, read_cascade_json
 from assay.engines.compiled_model import read_compiled_json
 from assay.errors import UsageError
 from assay.images.classes import read_classes
 from assay.images.request import ImageRequest, index_requested_images
-from assay.images.sample_images import load_sample_images
 from assay.measure.gates import Gate
 from assay.measure.speed.imported_results import ImportedRow, import_result
 from assay.measure.speed.loadgen import LoadgenOptions
@@ -25,7 +25,7 @@ from assay.runs.place import RunPlace
 from assay.runs.results_file import Benchmark, write_result
 from assay.workflows.results.gates import judge_run
 from assay.workflows.results.report import write_report
-from assay.workflows.speed.benchmark import BENCHMARK_IMAGE_COUNT, benchmark_models
+from assay.workflows.speed.benchmark import benchmark_models, choose_samples
 from assay.workflows.speed.loadgen import add_loadgen
 
 
@@ -83,9 +83,11 @@ def run_benchmark(
     record = compiled.model
     _check_inputs(compiled_dirs, record)
     index = index_requested_images(request.images, read_classes(record)) if request.images else None
-    samples = load_sample_images(record, index, BENCHMARK_IMAGE_COUNT, listener.announce)
+    samples = choose_samples(compiled_dirs, record, index, listener)
     with open_run_folder(place, record.name, compiled.engine, listener) as run:
         run.record_model(compiled)
+        if compiled.engine == CASCADE:
+            run.record_cascade(read_cascade_json(compiled_dirs[0]))
         benchmark = benchmark_models(compiled_dirs, samples, request.plans, run, request.max_latency_ms)
         if request.loadgen is not None:
             benchmark = add_loadgen(compiled_dirs[0], samples, index, request.loadgen, run, benchmark)
