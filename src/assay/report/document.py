@@ -52,14 +52,14 @@ def describe_results(
         "subset": metrics.subset if metrics else None,
         "real": metrics.real if metrics else None,
         "agreement": metrics.agreement if metrics else None,
-        **_describe_cascade(metrics),
+        **select_cascade_results(metrics),
         "benchmark": speed.pop("rows"),
         **speed,
         "gates": gates,
     }
 
 
-def _describe_cascade(metrics: Metrics | None) -> dict[str, object]:
+def select_cascade_results(metrics: Metrics | None) -> dict[str, object]:
     """What the run of a cascade found besides; other runs have no such keys."""
     if metrics is None:
         return {}

@@ -50,6 +50,7 @@ def describe_cascade(fast: CompiledModel, exact: CompiledModel) -> CompiledModel
         files={},
         model=exact.model,
         calibration=fast.calibration or exact.calibration,
+        weight_range=fast.weight_range or exact.weight_range,
     )
     return msgspec.structs.replace(described, recipe=compute_recipe(described))
 

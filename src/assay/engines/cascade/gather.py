@@ -16,7 +16,7 @@ from assay.engines.engine import Session
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class _Request:
+class _Handover:
     rows: Batch
     logits: Future[Logits] = field(default_factory=Future)
 
@@ -40,7 +40,7 @@ class Gatherer:
         self._call_size = call_size
         self._enough = enough
         self._changed = threading.Condition()
-        self._waiting: list[_Request] = []
+        self._waiting: list[_Handover] = []
         self._running = 0
         self._expected = 0
 
@@ -66,12 +66,12 @@ class Gatherer:
         Raises:
             EngineError: The session failed on them, or on those that were run beside them.
         """
-        own = _Request(rows=rows)
+        own = _Handover(rows=rows)
         for taken in self._wait_for_turn(own, time.monotonic() + patience_s):
             self._answer(taken)
         return own.logits.result()
 
-    def _wait_for_turn(self, own: _Request, deadline: float) -> Iterator[list[_Request]]:
+    def _wait_for_turn(self, own: _Handover, deadline: float) -> Iterator[list[_Handover]]:
         """Give all requests that wait when it is this caller's turn; nothing where another took its own."""
         with self._changed:
             self._waiting.append(own)
@@ -97,7 +97,7 @@ class Gatherer:
         count = sum(len(request.rows) for request in self._waiting)
         return count >= self._enough or not self._expected or time.monotonic() >= deadline
 
-    def _answer(self, requests: list[_Request]) -> None:
+    def _answer(self, requests: list[_Handover]) -> None:
         """Run the rows of all requests, and give each its own."""
         try:
             rows = requests[0].rows if len(requests) == 1 else np.concatenate([one.rows for one in requests])

@@ -159,9 +159,7 @@ def _cut_batches(images: Batch, batch_size: int, *, rotates: bool) -> list[Batch
     return [whole[start : start + batch_size] for start in range(0, len(whole), batch_size)]
 
 
-def _warm_up(
-    callers: _Callers, batches: Sequence[Batch], seconds: float
-) -> tuple[tuple[float, ...], float]:
+def _warm_up(callers: _Callers, batches: Sequence[Batch], seconds: float) -> tuple[tuple[float, ...], float]:
     """Run repeats of ever more calls, the first of one, until `seconds` are over since that.
 
     The first may compile, capture or choose algorithms for the batch size, and says nothing of the others.

@@ -19,6 +19,7 @@ from assay.inference.identity import hash_labels
 from assay.measure.accuracy.answers import BatchChoice
 from assay.measure.gates import judge_gate, parse_gate
 from assay.report.contents import gather_contents
+from assay.report.document import select_cascade_results
 from assay.report.markdown import render_markdown
 from assay.report.named_run import Gallery, NamedRun
 from assay.report.tables.verification import Check
@@ -160,9 +161,9 @@ def _check_metrics(run: StoredRun) -> Iterator[Check]:
     if said.batches:
         found = _find_difference(said.batches, again.batches)
         yield Check(what="answers at each batch size", found=found)
-    if said.answered_by or said.cascade:
-        both = ([one.answered_by, one.cascade] for one in (said, again))
-        yield Check(what="answers of a cascade's models", found=_find_difference(*both))
+    if run.manifest.cascade:
+        one, other = (select_cascade_results(metrics) for metrics in (said, again))
+        yield Check(what="answers of a cascade's models", found=_find_difference(one, other))
     if said.real is not None:
         yield Check(what="accuracy by ReaL labels", found=NOT_HERE)
     if said.agreement is not None and again.agreement is None:
