@@ -36,5 +36,6 @@ def note_saturation(compiled: CompiledModel) -> list[str]:
 
 
 def _is_at_risk(compiled: CompiledModel) -> bool:
-    on_cpu = compiled.precision == "int8" and compiled.device in _CPU_DEVICES
-    return on_cpu and compiled.weight_range != "half"
+    is_int8 = "int8" in compiled.precision.split("+")  # a cascade has the precisions of both its models
+    on_cpu = not _CPU_DEVICES.isdisjoint(compiled.device.split("+"))
+    return is_int8 and on_cpu and compiled.weight_range != "half"
