@@ -15,7 +15,7 @@ import numpy as np
 
 from assay.engines.cascade.margins import compute_margins, recover_logits
 from assay.engines.cascade.record import CascadeCount
-from assay.images.prepare import OK
+from assay.images.preprocessed_image import OK
 from assay.inference.predictions import NO_LABEL, AnsweredBy, Prediction
 from assay.measure.accuracy.accuracy import TopKAccuracy, measure_accuracy
 from assay.measure.accuracy.binomial_bound import compute_upper_bound
