@@ -30,7 +30,10 @@ class DiagnoseFlags(ShowFlags, ModelFlags, LabelFileFlags, ReadFlags):
         Path | None, make_help("Folder for diagnosis.html and diagnosis.json; it is made.", "-o")
     ] = None
     against: Annotated[
-        Path | None, make_help("ONNX file that is right, such as the float one: compares the network too.")
+        Path | None,
+        make_help(
+            "What is right: an ONNX file, a checkpoint, a run, or `published`; compares the network too."
+        ),
     ] = None
     only: Annotated[Literal["record", "network", "images"] | None, make_help("This part alone.")] = None
     write: Annotated[Path | None, make_help("Write the record with the changes to this TOML file.")] = None

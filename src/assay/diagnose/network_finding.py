@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
 
 NetworkOutcome = Literal["same", "damaged", "spread"]
-Cause = Literal["weights", "factors", "ranges", "operator", "processor", "other"]
+Cause = Literal["weights", "factors", "ranges", "operator", "overflow", "processor", "other"]
 INT8_DB = 28.0  # of a healthy int8 network the lowest was 30
 HALF_RANGE_DB = 24.0  # with weights in half the range of int8 it was 25.6
 FLOAT_DB = 60.0  # of two exports the lowest was over 100, of float16 weights 68
@@ -74,6 +75,34 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     hits: int | None
 
 
+class Bisection(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an engine leaves the reference, by cutting the network in two.
+
+    Args:
+        layer: The node whose tensor is the first with half of the error in it; empty where none stands out.
+        share: What that layer adds of the whole error of the logits, as mean squares.
+        probes: The number of the cut, and the error of the logits behind it, in the order they were made.
+        cut_count: Cuts that are possible.
+        is_monotone: Whether three more probes agree with the bisection.
+        error: Of the whole network.
+    """
+
+    layer: str
+    share: float
+    probes: tuple[tuple[int, float], ...]
+    cut_count: int
+    is_monotone: bool
+    error: float
+
+
+class Price(msgspec.Struct, frozen=True, kw_only=True):
+    """What keeping layers in float costs: images per second of both, medians of turns in one process."""
+
+    before: float
+    after: float
+    batch_size: int
+
+
 class NetworkFinding(msgspec.Struct, frozen=True, kw_only=True):
     """Where a model differs from its reference.
 
@@ -89,6 +118,8 @@ class NetworkFinding(msgspec.Struct, frozen=True, kw_only=True):
         repairs: With ever more of the suspects as in the reference; the first with none.
         keep_float: The layers whose repair restores most answers, fewest first, as `--keep-float` takes them.
         remarks: What else was seen, in words.
+        engine: Where the engine leaves the ONNX file, where it was asked.
+        price: What `keep_float` costs in speed; None where nothing is kept.
     """
 
     outcome: NetworkOutcome
@@ -101,6 +132,8 @@ class NetworkFinding(msgspec.Struct, frozen=True, kw_only=True):
     keep_float: tuple[str, ...] = ()
     saturated: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    engine: Bisection | None = None
+    price: Price | None = None
 
 
 def choose_limit(
@@ -120,28 +153,54 @@ def choose_limit(
     return INT8_DB if is_quantised or is_rounded else FLOAT_DB
 
 
-def find_cause(error: LayerError, limit_db: float, *, is_operator_changed: bool) -> Cause | None:
+def find_cause(
+    error: LayerError, limit_db: float, *, is_operator_changed: bool, is_half: bool = False
+) -> Cause | None:
     """What makes a layer err; None where its error is no larger than expected.
 
     Args:
         error: The layer's, with everything but its cause.
         limit_db: As `choose_limit`.
         is_operator_changed: Whether another operator, or the same with other constants, stands there.
+        is_half: Whether the file computes in float16.
     """
+    overflows = is_half and (error.headroom or math.inf) < 1
     is_wrong = not error.is_finite or (error.sqnr_db is not None and error.sqnr_db < limit_db)
-    weights_limit = (
-        limit_db if limit_db > INT8_DB else limit_db + 4
-    )  # healthy int8 weights have 37 (31) and more
-    if error.factors is not None and (is_wrong or (error.weights_db or 0) > weights_limit):
+    # healthy int8 weights have 37, and 31 in half the range, and more
+    weights_limit = limit_db if limit_db > INT8_DB else limit_db + 4
+    if error.factors is not None:
         return "factors"
     if error.weights_db is not None and error.weights_db < weights_limit:
         return "weights"
+    if overflows:
+        return "overflow"
     if is_wrong and is_operator_changed:
         return "operator"
     if is_wrong:
         return "ranges" if error.quantisers else "other"
     found = error.processor_sqnr_db
     return "processor" if found is not None and found < limit_db else None
+
+
+def describe_signature(errors: Sequence[LayerError]) -> list[str]:
+    """What the weights of the whole network have in common, and what overflows in float16."""
+    layers = [one for one in errors if one.weights_db is not None or one.factors is not None]
+    moved = [one.factors for one in layers if one.factors is not None]
+    lines = []
+    if len(moved) > 1 and 2 * len(moved) > len(layers):
+        low, high = min(low for low, _ in moved), max(high for _, high in moved)
+        lines.append(
+            f"the weights of {len(moved)} layers differ by a factor for each output, {low:.3g} to "
+            f"{high:.3g}: the epsilon of the batch normalisation is another, or it was folded otherwise"
+        )
+    over = [one for one in errors if (one.headroom or math.inf) < 1]
+    if over:
+        worst = min(over, key=lambda one: one.headroom or 0.0)
+        lines.append(
+            f"{len(over)} tensors overflow in float16 (65,504), as {worst.tensor} of {worst.name}, which "
+            f"reaches {worst.peak:,.0f}"
+        )
+    return lines
 
 
 def rank_errors(errors: Sequence[LayerError]) -> list[LayerError]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from assay.diagnose.network_finding import LayerError, NetworkFinding, choose_repair
+from assay.diagnose.network_finding import Bisection, LayerError, NetworkFinding, choose_repair
 from assay.report.tables.table import Table
 
 _SHOWN = 10
@@ -12,12 +12,16 @@ def describe_network(found: NetworkFinding) -> list[str]:
     """The answer, and the line that keeps the guilty layers of an int8 model in float."""
     without = found.repairs[0]
     changed = found.image_count - without.same_count
+    notes = [f"Note: {one}." for one in found.remarks]
     if found.outcome == "same":
-        return [f"The network answers as the reference on all {found.image_count} images."]
+        return [f"The network answers as the reference on all {found.image_count} images.", *notes]
+    if found.engine is not None:
+        return [_say_engine(found, found.engine, changed), *notes]
     if found.outcome == "spread":
         return [
             f"{changed} of {found.image_count} answers differ, but no layer stands out: the difference is "
-            "spread over the network, as by an epsilon or by arithmetic."
+            "spread over the network, as by an epsilon or by arithmetic.",
+            *notes,
         ]
     lines = [f"{_say_first(found)} {changed} of {found.image_count} answers differ."]
     if found.saturated:
@@ -25,14 +29,40 @@ def describe_network(found: NetworkFinding) -> list[str]:
             f"{len(found.saturated)} layers are sound in the file, and not in this processor's integers "
             f"(without VNNI sums of 16 bits saturate): {', '.join(found.saturated[:3])}"
         )
+    return [*lines, *_say_repair(found, changed), *notes]
+
+
+def _say_repair(found: NetworkFinding, changed: int) -> list[str]:
+    """What repairs restore, and for an int8 model the line that keeps the layers in float, with its price."""
     best = choose_repair(found.repairs)
-    if best.layer_count:
+    if not best.layer_count:
+        return []
+    lines = [
+        f"With {best.layer_count} of them as in the reference {found.image_count - best.same_count} "
+        f"still differ: {best.same_count - found.repairs[0].same_count} of {changed} are restored."
+    ]
+    if found.keep_float:
+        lines.append("  " + " ".join(f"--keep-float '{name}'" for name in found.keep_float))
+    if found.price is not None:
+        before, after = found.price.before, found.price.after
         lines.append(
-            f"With {best.layer_count} of them as in the reference {found.image_count - best.same_count} "
-            f"still differ: {best.same_count - without.same_count} of {changed} are restored."
+            f"  costs {100 * (1 - after / before):.1f} % of the speed: {before:.1f} -> {after:.1f} images/s "
+            f"here, in batches of {found.price.batch_size}, in turns"
         )
-        lines += [f"  --keep-float '{name}'" for name in found.keep_float]
     return lines
+
+
+def _say_engine(found: NetworkFinding, cut: Bisection, changed: int) -> str:
+    what = (
+        f"From layer {cut.layer} on the engine computes otherwise: {100 * cut.share:.0f} % of the error"
+        if cut.layer
+        else "No layer of the engine stands out: the difference is spread over the network"
+    )
+    agree = "three more agree" if cut.is_monotone else "three more do not agree: take the layer with care"
+    return (
+        f"The ONNX file is sound, and {changed} of {found.image_count} answers of the engine differ. {what} "
+        f"({len(cut.probes)} of {cut.cut_count} cuts were run; {agree})."
+    )
 
 
 def _say_first(found: NetworkFinding) -> str:
@@ -64,6 +94,8 @@ def say_cause(one: LayerError) -> str:
         return f"its operator differs: {one.detail}"
     if one.cause == "ranges":
         return f"its weights are the same, so a range or zero point: what is quantised is {one.quantisers[0]}"
+    if one.cause == "overflow":
+        return f"it reaches {one.peak:,.0f}, and float16 ends at 65,504"
     if one.cause == "processor":
         return "only this processor's integers err"
     return "weights and operator are the same, so a bias or another constant" if one.cause else "as expected"
@@ -78,6 +110,7 @@ def list_network_tables(found: NetworkFinding, shown: int = _SHOWN) -> list[Tabl
             "not finite" if not one.is_finite else _write_ratio(one.sqnr_db),
             _write_ratio(one.processor_sqnr_db),
             one.cause or "-",
+            "-" if one.peak is None else f"{one.peak:.3g}",
         )
         for one in found.errors[:shown]
     )
@@ -94,7 +127,7 @@ def list_network_tables(found: NetworkFinding, shown: int = _SHOWN) -> list[Tabl
     return [
         Table(
             title="Layers by their own error",
-            header=("Layer", "Operator", "Signal to error, dB", "here, dB", "Differs"),
+            header=("Layer", "Operator", "Signal to error, dB", "here, dB", "Differs", "Largest value"),
             rows=errors,
         ),
         Table(title="Repairs", header=header, rows=repairs, notes=note),

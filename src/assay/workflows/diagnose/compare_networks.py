@@ -19,7 +19,7 @@ from assay.convert.compare_layers import (
     describe_operator_change,
     list_quantisers,
 )
-from assay.convert.graph_steps import LAYER_TYPES, QUANTISER_TYPES, Graph, prepare_model
+from assay.convert.graph_steps import LAYER_TYPES, QUANTISER_TYPES, Graph, has_half, prepare_model
 from assay.convert.match_tensors import Compared, find_borders, match_tensors
 from assay.convert.quantize import name_nodes, read_onnx
 from assay.convert.twin_graph import align_opsets, build_twin, repair
@@ -28,19 +28,22 @@ from assay.diagnose.network_finding import (
     LayerError,
     NetworkFinding,
     NetworkOutcome,
+    Price,
     Repair,
     choose_limit,
     choose_repair,
+    describe_signature,
     find_cause,
     rank_errors,
 )
-from assay.engines.openvino.tensors import compute_outputs
+from assay.engines.openvino.tensors import compute_outputs, measure_speeds
 from assay.errors import BadModelError
 from assay.models.weight_range import find_weight_range
 from assay.runs.listener import Listener
 
 ERROR_IMAGE_COUNT = 8
 REPAIR_COUNTS = (1, 2, 3, 5, 8)
+PRICE_BATCH = 8
 Outputs = dict[str, NDArray[Any]]
 
 
@@ -53,6 +56,12 @@ class TwoNetworks:
     compared: tuple[Compared, ...]
     output_name: str
     halves_weights: bool = False
+    is_half: bool = False
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether the other has quantised layers."""
+        return any(node.op_type in QUANTISER_TYPES for node in self.other.graph.node)
 
     def score(self, model: Any, images: Images) -> NDArray[np.float64]:
         """The scores of a model, (N, classes): its output of that name, else the only one it has.
@@ -76,7 +85,9 @@ def open_networks(other_path: Path, reference_path: Path, output_name: str) -> T
     Raises:
         BadModelError: A file cannot be read, or they have no tensor in common.
     """
-    models = [prepare_model(read_onnx(path)) for path in (reference_path, other_path)]
+    read = [read_onnx(path) for path in (reference_path, other_path)]
+    is_half = has_half(read[1])
+    models = [prepare_model(model) for model in read]
     for model in models:
         name_nodes(model.graph)
     reference, other = align_opsets(*models)
@@ -92,6 +103,7 @@ def open_networks(other_path: Path, reference_path: Path, output_name: str) -> T
         compared=tuple(compared),
         output_name=output_name,
         halves_weights=find_weight_range(other_path) == "half",
+        is_half=is_half,
     )
 
 
@@ -118,17 +130,20 @@ def compare_networks(
     repairs = [count_same(0, answers)]
     if repairs[0].same_count < len(images):
         repairs += _repair(networks, suspects, images, count_same, listener)
-    needed = choose_repair(repairs).layer_count
+    needed = choose_repair(repairs).layer_count if networks.is_quantised else 0
+    chosen = [one.tensor for one in suspects[:needed]]
     return NetworkFinding(
-        outcome=_judge(suspects, repairs, len(images)),
+        outcome=_judge(suspects, errors, repairs, len(images)),
         image_count=len(images),
         reference_hits=None if classes is None else int((expected == classes).sum()),
         limit_db=limit_db,
         layers=tuple(dict.fromkeys(one.name for one in suspects)),
         errors=tuple(errors),
         repairs=tuple(repairs),
-        keep_float=_name_layers(networks.reference, [one.tensor for one in suspects[:needed]]),
+        keep_float=_name_layers(networks.reference, chosen),
         saturated=tuple(one.name for one in suspects if one.saturates),
+        remarks=tuple(describe_signature(errors)),
+        price=_measure_price(networks, chosen, images, listener) if chosen else None,
     )
 
 
@@ -140,7 +155,7 @@ def _measure_errors(
     listener.announce(f"Comparing {len(compared)} tensors on {len(images)} images")
     twin = build_twin(networks.reference, networks.other, compared).SerializeToString()
     sums = compute_outputs(twin, images, in_float=True)
-    is_quantised = any(node.op_type in QUANTISER_TYPES for node in networks.other.graph.node)
+    is_quantised = networks.is_quantised
     own = compute_outputs(twin, images) if is_quantised else None
     errors = [_read_error(number, networks, sums, own) for number in range(len(compared))]
     ratios = [one.sqnr_db for one in errors]
@@ -205,7 +220,7 @@ def _judge_error(
     quantisers = list_quantisers(graphs[1], one.other, borders)
     change = describe_operator_change(one, graphs)
     known = msgspec.structs.replace(error, quantisers=tuple(quantisers))
-    cause = find_cause(known, limit_db, is_operator_changed=bool(change))
+    cause = find_cause(known, limit_db, is_operator_changed=bool(change), is_half=networks.is_half)
     detail = change if cause == "operator" else error.detail if cause == "weights" else ""
     return msgspec.structs.replace(known, cause=cause, detail=detail)
 
@@ -224,7 +239,21 @@ def _count_same(
     )
 
 
-def _judge(suspects: Sequence[LayerError], repairs: Sequence[Repair], count: int) -> NetworkOutcome:
+def _measure_price(networks: TwoNetworks, chosen: Sequence[str], images: Images, listener: Listener) -> Price:
+    """Images per second with none and with the chosen layers in float, in turns."""
+    listener.announce(f"Measuring what {len(chosen)} layers in float cost")
+    mended = repair(networks.other, networks.reference, networks.compared, chosen)
+    batch = images[:PRICE_BATCH]
+    models = [model.SerializeToString() for model in (networks.other, mended)]
+    before, after = measure_speeds(models, batch)
+    return Price(before=before, after=after, batch_size=len(batch))
+
+
+def _judge(
+    suspects: Sequence[LayerError], errors: Sequence[LayerError], repairs: Sequence[Repair], count: int
+) -> NetworkOutcome:
+    if 2 * len(suspects) > max(6, len(errors)):
+        return "spread"
     if suspects:
         return "damaged"
     return "same" if repairs[0].same_count == count else "spread"

@@ -24,6 +24,7 @@ from assay.images.sources import ImageIndex
 from assay.models.network_input import make_network_input
 from assay.models.record import ModelRecord
 from assay.runs.listener import SILENT, Listener, Progress
+from assay.workflows.diagnose.open_reference import PUBLISHED, open_reference
 from assay.workflows.diagnose.open_subject import Subject, open_other_outputs, open_subject
 from assay.workflows.diagnose.photographs import load_photographs
 
@@ -35,12 +36,12 @@ class DiagnosisRequest:
     """What is diagnosed, and on what.
 
     Args:
-        subject: A run folder, a compiled model's folder, or an ONNX file.
+        subject: A run folder, a compiled model's folder, an ONNX file, or a checkpoint.
         images: The photographs, with their labels if there are any.
         model: Record of an ONNX file; empty for the one it carries.
         reference_percent: What Top-1 should be; None takes what the record publishes where the images are
             ImageNet's validation images.
-        against: An ONNX file that is right, such as the float one, to compare the network with.
+        against: What is right, as `open_reference`; or `published`, for the record's own figure.
         only: Which part alone.
     """
 
@@ -84,6 +85,7 @@ def diagnose(request: DiagnosisRequest, listener: Listener = SILENT) -> tuple[Di
     with open_subject(request.subject, request.model, listener) as subject:
         record = subject.record
         index = index_requested_images(request.images, read_classes(record))
+        reference = _find_reference(request, record, index.label_kind == "names")
         photographs, remarks = _load(index, listener)
         with open_other_outputs(request.subject, record, listener) as others:
             outputs = {record.output.name: subject, **others} if others else {}
@@ -92,10 +94,9 @@ def diagnose(request: DiagnosisRequest, listener: Listener = SILENT) -> tuple[Di
             end, finding = given, None
             if request.only in (None, "record"):
                 search = search_record(stage, given, listener.announce)
-                reference = _find_reference(request, record, index.label_kind == "names")
                 finding, end = conclude(search, reference), search.end
                 finding = msgspec.structs.replace(finding, remarks=(*finding.remarks, *remarks))
-    network, changed = _compare(request, stage, end, listener)
+            network, changed = _compare(request, subject, stage, end, listener)
     found = Diagnosis(model=record.name, record=finding, network=network, images=changed)
     label_map = None if end.has_labels_of(given) else end.label_map
     return found, Correction(record=end.view.record, label_map=label_map)
@@ -126,12 +127,12 @@ def _check(request: DiagnosisRequest) -> None:
         return
     if request.only == "record":
         raise UsageError("--against has no effect with --only record", hint="leave one of them out")
-    for path in (request.subject, request.against):
-        if path.suffix.lower() != ".onnx":
-            raise UsageError(
-                f"{path}: networks are compared as ONNX files, so far",
-                hint="give the ONNX file that the model was compiled of, and --against another",
-            )
+    if request.against == PUBLISHED and request.only is not None:
+        raise UsageError(
+            f"--against published has no effect with --only {request.only}", hint="leave one of them out"
+        )
+    if request.against == PUBLISHED and expected is not None:
+        raise UsageError("--against published and --expect both say what Top-1 should be")
 
 
 def _load(index: ImageIndex, listener: Listener) -> tuple[list[Photograph], list[str]]:
@@ -152,27 +153,31 @@ def _load(index: ImageIndex, listener: Listener) -> tuple[list[Photograph], list
 
 
 def _compare(
-    request: DiagnosisRequest, stage: Stage, end: State, listener: Listener
+    request: DiagnosisRequest, subject: Subject, stage: Stage, end: State, listener: Listener
 ) -> tuple[NetworkFinding | None, ImagesFinding | None]:
     """The network against the one that is right, on images that are shown as the search ended."""
-    from assay.workflows.diagnose.compare_networks import compare_networks, open_networks
-
-    if request.against is None:
+    if request.against is None or request.against == PUBLISHED:
         return None, None
+    from assay.workflows.diagnose.compare_networks import open_networks
+    from assay.workflows.diagnose.compare_subject import compare_subject, find_own_onnx
+
     record, shown = end.view.record, stage.photographs
-    networks = open_networks(request.subject, request.against, record.output.name)
-    images = make_network_input(make_images(shown, end.view), record)
+    images, predict = make_images(shown, end.view), make_predict(subject)
     classes = None
     if end.label_map is not None:
         labels = np.array([one.label for one in shown], dtype=np.int64)
         classes = end.label_map.classes[labels]
     network = changed = None
-    if request.only != "images":
-        few = slice(NETWORK_IMAGE_COUNT)
-        network = compare_networks(networks, images[few], None if classes is None else classes[few], listener)
+    with open_reference(request.against, record, request.model, listener) as reference:
+        networks = open_networks(find_own_onnx(subject, reference), reference, record.output.name)
+        if request.only != "images":
+            few = slice(NETWORK_IMAGE_COUNT)
+            some = None if classes is None else classes[few]
+            network = compare_subject(subject, predict, networks, images[few], some, listener)
     if request.only != "network":
         listener.announce(f"Looking for what changed images have in common, of {len(shown)}")
-        both = [networks.score(model, images) for model in (networks.reference, networks.other)]
+        right = networks.score(networks.reference, make_network_input(images, record))
+        both = right, predict(images).astype(np.float64)
         names, traits = [one.name for one in shown], [one.traits for one in shown]
         changed = examine_changes(names, traits, both[0], both[1], classes)
     return network, changed
@@ -196,7 +201,12 @@ def _find_reference(
 ) -> tuple[float, str] | None:
     if request.reference_percent is not None:
         return request.reference_percent, "as given"
-    if is_validation and record.published_accuracy:
+    if request.against == PUBLISHED and not record.published_accuracy:
+        raise UsageError(
+            f"--against published: record {record.name} holds no published accuracy",
+            hint="give the figure with --expect",
+        )
+    if (is_validation or request.against == PUBLISHED) and record.published_accuracy:
         published = record.published_accuracy[0]
         return published.top1_percent, published.source
     return None

@@ -1,4 +1,4 @@
-"""What is diagnosed: a run, a compiled model, or an ONNX file, which is compiled for the time being."""
+"""What is diagnosed: a run, a compiled model, an ONNX file, or a checkpoint, compiled for the time being."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from pathlib import Path
 import msgspec
 
 from assay.engines.catalog import find_engine, load_session
-from assay.engines.compiled_model import COMPILED_JSON, read_compiled_json
+from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, read_compiled_json
 from assay.engines.engine import CompileChoice, Session
 from assay.engines.sources import is_quantised
 from assay.errors import UsageError
 from assay.models.check_network import fits_logits
-from assay.models.choose_record import choose_record
+from assay.models.choose_record import choose_record, describes_itself
+from assay.models.hugging_face.folder import find_model_file, is_model_folder
+from assay.models.model_file import is_openvino_ir
 from assay.models.onnx_file import read_onnx_file
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener
-from assay.runs.place import COMPILED_FOLDER
+from assay.runs.place import COMPILED_FOLDER, INT8_FILE, ONNX_FILE
 from assay.workflows.models.compile import compile_model
 
 MANIFEST = "manifest.json"
@@ -29,52 +31,86 @@ _MOST_OUTPUTS = 3  # that are compiled besides the one recorded
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A network that can be run: its record, a session for images, and the largest batch it takes."""
+    """A network that can be run: its record, a session for images, and the largest batch it takes.
+
+    Args:
+        record: The model record.
+        session: Of the compiled model.
+        batch_size: What it was compiled for; None for any.
+        compiled: What its `compiled.json` says.
+        onnx_path: The ONNX file that it was compiled of, where that is at hand; None for other forms.
+    """
 
     record: ModelRecord
     session: Session
     batch_size: int | None
+    compiled: CompiledModel
+    onnx_path: Path | None
 
 
 @contextmanager
 def open_subject(path: Path, model: str, listener: Listener) -> Iterator[Subject]:
-    """Open a run folder, a compiled model's folder or an ONNX file; what is compiled here is deleted again.
+    """Open what is diagnosed; what is compiled here is deleted again.
 
     Args:
-        path: The run folder, the compiled model's folder, or the ONNX file.
-        model: Name or path of the record of an ONNX file; empty for the one that it carries.
+        path: A run folder, a compiled model's folder, an ONNX file or OpenVINO IR, a folder of the Hugging
+            Face hub, or a checkpoint, which runs in torch.
+        model: Name or path of the record; empty for the one that the file carries.
         listener: Hears of the compilation.
 
     Raises:
         UsageError: It is none of these, or --model is given for a compiled model, which has its record.
         AssayError: It cannot be read, compiled or loaded.
     """
-    if path.is_dir():
+    if path.is_dir() and not is_model_folder(path):
         compiled_dir = _find_compiled(path)
-        compiled = read_compiled_json(compiled_dir)
         if model:
             raise UsageError(f"--model {model}: {compiled_dir} carries its record", hint="leave --model out")
-        with closing(load_session(compiled_dir)) as session:
-            yield Subject(record=compiled.model, session=session, batch_size=compiled.batch_size)
+        with _load(compiled_dir, find_run_onnx(path, read_compiled_json(compiled_dir))) as subject:
+            yield subject
         return
-    with open_onnx(path, choose_record(model, path), listener) as subject:
+    with open_file(path, choose_record(model, path), listener) as subject:
         yield subject
 
 
 @contextmanager
-def open_onnx(path: Path, record: ModelRecord, listener: Listener) -> Iterator[Subject]:
-    """Compile an ONNX file for the time being.
+def open_file(path: Path, record: ModelRecord, listener: Listener) -> Iterator[Subject]:
+    """Compile an ONNX file, an IR or a checkpoint for the time being.
 
     Raises:
         AssayError: It cannot be read, compiled or loaded.
     """
-    choice = CompileChoice(precision="int8" if is_quantised(path) else "")
+    source = find_model_file(path)
+    if describes_itself(source):
+        choice = CompileChoice(precision="int8" if is_quantised(source) else "")
+    else:
+        choice = CompileChoice(engine="torch")
     options = find_engine(choice.engine).resolve(choice, record)
     with tempfile.TemporaryDirectory(prefix="assay-") as folder:
         compiled_dir = Path(folder) / COMPILED_FOLDER
-        compiled = compile_model(path, compiled_dir, options, overwrite=False, listener=listener)
-        with closing(load_session(compiled_dir)) as session:
-            yield Subject(record=record, session=session, batch_size=compiled.batch_size)
+        compile_model(path, compiled_dir, options, overwrite=False, listener=listener)
+        is_onnx = describes_itself(source) and not is_openvino_ir(source)
+        with _load(compiled_dir, source if is_onnx else None) as subject:
+            yield subject
+
+
+@contextmanager
+def _load(compiled_dir: Path, onnx_path: Path | None) -> Iterator[Subject]:
+    compiled = read_compiled_json(compiled_dir)
+    with closing(load_session(compiled_dir)) as session:
+        yield Subject(
+            record=compiled.model,
+            session=session,
+            batch_size=compiled.batch_size,
+            compiled=compiled,
+            onnx_path=onnx_path,
+        )
+
+
+def find_run_onnx(path: Path, compiled: CompiledModel) -> Path | None:
+    """The ONNX file in a run's folder that a compiled model was made of; None where there is none."""
+    found = path / (INT8_FILE if compiled.precision == "int8" else ONNX_FILE)
+    return found if found.is_file() else None
 
 
 @contextmanager
@@ -82,14 +118,14 @@ def open_other_outputs(path: Path, record: ModelRecord, listener: Listener) -> I
     """The outputs of an ONNX file that could be meant in place of the record's, by name; mostly none.
 
     Raises:
-        AssayError: As `open_onnx`.
+        AssayError: As `open_file`.
     """
     with ExitStack() as stack:
         subjects = {}
         for name in _list_other_outputs(path, record)[:_MOST_OUTPUTS]:
             output = msgspec.structs.replace(record.output, name=name)
             changed = msgspec.structs.replace(record, output=output)
-            subjects[name] = stack.enter_context(open_onnx(path, changed, listener))
+            subjects[name] = stack.enter_context(open_file(path, changed, listener))
         yield subjects
 
 
