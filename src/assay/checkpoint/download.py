@@ -36,6 +36,7 @@ HANDLERS = (
 )
 MAX_BYTES = 2**36  # of a file whose size is not published
 HASH_DIGITS = 64
+DECIMAL = re.compile(r"[0-9]{1,18}")  # longer ones are no lengths, and Python refuses to read them
 BARE_NAME = re.compile(r"\w[\w .+-]*")
 CACHE_HINT = "free some space, or choose another folder for the cache"
 
@@ -222,7 +223,7 @@ def _receive(file: WeightsFile, part: Path, on_progress: OnProgress, timeout_s: 
         _refuse_open_way(response.geturl(), file, part.with_name(file.file_name))  # where a redirect led
         received = _first_byte(response)
         length = response.headers.get("Content-Length", "")
-        total = received + int(length) if length.isdecimal() else None
+        total = received + int(length) if DECIMAL.fullmatch(length) else None
         if total is not None and file.size_bytes not in (None, total):
             raise _UrlFailedError(f"expected {file.size_bytes:,} bytes, the server has {total:,}")
         with part.open("ab" if received else "wb") as out:
@@ -265,7 +266,7 @@ def _first_byte(response: HTTPResponse) -> int:
     """Where in the file the answer begins: 0 where the server ignored the range."""
     if response.status != HTTPStatus.PARTIAL_CONTENT:
         return 0
-    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    match = re.match(r"bytes ([0-9]{1,18})-", response.headers.get("Content-Range", ""))
     return int(match[1]) if match else -1
 
 

@@ -177,7 +177,7 @@ class _ParquetFile:
         if path_column is None:
             return [""] * self._file.metadata.num_rows
         column = self._file.read(columns=[path_column]).column(self._image_column)
-        return [row["path"] or "" for row in column.to_pylist()]
+        return [(row or {}).get("path") or "" for row in column.to_pylist()]  # a row may be null
 
     def _read_labels(self) -> Sequence[int | str | None]:
         if self._label_column is None:
