@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import TORCHVISION_OPERATORS, RunAssay
+from conftest import TORCHVISION_OPERATORS
 
 SPY = """
 import os, socket
@@ -21,6 +22,12 @@ def note(host, *arguments, **options):
 socket.getaddrinfo = note
 import runpy
 declared = runpy.run_path(os.environ["OPERATORS"] + "/sitecustomize.py")  # of the folder that this one hides
+"""
+
+RUN_ALL = """
+import json, sys
+from assay.command_line.app import main
+sys.exit(max(main(command) for command in json.loads(sys.argv[1])))
 """
 
 
@@ -43,39 +50,29 @@ def list_looked_up(spied: dict[str, str]) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
-def test_compiling_and_evaluating_look_up_no_host(
-    start_assay: RunAssay,
-    spied: dict[str, str],
-    colour_onnx: Path,
-    photographs: Path,
-    tmp_path: Path,
-    engine: str,
+def test_compiling_evaluating_quantising_and_exporting_look_up_no_host(
+    spied: dict[str, str], colour_onnx: Path, photographs: Path, tmp_path: Path
 ) -> None:
-    compiled = tmp_path / "compiled"
-    given = ["--images", photographs, "-o", tmp_path / "run"]
-    for command in (["compile", colour_onnx, compiled, "--engine", engine], ["evaluate", compiled, *given]):
-        done = start_assay(*command, env=spied)
-        assert done.returncode == 0, done.stderr
-    assert list_looked_up(spied) == []
-
-
-def test_quantising_looks_up_no_host(
-    start_assay: RunAssay, spied: dict[str, str], colour_onnx: Path, photographs: Path, tmp_path: Path
-) -> None:
-    given = [colour_onnx, tmp_path / "int8.onnx", "--calibration", photographs, "--calibration-count", "8"]
-    done = start_assay("quantize", *given, env=spied)
-    assert done.returncode == 0, done.stderr
-    assert list_looked_up(spied) == []
-
-
-@pytest.mark.parametrize("library", ["timm", "transformers"])
-def test_exporting_a_librarys_network_looks_up_no_host(
-    start_assay: RunAssay, spied: dict[str, str], tmp_path: Path, library: str
-) -> None:
-    folder = tmp_path / "folder"
-    save_folder(library, folder)
-    done = start_assay("export", folder, tmp_path / "m.onnx", env=spied)
+    """All in one process, which imports every runtime and library once."""
+    commands: list[list[object]] = [
+        ["quantize", colour_onnx, "int8.onnx", "--calibration", photographs, "--calibration-count", 8]
+    ]
+    for engine in ("openvino", "onnxruntime"):
+        commands.append(["compile", colour_onnx, engine, "--engine", engine])
+        commands.append(["evaluate", engine, "--images", photographs, "-o", f"run_{engine}"])
+    for library in ("timm", "transformers"):
+        save_folder(library, tmp_path / library)
+        commands.append(["export", library, f"{library}.onnx"])
+    given = json.dumps([list(map(str, command)) for command in commands])
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_ALL, given],
+        cwd=tmp_path,
+        env={**os.environ, **spied},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stderr
     assert list_looked_up(spied) == []
 

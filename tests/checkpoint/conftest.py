@@ -39,12 +39,6 @@ def _block(name: str, inputs: int, width: int, outputs: int) -> Shapes:
     return shapes
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_torch_thread() -> None:
-    """Test workers share the processors: torch's threads would only wait for one another."""
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def cadene_shapes() -> Shapes:
     """Name and shape of the 384 entries, in their order."""

@@ -17,7 +17,7 @@ def test_the_same_weights_give_the_same_logits_in_timms_network(record: ModelRec
     import timm
 
     coarse = torch.randn(4, 3, 7, 7, generator=torch.Generator().manual_seed(3))
-    images = torch.nn.functional.interpolate(coarse, size=(224, 224), mode="bicubic")
+    images = torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bicubic")
     network = timm.create_model("legacy_seresnext50_32x4d")
     draw_seeded_weights(network, images)
     save_file(network.state_dict(), tmp_path / "w.safetensors")  # by the names that both have

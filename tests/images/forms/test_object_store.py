@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -184,25 +181,21 @@ def test_a_run_behind_a_url_holds_what_one_in_a_folder_holds_and_can_be_resumed(
 
 
 def test_results_that_cannot_be_copied_are_kept_and_resume_copies_them(
-    store: FailingStore, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+    store: FailingStore,
+    run_assay: RunAssay,
+    colour_onnx: Path,
+    photographs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("assay.images.read.PAUSES_S", (0.01,))
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
     url = "s3://bucket/runs/val?region=us-east-1"
     command = ["evaluate", tmp_path / "compiled", "--images", photographs, "--shard-size", 5, "-o", url]
-    quick = (
-        "import sys; from assay.images import read; read.PAUSES_S = (0.01,);"
-        "from assay.command_line.app import main; sys.exit(main(sys.argv[1:]))"
-    )
     store.fails_writing = True
     store.fail(403, after=0)
-    done = subprocess.run(
-        [sys.executable, "-c", quick, *map(str, command)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_assay(*command, env=environment)
     assert done.returncode == 2, done.stderr
     assert "ACCESS_DENIED" in done.stderr
     assert f"the results are kept in {tmp_path / 'cache'}" in done.stderr

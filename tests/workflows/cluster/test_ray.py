@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from conftest import RunAssay
+from assay_command import RunAssay, run_here, run_in_its_own_process
 from failing_store import FailingStore
 
 ray = pytest.importorskip("ray")
@@ -76,6 +76,16 @@ def mortal_cluster() -> Iterator[Any]:
     """The same, for one test alone."""
     with start_three_nodes() as nodes:
         yield nodes
+
+
+@pytest.fixture(scope="session")
+def run_assay() -> RunAssay:
+    """In a process of its own where it joins a cluster: Ray does not leave a process that it was in."""
+
+    def run(*arguments: object, **more: Any) -> subprocess.CompletedProcess[str]:
+        return (run_in_its_own_process if "--ray" in arguments else run_here)(*arguments, **more)
+
+    return run
 
 
 def evaluate(compiled: Path, images: Path, run: Path, *more: object) -> list[object]:

@@ -7,16 +7,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
-from conftest import RunAssay
+from assay.images import read, sources
+from assay.images.listing import Listing
+from assay_command import RunAssay, run_here
 from failing_store import FailingStore
 
-QUICK = (
-    "import sys; from assay.images import read; read.PAUSES_S = (0.01, 0.01);"
+PATIENT = (
+    "import sys; from assay.images import read; read.PAUSES_S = (1000.0,);"
     "from assay.command_line.app import main; sys.exit(main(sys.argv[1:]))"
 )
 SHARDS = [f"part-{number:05d}.parquet" for number in range(4)]
@@ -31,20 +35,19 @@ def compiled(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> Path:
 
 
 def evaluate(
-    compiled: Path, images: Path | str, run: Path, *more: object, program: str = QUICK
+    compiled: Path, images: Path | str, run: Path, *more: object, harm: Callable[[], object] = lambda: None
 ) -> subprocess.CompletedProcess[str]:
-    """Evaluate the twelve images in four shards, with short pauses."""
+    """Evaluate the twelve images in four shards, with short pauses; do harm after they are listed."""
+    list_images = sources.list_images
+
+    def list_and_harm(*arguments: Any) -> Listing:
+        listing = list_images(*arguments)
+        harm()
+        return listing
+
     options = ["--images", images, "-o", run, "--shard-size", 3, *more]
-    command = [sys.executable, "-c", program, "evaluate", compiled, *options]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-
-
-def do_after_listing(harm: str) -> str:
-    """The program of a command in whose middle, after the images are listed, this is done to them."""
-    return (
-        "from pathlib import Path; from assay.images import sources; list_images = sources.list_images;"
-        f"sources.list_images = lambda *arguments: (list_images(*arguments), {harm})[0];"
-    ) + QUICK
+    with patch.object(read, "PAUSES_S", (0.01, 0.01)), patch.object(sources, "list_images", list_and_harm):
+        return run_here("evaluate", compiled, *options)
 
 
 def read_shards(run: Path) -> dict[str, bytes]:
@@ -73,8 +76,7 @@ def test_a_file_that_is_gone_fails_its_shard_alone_and_resume_computes_it(
     hidden = tmp_path / "hidden"
     lost = photographs / "ILSVRC2012_val_00000005.JPEG"
     run = tmp_path / "run"
-    loses_it = do_after_listing(f"Path({str(lost)!r}).rename({str(hidden)!r})")
-    done = evaluate(compiled, photographs, run, program=loses_it)
+    done = evaluate(compiled, photographs, run, harm=lambda: lost.rename(hidden))
     assert done.returncode == 4, done.stderr
     assert "1 shards failed; the others are kept. part-00001.parquet: " in done.stderr
     assert (
@@ -141,9 +143,8 @@ def test_ctrl_c_ends_a_pause(store: FailingStore, compiled: Path, photographs: P
     upload(store, photographs)
     store.fail(403)
     command = ["evaluate", compiled, "--images", URL, "-o", tmp_path / "run"]
-    program = QUICK.replace("(0.01, 0.01)", "(1000.0,)")
     process = subprocess.Popen(
-        [sys.executable, "-c", program, *map(str, command)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", PATIENT, *map(str, command)], stderr=subprocess.PIPE, text=True
     )
     while not store.failed_count and process.poll() is None:
         time.sleep(0.05)
@@ -162,8 +163,7 @@ def test_an_archive_that_is_written_over_while_it_is_read_is_never_scored(
     assert evaluate(compiled, archive, tmp_path / "whole").returncode == 0
     content = archive.read_bytes()
     run = tmp_path / "run"
-    writes_over = do_after_listing(f"Path({str(archive)!r}).write_bytes(b'x' * 100)")
-    done = evaluate(compiled, archive, run, program=writes_over)
+    done = evaluate(compiled, archive, run, harm=lambda: archive.write_bytes(b"x" * 100))
     assert done.returncode == 4, done.stderr
     assert f"changed since it was listed: expected {len(content):,} bytes, found 100" in done.stderr
     assert not list(run.glob("predictions/part-*"))
