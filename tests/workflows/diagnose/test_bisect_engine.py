@@ -13,6 +13,8 @@ from onnx import numpy_helper
 
 from assay.convert.cut import cut_head, cut_tail, list_cuts
 from assay.convert.graph_steps import prepare_model
+from assay.engines.ascend.engine import AscendEngine
+from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import CompileChoice, CompileOptions
 from assay.engines.openvino.engine import OpenVinoEngine
 from assay.engines.openvino.tensors import compute_outputs
@@ -25,18 +27,31 @@ from pattern_network import RECORD
 IMAGES = np.random.default_rng(0).normal(size=(4, 3, 16, 16)).astype(np.float32)
 
 
+def damage_file(source: Path, layer: str) -> None:
+    """Turn the sign of a layer's weights, where the file holds them."""
+    model = onnx.load(source)
+    for tensor in model.graph.initializer:
+        if tensor.name == f"{layer}.weight":
+            values = -numpy_helper.to_array(tensor)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    onnx.save(model, source)
+
+
 class WrongEngine(OpenVinoEngine):
     """Computes one layer with weights of its own."""
 
     layer = "third"
 
-    def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> Any:
-        model = onnx.load(source)
-        for tensor in model.graph.initializer:
-            if tensor.name == f"{self.layer}.weight":
-                values = -numpy_helper.to_array(tensor)
-                tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-        onnx.save(model, source)
+    def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
+        damage_file(source, self.layer)
+        return super().compile(source, compiled_dir, options)
+
+
+class WrongChip(AscendEngine):
+    """The same on a chip."""
+
+    def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
+        damage_file(source, "second")
         return super().compile(source, compiled_dir, options)
 
 
@@ -53,6 +68,19 @@ def test_the_layer_that_an_engine_computes_wrongly_is_named(
     assert found.layer == f"{layer}_conv"
     assert found.is_monotone
     assert found.share > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ascend_tools")
+def test_a_chip_that_shows_no_inner_tensors_is_bisected_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = WrongChip()
+    monkeypatch.setattr(module, "find_engine", lambda _name: engine)
+    chosen = CompileChoice(
+        engine="ascend", precision="fp16", batch_size=4, settings={"soc_version": "Ascend310P3"}
+    )
+    options = engine.resolve(chosen, make_record())
+    found = bisect_engine(prepare_model(make_network()), options, IMAGES, IMAGES, SILENT)
+    assert found.layer == "second_conv"
 
 
 def make_record() -> Any:
