@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from assay.measure.speed.repeats import RepeatPlan
 
 
-MEASURING_FLAGS = ("batch_size", "callers", "max_latency_ms", "fresh_processes", "images")
+MEASURING_FLAGS = ("batch_size", "callers", "max_latency_ms", "fresh_processes", "images", "pipeline")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,10 @@ class BenchmarkFlags(GateFlags, FolderFlags, ClassFlags, SpeedFlags):
         ),
     ] = ()
     images: Annotated[Path | None, make_help("Images to measure on; drawn ones if not given.")] = None
+    pipeline: Annotated[
+        bool,
+        make_help("With --images: measure from encoded images to predictions too; what a user waits for."),
+    ] = False
     labels: Annotated[Path | None, make_help("Label file of --images, for LoadGen's AccuracyOnly.")] = None
     loadgen: Annotated[bool, make_help("Run MLPerf LoadGen's four scenarios too.")] = False
     loadgen_seconds: Annotated[
@@ -134,6 +138,7 @@ def benchmark(*folders: Path, flags: BenchmarkFlags = BenchmarkFlags()) -> Outco
         refuse_unused(flags, MEASURING_FLAGS, "without a compiled model")
     request = BenchmarkRequest(
         images=flags.to_image_request(),
+        pipeline=flags.pipeline,
         plans=flags.to_repeat_plans(),
         max_latency_ms=flags.max_latency_ms,
         loadgen=flags.to_loadgen_options(),

@@ -45,7 +45,7 @@ def describe_results(
     metrics: Metrics | None, benchmark: Benchmark | None, gates: Sequence[GateResult]
 ) -> dict[str, object]:
     """What a run found, by name; None for what was not run."""
-    benchmarked = ("rows", "loadgen", "loading", "recommended", "imported")
+    benchmarked = ("rows", "loadgen", "loading", "recommended", "imported", "pipelines")
     speed = {name: getattr(benchmark, name) if benchmark else None for name in benchmarked}
     return {
         "accuracy": metrics.accuracy if metrics else None,

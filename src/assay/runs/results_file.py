@@ -32,7 +32,7 @@ from assay.measure.speed.loadgen_logs import LoadgenRow
 from assay.measure.speed.loading import LoadCost
 from assay.measure.speed.pipeline_speed import PipelineSpeed
 from assay.measure.speed.recommendation import Recommendation
-from assay.measure.speed.throughput import ThroughputRow
+from assay.measure.speed.throughput import PipelineRow, ThroughputRow
 from assay.models.calibration import CalibrationRecord
 from assay.models.record import ModelRecord
 
@@ -142,7 +142,8 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
     """`benchmark.json`: how fast; `loadgen` and `loadgen_accuracy` by MLPerf LoadGen, where it was run.
 
     `loading` is what each model cost to load, in every process that loaded it. `imported` is what files of
-    other tools say; imported results of LoadGen stand in `loadgen`.
+    other tools say; imported results of LoadGen stand in `loadgen`. `pipelines` is from encoded images to
+    predictions, with `--pipeline`.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -152,6 +153,7 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
     loading: list[LoadCost] = []
     recommended: list[Recommendation] = []
     imported: list[ImportedRow] = []
+    pipelines: list[PipelineRow] = []
 
 
 ResultFile = TypeVar("ResultFile", Manifest, Metrics, Benchmark)

@@ -86,7 +86,7 @@ def test_the_best_batch_is_one_of_those_that_the_run_measured(request_of: RunReq
     (best,) = [batch for batch in result.metrics.batches if batch.is_best]
     assert best.batch_size in (1, 2)
     assert not best.is_proven  # measured for a moment
-    assert "best !" in read_layout(result.folder)[-1][1]
+    assert [row[1] for row in read_layout(result.folder)] == ["1", f"best ({best.batch_size}) !"]
 
 
 def test_resuming_computes_what_is_missing_at_each_batch_size(request_of: RunRequest, tmp_path: Path) -> None:

@@ -7,6 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from assay.engines.constant_engine import ConstantEngine
+from assay.errors import UsageError
+from assay.images.request import ImageRequest
+from assay.measure.speed.repeats import RepeatPlan
+from assay.models.record import ModelRecord
+from assay.runs.place import RunPlace
+from assay.workflows.speed.run_benchmark import BenchmarkRequest, run_benchmark
+from compiling import compile_with
 from conftest import RunAssay
 
 QUICK = ("--batch-size", "1,2", "--seconds", "0.01")
@@ -82,3 +90,26 @@ def test_a_file_of_no_known_tool_is_refused(run_assay: RunAssay, tmp_path: Path)
     assert done.returncode == 5
     assert "expected trtexec's --exportTimes" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_the_pipeline_from_encoded_images_is_measured_in_repeats_and_shown_beside_the_calls(
+    colour_onnx: Path, se_resnext50: ModelRecord, photographs: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "constant"
+    folder.mkdir()
+    compile_with(ConstantEngine(), colour_onnx, folder, se_resnext50)
+    request = BenchmarkRequest(
+        images=ImageRequest(path=photographs),
+        pipeline=True,
+        plans=(RepeatPlan(batch_sizes=(2,), seconds=0.01),),
+    )
+    result = run_benchmark([folder], request, RunPlace(path=tmp_path / "run"))
+    assert result.benchmark is not None
+    (row,) = result.benchmark.pipelines
+    assert len(row.images_per_second.values) == 5
+    assert row.image_count % 2 == 0
+    assert not row.is_valid  # measured for a moment
+    report = (result.folder / "report.md").read_text().partition("## What a user waits for")[2]
+    assert "| constant fp32 | 2 |" in report
+    with pytest.raises(UsageError, match="give --images"):
+        run_benchmark([folder], BenchmarkRequest(pipeline=True), RunPlace(path=tmp_path / "other"))

@@ -95,6 +95,26 @@ class ThroughputRow(msgspec.Struct, frozen=True, kw_only=True):
         return "" if self.is_valid or self.validity is None else "; ".join(self.validity.reasons)
 
 
+class PipelineRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Images per second on the `pipeline` clock: encoded images in, predictions out; every repeat's.
+
+    A repeat predicts `image_count` images, the same ones again where there are fewer.
+    """
+
+    engine: str
+    device: str
+    precision: str
+    batch_size: int
+    image_count: int
+    images_per_second: Spread
+    validity: Validity
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether nothing is known against the row."""
+        return self.validity.is_valid
+
+
 @dataclass(frozen=True, kw_only=True)
 class SessionName:
     """What the measured session is called in the result."""

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from assay.measure.accuracy.answers import BatchAccuracy
 from assay.measure.accuracy.comparison import Flip
+from assay.measure.speed.throughput import find_best_row
 from assay.report.named_run import NamedRun, name_class
 from assay.report.tables.table import Table
-from assay.report.tables.throughput import format_rate
+from assay.report.tables.throughput import format_rate, mark, show_rate
 from assay.runs.results_file import Manifest
 
 
@@ -43,11 +44,13 @@ def _describe_difference(batch: BatchAccuracy) -> str:
     return f"largest logit difference{of} {same.max_logit_difference:.3g}"
 
 
-def name_batch(batch: BatchAccuracy) -> str:
-    """A batch size as a row of a table calls it."""
-    if not batch.is_best:
-        return f"{batch.batch_size}"
-    return f"{batch.batch_size}, best" + ("" if batch.is_proven else " !")
+def list_accuracies(batches: tuple[BatchAccuracy, ...]) -> Iterator[tuple[str, BatchAccuracy]]:
+    """Yield the rows of a table, by what it calls them; the best batch has one beside the first's own."""
+    for number, batch in enumerate(batches):
+        if not number or not batch.is_best:
+            yield f"{batch.batch_size}", batch
+        if batch.is_best:
+            yield f"best ({batch.batch_size})" + ("" if batch.is_proven else " !"), batch
 
 
 def make_batch_table(run: NamedRun) -> Table | None:
@@ -89,36 +92,60 @@ def show_flip(flip: Flip, manifest: Manifest) -> tuple[str, str]:
 
 def make_pipeline_table(run: NamedRun) -> Table | None:
     """Images per second from encoded images to predictions, beside the calls alone; None where not timed."""
-    rows = []
-    for name, speed in run.manifest.pipelines.items():
-        calls = [
-            row.images_per_second.median
-            for row in (run.benchmark.rows if run.benchmark else ())
-            if row.clock == "call"
-            and row.batch_size == speed.batch_size
-            and name.split(",")[0] == f"{row.engine} {row.precision}"
-        ]
-        rows.append(
-            (
-                name.split(",")[0],
-                f"{speed.batch_size}",
-                format_rate(speed.images_per_second),
-                format_rate(max(calls)) if calls else "",
-                f"{speed.image_count:,}",
-                f"{speed.seconds:.1f}",
-                "; ".join(speed.list_remarks()),
-            )
+    evaluated = [
+        (
+            name.split(",")[0],
+            speed.batch_size,
+            format_rate(speed.images_per_second),
+            f"{speed.image_count:,}",
+            "; ".join(("once", *speed.list_remarks())),
         )
+        for name, speed in run.manifest.pipelines.items()
+    ]
+    repeated = [
+        (
+            f"{row.engine} {row.precision}",
+            row.batch_size,
+            f"{format_rate(row.images_per_second.median)}{mark(is_valid=row.is_valid)}",
+            f"{row.image_count:,}",
+            f"median of {len(row.images_per_second.values)}",
+        )
+        for row in (run.benchmark.pipelines if run.benchmark else ())
+    ]
+    rows = [
+        (name, f"{size}", rate, _find_call(run, name, size), *rest)
+        for name, size, rate, *rest in evaluated + repeated
+    ]
     if not rows:
         return None
     return Table(
         title="What a user waits for",
-        header=("Model", "Batch", "pipeline images/s", "call images/s", "Images", "Seconds", "Remark"),
+        header=("Model", "Batch", "pipeline images/s", "call images/s", "Images", "Timed"),
         rows=tuple(rows),
-        notes=(
-            "pipeline: encoded images in, predictions on disk out, once over the images of the run, the "
-            "loading of the model left out; call: around the session alone. Two clocks: no ratio is given.",
-            "short: under 3 s, of which filling and emptying the pipeline are much; not all: the run was "
-            "resumed, stopped early, or computed in shares.",
-        ),
+        notes=tuple(_note_pipelines(run)),
     )
+
+
+def _find_call(run: NamedRun, name: str, batch_size: int) -> str:
+    """The calls alone at that batch size, their fastest row; empty where they were not measured."""
+    rows = [
+        row
+        for row in (run.benchmark.rows if run.benchmark else ())
+        if row.clock == "call" and (f"{row.engine} {row.precision}", row.batch_size) == (name, batch_size)
+    ]
+    return show_rate(find_best_row(rows)) if rows else ""
+
+
+def _note_pipelines(run: NamedRun) -> Iterator[str]:
+    yield (
+        "pipeline: encoded images in, predictions out, the loading of the model left out; call: around the "
+        "session alone. Two clocks: no ratio is given."
+    )
+    if run.manifest.pipelines:
+        yield (
+            "once: over the images of the evaluation, predictions written to disk. short: under 3 s, much of "
+            "it filling and emptying the pipeline; not all: the run was resumed, stopped early, or in shares."
+        )
+    for row in run.benchmark.pipelines if run.benchmark else ():
+        if not row.is_valid:
+            yield f"INVALID (!), batch {row.batch_size}: {'; '.join(row.validity.reasons)}."

@@ -10,7 +10,7 @@ from assay.measure.speed.throughput import ThroughputRow, find_best_row
 from assay.models.record import ModelRecord, SpeedTarget
 from assay.report.named_run import NamedRun, name_run
 from assay.report.sentences import describe_doubts
-from assay.report.tables.batches import name_batch
+from assay.report.tables.batches import list_accuracies
 from assay.report.tables.comparison import show_published_top5
 from assay.report.tables.table import Table
 from assay.report.tables.throughput import explain_marks, mark, show_rate
@@ -69,7 +69,7 @@ def make_layout_accuracy_table(runs: Sequence[NamedRun], record: ModelRecord) ->
 def _list_accuracies(run: NamedRun, metrics: Metrics) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield each batch size that a run was scored at, with Top-1 and Top-5."""
     size = run.manifest.evaluated_batch_size
-    measured = [(name_batch(batch), batch.accuracy) for batch in metrics.batches]
+    measured = [(name, batch.accuracy) for name, batch in list_accuracies(metrics.batches)]
     for name, accuracy in measured or [("not kept" if size is None else f"{size}", metrics.accuracy)]:
         top5 = f"{accuracy.top5.percent:.2f}" if accuracy.has_top5 else ""
         yield name, (f"{accuracy.top1.percent:.2f}", top5)

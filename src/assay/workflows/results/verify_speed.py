@@ -23,6 +23,18 @@ def list_inconsistent_rows(benchmark: Benchmark) -> list[str]:
         for row in benchmark.rows
         if (faults := " and ".join(_find_faults(row)))
     ]
+    differing += [
+        f"batch {row.batch_size}, pipeline clock"
+        for row in benchmark.pipelines
+        if row.images_per_second.median != statistics.median(row.images_per_second.values)
+        or row.validity
+        != judge_validity(
+            row.images_per_second.values,
+            row.validity.warm_up_s,
+            row.validity.measured_s,
+            row.validity.machine,
+        )
+    ]
     for bound in {found.max_latency_ms for found in benchmark.recommended}:
         said = [found for found in benchmark.recommended if found.max_latency_ms == bound]
         if said != recommend_batch_sizes(benchmark.rows, bound):

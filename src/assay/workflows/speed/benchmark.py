@@ -68,7 +68,7 @@ def _benchmark_model(
     compiled_dir: Path, images: Images, plan: RepeatPlan, run: RunFolder
 ) -> tuple[list[ThroughputRow], list[LoadCost]]:
     compiled = read_compiled_json(compiled_dir)
-    plan = dataclasses.replace(plan, batch_sizes=_choose_batch_sizes(compiled, plan.batch_sizes))
+    plan = fill_batch_sizes(compiled, plan)
     name = SessionName(
         engine=compiled.engine,
         device=compiled.device,
@@ -122,6 +122,15 @@ def choose_samples(
         )
     drawn = limit_images(index, CASCADE_IMAGE_COUNT)
     return load_sample_images(record, drawn, CASCADE_IMAGE_COUNT, listener.announce)
+
+
+def fill_batch_sizes(compiled: CompiledModel, plan: RepeatPlan) -> RepeatPlan:
+    """The plan with the batch sizes that are measured of a compiled model.
+
+    Raises:
+        UsageError: A batch size that it was not compiled for.
+    """
+    return dataclasses.replace(plan, batch_sizes=_choose_batch_sizes(compiled, plan.batch_sizes))
 
 
 def _choose_batch_sizes(compiled: CompiledModel, batch_sizes: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from assay.engines.compiled_model import read_compiled_json
 from assay.errors import UsageError
 from assay.images.classes import read_classes
 from assay.images.request import ImageRequest, index_requested_images
+from assay.images.sources import ImageIndex
 from assay.measure.gates import Gate
 from assay.measure.speed.imported_results import ImportedRow, import_result
 from assay.measure.speed.loadgen import LoadgenOptions
@@ -25,8 +26,9 @@ from assay.runs.place import RunPlace
 from assay.runs.results_file import Benchmark, write_result
 from assay.workflows.results.gates import judge_run
 from assay.workflows.results.report import write_report
-from assay.workflows.speed.benchmark import benchmark_models, choose_samples
+from assay.workflows.speed.benchmark import benchmark_models, choose_samples, fill_batch_sizes
 from assay.workflows.speed.loadgen import add_loadgen
+from assay.workflows.speed.pipeline import measure_pipelines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +37,7 @@ class BenchmarkRequest:
 
     Args:
         images: The images to measure on; None means drawn ones.
+        pipeline: Whether the whole way from encoded images to predictions is measured too.
         plans: What is measured of each model, one plan after the other.
         max_latency_ms: Bound on the 99th percentile; the fastest batch size that keeps it is recommended.
         loadgen: How MLPerf LoadGen is run besides, if it is.
@@ -43,6 +46,7 @@ class BenchmarkRequest:
     """
 
     images: ImageRequest | None = None
+    pipeline: bool = False
     plans: tuple[RepeatPlan, ...] = (RepeatPlan(),)
     max_latency_ms: float | None = None
     loadgen: LoadgenOptions | None = None
@@ -89,6 +93,8 @@ def run_benchmark(
         if compiled.engine == CASCADE:
             run.record_cascade(read_cascade_json(compiled_dirs[0]))
         benchmark = benchmark_models(compiled_dirs, samples, request.plans, run, request.max_latency_ms)
+        if request.pipeline and index is not None:
+            benchmark = _add_pipelines(benchmark, compiled_dirs, index, request.plans[0], run)
         if request.loadgen is not None:
             benchmark = add_loadgen(compiled_dirs[0], samples, index, request.loadgen, run, benchmark)
         if imported:
@@ -101,6 +107,8 @@ def run_benchmark(
 def _check_request(request: BenchmarkRequest, compiled_dirs: Sequence[Path]) -> None:
     if request.loadgen is not None and len(compiled_dirs) != 1:
         raise UsageError("--loadgen takes one compiled model", hint="run it once for each")
+    if request.pipeline and (request.images is None or not compiled_dirs):
+        raise UsageError("--pipeline measures from encoded images to predictions", hint="give --images")
     if request.images is not None and not compiled_dirs:
         raise UsageError("--images has no effect without a compiled model", hint="leave it out")
     if request.max_latency_ms is not None and not request.max_latency_ms > 0:
@@ -119,6 +127,20 @@ def _check_inputs(compiled_dirs: Sequence[Path], record: ModelRecord) -> None:
                 f"{record.name}",
                 hint="run assay benchmark once for each",
             )
+
+
+def _add_pipelines(
+    benchmark: Benchmark, compiled_dirs: Sequence[Path], index: ImageIndex, plan: RepeatPlan, run: RunFolder
+) -> Benchmark:
+    """Return the benchmark with the rows on the `pipeline` clock, and write it."""
+    rows = [
+        row
+        for path in compiled_dirs
+        for row in measure_pipelines(path, index, fill_batch_sizes(read_compiled_json(path), plan), run)
+    ]
+    benchmark = msgspec.structs.replace(benchmark, pipelines=rows)
+    write_result(run.path, benchmark)
+    return benchmark
 
 
 def _add_imported(
