@@ -18,6 +18,7 @@ from assay.arrays import Images, Logits
 from assay.engines.catalog import load_session
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.engines.engine import Session
+from assay.engines.saturation import note_saturation
 from assay.errors import UsageError
 from assay.models.record import ModelRecord
 from assay.modelzoo.input_files import (
@@ -115,6 +116,8 @@ def infer_files(
     batch_size = _choose_batch_size(options, compiled)
     plan = _plan(options, compiled.model, batch_size)
     place = _choose_place(options, plan)
+    for note in note_saturation(compiled):
+        listener.announce(f"Note: {note}")
     with announce_wait(listener, f"loading {compiled_dir}"):
         loaded = load_session(compiled_dir)
     with closing(loaded) as session:
