@@ -8,7 +8,8 @@ import importlib
 
 __version__ = "0.1.0"
 _MODULES = {
-    "assay.api": "Run benchmark compare compile evaluate export inspect open_run quantize run",
+    "assay.api": "Run benchmark cascade compare compile evaluate export inspect open_run quantize run",
+    "assay.engines.cascade.record": "CascadeRecord",
     "assay.engines.compiled_model": "CompiledModel",
     "assay.engines.engine": "CompileChoice",
     "assay.errors": "AssayError BadCheckpointError BadImagesError BadInputError BadModelError EngineError "
@@ -31,6 +32,7 @@ _MODULES = {
     "assay.runs.results_file": "Benchmark Manifest Metrics",
     "assay.workflows.evaluate.evaluate": "EvaluateOptions",
     "assay.workflows.full_run": "RunRequest",
+    "assay.workflows.models.cascade": "CascadeModels",
     "assay.workflows.models.export": "ExportedModel ExportOptions",
     "assay.workflows.models.list_models": "list_models",
     "assay.workflows.results.compare": "RunComparison",

@@ -2,6 +2,7 @@
 
 from assay.api import Run as Run
 from assay.api import benchmark as benchmark
+from assay.api import cascade as cascade
 from assay.api import compare as compare
 from assay.api import compile as compile
 from assay.api import evaluate as evaluate
@@ -10,6 +11,7 @@ from assay.api import inspect as inspect
 from assay.api import open_run as open_run
 from assay.api import quantize as quantize
 from assay.api import run as run
+from assay.engines.cascade.record import CascadeRecord as CascadeRecord
 from assay.engines.compiled_model import CompiledModel as CompiledModel
 from assay.engines.engine import CompileChoice as CompileChoice
 from assay.errors import AssayError as AssayError
@@ -49,6 +51,7 @@ from assay.runs.results_file import Manifest as Manifest
 from assay.runs.results_file import Metrics as Metrics
 from assay.workflows.evaluate.evaluate import EvaluateOptions as EvaluateOptions
 from assay.workflows.full_run import RunRequest as RunRequest
+from assay.workflows.models.cascade import CascadeModels as CascadeModels
 from assay.workflows.models.export import ExportedModel as ExportedModel
 from assay.workflows.models.export import ExportOptions as ExportOptions
 from assay.workflows.models.list_models import list_models as list_models

@@ -13,9 +13,11 @@ from pathlib import Path
 import pyarrow
 
 from assay.defaults import DEFAULT_MARGIN_POINTS
+from assay.engines.cascade.record import CascadeRecord
 from assay.engines.catalog import find_engine
-from assay.engines.compiled_model import CompiledModel
+from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.engines.engine import CompileChoice
+from assay.files import refuse_same_file
 from assay.images.calibration import CalibrationOptions
 from assay.images.classes import read_classes
 from assay.images.request import ImageRequest, index_requested_images
@@ -34,6 +36,7 @@ from assay.runs.stored import StoredRun
 from assay.workflows.evaluate.evaluate import EvaluateOptions
 from assay.workflows.evaluate.run_evaluation import run_evaluation
 from assay.workflows.full_run import RunRequest, run_all
+from assay.workflows.models.cascade import CascadeModels, make_cascade
 from assay.workflows.models.compile import compile_model
 from assay.workflows.models.export import (
     PARITY_IMAGE_COUNT,
@@ -309,6 +312,31 @@ def compile(
     choice = choice or CompileChoice()
     options = find_engine(choice.engine).resolve(choice, choose_record(model, Path(source)))
     return compile_model(Path(source), Path(folder), options, overwrite=overwrite, listener=listener)
+
+
+def cascade(
+    models: CascadeModels,
+    folder: Path | str,
+    images: ImageRequest,
+    *,
+    overwrite: bool = False,
+    listener: Listener = SILENT,
+) -> CascadeRecord:
+    """Two compiled models of one network to one, as `assay cascade`.
+
+    Args:
+        models: The two, and how many answers other than the exact one's may be left.
+        folder: The folder to write; it holds copies of both.
+        images: What the threshold is chosen on, and what it leaves counted; labels are not needed.
+        overwrite: Whether another compiled model in the folder is replaced.
+        listener: Hears what is done, and how far it is.
+
+    Raises:
+        AssayError: As `run`.
+    """
+    refuse_same_file(Path(folder), models.fast_dir, models.exact_dir, *images.inputs)
+    index = index_requested_images(images, read_classes(read_compiled_json(models.exact_dir).model))
+    return make_cascade(models, Path(folder), index, overwrite=overwrite, listener=listener)
 
 
 def inspect(

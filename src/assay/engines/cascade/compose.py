@@ -26,6 +26,13 @@ def name_compiled(compiled: CompiledModel) -> str:
     return name_model(compiled.engine, compiled.precision, compiled.device)
 
 
+def list_engines(compiled: CompiledModel) -> list[str]:
+    """The engines whose runtimes compute a compiled model: its own, or those of both models of a cascade."""
+    if compiled.engine != CASCADE:
+        return [compiled.engine]
+    return [name.split()[0] for name in compiled.settings.values()]
+
+
 def describe_cascade(fast: CompiledModel, exact: CompiledModel) -> CompiledModel:
     """What `compiled.json` will say of a cascade of the two, whatever its threshold.
 
@@ -42,6 +49,7 @@ def describe_cascade(fast: CompiledModel, exact: CompiledModel) -> CompiledModel
         device_name=" then ".join(dict.fromkeys(one.device_name for _, one in both)),
         precision="+".join(one.precision for _, one in both),
         batch_size=fast.batch_size,
+        settings={folder: name_compiled(one) for folder, one in both},
         call_size=fast.call_size,
         takes_pixels=fast.takes_pixels and exact.takes_pixels,
         source_files={

@@ -25,6 +25,7 @@ import ray
 import ray.data
 import ray.exceptions
 
+from assay.engines.cascade.compose import list_engines
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.errors import EngineError, MissingRuntimeError, SourceError, UsageError
 from assay.inference.pipeline import PipelineOptions
@@ -109,7 +110,7 @@ class RayCluster:
                 folder=folder,
                 fingerprint=fingerprint,
                 options=replace(options, decode_threads=max(1, int(needs.cpu_count))),
-                versions=find_versions(compiled.engine),
+                versions=find_versions(*list_engines(compiled)),
             )
             with closing(_compute(work, pickled, needs, actor_count)) as reports:
                 _follow(reports, predictor, missing, run)

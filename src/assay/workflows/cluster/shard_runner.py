@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from assay import __version__
+from assay.engines.cascade.compose import list_engines
 from assay.engines.catalog import find_engine, load_for_evaluation
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import Session, SessionDescription
@@ -71,13 +72,13 @@ class ShardWork:
     versions: NodeVersions
 
 
-def find_versions(engine_name: str) -> NodeVersions:
+def find_versions(*engine_names: str) -> NodeVersions:
     """Find what of this machine decides the predictions it makes.
 
     Raises:
         MissingRuntimeError: The engine's package is not installed.
     """
-    engine_version = find_engine(engine_name).version
+    engine_version = " then ".join(find_engine(name).version for name in engine_names)
     return NodeVersions(assay=__version__, engine_version=engine_version, pixels=check_pixels())
 
 
@@ -174,7 +175,7 @@ class ShardRunner:
 
     def _refuse_other_versions(self) -> None:
         work = self._work
-        if differences := name_differences(work.versions, find_versions(work.compiled.engine)):
+        if differences := name_differences(work.versions, find_versions(*list_engines(work.compiled))):
             raise MissingRuntimeError(
                 f"not the versions of the machine that began the run: {', '.join(differences)}",
                 hint="install the same versions on every node",

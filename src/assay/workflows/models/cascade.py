@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.defaults import MAX_DIFFERENT_PERCENT
 from assay.engines.cascade.compose import describe_cascade, name_compiled, write_cascade
 from assay.engines.cascade.record import CascadeRecord, read_cascade_json
 from assay.engines.catalog import load_for_evaluation
@@ -52,7 +53,7 @@ class CascadeModels:
 
     fast_dir: Path
     exact_dir: Path
-    max_different_percent: float
+    max_different_percent: float = MAX_DIFFERENT_PERCENT
 
 
 def check_max_different(percent: float) -> None:
