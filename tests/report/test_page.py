@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
 import pyarrow
 import pyarrow.parquet as pq
@@ -18,9 +19,17 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from assay.diagnose.changed_images import examine_changes
+from assay.diagnose.emulation import Emulation
+from assay.diagnose.network_finding import LayerError, NetworkFinding, Repair
+from assay.diagnose.view import Photograph
 from assay.images.drawn_images import draw_labelled_images
+from assay.report.cause_page import render_cause_page
+from assay.workflows.diagnose.photographs import Shown
+from assay.workflows.diagnose.pictures import make_pictures
 from assay.workflows.results.report import write_report
 from conftest import RunAssay
+from pattern_network import RECORD
 
 MEGABYTE = 1_000_000
 
@@ -154,6 +163,77 @@ def test_axe_finds_nothing_serious(page: Page, width: int, scheme: Literal["ligh
     ]
     assert serious == []
     assert [violation["id"] for violation in found["violations"]] == []
+
+
+@pytest.fixture(scope="module")
+def diagnosis_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a diagnosis with every part: names that would be markup stand in it as text."""
+    shots = np.random.default_rng(0).integers(0, 256, (20, 40, 30, 3), dtype=np.uint8)
+    scores = np.stack([np.linspace(0.1, 3, 20), np.zeros(20)], axis=1)
+    names = [f"<script>alert({k})</script>.png" for k in range(20)]
+    traits = [{"<b>grey</b>": k % 2 == 0} for k in range(20)]
+    others, labels = np.where(np.arange(20)[:, None] < 6, scores[:, ::-1], scores), np.zeros(20, np.int64)
+    found = examine_changes(names, traits, scores, others, labels)
+    errors = [
+        LayerError(name=f"<i>{k}</i>", operator="Conv", tensor=f"t{k}", place=k, sqnr_db=40.0 - k, cause=None)
+        for k in range(20)
+    ]
+    network = NetworkFinding(
+        outcome="damaged",
+        image_count=20,
+        reference_hits=20,
+        limit_db=28,
+        layers=("<i>19</i>",),
+        errors=(msgspec.structs.replace(errors[19], cause="weights"), *errors[:19]),
+        repairs=(
+            Repair(layer_count=0, same_count=14, hits=14),
+            Repair(layer_count=1, same_count=20, hits=20),
+        ),
+    )
+    emulation = Emulation(arithmetic="bf16", images=found, margin_change=0.2, at_risk=("<u>a</u>",))
+    shown = Shown(
+        photographs=[
+            Photograph(name=name, stored=shot, traits=trait)
+            for name, shot, trait in zip(names, shots, traits, strict=True)
+        ],
+        images=np.zeros((20, 3, 8, 8), np.float32),
+        classes=labels,
+    )
+    pictures = make_pictures(found, shown, RECORD)
+    page = render_cause_page("<em>model</em>", None, network, found, emulation, pictures)
+    path = tmp_path_factory.mktemp("diagnosis") / "diagnosis.html"
+    path.write_text(page)
+    return path
+
+
+def test_a_diagnosis_is_read_by_everyone(browser: Browser, diagnosis_page: Path) -> None:
+    """By axe in both themes and widths, without a word on the console; its curve by keyboard and by touch."""
+    context = browser.new_context(offline=True, has_touch=True)
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("dialog", lambda dialog: complaints.append(dialog.message))
+    page.goto(diagnosis_page.as_uri())
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for scheme, width in zip(schemes, (375, 1440), strict=True):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+    value = page.locator("section", has=page.locator(".curve")).locator(".value")
+    page.locator(".curve .point").first.focus()
+    page.keyboard.press("ArrowRight")
+    assert value.inner_text() == "t1 (Conv <i>1</i>): 39.0 dB"
+    page.locator(".curve .point").last.scroll_into_view_if_needed()
+    box = page.locator(".curve .point").last.bounding_box()
+    assert box is not None
+    page.touchscreen.tap(box["x"] + 3, box["y"] - 30)
+    assert value.inner_text().startswith("t19 (Conv <i>19</i>): 21.0 dB; its weights differ")
+    assert page.locator(".gallery img").count() == 6
+    assert "<script>alert(0)</script>.png" in page.locator(".gallery > li").first.inner_text()
+    context.close()
+    assert complaints == []
 
 
 def test_charts_have_values_on_hover_and_a_name(page: Page) -> None:

@@ -36,6 +36,10 @@ class DiagnoseFlags(ShowFlags, ModelFlags, LabelFileFlags, ReadFlags):
         ),
     ] = None
     only: Annotated[Literal["record", "network", "images"] | None, make_help("This part alone.")] = None
+    emulate: Annotated[
+        Literal["fp16", "bf16", "tf32", "int8-no-vnni"] | None,
+        make_help("Predict what another chip's arithmetic does to the answers, from the ONNX file."),
+    ] = None
     write: Annotated[Path | None, make_help("Write the record with the changes to this TOML file.")] = None
 
     def to_request(self, subject: Path) -> DiagnosisRequest:
@@ -55,6 +59,7 @@ class DiagnoseFlags(ShowFlags, ModelFlags, LabelFileFlags, ReadFlags):
             reference_percent=self.expect,
             against=self.against,
             only=self.only,
+            emulate=self.emulate,
         )
 
 
@@ -66,6 +71,7 @@ def diagnose(model_or_run: Path, /, flags: DiagnoseFlags) -> Outcome:
     """
     from assay.command_line.terminal import open_listener
     from assay.report.cause import describe_diagnosis, list_cause_tables
+    from assay.report.emulation import describe_emulation
     from assay.workflows.diagnose.diagnose import diagnose as look_for_cause
     from assay.workflows.diagnose.write import write_correction, write_diagnosis
 
@@ -76,9 +82,10 @@ def diagnose(model_or_run: Path, /, flags: DiagnoseFlags) -> Outcome:
         found, correction = look_for_cause(request, listener)
     parts = (found.record, found.network, found.images)
     lines: list[str | Table] = [*list_cause_tables(*parts), "", *describe_diagnosis(*parts)]
+    if found.emulation is not None:
+        lines += describe_emulation(found.emulation)
     if flags.output is not None:
         lines.append(f"{write_diagnosis(found, flags.output)}")
     if flags.write is not None:
         lines += write_correction(found, correction, request.images, flags.write)
-    document = {key: getattr(found, key) for key in ("model", "record", "network", "images")}
-    return Outcome(lines=lines, document=document)
+    return Outcome(lines=lines, document=found.to_document())

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.diagnose.evidence import SIGNIFICANT, adjust_by_holm, find_answers
+from assay.diagnose.evidence import (
+    SIGNIFICANT,
+    adjust_by_holm,
+    compute_log_probabilities,
+    find_answers,
+)
 
 STRATA = 10  # of the margin
+_RANKED = 3  # answers of a network that are kept
+_ODDS, _POWER = (1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0), 0.8
 
 
 class Trait(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +38,37 @@ class Trait(msgspec.Struct, frozen=True, kw_only=True):
     p_given_margin: float
 
 
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A class that a network answers, and its probability, 0 to 1; None where scores are not finite."""
+
+    class_index: int
+    probability: float | None
+
+
+class ChangedImage(msgspec.Struct, frozen=True, kw_only=True):
+    """An image with another answer: what either network says, likeliest first, and by what margin.
+
+    A margin is a network's largest score less its second; None where scores are not finite. `class_index` is
+    that of the label, -1 where it means no class; None without labels.
+    """
+
+    name: str
+    class_index: int | None
+    reference: tuple[Answer, ...]
+    candidate: tuple[Answer, ...]
+    reference_margin: float | None
+    candidate_margin: float | None
+
+    @property
+    def kind(self) -> Literal["lost", "won", "changed"]:
+        """Whether the reference alone is right, the candidate alone, or neither."""
+        if self.class_index is None:
+            return "changed"
+        if self.reference[0].class_index == self.class_index:
+            return "lost"
+        return "won" if self.candidate[0].class_index == self.class_index else "changed"
+
+
 class ImagesFinding(msgspec.Struct, frozen=True, kw_only=True):
     """Which images get another answer than from the reference.
 
@@ -42,6 +81,9 @@ class ImagesFinding(msgspec.Struct, frozen=True, kw_only=True):
             changed from the others: 0.5 not at all, 1 wholly; None where none or all changed.
         attributes: The traits that add to the margin, by name.
         traits: All that were tested.
+        seen_odds: The smallest odds ratio that would have been found with a power of 80 %, at so many
+            changes, of a trait that half of the images have; None where none would.
+        details: The changed images, in the order of `changed`.
     """
 
     image_count: int
@@ -51,6 +93,8 @@ class ImagesFinding(msgspec.Struct, frozen=True, kw_only=True):
     margin_auc: float | None
     attributes: tuple[str, ...]
     traits: tuple[Trait, ...]
+    seen_odds: float | None = None
+    details: tuple[ChangedImage, ...] = ()
 
 
 def examine_changes(
@@ -85,7 +129,56 @@ def examine_changes(
         margin_auc=_compute_auc(margins, is_changed),
         attributes=tuple(one.name for one in tested if one.p_given_margin < SIGNIFICANT),
         traits=tuple(tested),
+        seen_odds=_find_seen_odds(len(order), len(tested)),
+        details=tuple(
+            ChangedImage(
+                name=names[place],
+                class_index=None if classes is None else int(classes[place]),
+                reference=_rank(scores[place]),
+                candidate=_rank(other[place]),
+                reference_margin=_take_margin(scores[place]),
+                candidate_margin=_take_margin(other[place]),
+            )
+            for place in order
+        ),
     )
+
+
+def _rank(scores: NDArray[np.float64]) -> tuple[Answer, ...]:
+    """The likeliest answers; the first alone, -1, where scores are not finite."""
+    if not np.isfinite(scores).all():
+        return (Answer(class_index=-1, probability=None),)
+    shares = np.exp(compute_log_probabilities(scores[None].astype(np.float32))[0])
+    best = np.argsort(-scores, kind="stable")[:_RANKED]
+    return tuple(Answer(class_index=int(k), probability=float(shares[k])) for k in best)
+
+
+def _take_margin(scores: NDArray[np.float64]) -> float | None:
+    if len(scores) < 2 or not np.isfinite(scores).all():
+        return None
+    second, first = np.sort(scores)[-2:]
+    return float(first - second)
+
+
+def _find_seen_odds(changed_count: int, tried: int) -> float | None:
+    """The smallest of these odds ratios whose exact binomial test at Holm's first step has 80 % power.
+
+    Of a trait that half of the images have, as many changed have it as chance gives: one in two. With an odds
+    ratio r it is r of r + 1.
+    """
+    count, level = changed_count, SIGNIFICANT / max(tried, 1)
+    below = [math.comb(count, k) / 2**count for k in range(count + 1)]
+    least = next((k for k in range(count + 1) if 2 * sum(below[k:]) < level), None)
+    if least is None:
+        return None
+    for odds in _ODDS:
+        share = odds / (odds + 1)
+        power = sum(
+            math.comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(least, count + 1)
+        )
+        if power >= _POWER:
+            return odds
+    return None
 
 
 def compute_stratified_p(tables: Sequence[tuple[int, int, int, int]]) -> float:

@@ -24,6 +24,7 @@ class LayerError(msgspec.Struct, frozen=True, kw_only=True):
         name: The reference's node that makes the tensor.
         operator: Of that node.
         tensor: The reference's name of it; of a layer, after its batch normalisation and bias.
+        place: The tensor's number in the reference, from its input on.
         other_tensor: What it is called in the model that is diagnosed.
         sqnr_db: Ten times the decimal logarithm of signal over error, of all images; None without an error.
         is_finite: False where the layer gives infinities or not-a-number.
@@ -40,6 +41,7 @@ class LayerError(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     operator: str
     tensor: str
+    place: int = 0
     other_tensor: str = ""
     sqnr_db: float | None
     is_finite: bool = True

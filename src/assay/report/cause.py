@@ -11,9 +11,6 @@ from assay.diagnose.finding import HypothesisTrial, RecordFinding
 from assay.diagnose.network_finding import NetworkFinding
 from assay.diagnose.view import Change, is_of_record
 from assay.report.changed import describe_changed, make_trait_table
-from assay.report.charts.interval_chart import Figure, draw_intervals
-from assay.report.contents import Card, Contents
-from assay.report.html import fill_page
 from assay.report.layers import describe_network, list_network_tables
 from assay.report.tables.table import Table
 
@@ -46,102 +43,25 @@ def list_cause_tables(
 
 def make_hypothesis_table(found: RecordFinding, shown: int = _SHOWN) -> Table:
     """What was tried, the best of each step first, so many of each, with the gain of each."""
-    rows = [_make_row(one) for step in _list_steps(found) for one in step[:shown]]
-    is_cut = any(len(step) > shown for step in _list_steps(found))
+    rows = [_make_row(one) for step in list_steps(found) for one in step[:shown]]
+    is_cut = any(len(step) > shown for step in list_steps(found))
     return Table(
         title="Hypotheses",
-        header=("Step, hypothesis", "Images", "Top-1, points", f"{_name_score(found)} (95 %)", "p (Holm)"),
+        header=("Step, hypothesis", "Images", "Top-1, points", f"{name_score(found)} (95 %)", "p (Holm)"),
         rows=tuple(rows),
         notes=(f"* taken{f'; the {shown} best of each step' if is_cut else ''}.",),
     )
 
 
-def render_cause_page(
-    model: str,
-    record: RecordFinding | None,
-    network: NetworkFinding | None,
-    images: ImagesFinding | None,
-) -> str:
-    """The page of a diagnosis, as HTML that needs nothing beside it."""
-    sentence, *lines = describe_diagnosis(record, network, images)
-    tables = [] if record is None else [make_hypothesis_table(record, len(record.trials))]
-    charts = [] if record is None else list(_list_charts(record))
-    if network is not None:
-        tables += list_network_tables(network, len(network.errors))
-        charts += list(_list_layer_charts(network))
-    if images is not None and images.traits:
-        tables.append(make_trait_table(images))
-    contents = Contents(
-        title=f"Diagnosis of {model}",
-        remark="",
-        differences=(),
-        verdict=sentence,
-        cards=tuple(_list_cards(record)) if record is not None else (),
-        findings=tuple(line.strip() for line in lines),
-        notes=(),
-        circumstances=(),
-        not_run=(),
-        main_tables=tuple(tables),
-        detail_tables=(),
-        short_tables=(),
-        runs=(),
-        reference="",
-    )
-    return fill_page(contents, charts)
-
-
-def _list_cards(found: RecordFinding) -> Iterator[Card]:
-    named = {"Top-1 as given": found.before, "Top-1 with the changes": found.after if found.changes else None}
-    for name, topk in named.items():
-        if topk is not None:
-            low, high = topk.interval_percent
-            details = (f"{topk.hits} of {found.image_count}", f"95 %: {low:.2f} to {high:.2f}")
-            yield Card(name=name, value=f"{topk.percent:.2f} %", details=details, line="")
-
-
-def _list_charts(found: RecordFinding) -> Iterator[dict[str, str]]:
-    """A forest plot of each step: the gain of the best hypotheses, with its interval."""
-    for step in _list_steps(found):
-        figures = [
-            Figure(
-                name=f"{one.name}{' (taken)' if one.is_taken else ''}, {one.image_count} images",
-                percent=one.score_gain,
-                interval=one.score_interval,
-                is_published=one.is_taken,
-            )
-            for one in step[:_SHOWN]
-        ]
-        title = f"Step {step[0].step}: gain over the record, by hypothesis"
-        svg = draw_intervals(title, figures, f"mean gain of {_name_score(found)}", "")
-        yield {"title": title, "svg": svg, "note": f"The {len(figures)} best; above 0 is better than before."}
-
-
-def _list_layer_charts(found: NetworkFinding) -> Iterator[dict[str, str]]:
-    """The guiltiest layers by what they make of the reference's own tensors."""
-    shown = [one for one in found.errors if one.sqnr_db is not None][:_SHOWN]
-    if shown:
-        figures = [
-            Figure(name=one.name, percent=one.sqnr_db or 0.0, interval=None, is_published=one.is_suspect)
-            for one in shown
-        ]
-        title = "Signal to error of each layer by itself"
-        axis = f"dB; below {found.limit_db:g} is more than expected"
-        svg = draw_intervals(title, figures, axis, " dB")
-        yield {
-            "title": title,
-            "svg": svg,
-            "note": f"The {len(figures)} lowest of {len(found.errors)} tensors.",
-        }
-
-
-def _list_steps(found: RecordFinding) -> list[list[HypothesisTrial]]:
+def list_steps(found: RecordFinding) -> list[list[HypothesisTrial]]:
     """The trials of each step, the largest gain first."""
     numbers = sorted({trial.step for trial in found.trials})
     trials = sorted(found.trials, key=lambda one: -one.score_gain)
     return [[one for one in trials if one.step == number] for number in numbers]
 
 
-def _name_score(found: RecordFinding) -> str:
+def name_score(found: RecordFinding) -> str:
+    """What hypotheses are compared by."""
     return "log p(label)" if found.has_labels else "probability"
 
 

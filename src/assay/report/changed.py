@@ -8,13 +8,13 @@ from assay.report.tables.table import Table
 _NAMED = 5
 
 
-def describe_changed(found: ImagesFinding) -> list[str]:
-    """What changed, how far the margin explains it, and what adds to it."""
+def describe_changed(found: ImagesFinding, reference: str = "the reference") -> list[str]:
+    """What changed against the reference, how far its margin explains it, and what adds to it."""
     count = len(found.changed)
     if not count:
-        return [f"No answer differs from the reference's on {found.image_count} images."]
+        return [f"No answer differs from that of {reference} on {found.image_count} images."]
     which = "" if found.lost_count is None else f" ({found.lost_count} lost, {found.won_count} won)"
-    lines = [f"{count} of {found.image_count} images get another answer{which}."]
+    lines = [f"{count} of {found.image_count} images get another answer than from {reference}{which}."]
     if found.margin_auc is not None:
         lines.append(
             f"A small margin of the reference tells them from the others: AUC {found.margin_auc:.2f} (0.5: "
@@ -23,11 +23,21 @@ def describe_changed(found: ImagesFinding) -> list[str]:
     if found.attributes:
         lines.append(f"More than their margin explains: {', '.join(found.attributes)}.")
     else:
-        lines.append(f"No trait adds to that; of {count} images only a large effect would be seen.")
+        lines.append(f"No trait adds to that. {_say_power(found, count)}")
     return [*lines, f"Changed, smallest margin first: {_name_first(found)}"]
 
 
-def make_trait_table(found: ImagesFinding) -> Table:
+def _say_power(found: ImagesFinding, count: int) -> str:
+    """How large an effect would have been found."""
+    if found.seen_odds is None:
+        return f"{count} changed images are too few to find any."
+    return (
+        f"Only large effects could have been found: with {count} changed images one that multiplies the "
+        f"odds by {found.seen_odds:g} (80 % power, of a trait that half of the images have)."
+    )
+
+
+def make_trait_table(found: ImagesFinding, title: str = "Images that changed") -> Table:
     """Every trait, how many with and without it changed, and the tests."""
     rows = tuple(
         (
@@ -40,7 +50,7 @@ def make_trait_table(found: ImagesFinding) -> Table:
         for one in found.traits
     )
     header = ("Trait", "Changed with", "Without", "p", "p given margin")
-    return Table(title="Images that changed", header=header, rows=rows, notes=("p after Holm, exact tests.",))
+    return Table(title=title, header=header, rows=rows, notes=("p after Holm, exact tests.",))
 
 
 def _name_first(found: ImagesFinding) -> str:

@@ -10,7 +10,7 @@ from assay.report.charts.interval_chart import Figure, draw_intervals
 from assay.report.charts.line_chart import Series, draw_chart
 from assay.report.charts.reliability import draw_reliability
 from assay.report.contents import Contents
-from assay.report.named_run import NamedRun, name_run
+from assay.report.named_run import NamedRun, Picture, name_run
 from assay.report.sentences import describe_calibration
 from assay.report.tables.runs import show_guess
 from assay.report.tables.table import Table
@@ -26,14 +26,27 @@ def render_page(contents: Contents) -> str:
     return fill_page(contents, charts)
 
 
-def fill_page(contents: Contents, charts: Sequence[dict[str, str]]) -> str:
-    """The page of some contents with these charts, each with `title`, `svg` and `note`."""
+def fill_page(
+    contents: Contents,
+    charts: Sequence[dict[str, str]],
+    *,
+    pictures: Sequence[tuple[str, Picture]] = (),
+    candidate: str = "This run",
+) -> str:
+    """The page of some contents.
+
+    Args:
+        contents: All but the charts.
+        charts: Each with `title`, `svg` and `note`.
+        pictures: Images to look at, each with the name of its run; those of the contents' runs if none.
+        candidate: What says the first of an image's answers, where its run has no name.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader("assay.report")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["show_guess"] = show_guess
-    pictures = contents.pictures
+    pictures = pictures or contents.pictures
     tables = [_give_id(table, number) for number, table in enumerate(contents.tables)]
     kinds = dict.fromkeys(("lost", "won", "changed", "mistake"), 0)
     for _, picture in pictures:
@@ -44,6 +57,7 @@ def fill_page(contents: Contents, charts: Sequence[dict[str, str]]) -> str:
         main_tables=tables[: len(contents.main_tables)],
         detail_tables=tables[len(contents.main_tables) :],
         pictures=pictures,
+        candidate=candidate,
         kinds=[(kind, count) for kind, count in kinds.items() if count],
         gallery_notes=[
             f"{run.name}: {run.gallery.note}" if run.name else run.gallery.note

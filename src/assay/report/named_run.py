@@ -30,6 +30,7 @@ class Picture:
         label: Its label, with the class's name where it has one.
         top: What the run says, the likeliest first.
         reference_top: What the reference says; may be empty.
+        note: More about it; may be empty.
         thumbnail: A data URI, or empty where the image is not there any more.
     """
 
@@ -39,6 +40,7 @@ class Picture:
     top: Sequence[Guess]
     reference_top: Sequence[Guess] = ()
     thumbnail: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -170,7 +170,7 @@ class OnnxRuntimeSession:
         fed = make_network_input(pad_images(images, self._compiled.batch_size), record)
         try:
             output = loaded.run([record.output.name], {record.input.name: fed}, self._run_options)
-        except _RUNTIME_ERRORS as error:
+        except RUNTIME_ERRORS as error:
             raise EngineError(
                 f"ONNX Runtime failed on a batch of {row_count}: {quote_reason(error)}"
             ) from error
@@ -188,7 +188,7 @@ class OnnxRuntimeSession:
         self._loaded = None
 
 
-_RUNTIME_ERRORS: tuple[type[Exception], ...] = (
+RUNTIME_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     ValueError,
     *(
@@ -260,7 +260,7 @@ def _try_provider(device: str) -> None:
     """Refuse a provider that is built in but cannot be used: its own library or its device is missing."""
     try:
         _open(_PROBE_MODEL, _set_up(1, _WARNING), device, {})
-    except _RUNTIME_ERRORS as error:
+    except RUNTIME_ERRORS as error:
         raise MissingRuntimeError(f"{_PROVIDERS[device]} cannot be used: {quote_reason(error)}") from error
 
 
@@ -287,7 +287,7 @@ def _check_loads(copy: Path, source: Path, options: CompileOptions) -> None:
     """
     try:
         loaded = onnxruntime.InferenceSession(copy, _set_up(1), providers=["CPUExecutionProvider"])
-    except _RUNTIME_ERRORS as error:
+    except RUNTIME_ERRORS as error:
         raise BadModelError(
             f"ONNX Runtime cannot load {source}: {quote_reason(error)}",
             hint="expected a file written by `assay export` or another exporter",
@@ -319,7 +319,7 @@ def _open_session(model_path: Path, compiled: CompiledModel) -> Any:
     options = _set_up(choose_thread_count(recall_options(compiled)), severity)
     try:
         return _open(model_path, options, compiled.device, _configure_provider(compiled))
-    except _RUNTIME_ERRORS as error:
+    except RUNTIME_ERRORS as error:
         raise EngineError(f"ONNX Runtime cannot load {model_path.parent}: {quote_reason(error)}") from error
 
 

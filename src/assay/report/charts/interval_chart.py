@@ -49,6 +49,8 @@ def draw_intervals(title: str, figures: Sequence[Figure], axis: str = "Top-1, %"
     for tick in ticks:
         parts.append(f'<path class="grid" d="M{place(tick):.1f} {TOP}V{bottom}"/>')
         parts.append(f'<text x="{place(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{tick:.4g}</text>')
+    if ticks[0] < 0 < ticks[-1]:
+        parts.append(f'<path class="ideal" d="M{place(0):.1f} {TOP}V{bottom}"/>')
     parts.append(f'<text x="{WIDTH / 2:.0f}" y="{bottom + 38}" text-anchor="middle">{escape(axis)}</text>')
     for number, figure in enumerate(figures):
         y = TOP + ROW * number + 30

@@ -195,6 +195,7 @@ def _read_error(number: int, networks: TwoNetworks, sums: Outputs, own: Outputs 
         name=one.node,
         operator=one.operator,
         tensor=one.reference,
+        place=number,
         other_tensor=one.other,
         sqnr_db=compute_ratio(signal, error),
         is_finite=bool(np.isfinite(error) and np.isfinite(signal)),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
 from assay.arrays import Images, Logits
 from assay.diagnose.changed_images import ImagesFinding, examine_changes
+from assay.diagnose.emulation import Arithmetic, Emulation
 from assay.diagnose.finding import RecordFinding, conclude
 from assay.diagnose.label_maps import LabelMap, list_label_maps
 from assay.diagnose.network_finding import NetworkFinding
@@ -23,10 +25,12 @@ from assay.images.request import ImageRequest, index_requested_images
 from assay.images.sources import ImageIndex
 from assay.models.network_input import make_network_input
 from assay.models.record import ModelRecord
+from assay.report.named_run import Picture
 from assay.runs.listener import SILENT, Listener, Progress
 from assay.workflows.diagnose.open_reference import PUBLISHED, open_reference
 from assay.workflows.diagnose.open_subject import Subject, open_other_outputs, open_subject
-from assay.workflows.diagnose.photographs import load_photographs
+from assay.workflows.diagnose.photographs import Shown, load_photographs
+from assay.workflows.diagnose.pictures import make_pictures
 
 LEAST_IMAGES, NETWORK_IMAGE_COUNT = 16, 100
 
@@ -43,6 +47,7 @@ class DiagnosisRequest:
             ImageNet's validation images.
         against: What is right, as `open_reference`; or `published`, for the record's own figure.
         only: Which part alone.
+        emulate: Another chip's arithmetic, whose effect on the subject's answers is predicted.
     """
 
     subject: Path
@@ -51,6 +56,7 @@ class DiagnosisRequest:
     reference_percent: float | None = None
     against: Path | None = None
     only: Literal["record", "network", "images"] | None = None
+    emulate: Arithmetic | None = None
 
 
 class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +67,13 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     record: RecordFinding | None
     network: NetworkFinding | None = None
     images: ImagesFinding | None = None
+    emulation: Emulation | None = None
+    pictures: tuple[Picture, ...] = ()
+
+    def to_document(self) -> dict[str, Any]:
+        """What others read: all but the pictures."""
+        names = ("model", "record", "network", "images", "emulation")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +109,11 @@ def diagnose(request: DiagnosisRequest, listener: Listener = SILENT) -> tuple[Di
                 search = search_record(stage, given, listener.announce)
                 finding, end = conclude(search, reference), search.end
                 finding = msgspec.structs.replace(finding, remarks=(*finding.remarks, *remarks))
-            network, changed = _compare(request, subject, stage, end, listener)
-    found = Diagnosis(model=record.name, record=finding, network=network, images=changed)
+            found = Diagnosis(model=record.name, record=finding)
+            if request.against not in (None, PUBLISHED) or request.emulate is not None:
+                shown = _show(stage.photographs, end)
+                compared = _make_comparisons(request, subject, shown, end.view.record, listener)
+                found = msgspec.structs.replace(compared, record=finding)
     label_map = None if end.has_labels_of(given) else end.label_map
     return found, Correction(record=end.view.record, label_map=label_map)
 
@@ -111,6 +127,27 @@ def _make_stage(photographs: list[Photograph], subject: Subject, outputs: dict[s
     return Stage(photographs, make_predict(subject), maps, others)
 
 
+def _make_comparisons(
+    request: DiagnosisRequest,
+    subject: Subject,
+    shown: Shown,
+    record: ModelRecord,
+    listener: Listener,
+) -> Diagnosis:
+    """What needs another network or another arithmetic, on images that are shown as the search ended."""
+    network, changed = _compare(request, subject, shown, record, listener)
+    emulation = _emulate(request, shown, record, listener)
+    differing = changed or (emulation.images if emulation is not None else None)
+    return Diagnosis(
+        model=subject.record.name,
+        record=None,
+        network=network,
+        images=changed,
+        emulation=emulation,
+        pictures=make_pictures(differing, shown, record) if differing is not None else (),
+    )
+
+
 def _check(request: DiagnosisRequest) -> None:
     """Refuse what cannot be compared, and options that nothing would read."""
     expected = request.reference_percent
@@ -118,8 +155,10 @@ def _check(request: DiagnosisRequest) -> None:
         raise UsageError(f"--expect is {expected}; expected a percentage, such as 76.1")
     if expected is not None and request.only in ("network", "images"):
         raise UsageError(f"--expect has no effect with --only {request.only}", hint="leave one of them out")
+    if request.emulate is not None:
+        _check_emulation(request)
     if request.against is None:
-        if request.only in ("network", "images"):
+        if request.only == "network" or (request.only == "images" and request.emulate is None):
             raise UsageError(
                 f"--only {request.only} needs what the network is compared with",
                 hint="give the ONNX file that is right: --against FLOAT.onnx",
@@ -133,6 +172,18 @@ def _check(request: DiagnosisRequest) -> None:
         )
     if request.against == PUBLISHED and expected is not None:
         raise UsageError("--against published and --expect both say what Top-1 should be")
+
+
+def _check_emulation(request: DiagnosisRequest) -> None:
+    if request.only in ("record", "network"):
+        raise UsageError(
+            f"--emulate has no effect with --only {request.only}", hint="leave one out, or --only images"
+        )
+    if request.subject.suffix.lower() != ".onnx":
+        raise UsageError(
+            f"{request.subject}: arithmetic is emulated from an ONNX file",
+            hint="give the ONNX file that the model was compiled of",
+        )
 
 
 def _load(index: ImageIndex, listener: Listener) -> tuple[list[Photograph], list[str]]:
@@ -153,20 +204,15 @@ def _load(index: ImageIndex, listener: Listener) -> tuple[list[Photograph], list
 
 
 def _compare(
-    request: DiagnosisRequest, subject: Subject, stage: Stage, end: State, listener: Listener
+    request: DiagnosisRequest, subject: Subject, shown: Shown, record: ModelRecord, listener: Listener
 ) -> tuple[NetworkFinding | None, ImagesFinding | None]:
-    """The network against the one that is right, on images that are shown as the search ended."""
+    """The network against the one that is right, where one is given."""
     if request.against is None or request.against == PUBLISHED:
         return None, None
     from assay.workflows.diagnose.compare_networks import open_networks
     from assay.workflows.diagnose.compare_subject import compare_subject, find_own_onnx
 
-    record, shown = end.view.record, stage.photographs
-    images, predict = make_images(shown, end.view), make_predict(subject)
-    classes = None
-    if end.label_map is not None:
-        labels = np.array([one.label for one in shown], dtype=np.int64)
-        classes = end.label_map.classes[labels]
+    images, classes, predict = shown.images, shown.classes, make_predict(subject)
     network = changed = None
     with open_reference(request.against, record, request.model, listener) as reference:
         networks = open_networks(find_own_onnx(subject, reference), reference, record.output.name)
@@ -175,12 +221,32 @@ def _compare(
             some = None if classes is None else classes[few]
             network = compare_subject(subject, predict, networks, images[few], some, listener)
     if request.only != "network":
-        listener.announce(f"Looking for what changed images have in common, of {len(shown)}")
+        listener.announce(f"Looking for what changed images have in common, of {len(images)}")
         right = networks.score(networks.reference, make_network_input(images, record))
-        both = right, predict(images).astype(np.float64)
-        names, traits = [one.name for one in shown], [one.traits for one in shown]
-        changed = examine_changes(names, traits, both[0], both[1], classes)
+        others = predict(images).astype(np.float64)
+        changed = examine_changes(shown.names, shown.traits, right, others, classes)
     return network, changed
+
+
+def _emulate(
+    request: DiagnosisRequest, shown: Shown, record: ModelRecord, listener: Listener
+) -> Emulation | None:
+    """What another chip's arithmetic is predicted to do, where one is named."""
+    from assay.workflows.diagnose.emulate import predict_arithmetic
+
+    if request.emulate is None:
+        return None
+    listener.announce(f"Emulating {request.emulate} on {len(shown.images)} images")
+    return predict_arithmetic(request.subject, request.emulate, shown, record)
+
+
+def _show(photographs: Sequence[Photograph], end: State) -> Shown:
+    """All photographs as the search ended: with the record's changes, and the labels' classes."""
+    images, classes = make_images(photographs, end.view), None
+    if end.label_map is not None:
+        labels = np.array([one.label for one in photographs], dtype=np.int64)
+        classes = end.label_map.classes[labels]
+    return Shown(photographs=photographs, images=images, classes=classes)
 
 
 def make_predict(subject: Subject) -> Predict:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from assay.arrays import Images
 from assay.diagnose.view import Photograph
 from assay.errors import BadImagesError, UndecodableImageError
 from assay.files import escape_name
@@ -16,6 +21,31 @@ from assay.images.subset import draw_order
 from assay.workflows.diagnose.traits import list_traits
 
 _HELD_BYTES = 2**30  # of decoded pixels; what is over that is decoded whenever it is shown
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Shown:
+    """Photographs as a network is shown them.
+
+    Args:
+        photographs: N of them.
+        images: float32 (N, channels, height, width), normalised.
+        classes: The class of each one's label, (N,); None without labels.
+    """
+
+    photographs: Sequence[Photograph]
+    images: Images
+    classes: NDArray[np.int64] | None
+
+    @property
+    def names(self) -> list[str]:
+        """Of the photographs."""
+        return [one.name for one in self.photographs]
+
+    @property
+    def traits(self) -> list[Mapping[str, bool]]:
+        """Of the photographs."""
+        return [one.traits for one in self.photographs]
 
 
 def load_photographs(

@@ -16,7 +16,7 @@ from assay.images.classes import read_classes
 from assay.images.request import ImageRequest, index_requested_images
 from assay.models.record import ModelRecord
 from assay.models.write_record import write_record_toml
-from assay.report.cause import render_cause_page
+from assay.report.cause_page import render_cause_page
 from assay.workflows.diagnose.diagnose import Correction, Diagnosis
 
 PAGE, DOCUMENT = "diagnosis.html", "diagnosis.json"
@@ -25,9 +25,12 @@ PAGE, DOCUMENT = "diagnosis.html", "diagnosis.json"
 def write_diagnosis(found: Diagnosis, folder: Path) -> Path:
     """Write `diagnosis.html` and `diagnosis.json` into the folder; returns where the page is."""
     folder.mkdir(parents=True, exist_ok=True)
-    text = msgspec.json.format(msgspec.json.encode(found), indent=2)
+    document = {"schema_version": found.schema_version, **found.to_document()}
+    text = msgspec.json.format(msgspec.json.encode(document), indent=2)
     write_file(folder / DOCUMENT, text + b"\n")
-    page = render_cause_page(found.model, found.record, found.network, found.images)
+    page = render_cause_page(
+        found.model, found.record, found.network, found.images, found.emulation, found.pictures
+    )
     write_file(folder / PAGE, page.encode())
     return folder / PAGE
 

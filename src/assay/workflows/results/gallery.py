@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from pathlib import Path
-
-from PIL import Image
 
 from assay.errors import AssayError
 from assay.images.classes import read_classes
@@ -27,13 +23,11 @@ from assay.measure.accuracy.outputs import (
     reconcile_outputs,
 )
 from assay.report.named_run import Gallery, Guess, Picture, name_class
+from assay.report.thumbnail import make_thumbnail
 from assay.runs.stored import StoredRun
 
 MOST_PICTURES = 60
 MOST_MISTAKES = 30
-THUMBNAIL_SIDE = 96
-MOST_THUMBNAIL_BYTES = 12_000
-QUALITIES = (75, 60, 45, 30, 15)
 _NOTES: dict[OutputKind, str] = {
     "logits": "",
     "probabilities": "Percentages are the network's own outputs, which are probabilities.",
@@ -143,13 +137,4 @@ def _make_thumbnail(image: LabelledImage | None) -> str:
         ).pixels
     except (AssayError, OSError):
         return ""
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((THUMBNAIL_SIDE * 2, THUMBNAIL_SIDE * 2))
-    content = b""
-    for quality in QUALITIES:  # noise and foliage are packed harder: 60 of them stay under 2 MB
-        stream = io.BytesIO()
-        picture.save(stream, "JPEG", quality=quality)
-        content = stream.getvalue()
-        if len(content) <= MOST_THUMBNAIL_BYTES:
-            break
-    return f"data:image/jpeg;base64,{base64.b64encode(content).decode('ascii')}"
+    return make_thumbnail(pixels)
