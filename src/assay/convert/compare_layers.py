@@ -12,6 +12,7 @@ from assay.convert.match_tensors import Compared
 
 _FACTORS_OF_NOISE = 5.0  # how far per-channel factors lie above what rounding of the weights makes
 _LEAST_FACTOR = 2e-3  # of rounding to float16 it is 1e-4
+_MOST_REST = 0.1  # of the other's squares, that factors may leave over
 _LEAST_SQUARES = 1e-2  # of the mean, for an output to count: int8 rounds the weights of others to nothing
 
 
@@ -66,6 +67,8 @@ def _measure_factors(rows: NDArray[np.float64], others: NDArray[np.float64]) -> 
     rest = ((others - factors[:, None] * rows) ** 2).sum()
     moved = float(np.sqrt((squares * (factors - 1) ** 2).sum() / squares.sum()))
     noise = float(np.sqrt(rest / (rows.shape[1] - 1) / squares.sum()))
+    if rest >= _MOST_REST * (others**2).sum():
+        return None  # replaced, permuted or zeroed: no factor makes one of the other
     if moved <= max(_LEAST_FACTOR, _FACTORS_OF_NOISE * noise):
         return None
     return float(factors.min()), float(factors.max())
