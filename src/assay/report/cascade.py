@@ -21,6 +21,7 @@ def describe_cascade(cascade: CascadeRecord) -> list[str]:
         f"Threshold chosen on {chosen.image_count:,} images: {_describe_count(chosen)}",
         f"What it leaves of {stated.image_count:,} others: {_describe_count(stated)}",
         *_describe_proof(cascade),
+        *_describe_gain(cascade.stated),
     ]
 
 
@@ -50,6 +51,15 @@ def _describe_proof(cascade: CascadeRecord) -> Iterator[str]:
         yield (
             f"To prove {asked:g} % takes {cascade.needed_count:,} images in that half with no other answer "
             f"among them, so {2 * cascade.needed_count:,} in all"
+        )
+
+
+def _describe_gain(stated: CascadeCount) -> Iterator[str]:
+    """Yield that a cascade hands on too much to be worth it, where it does."""
+    if stated.handed_on_count > stated.image_count / 2:
+        yield (
+            "More than half of the images are handed on: on images like these the cascade is hardly faster "
+            "than the exact model alone, or slower"
         )
 
 

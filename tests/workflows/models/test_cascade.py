@@ -95,7 +95,10 @@ def test_a_cascade_answers_as_the_exact_model_and_says_who_answered(
     assert record.stated.failed_count + record.chosen_on.failed_count == 1
     assert record.stated.different_count >= record.stated.failed_count
     assert record.needed_count == 299
-    assert "To prove 1 % takes 299 images in that half" in describe_cascade(record)[-1]
+    text = "\n".join(describe_cascade(record))
+    assert "To prove 1 % takes 299 images in that half" in text
+    is_much = record.stated.handed_on_count > record.stated.image_count / 2
+    assert ("More than half of the images are handed on" in text) == is_much
 
     done = evaluate(tmp_path / "cascade", images, tmp_path / "run")
     evaluate(models.exact_dir, images, tmp_path / "exact_run")
