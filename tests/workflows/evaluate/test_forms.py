@@ -31,15 +31,13 @@ def golden_images(golden: Path) -> Images:
 
 @pytest.fixture(scope="module")
 def baseline(
-    run_assay: RunAssay, golden: Path, lite0_toml: Path, tmp_path_factory: pytest.TempPathFactory
+    run_assay: RunAssay, golden: Path, lite0_compiled: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Row]]:
     """A compiled model, and what it predicts from the golden folder itself, with its label file."""
-    folder = tmp_path_factory.mktemp("lite0")
-    onnx_path = golden / "efficientnet_lite0" / "model.onnx"
-    assert run_assay("compile", onnx_path, folder / "compiled", "--model", lite0_toml).returncode == 0
+    run = tmp_path_factory.mktemp("baseline") / "run"
     images = ["--images", golden / "images", "--labels", golden / "labels.txt"]
-    assert run_assay("evaluate", folder / "compiled", *images, "-o", folder / "run").returncode == 0
-    return folder / "compiled", read_rows(folder / "run")
+    assert run_assay("evaluate", lite0_compiled, *images, "-o", run).returncode == 0
+    return lite0_compiled, read_rows(run)
 
 
 def read_rows(run: Path) -> dict[str, Row]:
