@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from assay.command_line.flags import FolderFlags, ImageFlags, PredictionFlags, ShowFlags, make_help
-from assay.command_line.outcome import Outcome, describe_run
+from assay.command_line.outcome import EXIT_SOME_IMAGES_FAILED, Outcome, describe_run
 from assay.errors import UsageError, quote
 
 if TYPE_CHECKING:
-    from assay.runs.locks import Share
+    from assay.runs.launchers import LaunchedShare
     from assay.workflows.cluster.ray_cluster import RayCluster
     from assay.workflows.evaluate.evaluate import EvaluateOptions
 
@@ -28,7 +29,11 @@ class EvaluateFlags(PredictionFlags, FolderFlags, ImageFlags):
     ] = None
     real_labels: Annotated[Path | None, make_help("Score by ReaL labels too: real.json.")] = None
     shard: Annotated[
-        str | None, make_help("Compute only share I of N of the run, given as I/N, beside other processes.")
+        str | None,
+        make_help(
+            "Compute only share I of N of the run, given as I/N, beside other processes; auto asks the "
+            "launcher: Slurm, torchrun, MPI, SkyPilot, with auto/N a Kubernetes Indexed Job."
+        ),
     ] = None
     ray: Annotated[
         tuple[str, ...] | None,
@@ -73,28 +78,38 @@ class EvaluateFlags(PredictionFlags, FolderFlags, ImageFlags):
             compiled_dir=compiled_dir, address=self.ray[0] if self.ray else "", gpu_count=self.num_gpus
         )
 
-    def to_share(self) -> Share | None:
-        """The share of the run to compute, or None for all of it.
+    def to_share(self) -> LaunchedShare | None:
+        """The share of the run to compute and who says so, or None for all of it.
 
         Raises:
-            UsageError: Not I/N with I from 1 to N; or without a folder; or with --overwrite.
+            UsageError: Not I/N with I from 1 to N; or without a folder; or with --overwrite; or the launcher
+                gives none.
         """
-        from assay.runs.locks import Share
-
         if self.shard is None:
             return None
-        number, _, count = self.shard.partition("/")
-        if not (_is_number(number) and _is_number(count) and 1 <= int(number) <= int(count)):
-            raise UsageError(f"--shard {quote(self.shard)}: expected I/N with I from 1 to N, such as 2/4")
         if self.output is None or self.overwrite:
             raise UsageError("--shard needs the run folder, -o DIR, and excludes --overwrite")
         if self.stop_when_certain:
             raise UsageError("--shard and --stop-when-certain exclude each other")
-        return Share(number=int(number), count=int(count))
+        return _read_share(self.shard)
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+def _read_share(text: str) -> LaunchedShare:
+    from assay.runs.launchers import LaunchedShare, find_launched_share
+    from assay.runs.locks import Share
+
+    number, slash, count = text.partition("/")
+    if number == "auto" and (_is_count(count) or not slash):
+        return find_launched_share(os.environ, int(count) if slash else None)
+    if not (_is_count(number) and _is_count(count) and int(number) <= int(count)):
+        raise UsageError(
+            f"--shard {quote(text)}: expected I/N with I from 1 to N, such as 2/4, or auto, or auto/N"
+        )
+    return LaunchedShare(share=Share(number=int(number), count=int(count)), source="--shard")
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0
 
 
 def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
@@ -114,10 +129,18 @@ def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
         options = dataclasses.replace(options, compute_shards=cluster.predict_missing_shards)
         if not find_url(images.path):  # nodes work in other folders
             images = dataclasses.replace(images, path=images.path.absolute())
-    place = dataclasses.replace(flags.to_run_place(), share=flags.to_share())
+    launched = flags.to_share()
+    place = dataclasses.replace(flags.to_run_place(), share=launched.share if launched else None)
     with stage_run(place) as place, open_listener(quiet=flags.quiet) as listener:
+        if launched and launched.source != "--shard":
+            listener.announce(f"Share {launched.share}, by {launched.source}")
         result = run_evaluation(folder, images, options, place, listener)
-    return describe_run(result, flags.cannot_tell)
+    outcome = describe_run(result, flags.cannot_tell)
+    if launched and outcome.exit_status == EXIT_SOME_IMAGES_FAILED:
+        # a queue would start the share again, which is complete
+        line = f"Some images failed; assay merge {result.folder} ends with {EXIT_SOME_IMAGES_FAILED}"
+        outcome = dataclasses.replace(outcome, lines=[*outcome.lines, line], exit_status=0)
+    return outcome
 
 
 def merge(folder: Path, /, flags: ShowFlags = ShowFlags()) -> Outcome:  # noqa: ARG001 - main reads --json
