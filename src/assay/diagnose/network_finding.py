@@ -15,6 +15,7 @@ HALF_RANGE_DB = 24.0  # with weights in half the range of int8 it was 25.6
 FLOAT_DB = 60.0  # of two exports the lowest was over 100, of float16 weights 68
 _QUANTISED_DB = 60.0  # a network whose median is below holds rounded weights, whatever its file says
 _LARGEST_FLOAT16 = 65504.0
+_SUMS = frozenset({"Add", "Mul", "Concat"})
 
 
 class LayerError(msgspec.Struct, frozen=True, kw_only=True):
@@ -208,21 +209,24 @@ def describe_signature(errors: Sequence[LayerError]) -> list[str]:
 def rank_errors(errors: Sequence[LayerError]) -> list[LayerError]:
     """The errors, guiltiest first: what is not finite, then suspects, then the lowest ratio.
 
-    Of suspects that read one tensor by the same quantiser, the layer comes first: a residual addition that
-    shares it errs only because that does.
+    Of suspects that read one tensor by the same quantiser, the layer comes before a residual addition; and a
+    suspect comes before those that read what it makes by a range that is too small for the reference's.
     """
     ranked = sorted(errors, key=_rate)
-    for one in [one for one in ranked if one.is_suspect and one.operator in {"Add", "Mul", "Concat"}]:
-        sharing = [
-            place
-            for place, each in enumerate(ranked)
-            if each.is_suspect and each is not one and set(each.quantisers) & set(one.quantisers)
-            if each.cause == one.cause == "ranges"
-        ]
-        place = ranked.index(one)
-        if sharing and min(sharing) > place:
-            ranked.insert(min(sharing), ranked.pop(place))
+    for one in [one for one in ranked if one.is_suspect]:
+        behind = [place for place, each in enumerate(ranked) if _follows(each, one)]
+        if behind and min(behind) < (place := ranked.index(one)):
+            ranked.insert(min(behind), ranked.pop(place))
     return ranked
+
+
+def _follows(one: LayerError, cause: LayerError) -> bool:
+    """Whether a suspect errs because another one does: by a shared quantiser, or by its tensor's range."""
+    if one is cause or one.cause != "ranges":
+        return False
+    shares = bool(set(one.quantisers) & set(cause.quantisers)) and cause.cause == "ranges"
+    is_sum = one.operator in _SUMS and cause.operator not in _SUMS
+    return (shares and is_sum) or cause.other_tensor in one.quantisers
 
 
 def _rate(error: LayerError) -> tuple[bool, bool, bool, float]:
