@@ -15,6 +15,7 @@ from unittest.mock import patch
 import pytest
 
 from assay.images import read, sources
+from assay.images.forms import recognise
 from assay.images.listing import Listing
 from assay_command import RunAssay, run_here
 from failing_store import FailingStore
@@ -38,7 +39,7 @@ def evaluate(
     compiled: Path, images: Path | str, run: Path, *more: object, harm: Callable[[], object] = lambda: None
 ) -> subprocess.CompletedProcess[str]:
     """Evaluate the twelve images in four shards, with short pauses; do harm after they are listed."""
-    list_images = sources.list_images
+    list_images = recognise.list_images
 
     def list_and_harm(*arguments: Any) -> Listing:
         listing = list_images(*arguments)
