@@ -2,7 +2,7 @@
 
 Run by hand where labelled photographs and a network that is right on them are:
 
-    python benchmarks/diagnose_faults.py MODEL.onnx RECORD.toml IMAGES LABELS.txt [--cache FILE] [--only TEXT]
+    python benchmarks/diagnose_faults.py MODEL.onnx RECORD.toml IMAGES LABELS [--cache FILE] [--only REGEX]
 
 It prints a row for each fault: Top-1 with it, what the diagnosis says, and Top-1 with the changes; then pairs
 of faults; then in how many samples of the photographs a right record is blamed. Faults of the graph are
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -338,7 +339,7 @@ class CachedPredict:
 
     def __init__(self, predict: Predict, path: Path | None) -> None:
         self._predict = predict
-        self._rows = sqlite3.connect(path or ":memory:")
+        self._rows = sqlite3.connect(path or ":memory:", timeout=600)
         self._rows.execute("create table if not exists logits (image blob primary key, row blob)")
 
     def __call__(self, images: Images) -> Logits:
@@ -379,6 +380,8 @@ def judge(found: RecordFinding, faults: Sequence[Fault]) -> str:
     missed = [fault for fault in faults if fault.factors and not named & fault.factors]
     if not missed:
         return "right"
+    if len(missed) < len(faults) and not any(fault.has_power for fault in missed):
+        return "right; no power for the other"
     if len(missed) < len(faults):
         return "half" if found.outcome == "helps" else "half, said to explain"
     return "missed" if any(fault.has_power for fault in missed) else "not found (no power)"
@@ -404,7 +407,7 @@ def run_faults(case: Case, only: str) -> Iterator[str]:
     groups = [("healthy",), *((name,) for name in faults), *PAIRS]
     for names in groups:
         title = " + ".join(names)
-        if only not in title:
+        if not re.search(only, title):
             continue
         planted, chosen = case, [faults[name] for name in names if name in faults]
         for fault in chosen:
@@ -436,7 +439,7 @@ def main() -> None:
     for name in ("model", "record", "images", "labels"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--cache", type=Path)
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="regular expression of rows")
     parser.add_argument("--samples", action="store_true", help="the samples of the right record alone")
     given = parser.parse_args()
     with open_subject(given.model, str(given.record), SILENT) as subject:

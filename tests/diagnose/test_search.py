@@ -3,9 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
+from assay.arrays import Images, Logits
 from assay.diagnose.finding import RecordFinding, conclude
 from assay.diagnose.label_maps import list_label_maps
 from assay.diagnose.settle import search_record
@@ -112,6 +114,45 @@ def test_hypotheses_of_two_kinds_that_fit_equally_well_are_undecided_and_name_th
 def test_a_gain_that_stays_below_what_is_expected_only_helps() -> None:
     found = diagnose(replace(RIGHT, record=change_record(colour_order="BGR")), reference=(99.9, "as given"))
     assert found.outcome == "helps"
+
+
+def test_two_faults_of_which_neither_hides_the_other_are_both_named() -> None:
+    found = diagnose(replace(RIGHT, record=change_record(colour_order="BGR"), orientation="turned by 180"))
+    assert found.outcome == "explained"
+    assert {change.factor for change in found.changes} == {"colour_order", "orientation"}
+
+
+def test_photographs_of_which_a_third_is_to_be_turned_as_exif_says_are_found() -> None:
+    turned = [
+        replace(one, stored=np.ascontiguousarray(one.pixels[::-1, ::-1]), exif_orientation=3)
+        if place % 3 == 2
+        else one
+        for place, one in enumerate(take_photographs(120))
+    ]
+    found = diagnose(RIGHT, turned)
+    assert [(change.factor, change.new) for change in found.changes] == [("orientation", "as EXIF says")]
+
+
+def test_an_output_that_holds_something_else_is_named_with_the_one_that_is_meant() -> None:
+    output = msgspec.structs.replace(RECORD.output, name="auxiliary")
+    view = View(record=msgspec.structs.replace(RECORD, output=output))
+    mixed = np.random.default_rng(3).permutation(CLASS_COUNT)
+    stage = Stage(
+        take_photographs(80), lambda images: -recognise(images)[:, mixed], MAPS, {"class": recognise}
+    )
+    found = conclude(search_record(stage, stage.show(view, stage.given_map), lambda _: None), None)
+    assert [(change.factor, change.new) for change in found.changes] == [("output.name", "class")]
+
+
+def test_probabilities_that_the_record_takes_for_logits_are_said_and_change_no_answer() -> None:
+    def softmax(images: Images) -> Logits:
+        rows = np.exp(recognise(images) - recognise(images).max(axis=1, keepdims=True))
+        return rows / rows.sum(axis=1, keepdims=True)
+
+    stage = Stage(take_photographs(40), softmax, MAPS)
+    found = conclude(search_record(stage, stage.show(RIGHT, stage.given_map), lambda _: None), None)
+    assert [(change.factor, change.new) for change in found.changes] == [("scores", "probabilities")]
+    assert found.before == found.after
 
 
 def test_geometry_is_not_tried_without_labels() -> None:

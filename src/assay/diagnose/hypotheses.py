@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -75,16 +76,19 @@ def list_hypotheses(
 
 
 def list_joint_hypotheses(view: View) -> list[Hypothesis]:
-    """Layout and values together: two faults that each bring the accuracy to chance hide one another."""
+    """Two of colour, values, layout and orientation at once: faults that bring chance hide one another."""
+    ways = (_vary_colour, _vary_values, _vary_layout, _vary_turns)
     return [
         Hypothesis(
             family="joint",
-            name=f"{layout.name}; {values.name}",
-            view=values.view,
-            families=("layout", "values"),
+            name=f"{one.name}; {two.name}",
+            view=two.view,
+            families=(one.family, two.family),
         )
-        for layout in _vary_layout(view)
-        for values in _vary_values(layout.view)
+        for first, second in itertools.combinations(ways, 2)
+        for one in first(view)
+        for two in second(one.view)
+        if one.view != view and two.view != one.view
     ]
 
 
@@ -136,6 +140,10 @@ def _vary_layout(view: View) -> Iterator[Hypothesis]:
     layout: Layout = other if view.layout == "as recorded" else "as recorded"
     name = f"values in the order {layout}" if layout != "as recorded" else "layout as recorded"
     yield Hypothesis(family="layout", name=name, view=replace(view, layout=layout))
+
+
+def _vary_turns(view: View) -> Iterator[Hypothesis]:
+    return _vary_orientation(view, has_exif=False)
 
 
 def _vary_orientation(view: View, has_exif: bool) -> Iterator[Hypothesis]:

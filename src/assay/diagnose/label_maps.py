@@ -66,16 +66,14 @@ class LabelMaps:
         """
         candidates = [given, self._find_shift(answers, labels), *self.orders]
         best = max(candidates, key=lambda one: int((one.classes[labels] == answers).sum()))
-        aligned = _align(answers, labels, best, self)
         tried = self.label_count + self.class_count + len(self.orders)
-        for found in (aligned, best):
-            if (
-                found is not None
-                and found is not given
-                and _fits(answers, labels, found, given, self.class_count, tried)
-            ):
-                return found
-        return _read_order(answers, labels, given, self.class_count) or given
+        for found in (_align(answers, labels, best, self), best):
+            if found is not None and _fits(answers, labels, found, given, self.class_count, tried):
+                best = found
+                break
+        else:
+            best = given
+        return _read_order(answers, labels, best, self.class_count) or best
 
     def shift(self, offset: int) -> LabelMap:
         """The map that adds a number to each label."""

@@ -70,6 +70,11 @@ def climb(stage: Stage, start: State, hear: Callable[[str], None]) -> tuple[Stat
         hypotheses = _choose_hypotheses(stage, state)
         hear(f"Step {number}: {len(hypotheses)} hypotheses")
         step = take_step(stage, state, hypotheses)
+        if step.taken is None and _is_at_chance(state):
+            joint = list_joint_hypotheses(state.view)
+            hear(f"Step {number}: Top-1 is near chance; two things at once, {len(joint)} hypotheses")
+            steps.append(step)
+            step = take_step(stage, state, joint)
         steps.append(step)
         if step.taken is None:
             break
@@ -81,7 +86,7 @@ def climb(stage: Stage, start: State, hear: Callable[[str], None]) -> tuple[Stat
 def take_step(stage: Stage, state: State, hypotheses: Sequence[Hypothesis]) -> Step:
     """Race the hypotheses against a state on the same photographs, and choose among those that are proven."""
     # of answers that are mostly wrong a few do not tell which label map fits
-    first = 1 if state.scores.is_right is not None and state.scores.is_right.mean() < CHANCE else 0
+    first = 1 if _is_at_chance(state) else 0
     tried = {
         place: _show(stage, state, one, RACE_COUNTS[first], None) for place, one in enumerate(hypotheses)
     }
@@ -141,10 +146,12 @@ def _choose_hypotheses(stage: Stage, state: State) -> list[Hypothesis]:
     labels = Hypothesis(
         family="labels", name="labels from another number or in another order", view=state.view
     )
-    joint = []
-    if state.scores.is_right is not None and state.scores.is_right.mean() < CHANCE:
-        joint = list_joint_hypotheses(state.view)
-    return [labels, *hypotheses, *joint]
+    return [labels, *hypotheses]
+
+
+def _is_at_chance(state: State) -> bool:
+    is_right = state.scores.is_right
+    return is_right is not None and bool(is_right.mean() < CHANCE)
 
 
 def _show(stage: Stage, state: State, hypothesis: Hypothesis, count: int, known: State | None) -> State:
@@ -206,16 +213,11 @@ def _choose(state: State, attempts: tuple[Attempt, ...], racing: Collection[int]
     near = [one for one in proven if gains[one] >= largest / 2]
     fewest = min(len(one.families) for one in near)
     best = max((one for one in near if len(one.families) == fewest), key=gains.__getitem__)
-    rivals = [
-        attempts[place]
-        for place in racing
-        if len(attempts[place].families) <= fewest
-        and gains[attempts[place]] >= gains[best] / 2
-        and compute_paired_p(differ(attempts[place].state, best.state)) > SIGNIFICANT
-    ]
-    same = [one for one in rivals if one.families == best.families and one.is_proven] or [best]
+    rivals = [attempts[place] for place in racing if _equals(attempts[place], best, state)]
+    leader = max([best, *rivals], key=gains.__getitem__)
+    same = [one for one in (best, *rivals) if one.families == leader.families]
     # the most usual of those that differ by nothing worth a name
-    taken = next(one for one in attempts if one in same and gains[best] - gains[one] < LEAST_GAIN / 3)
+    taken = next(one for one in attempts if one in same and gains[leader] - gains[one] < LEAST_GAIN / 3)
     others = sorted((one for one in rivals if one is not taken), key=gains.__getitem__, reverse=True)
     return Step(
         state=state,
@@ -223,4 +225,15 @@ def _choose(state: State, attempts: tuple[Attempt, ...], racing: Collection[int]
         taken=taken,
         ties=tuple(one for one in others if one.families != taken.families),
         equals=tuple(one for one in others if one.families == taken.families),
+    )
+
+
+def _equals(one: Attempt, best: Attempt, state: State) -> bool:
+    """Whether a hypothesis that changes no more may be as good as the best, proven or not."""
+    return (
+        one is not best
+        and len(one.families) <= len(best.families)
+        and 2 * compute_gain(state, one.state) >= compute_gain(state, best.state)
+        and is_better(state, one.state)
+        and compute_paired_p(differ(one.state, best.state)) > SIGNIFICANT
     )
