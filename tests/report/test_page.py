@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from assay.diagnose.changed_images import examine_changes
 from assay.diagnose.emulation import Emulation
 from assay.diagnose.network_finding import LayerError, NetworkFinding, Repair
-from assay.diagnose.view import Photograph
+from assay.diagnose.view import Photograph, View
 from assay.images.drawn_images import draw_labelled_images
 from assay.report.cause_page import render_cause_page
 from assay.workflows.diagnose.photographs import Shown
@@ -197,6 +197,7 @@ def diagnosis_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for name, shot, trait in zip(names, shots, traits, strict=True)
         ],
         images=np.zeros((20, 3, 8, 8), np.float32),
+        view=View(record=RECORD),
         classes=labels,
     )
     pictures = make_pictures(found, shown, RECORD)

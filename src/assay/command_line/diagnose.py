@@ -81,11 +81,21 @@ def diagnose(model_or_run: Path, /, flags: DiagnoseFlags) -> Outcome:
         request = flags.to_request(model_or_run)
         found, correction = look_for_cause(request, listener)
     parts = (found.record, found.network, found.images)
-    lines: list[str | Table] = [*list_cause_tables(*parts), "", *describe_diagnosis(*parts)]
+    lines: list[str | Table] = [*list_cause_tables(*parts), "", *_wrap(describe_diagnosis(*parts))]
     if found.emulation is not None:
-        lines += describe_emulation(found.emulation)
+        lines += _wrap(describe_emulation(found.emulation))
     if flags.output is not None:
         lines.append(f"{write_diagnosis(found, flags.output)}")
     if flags.write is not None:
         lines += write_correction(found, correction, request.images, flags.write)
     return Outcome(lines=lines, document=found.to_document())
+
+
+def _wrap(lines: list[str]) -> list[str]:
+    """Sentences in 80 columns, names unbroken; lines to be copied, which are indented, stay as they are."""
+    import textwrap
+
+    wrapper = textwrap.TextWrapper(
+        width=80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return [part for line in lines for part in ([line] if line[:1] == " " else wrapper.wrap(line))]

@@ -69,6 +69,14 @@ class ChangedImage(msgspec.Struct, frozen=True, kw_only=True):
         return "won" if self.candidate[0].class_index == self.class_index else "changed"
 
 
+class DecoderTrial(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to decode JPEGs: of so many changed images, those that the candidate then answers otherwise."""
+
+    name: str
+    image_count: int
+    flipped: tuple[str, ...]
+
+
 class ImagesFinding(msgspec.Struct, frozen=True, kw_only=True):
     """Which images get another answer than from the reference.
 
@@ -84,6 +92,7 @@ class ImagesFinding(msgspec.Struct, frozen=True, kw_only=True):
         seen_odds: The smallest odds ratio that would have been found with a power of 80 %, at so many
             changes, of a trait that half of the images have; None where none would.
         details: The changed images, in the order of `changed`.
+        decoders: Other ways to decode them; none where they are no JPEGs.
     """
 
     image_count: int
@@ -95,6 +104,7 @@ class ImagesFinding(msgspec.Struct, frozen=True, kw_only=True):
     traits: tuple[Trait, ...]
     seen_odds: float | None = None
     details: tuple[ChangedImage, ...] = ()
+    decoders: tuple[DecoderTrial, ...] = ()
 
 
 def examine_changes(

@@ -94,7 +94,7 @@ def _list_tables(
     emulation: Emulation | None,
 ) -> list[Table]:
     tables = [] if record is None else [make_hypothesis_table(record, len(record.trials))]
-    tables += [] if network is None else list_network_tables(network, len(network.errors))
+    tables += [] if network is None else list_network_tables(network, whole=True)
     if images is not None and images.traits and images.changed:
         tables.append(make_trait_table(images))
     if emulation is not None and emulation.images.traits and emulation.images.changed:

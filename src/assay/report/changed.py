@@ -24,6 +24,12 @@ def describe_changed(found: ImagesFinding, reference: str = "the reference") -> 
         lines.append(f"More than their margin explains: {', '.join(found.attributes)}.")
     else:
         lines.append(f"No trait adds to that. {_say_power(found, count)}")
+    if found.decoders:
+        said = ", ".join(f"{one.name} {len(one.flipped)}" for one in found.decoders)
+        lines.append(
+            f"Of {found.decoders[0].image_count} changed JPEGs another decoder alone changes the model's "
+            f"answer again: {said}."
+        )
     return [*lines, f"Changed, smallest margin first: {_name_first(found)}"]
 
 

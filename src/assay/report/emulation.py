@@ -21,8 +21,8 @@ def describe_emulation(found: Emulation) -> list[str]:
     if found.margin_change is not None:
         lines.append(
             f"The arithmetic moves margins by {found.margin_change:.2g} (standard deviation). "
-            f"{len(found.at_risk)} more images have so small a margin that another order of sums may decide"
-            f"{_list_names(found.at_risk)}."
+            f"{len(found.at_risk) or 'No'} more images have so small a margin that another order of sums may "
+            f"decide{_list_names(found.at_risk)}."
         )
     return [*lines, *_describe_range(found), *_describe_saturation(found)]
 

@@ -6,6 +6,7 @@ from assay.diagnose.network_finding import Bisection, LayerError, NetworkFinding
 from assay.report.tables.table import Table
 
 _SHOWN = 10
+_SHORT = ("Layer", "Signal to error, dB", "Differs")
 
 
 def describe_network(found: NetworkFinding) -> list[str]:
@@ -101,9 +102,22 @@ def say_cause(one: LayerError) -> str:
     return "weights and operator are the same, so a bias or another constant" if one.cause else "as expected"
 
 
-def list_network_tables(found: NetworkFinding, shown: int = _SHOWN) -> list[Table]:
-    """The layers, guiltiest first, and the repairs."""
-    errors = tuple(
+def list_network_tables(found: NetworkFinding, *, whole: bool = False) -> list[Table]:
+    """The layers, guiltiest first, and the repairs.
+
+    Args:
+        found: Of the network.
+        whole: Whether all is shown: without, the first ten, and of each what leaves room for its name.
+    """
+    header: tuple[str, ...] = (
+        "Layer",
+        "Operator",
+        "Signal to error, dB",
+        "here, dB",
+        "Differs",
+        "Largest value",
+    )
+    errors: tuple[tuple[str, ...], ...] = tuple(
         (
             one.name,
             one.operator,
@@ -112,9 +126,11 @@ def list_network_tables(found: NetworkFinding, shown: int = _SHOWN) -> list[Tabl
             one.cause or "-",
             "-" if one.peak is None else f"{one.peak:.3g}",
         )
-        for one in found.errors[:shown]
+        for one in found.errors[: None if whole else _SHOWN]
     )
-    header = ("Layers as in the reference", "Same answer", "Right")
+    if not whole:
+        header, errors = _SHORT, tuple((row[0], row[2], row[4]) for row in errors)
+    steps = ("Layers as in the reference", "Same answer", "Right")
     repairs = tuple(
         (
             f"{one.layer_count}",
@@ -127,10 +143,10 @@ def list_network_tables(found: NetworkFinding, shown: int = _SHOWN) -> list[Tabl
     return [
         Table(
             title="Layers by their own error",
-            header=("Layer", "Operator", "Signal to error, dB", "here, dB", "Differs", "Largest value"),
+            header=header,
             rows=errors,
         ),
-        Table(title="Repairs", header=header, rows=repairs, notes=note),
+        Table(title="Repairs", header=steps, rows=repairs, notes=note),
     ]
 
 

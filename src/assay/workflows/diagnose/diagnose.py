@@ -27,12 +27,13 @@ from assay.models.network_input import make_network_input
 from assay.models.record import ModelRecord
 from assay.report.named_run import Picture
 from assay.runs.listener import SILENT, Listener, Progress
+from assay.workflows.diagnose.decoders import try_decoders
 from assay.workflows.diagnose.open_reference import PUBLISHED, open_reference
 from assay.workflows.diagnose.open_subject import Subject, open_other_outputs, open_subject
 from assay.workflows.diagnose.photographs import Shown, load_photographs
 from assay.workflows.diagnose.pictures import make_pictures
 
-LEAST_IMAGES, NETWORK_IMAGE_COUNT = 16, 100
+LEAST_IMAGES, NETWORK_IMAGE_COUNT, MOST_DECODED = 16, 100, 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,13 +219,16 @@ def _compare(
         networks = open_networks(find_own_onnx(subject, reference), reference, record.output.name)
         if request.only != "images":
             few = slice(NETWORK_IMAGE_COUNT)
-            some = None if classes is None else classes[few]
-            network = compare_subject(subject, predict, networks, images[few], some, listener)
+            known = None if classes is None else classes[few]
+            network = compare_subject(subject, predict, networks, images[few], known, listener)
     if request.only != "network":
         listener.announce(f"Looking for what changed images have in common, of {len(images)}")
         right = networks.score(networks.reference, make_network_input(images, record))
         others = predict(images).astype(np.float64)
         changed = examine_changes(shown.names, shown.traits, right, others, classes)
+        names = set(changed.changed[:MOST_DECODED])
+        some = [one for one in shown.photographs if one.name in names]
+        changed = msgspec.structs.replace(changed, decoders=try_decoders(some, shown.view, predict))
     return network, changed
 
 
@@ -246,7 +250,7 @@ def _show(photographs: Sequence[Photograph], end: State) -> Shown:
     if end.label_map is not None:
         labels = np.array([one.label for one in photographs], dtype=np.int64)
         classes = end.label_map.classes[labels]
-    return Shown(photographs=photographs, images=images, classes=classes)
+    return Shown(photographs=photographs, images=images, view=end.view, classes=classes)
 
 
 def make_predict(subject: Subject) -> Predict:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assay.arrays import Images
-from assay.diagnose.view import Photograph
+from assay.diagnose.view import Photograph, View
 from assay.errors import BadImagesError, UndecodableImageError
 from assay.files import escape_name
 from assay.images.decode import decode_image
@@ -30,11 +30,13 @@ class Shown:
     Args:
         photographs: N of them.
         images: float32 (N, channels, height, width), normalised.
+        view: How they are shown.
         classes: The class of each one's label, (N,); None without labels.
     """
 
     photographs: Sequence[Photograph]
     images: Images
+    view: View
     classes: NDArray[np.int64] | None
 
     @property
