@@ -2,6 +2,6 @@
 
 import sys
 
-from assay.command_line.app import main
+from assay.command_line.original_score import main
 
-sys.exit(main(["score", *sys.argv[1:]]))
+sys.exit(main(sys.argv[1:]))

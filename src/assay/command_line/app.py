@@ -3,48 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from inspect import BoundArguments
+from functools import partial
 from typing import TYPE_CHECKING
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Env
 
 from assay import __version__
-from assay.command_line.streams import (
-    STDOUT,
-    describe_failure,
-    drain,
-    fill_closed_streams,
-    write_to_stderr,
-)
+from assay.command_line.guard import run_to_end, show_errors, show_outcome
+from assay.command_line.streams import write_to_stderr
 from assay.command_line.supplied import AssayToml, Supplied
-from assay.errors import AssayError, EngineError, UsageError, escape_controls, missing_package
-from assay.interrupts import EXIT_INTERRUPTED, end_on_signals
+from assay.errors import UsageError
 
 if TYPE_CHECKING:
     from assay.command_line.flags import ShowFlags
-    from assay.command_line.outcome import Outcome
 
-EXIT_BUG = 70
 _EPILOGUE = (
     "Exit status: 0 fine; 1 a gate failed; 2 usage; 3 finished, but some images failed; 4 a runtime, device "
     "or package is missing; 5 bad weights, model, images or labels; 6 a gate cannot be told; 70 a bug; 130 "
     "interrupted, with what was done kept. Options come from the command line, then ASSAY_COMMAND_OPTION, "
     "then ./assay.toml."
 )
-_EXTRAS = {
-    "torch": "export",
-    "onnx": "export",
-    "safetensors": "export",
-    "onnxruntime": "onnxruntime",
-    "nncf": "quantize",
-    "ray": "ray",
-}
 
 _SUPPLIED = Supplied()
 app = App(
@@ -117,118 +99,28 @@ for _module, _commands in COMMANDS.items():
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    Where the process itself is interrupted it ends here: runtimes may still compute in threads of their own,
-    and destroying those would abort it.
-
     Args:
         arguments: The command line without the program's name; that of the process if None.
     """
-    closed = fill_closed_streams()
-    status = _run(list(sys.argv[1:] if arguments is None else arguments))
-    failure: OSError | None = None
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        failure = error
-        drain(sys.stdout)
-    if status == EXIT_INTERRUPTED and arguments is None:
-        os._exit(status)
-    if failure is None and STDOUT not in closed:
-        return status
-    return _show_lost_result(failure, status)
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in tokens  # for usage errors; when the command is parsed, it says itself
+    run = partial(show_errors, partial(_run, tokens), as_json=as_json)
+    return run_to_end(run, is_process=arguments is None)
 
 
 def _run(tokens: list[str]) -> int:
-    as_json = "--json" in tokens  # for usage errors; when the command is parsed, it says itself
     try:
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
-        if not command.__module__.startswith("assay."):  # --help and --version print for themselves
-            with suppress(SystemExit):  # rich raises it where the reader has gone, as `head` does
-                command(*bound.args, **bound.kwargs)
-            return 0
-        bound.apply_defaults()
-        flags: ShowFlags = bound.arguments["flags"]
-        as_json = flags.json
-        bound.arguments["flags"] = dataclasses.replace(flags, supplied=_SUPPLIED.lines)
-        if not flags.quiet:
-            write_to_stderr("".join(f"assay: {line}\n" for line in _SUPPLIED.lines))
-        with end_on_signals():
-            return _run_command(command, bound, as_json=as_json)
     except CycloptsError as error:
-        return _show_error(UsageError(str(error), hint="assay --help, assay COMMAND --help"), as_json=as_json)
-    except ModuleNotFoundError as error:
-        if error.name not in _EXTRAS:
-            return _show_bug(as_json=as_json)
-        return _show_error(missing_package(error.name, _EXTRAS[error.name]), as_json=as_json)
-    except AssayError as error:
-        return _show_error(error, as_json=as_json)
-    except KeyboardInterrupt:
-        interruption = AssayError("interrupted; what was done is kept", hint="continue with --resume")
-        return _show_error(interruption, as_json=as_json, exit_status=EXIT_INTERRUPTED)
-    except (OSError, MemoryError) as error:
-        return _show_error(_describe_shortage(error), as_json=as_json)
-    except Exception:  # noqa: BLE001 - the last line of defence; the traceback is shown
-        return _show_bug(as_json=as_json)
-
-
-def _describe_shortage(error: OSError | MemoryError) -> AssayError:
-    """What the system could not give: space, permission, memory."""
-    if isinstance(error, MemoryError):
-        return EngineError("out of memory", hint="give it more, or take smaller batches or fewer callers")
-    place = f"{error.filename}: " if error.filename else ""
-    return UsageError(
-        f"{place}{error.strerror or error}", hint="check the path, who may write there, and the free space"
-    )
-
-
-def _run_command(command: Callable[..., Outcome], bound: BoundArguments, *, as_json: bool) -> int:
-    from assay.command_line.terminal import keep_stdout_for_result, write_document, write_lines
-
-    with keep_stdout_for_result() as stdout:
-        outcome = command(*bound.args, **bound.kwargs)
-        try:
-            if as_json:
-                write_document(outcome.document, stdout)
-            else:
-                write_lines(outcome.lines, stdout)
-            stdout.flush()
-        except OSError as error:
-            drain(stdout)
-            return _show_lost_result(error, outcome.exit_status)
-    return outcome.exit_status
-
-
-def _show_lost_result(error: OSError | None, status: int) -> int:
-    """Say that stdout took no result, and return the exit status: the command's, else that of usage.
-
-    A reader that went, as `head` does, has seen enough: nothing is said, and the status stays.
-    """
-    problem = describe_failure(error)
-    if not problem:
-        return status
-    write_to_stderr(f"assay: {problem}\n")
-    return status or UsageError.exit_status
-
-
-def _show_error(error: AssayError, *, as_json: bool, exit_status: int | None = None) -> int:
-    """Show the message on stderr, as JSON on stdout too where that was asked for; return the exit status."""
-    status = error.exit_status if exit_status is None else exit_status
-    write_to_stderr(escape_controls(f"assay: {error}\n"))
-    if as_json:
-        from assay.command_line.terminal import write_document
-
-        problem = {"exit_status": status, "message": error.message, "hint": error.hint}
-        try:
-            write_document({"error": problem}, sys.stdout)
-        except OSError as lost:
-            drain(sys.stdout)
-            return _show_lost_result(lost, status)
-    return status
-
-
-def _show_bug(*, as_json: bool) -> int:
-    write_to_stderr(traceback.format_exc())
-    kind, value, _ = sys.exc_info()
-    name = kind.__name__ if kind else "error"
-    error = AssayError(f"a bug in assay: {name}: {value}", hint="please report it with the lines above")
-    return _show_error(error, as_json=as_json, exit_status=EXIT_BUG)
+        raise UsageError(str(error), hint="assay --help, assay COMMAND --help") from error
+    if not command.__module__.startswith("assay."):  # --help and --version print for themselves
+        with suppress(SystemExit):  # rich raises it where the reader has gone, as `head` does
+            command(*bound.args, **bound.kwargs)
+        return 0
+    bound.apply_defaults()
+    flags: ShowFlags = bound.arguments["flags"]
+    bound.arguments["flags"] = dataclasses.replace(flags, supplied=_SUPPLIED.lines)
+    if not flags.quiet:
+        write_to_stderr("".join(f"assay: {line}\n" for line in _SUPPLIED.lines))
+    run = partial(show_outcome, partial(command, *bound.args, **bound.kwargs), as_json=flags.json)
+    return show_errors(run, as_json=flags.json)

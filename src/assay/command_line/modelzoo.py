@@ -157,25 +157,10 @@ def score(
         folder: Where the result goes.
         name: The result's file name.
     """
-    from assay.command_line.terminal import open_listener
-    from assay.measure.accuracy.accuracy import describe_topk
-    from assay.workflows.modelzoo.score import ScoreOptions, score_results
+    from assay.command_line.original_score import run_score
+    from assay.workflows.modelzoo.score import ScoreOptions
 
-    with open_listener(quiet=flags.quiet) as listener:
-        done = score_results(
-            results,
-            labels,
-            folder / name,
-            listener,
-            ScoreOptions(
-                allow_missing=flags.allow_missing, labels=flags.to_label_options(), dtype=flags.dtype
-            ),
-        )
-    accuracy, coverage = done.metrics.accuracy, done.metrics.coverage
-    lines = [
-        *(describe_topk(name, topk, accuracy) for name, topk in accuracy.shown),
-        f"{coverage.result_count:,} results, {coverage.label_count:,} labels; without a result: "
-        f"{coverage.missing_count:,}; without a label, not scored: {coverage.surplus_count:,}",
-        str(done.result_path),
-    ]
-    return Outcome(lines=lines, document={"score": done})
+    options = ScoreOptions(
+        allow_missing=flags.allow_missing, labels=flags.to_label_options(), dtype=flags.dtype
+    )
+    return run_score(results, labels, folder / name, options, quiet=flags.quiet)
