@@ -15,7 +15,7 @@ from assay.report.charts.layer_chart import LayerPoint, draw_layers
 from assay.report.contents import Card, Contents
 from assay.report.emulation import describe_emulation
 from assay.report.html import fill_page
-from assay.report.layers import list_network_tables, say_cause
+from assay.report.layers import describe_network, list_network_tables, say_cause
 from assay.report.named_run import Picture
 from assay.report.tables.table import Table
 
@@ -42,6 +42,9 @@ def render_cause_page(
     """
     lines = describe_diagnosis(record, network, images)
     lines += describe_emulation(emulation) if emulation is not None else []
+    if record is not None and record.outcome == "nothing" and network is not None:
+        lead = describe_network(network)[0]  # what does explain a loss is said first
+        lines = [lead, *(line for line in lines if line != lead)]
     contents = Contents(
         title=f"Diagnosis of {model}",
         remark="",
