@@ -319,7 +319,7 @@ PAIRS = (
 class Sample(Stage):
     """A sample of another stage's photographs, each of which is shown once in each way for all samples."""
 
-    def __init__(self, whole: Stage, places: Sequence[int], shown: dict[View, np.ndarray]) -> None:
+    def __init__(self, whole: Stage, places: Sequence[int], shown: dict[object, np.ndarray]) -> None:
         photographs = [whole.photographs[place] for place in places]
         super().__init__(photographs, lambda images: images[:, 0, 0], whole.maps)
         self._whole, self._places, self._shown = whole, np.array(places), shown
@@ -329,9 +329,10 @@ class Sample(Stage):
     ) -> State:
         """See `Stage.show`; nothing that is `known` saves anything here."""
         del known
-        if view not in self._shown:
-            self._shown[view] = self._whole.show(view, None).log_p
-        return self._judge(view, label_map, self._shown[view][self._places[:count]])
+        key = (view.resizing, view.record.input, view.record.preprocessing, view.layout)
+        if key not in self._shown:
+            self._shown[key] = self._whole.show(view, None).log_p
+        return self._judge(view, label_map, self._shown[key][self._places[:count]])
 
 
 class CachedPredict:
@@ -416,9 +417,9 @@ def run_faults(case: Case, only: str) -> Iterator[str]:
         yield describe(title, found, judge(found, chosen))
 
 
-def count_alarms(case: Case) -> str:
+def count_alarms(case: Case) -> Iterator[str]:
     """How often a right record is blamed, over samples of the photographs with and without replacement."""
-    rng, counts, shown = np.random.default_rng(0), list[str](), dict[View, np.ndarray]()
+    rng, shown = np.random.default_rng(0), dict[object, np.ndarray]()
     count, output = len(case.photographs), case.view.record.output
     whole = Stage(case.photographs, case.predict, list_label_maps(case.view.record.label_count, output))
     for size, again in ((count, True), (max(count * 2 // 3, 16), False)):
@@ -427,8 +428,8 @@ def count_alarms(case: Case) -> str:
             sample = Sample(whole, rng.choice(count, size, replace=again).tolist(), shown)
             start = sample.show(case.view, sample.given_map)
             alarms += conclude(search_record(sample, start, lambda _: None), None).outcome != "nothing"
-        counts.append(f"{alarms} of {SAMPLES} ({size} images, {'with' if again else 'without'} replacement)")
-    return f"alarms on the right record: {', '.join(counts)}"
+        how = "with" if again else "without"
+        yield f"alarms on the right record: {alarms} of {SAMPLES} ({size} images, {how} replacement)"
 
 
 def main() -> None:
@@ -453,7 +454,8 @@ def main() -> None:
             for row in run_faults(case, given.only):
                 print(row, flush=True)
         if given.samples or not given.only:
-            print(count_alarms(case))
+            for line in count_alarms(case):
+                print(line, flush=True)
 
 
 if __name__ == "__main__":
