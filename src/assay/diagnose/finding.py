@@ -20,7 +20,7 @@ Outcome = Literal["nothing", "explained", "helps", "undecided"]
 _ONE_CLASS_SHARE = 0.5  # of the images in one class: no network that works does that to a mixed sample
 _CHANCE_PERCENT = 5.0
 _LEAST_EXPLAINED = 50.0  # percent of the loss
-_SUSPECT = 0.01  # p-value, before Holm, of what a larger sample may prove
+_SUSPECT, _SUSPECT_POINTS = 0.005, 4.0  # p-value before Holm, and points, of what a larger sample may prove
 _LEAST_TOLD = 64  # images from which an interval is told
 
 
@@ -178,8 +178,19 @@ def _list_suspects(search: Search) -> list[Attempt]:
     last = search.steps[-1]
     if last.taken is not None:
         return []
-    suspects = [one for one in last.attempts if one.p_value < _SUSPECT and is_better(last.state, one.state)]
+    suspects = [
+        one
+        for one in last.attempts
+        if one.p_value < _SUSPECT
+        and is_better(last.state, one.state)
+        and _wins_enough(pair(last.state, one.state))
+    ]
     return sorted(suspects, key=lambda one: -compute_gain(last.state, one.state))
+
+
+def _wins_enough(paired: PairedAccuracy | None) -> bool:
+    """Whether so many images are won that it is worth a word where nothing is proven."""
+    return paired is None or paired.difference_points >= _SUSPECT_POINTS
 
 
 def _count_to_prove(step: Step, attempt: Attempt) -> int | None:
