@@ -40,7 +40,7 @@ Shape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Step:
+class GraphStep:
     """A node that computes a tensor of the images, or a layer with what is folded into its weights.
 
     Args:
@@ -135,7 +135,7 @@ def has_half(model: Any) -> bool:
     )
 
 
-def list_steps(graph: Graph) -> list[Step]:
+def list_steps(graph: Graph) -> list[GraphStep]:
     """The steps that make float tensors of the images, and do more than move them."""
     kinds, shapes = _infer_ports(graph.model)
     steps, folded = [], set()
@@ -152,7 +152,7 @@ def list_steps(graph: Graph) -> list[Step]:
             folded |= within
         kind = "layer" if weights is not None else _KINDS.get(node.op_type, node.op_type)
         steps.append(
-            Step(
+            GraphStep(
                 node=node.name or name,
                 operator=node.op_type,
                 kind=kind,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assay.convert.graph_steps import Graph, Step, fits, list_steps
+from assay.convert.graph_steps import Graph, GraphStep, fits, list_steps
 
 LEAST_COSINE = 0.9  # of one layer in two exports; of two layers it was at most 0.15
 _ROW = 4  # weights of an output, from which their direction says something
@@ -25,8 +25,8 @@ class Compared:
 
     reference: str
     other: str
-    step: Step
-    other_step: Step
+    step: GraphStep
+    other_step: GraphStep
 
     @property
     def node(self) -> str:
@@ -74,20 +74,20 @@ def compute_cosine(one: NDArray[np.float32], other: NDArray[np.float32]) -> floa
     return float(np.nan_to_num(cosines.mean()))
 
 
-def _could_be(one: Step, other: Step) -> bool:
+def _could_be(one: GraphStep, other: GraphStep) -> bool:
     if one.kind != other.kind or not fits(one.shape, other.shape):
         return False
     return one.weights is None or other.weights is None or one.weights.shape == other.weights.shape
 
 
-def _compare(one: Step, other: Step) -> float:
+def _compare(one: GraphStep, other: GraphStep) -> float:
     """The cosine of two layers' weights; 0 for other steps."""
     if one.weights is None or other.weights is None or one.weights.shape != other.weights.shape:
         return 0.0
     return compute_cosine(one.weights, other.weights)
 
 
-def _match_by_names(steps: Sequence[Step], others: Sequence[Step]) -> dict[int, int]:
+def _match_by_names(steps: Sequence[GraphStep], others: Sequence[GraphStep]) -> dict[int, int]:
     """Steps whose tensors have the same name; none, where the weights of most layers say otherwise."""
     places = {step.tensor: place for place, step in enumerate(others)}
     found = {
@@ -104,7 +104,7 @@ def _match_by_names(steps: Sequence[Step], others: Sequence[Step]) -> dict[int, 
 
 
 def _match_by_weights(
-    steps: Sequence[Step], others: Sequence[Step], pairs: Mapping[int, int]
+    steps: Sequence[GraphStep], others: Sequence[GraphStep], pairs: Mapping[int, int]
 ) -> dict[int, int]:
     """Layers whose weights point the same way, each the other's best."""
     taken = set(pairs.values())
@@ -122,7 +122,7 @@ def _match_by_weights(
 
 
 def _match_by_order(
-    steps: Sequence[Step], others: Sequence[Step], pairs: Mapping[int, int]
+    steps: Sequence[GraphStep], others: Sequence[GraphStep], pairs: Mapping[int, int]
 ) -> dict[int, int]:
     """What is left between two matches, in order, where it is of one kind and shape."""
     found: dict[int, int] = {}
@@ -153,7 +153,7 @@ def _list_ascending(pairs: Mapping[int, int]) -> list[tuple[int, int]]:
 
 
 def _align(
-    steps: Sequence[Step], others: Sequence[Step], left: Sequence[int], free: Sequence[int]
+    steps: Sequence[GraphStep], others: Sequence[GraphStep], left: Sequence[int], free: Sequence[int]
 ) -> dict[int, int]:
     """The best pairs that cross nowhere (Needleman and Wunsch, without a cost of gaps)."""
     best = np.zeros((len(left) + 1, len(free) + 1))
@@ -175,14 +175,17 @@ def _align(
     return found
 
 
-def _score(one: Step, other: Step) -> float:
+def _score(one: GraphStep, other: GraphStep) -> float:
     if not _could_be(one, other):
         return 0.0
     return 2.0 if one.operator == other.operator else 1.0
 
 
 def _keep_consistent(
-    steps: Sequence[Step], others: Sequence[Step], pairs: dict[int, int], graphs: tuple[Graph, Graph]
+    steps: Sequence[GraphStep],
+    others: Sequence[GraphStep],
+    pairs: dict[int, int],
+    graphs: tuple[Graph, Graph],
 ) -> dict[int, int]:
     """The pairs without those that the two graphs compute from different matches."""
     pairs = dict(pairs)
@@ -204,7 +207,7 @@ def _keep_consistent(
     return pairs
 
 
-def _rate(one: Step, other: Step) -> float:
+def _rate(one: GraphStep, other: GraphStep) -> float:
     """How sure a match is."""
     named = one.tensor == other.tensor
     return 4 * _compare(one, other) + 2 * named + (one.operator == other.operator)
