@@ -147,7 +147,8 @@ def test_an_output_that_holds_something_else_is_named_with_the_one_that_is_meant
 def test_probabilities_that_the_record_takes_for_logits_are_said_and_change_no_answer() -> None:
     def softmax(images: Images) -> Logits:
         rows = np.exp(recognise(images) - recognise(images).max(axis=1, keepdims=True))
-        return rows / rows.sum(axis=1, keepdims=True)
+        shares: Logits = rows / rows.sum(axis=1, keepdims=True)
+        return shares
 
     stage = Stage(take_photographs(40), softmax, MAPS)
     found = conclude(search_record(stage, stage.show(RIGHT, stage.given_map), lambda _: None), None)

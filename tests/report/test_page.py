@@ -7,12 +7,12 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import numpy as np
-import pyarrow
 import pyarrow.parquet as pq
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -24,6 +24,7 @@ from assay.diagnose.emulation import Emulation
 from assay.diagnose.network_finding import LayerError, NetworkFinding, Repair
 from assay.diagnose.view import Photograph, View
 from assay.images.drawn_images import draw_labelled_images
+from assay.inference.shards import read_shard, write_shard
 from assay.report.cause_page import render_cause_page
 from assay.workflows.diagnose.photographs import Shown
 from assay.workflows.diagnose.pictures import make_pictures
@@ -324,13 +325,8 @@ def add_reference(run: Path) -> None:
     """Give the run a reference that is right on every image, and so differs on most."""
     (run / "reference").mkdir()
     for part in (run / "predictions").iterdir():
-        table = pq.read_table(part)
-        tops = [[label, *(number for number in range(996, 1000))] for label in table["label"].to_pylist()]
-        place = table.schema.get_field_index("top_classes")
-        table = table.set_column(
-            place, table.schema.field(place), [pyarrow.array(tops, pyarrow.list_(pyarrow.int32()))]
-        )
-        pq.write_table(table, run / "reference" / part.name)
+        right = [replace(row, top_classes=(row.label or 0, *range(996, 1000))) for row in read_shard(part)]
+        write_shard(run / "reference" / part.name, right, "of the reference")
 
 
 def test_file_names_cannot_inject_anything(

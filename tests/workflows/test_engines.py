@@ -130,7 +130,7 @@ def test_a_device_that_is_not_there_is_exit_status_4_with_the_reason(
 
 
 def test_a_loaded_model_whose_chip_is_gone_is_exit_status_4(
-    run_assay: RunAssay,
+    start_assay: RunAssay,
     colour_onnx: Path,
     photographs: Path,
     tmp_path: Path,
@@ -138,10 +138,10 @@ def test_a_loaded_model_whose_chip_is_gone_is_exit_status_4(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert ascend_tools
-    done = run_assay("compile", colour_onnx, tmp_path / "c", "--engine", "ascend", "--batch-size", "2")
+    done = start_assay("compile", colour_onnx, tmp_path / "c", "--engine", "ascend", "--batch-size", "2")
     assert done.returncode == 0, done.stderr
     monkeypatch.delenv("PYTHONPATH")
-    done = run_assay("evaluate", tmp_path / "c", "--images", photographs, "-o", tmp_path / "run")
+    done = start_assay("evaluate", tmp_path / "c", "--images", photographs, "-o", tmp_path / "run")
     assert done.returncode == 4, done.stderr
     assert "the inference tool's Python packages are not here" in done.stderr
 

@@ -90,7 +90,7 @@ def read_label_file(path: Path, classes: Classes, options: LabelOptions = NO_LAB
     """
     lines = _read_lines(path, options.max_bytes)
     if all(INDEX.fullmatch(line.strip()) for _, line in lines):
-        return _read_ground_truth(path, [int(line) for _, line in lines], options.offset)
+        return _read_ground_truth(path, [int(line.strip()) for _, line in lines], options.offset)
     form, rows = split_label_lines(
         path, lines, lambda text: bool(classes.find_labels(text)) and not find_synset(text)
     )

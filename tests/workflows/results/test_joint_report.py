@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
 
-import pyarrow
 import pyarrow.parquet as pq
 import pytest
 
 from assay.images.drawn_images import draw_labelled_images
+from assay.inference.shards import read_shard, write_shard
 from conftest import RunAssay
 
 
@@ -35,16 +36,9 @@ def folder(run_assay: RunAssay, colour_onnx: Path, tmp_path_factory: pytest.Temp
     assert done.returncode == 0, done.stderr
     shutil.copytree(folder / "one", folder / "other")
     part = folder / "other" / "predictions" / "part-00000.parquet"
-    table = pq.read_table(part)
-    tops = table["top_classes"].to_pylist()
-    tops[0] = tops[0][::-1]
-    place = table.schema.get_field_index("top_classes")
-    pq.write_table(
-        table.set_column(
-            place, table.schema.field(place), [pyarrow.array(tops, pyarrow.list_(pyarrow.int32()))]
-        ),
-        part,
-    )
+    first, *others = read_shard(part)
+    fingerprint = pq.read_schema(part).metadata[b"assay.fingerprint"].decode()
+    write_shard(part, [replace(first, top_classes=first.top_classes[::-1]), *others], fingerprint)
     return folder
 
 
