@@ -193,9 +193,9 @@ def _read_checked(path: Path, columns: Sequence[str] | None = None) -> pyarrow.T
         raise pyarrow.ArrowInvalid(f"no column {absent[0]}")
     metadata = table.schema.metadata or {}
     stored = metadata.get(_COLUMNS_KEY)
-    if metadata.get(_FILE_KEY, path.name.encode()) != path.name.encode():
+    if original := _find_original(path, metadata):
         raise BadInputError(
-            f"predictions {path} are a copy of {_read_place(metadata)}",
+            f"predictions {path} are a copy of {original}",
             hint="assay run or evaluate with --resume computes them again",
         )
     if stored is not None:
@@ -209,9 +209,10 @@ def _read_checked(path: Path, columns: Sequence[str] | None = None) -> pyarrow.T
     return table
 
 
-def _read_place(metadata: dict[bytes, bytes]) -> str:
-    """The name of the file that was written."""
-    return shorten(metadata.get(_FILE_KEY, b"").decode("utf-8", "replace"), 40)
+def _find_original(path: Path, metadata: dict[bytes, bytes]) -> str:
+    """The name that the file was written under, if it is another; earlier versions' shards do not tell."""
+    name = metadata.get(_FILE_KEY, path.name.encode()).decode("utf-8", "replace")
+    return "" if name == path.name else shorten(name, 40)
 
 
 def find_fault(path: Path, fingerprint: str) -> str:
@@ -222,11 +223,10 @@ def find_fault(path: Path, fingerprint: str) -> str:
         metadata = pq.read_schema(path).metadata or {}
         if metadata.get(_FINGERPRINT_KEY) != fingerprint.encode():
             return "of another run"
-        place = metadata.get(_FILE_KEY)
-        if (place is None) != (_COLUMNS_KEY not in metadata):
+        if (_FILE_KEY in metadata) != (_COLUMNS_KEY in metadata):
             return "damaged"
-        if place is not None and place != path.name.encode():
-            return f"a copy of {_read_place(metadata)}"
+        if original := _find_original(path, metadata):
+            return f"a copy of {original}"
         _read_checked(path)
     except (*_READ_ERRORS, BadInputError):
         return "damaged"  # cut short by a full disk, say
