@@ -62,7 +62,7 @@ class AgreeFlags(GateFlags, ShowFlags, ClassFlags, ReadFlags):
 
 
 def agree(*folders: Path, flags: AgreeFlags = AgreeFlags()) -> Outcome:
-    """Compare all ways of running a model: which give the same answers, and on which images not.
+    """Compare all ways of running a model: which answer the same.
 
     Args:
         folders: Folders of compiled models and of finished runs, mixed.

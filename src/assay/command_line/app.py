@@ -14,18 +14,16 @@ from cyclopts.config import Env
 
 from assay import __version__
 from assay.command_line.guard import run_to_end, show_errors, show_outcome
+from assay.command_line.help_page import EXAMPLES, HelpPage
 from assay.command_line.streams import write_to_stderr
 from assay.command_line.supplied import AssayToml, Supplied
-from assay.errors import UsageError
 
 if TYPE_CHECKING:
     from assay.command_line.flags import ShowFlags
 
 _EPILOGUE = (
-    "Exit status: 0 fine; 1 a gate failed; 2 usage; 3 finished, but some images failed; 4 a runtime, device "
-    "or package is missing; 5 bad weights, model, images or labels; 6 a gate cannot be told; 70 a bug; 130 "
-    "interrupted, with what was done kept. Options come from the command line, then ASSAY_COMMAND_OPTION, "
-    "then ./assay.toml."
+    "Try it: assay demo. Your own classifier and images: assay run --weights FILE --images DIR.\n"
+    "Options of a command: assay help COMMAND. More to read: assay help topics."
 )
 
 _SUPPLIED = Supplied()
@@ -36,6 +34,7 @@ app = App(
     "fast it is there.",
     help_epilogue=_EPILOGUE,
     help_format="plaintext",
+    help_formatter=HelpPage(),
     config=(Env("ASSAY_"), AssayToml("assay.toml"), _SUPPLIED),
     default_parameter=Parameter(negative=(), show_env_var=False),
 )
@@ -44,56 +43,61 @@ app = App(
 COMMANDS = {
     "chain": {
         "run": "Do everything: export, compile, evaluate, benchmark, report.",
-        "demo": "Do the same on labelled images and weights made on the spot: nothing is downloaded.",
+        "demo": "Do the same on images and weights made on the spot; no download.",
     },
     "convert": {
-        "export": "Checkpoint to ONNX file, with the largest difference from torch.",
-        "quantize": "Float ONNX file to an int8 one, with the record of its calibration beside it.",
+        "export": "Checkpoint to ONNX file, compared with torch.",
+        "quantize": "Float ONNX file to int8 ONNX file, calibrated on images.",
         "compile": "ONNX file to compiled model.",
     },
     "cascade": {
-        "cascade": "Two compiled models of one network to one: as fast as one, the answers of the other.",
+        "cascade": "Two compiled models to one: one's speed, the other's answers.",
     },
     "inspect": {
-        "inspect": "Say what a model file says of itself, and draw the record it would be used with.",
+        "inspect": "Say what a model file says of itself, and draw its record.",
     },
     "evaluate": {
-        "evaluate": "Predict every image with a compiled model, and score the predictions.",
-        "merge": "Write metrics and report of a run whose shares were computed apart.",
+        "evaluate": "Predict every image with a compiled model, and score it.",
+        "merge": "Write the report of a run whose shares were computed apart.",
     },
     "benchmark": {
-        "benchmark": "Measure images per second and latency of compiled models for each batch size.",
+        "benchmark": "Measure images per second and latency by batch size.",
     },
     "diagnose": {
-        "diagnose": "Say why a model is less accurate than it should be: its record, or which layer.",
+        "diagnose": "Say why a model is less accurate than it should be.",
     },
     "agree": {
-        "agree": "Compare all ways of running a model: which give the same answers, and on which images not.",
+        "agree": "Compare all ways of running a model: which answer the same.",
     },
     "results": {
-        "report": "Write the report of a run anew, or one report of several runs with a column each.",
-        "compare": "Compare run B with run A image by image, or with what a model record publishes.",
-        "bundle": "Write a finished run into one zip file, from which every figure can be computed again.",
-        "verify": "Compute every figure of a bundle again from its predictions; fail if one differs.",
+        "report": "Write a run's report anew, or one report of several runs.",
+        "compare": "Compare run B with run A, or with what a record publishes.",
+        "bundle": "Write a finished run into one zip file that proves its figures.",
+        "verify": "Compute a bundle's figures again; fail if one differs.",
     },
     "machine": {
-        "doctor": "Say what is wrong with a copy of a data set, or with this machine; no model is run.",
-        "engines": "Say which engines can run here, on which devices, and how to get the others.",
-        "fetch": "Download a model's weights, check their hash, and print where they are.",
+        "doctor": "Say what is wrong with a data set, or with this machine.",
+        "engines": "Say which engines run here, and how to get the others.",
+        "fetch": "Download a model's weights, and check their hash.",
     },
     "models": {
-        "models": "List the models whose records are known by name, or write one's record.",
+        "models": "List the models known by name, or write one's record.",
     },
     "modelzoo": {
-        "preprocess": "Write each image as a .bin file, byte for byte as the original script does.",
-        "info": "Write the info file of a folder: a line INDEX PATH WIDTH HEIGHT for each file.",
-        "infer": "Run a compiled model over .bin or .npy files, as the inference tool does.",
-        "score": "Score a result folder of the inference tool, as the original scoring script does.",
+        "preprocess": "Write each image as a .bin file, as the original script does.",
+        "info": "Write the info file of a folder, a line for each file.",
+        "infer": "Run a compiled model over .bin or .npy files, as ais_bench does.",
+        "score": "Score a result folder, as the original script does.",
     },
 }
 for _module, _commands in COMMANDS.items():
     for _name, _help in _commands.items():
-        app.command(f"assay.command_line.{_module}:{_name}", name=_name, help=_help)
+        app.command(
+            f"assay.command_line.{_module}:{_name}",
+            name=_name,
+            help=_help,
+            help_epilogue=f"Example: {EXAMPLES[_name]}" if _name in EXAMPLES else "",
+        )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,10 +113,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(tokens: list[str]) -> int:
+    if tokens[:1] == ["help"] and (len(tokens) == 1 or tokens[1] in app):
+        tokens = [*tokens[1:], "--help"]
     try:
         command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        raise UsageError(str(error), hint="assay --help, assay COMMAND --help") from error
+        from assay.command_line.mistyped import explain
+
+        raise explain(error, app, _SUPPLIED.arguments) from error
     if not command.__module__.startswith("assay."):  # --help and --version print for themselves
         with suppress(SystemExit):  # rich raises it where the reader has gone, as `head` does
             command(*bound.args, **bound.kwargs)

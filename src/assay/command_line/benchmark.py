@@ -124,7 +124,7 @@ def _split_import(text: str) -> tuple[Path, int | None]:
 
 
 def benchmark(*folders: Path, flags: BenchmarkFlags = BenchmarkFlags()) -> Outcome:
-    """Measure images per second and latency of compiled models for each batch size.
+    """Measure images per second and latency by batch size.
 
     Args:
         folders: The compiled models' folders.

@@ -23,7 +23,7 @@ class CascadeFlags(ShowFlags, ModelFlags, ReadFlags):
 
 
 def cascade(fast: Path, exact: Path, folder: Path, /, flags: CascadeFlags) -> Outcome:
-    """Two compiled models of one network to one: as fast as one, the answers of the other.
+    """Two compiled models to one: one's speed, the other's answers.
 
     Args:
         fast: The compiled model that answers, such as int8.

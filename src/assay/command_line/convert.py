@@ -83,7 +83,7 @@ class CompileFlags(ShowFlags, EngineFlags):
 
 
 def export(weights: Path, onnx_file: Path, /, flags: ExportFlags = ExportFlags()) -> Outcome:
-    """Checkpoint to ONNX file, with the largest difference from torch.
+    """Checkpoint to ONNX file, compared with torch.
 
     Args:
         weights: Checkpoint: .pth or .safetensors, or a folder of the Hugging Face hub.
@@ -115,7 +115,7 @@ def export(weights: Path, onnx_file: Path, /, flags: ExportFlags = ExportFlags()
 
 
 def quantize(onnx_file: Path, out_file: Path, /, flags: QuantizeFlags) -> Outcome:
-    """Float ONNX file to an int8 one, with the record of its calibration beside it.
+    """Float ONNX file to int8 ONNX file, calibrated on images.
 
     Args:
         onnx_file: The float ONNX file.

@@ -64,7 +64,7 @@ class DiagnoseFlags(ShowFlags, ModelFlags, LabelFileFlags, ReadFlags):
 
 
 def diagnose(model_or_run: Path, /, flags: DiagnoseFlags) -> Outcome:
-    """Say why a model is less accurate than it should be: its record, or which layer.
+    """Say why a model is less accurate than it should be.
 
     Args:
         model_or_run: An ONNX file, a compiled model's folder, or a run folder.

@@ -113,7 +113,7 @@ def _is_count(text: str) -> bool:
 
 
 def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
-    """Predict every image with a compiled model, and score the predictions.
+    """Predict every image with a compiled model, and score it.
 
     Args:
         folder: The compiled model's folder.
@@ -144,7 +144,7 @@ def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
 
 
 def merge(folder: Path, /, flags: ShowFlags = ShowFlags()) -> Outcome:  # noqa: ARG001 - main reads --json
-    """Write metrics and report of a run whose shares were computed apart.
+    """Write the report of a run whose shares were computed apart.
 
     Args:
         folder: The run folder.

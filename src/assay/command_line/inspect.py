@@ -25,7 +25,7 @@ class InspectFlags(ShowFlags):
 
 
 def inspect(model: Path, /, flags: InspectFlags = InspectFlags()) -> Outcome:
-    """Say what a model file says of itself, and draw the record it would be used with.
+    """Say what a model file says of itself, and draw its record.
 
     Args:
         model: ONNX file, OpenVINO IR (.xml), checkpoint, or a folder of the Hugging Face hub.

@@ -36,7 +36,7 @@ class FetchFlags(ShowFlags):
 
 
 def engines(flags: ShowFlags = ShowFlags()) -> Outcome:  # noqa: ARG001 - main reads --json
-    """Say which engines can run here, on which devices, and how to get the others."""
+    """Say which engines run here, and how to get the others."""
     from assay.report.tables.engines import make_engine_tables
     from assay.workflows.list_engines import list_engines
 
@@ -45,7 +45,7 @@ def engines(flags: ShowFlags = ShowFlags()) -> Outcome:  # noqa: ARG001 - main r
 
 
 def fetch(model: str, /, flags: FetchFlags = FetchFlags()) -> Outcome:
-    """Download a model's weights, check their hash, and print where they are.
+    """Download a model's weights, and check their hash.
 
     Args:
         model: Name of a model record, or a TOML file.
@@ -59,7 +59,7 @@ def fetch(model: str, /, flags: FetchFlags = FetchFlags()) -> Outcome:
 
 
 def doctor(flags: DoctorFlags = DoctorFlags()) -> Outcome:
-    """Say what is wrong with a copy of a data set, or with this machine; no model is run."""
+    """Say what is wrong with a data set, or with this machine."""
     from assay.command_line.terminal import open_listener
     from assay.report.diagnosis import summarise_images, summarise_machine
     from assay.workflows.doctor import examine_images, examine_machine

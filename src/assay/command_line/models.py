@@ -20,7 +20,7 @@ class ModelsFlags(ShowFlags):
 
 
 def models(word: str = "", /, flags: ModelsFlags = ModelsFlags()) -> Outcome:
-    """List the models whose records are known by name, or write one's record.
+    """List the models known by name, or write one's record.
 
     Args:
         word: Part of a name, such as seresnext; with --toml or -o, the name of one.

@@ -65,7 +65,7 @@ class ScoreFlags(ShowFlags, LabelFileFlags):
 
 
 def preprocess(images: Path, folder: Path, /, flags: PreprocessFlags = PreprocessFlags()) -> Outcome:
-    """Write each image as a .bin file, byte for byte as the original script does.
+    """Write each image as a .bin file, as the original script does.
 
     Args:
         images: Folder of images, or of class folders.
@@ -100,7 +100,7 @@ def info(
     /,
     flags: ShowFlags = ShowFlags(),  # noqa: ARG001 - main reads --json
 ) -> Outcome:
-    """Write the info file of a folder: a line INDEX PATH WIDTH HEIGHT for each file.
+    """Write the info file of a folder, a line for each file.
 
     Args:
         kind: bin, for .bin files; jpg, for images, whose sizes are read from their headers.
@@ -117,7 +117,7 @@ def info(
 
 
 def infer(compiled: Path, /, flags: InferFlags = InferFlags()) -> Outcome:
-    """Run a compiled model over .bin or .npy files, as the inference tool does.
+    """Run a compiled model over .bin or .npy files, as ais_bench does.
 
     Args:
         compiled: The compiled model's folder.
@@ -149,7 +149,7 @@ def score(
     /,
     flags: ScoreFlags = ScoreFlags(),
 ) -> Outcome:
-    """Score a result folder of the inference tool, as the original scoring script does.
+    """Score a result folder, as the original script does.
 
     Args:
         results: Folder with NAME_0.txt, .bin or .npy files.

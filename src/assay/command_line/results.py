@@ -41,7 +41,7 @@ class BundleFlags(ShowFlags):
 
 
 def report(*folders: Path, flags: ReportFlags = ReportFlags()) -> Outcome:
-    """Write the report of a run anew, or one report of several runs with a column each.
+    """Write a run's report anew, or one report of several runs.
 
     Args:
         folders: The run folders; the others are compared with the first.
@@ -62,7 +62,7 @@ def report(*folders: Path, flags: ReportFlags = ReportFlags()) -> Outcome:
 
 
 def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome:
-    """Compare run B with run A image by image, or with what a model record publishes.
+    """Compare run B with run A, or with what a record publishes.
 
     Args:
         a: The reference: a run folder, or the name or TOML file of a model record.
@@ -118,7 +118,7 @@ def _compare_with_published(model: str, run: Path, flags: CompareFlags) -> Outco
 
 
 def bundle(run: Path, file: Path | None = None, /, flags: BundleFlags = BundleFlags()) -> Outcome:
-    """Write a finished run into one zip file, from which every figure can be computed again.
+    """Write a finished run into one zip file that proves its figures.
 
     Args:
         run: The run folder.
@@ -135,7 +135,7 @@ def bundle(run: Path, file: Path | None = None, /, flags: BundleFlags = BundleFl
 
 
 def verify(file: Path, /, flags: ShowFlags = ShowFlags()) -> Outcome:  # noqa: ARG001 - main reads --json
-    """Compute every figure of a bundle again from its predictions; fail if one differs.
+    """Compute a bundle's figures again; fail if one differs.
 
     Args:
         file: A file of `assay bundle`.

@@ -58,14 +58,17 @@ def _refuse(path: Path, problem: str) -> CycloptsError:
 class Supplied:
     """The last source of cyclopts: looks at what the sources before it supplied to the command.
 
-    `lines` says for each flag its value and where it is from.
+    `lines` says for each flag its value and where it is from; `arguments` are all of the command, with what
+    was given for each.
     """
 
     def __init__(self) -> None:
         self.lines: tuple[str, ...] = ()
+        self.arguments: ArgumentCollection | None = None
 
     def __call__(self, _app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
         """Note what was supplied, and refuse what is taken from the command line alone."""
+        self.arguments = arguments
         found = [
             (argument, token) for argument in arguments for token in argument.tokens if token.source != "cli"
         ]
