@@ -24,3 +24,4 @@ SERVER_LATENCY_MS = 15.0  # MLPerf's bound for ResNet-50
 STOP_ERROR = 0.001
 MAX_DIFFERENT_PERCENT = 0.1  # answers that a cascade may leave other than the exact model's
 DEFAULT_MARGIN_POINTS = 0.1  # of Top-1: a loss within it does not matter
+SPEED_MARGIN_PERCENT = 5.0  # of the baseline's images/s: likewise

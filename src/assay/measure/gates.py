@@ -10,24 +10,32 @@ from typing import Literal
 
 import msgspec
 
+from assay.defaults import DEFAULT_MARGIN_POINTS, SPEED_MARGIN_PERCENT
 from assay.errors import UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
-from assay.measure.accuracy.accuracy import Accuracy
+from assay.measure.accuracy.accuracy import Accuracy, compute_wilson_interval
 from assay.measure.accuracy.answers import SameAnswers
-from assay.measure.accuracy.comparison import LossOutcome, judge_loss
+from assay.measure.accuracy.comparison import LossOutcome, is_loss_proven, judge_loss
 from assay.measure.accuracy.coverage import Coverage, describe_other_images
 from assay.measure.accuracy.paired import PairedAccuracy
-from assay.measure.speed.throughput import ThroughputRow, find_best_row, find_faster_invalid
+from assay.measure.baseline import ERROR, BaselinePart, judge_part
+from assay.measure.speed.bounds import judge_rate, judge_speedup
+from assay.measure.speed.throughput import ThroughputRow
 from assay.models.record import ModelRecord, PublishedAccuracy
 
-GateKind = Literal["published", "mlperf", "smoke", "paired", "throughput", "speedup", "agree"]
+GateKind = Literal[
+    "published", "mlperf", "smoke", "top1", "top5", "paired", "no-worse", "throughput", "speedup", "agree"
+]
 GateOutcome = Literal["pass", "fail", "cannot tell"]
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _GRAMMAR: dict[GateKind, str] = {
     "published": r"published",
     "mlperf": r"mlperf-(?P<bound>99|99\.9)",
     "smoke": r"smoke",
+    "top1": rf"top1>=(?P<bound>{_NUMBER})",
+    "top5": rf"top5>=(?P<bound>{_NUMBER})",
     "paired": rf"paired:(?P<bound>{_NUMBER})",
+    "no-worse": rf"no-worse-than:baseline(:(?P<bound>{_NUMBER}))?(:(?P<speed_bound>{_NUMBER})%)?",
     "throughput": rf"throughput>=(?P<bound>{_NUMBER})@bs(?P<batch_size>[0-9]{{1,9}})",
     "speedup": rf"speedup>=(?P<bound>{_NUMBER})",
     "agree": rf"agree>=(?P<bound>{_NUMBER})",
@@ -37,7 +45,9 @@ PROFILES = (
     "mlperf-99",
     "mlperf-99.9",
     "smoke",
+    "top1>=78.5",
     "paired:0.1",
+    "no-worse-than:baseline",
     "throughput>=100@bs16",
     "speedup>=1.2",
     "agree>=99.5",
@@ -54,20 +64,30 @@ class Gate:
     Args:
         text: As it was written, and as `str` gives it back.
         kind: Which rule judges.
-        bound: mlperf: percent of the published Top-1; paired: points of Top-1 that may be lost; throughput:
-            images per second; speedup: times as fast as the reference; agree: percent of images. Else 0.
+        bound: mlperf: percent of the published Top-1; top1, top5: percent; paired, no-worse: points of Top-1
+            that may be lost; throughput: images per second; speedup: times as fast as the reference; agree:
+            percent of images. Else 0.
         batch_size: That of a throughput; 0 for the others.
+        speed_bound: no-worse: percent of the baseline's speed that may be lost; 0 for the others.
+        part: no-worse: what is compared, as `judge_together.py` splits it; empty before.
     """
 
     text: str
     kind: GateKind
     bound: float = 0.0
     batch_size: int = 0
+    speed_bound: float = 0.0
+    part: str = ""
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it decides at 95 %, and not by what was measured itself."""
+        return self.kind in {"smoke", "top1", "top5", "paired", "no-worse"}
 
     @property
     def is_on_accuracy(self) -> bool:
         """Whether accuracy decides it, not speed nor which answers are the same."""
-        return self.kind not in {"throughput", "speedup", "agree"}
+        return self.kind not in {"throughput", "speedup", "agree", "no-worse"}
 
     def __str__(self) -> str:
         return self.text
@@ -96,6 +116,8 @@ class Evidence:
         reference_rows: The speeds of the run that it is compared with, or of the float model of an int8 run.
         answers: How far each two ways of running the model answer alike.
         not_run: Ways that were asked for and could not be run.
+        baseline: The run against its baseline, a part for the accuracy and for each speed.
+        fail_error: The chance at most of a fail by a gate that decides at 95 %, where it is met exactly.
     """
 
     accuracy: Accuracy | None = None
@@ -108,6 +130,8 @@ class Evidence:
     reference_rows: Sequence[ThroughputRow] = ()
     answers: Sequence[SameAnswers] = ()
     not_run: Sequence[str] = ()
+    baseline: Sequence[BaselinePart] = ()
+    fail_error: float = ERROR
 
 
 def parse_gate(text: str) -> Gate:
@@ -121,19 +145,21 @@ def parse_gate(text: str) -> Gate:
     """
     for kind, pattern in _GRAMMAR.items():
         found = re.fullmatch(pattern, text)
-        numbers = found.groupdict() if found else {}
+        numbers = {name: text for name, text in found.groupdict().items() if text} if found else {}
         if found and all(float(number) for number in numbers.values()):
+            is_margin = kind == "no-worse"
             return Gate(
                 text=text,
                 kind=kind,
-                bound=float(numbers.get("bound", 0)),
+                bound=float(numbers.get("bound", DEFAULT_MARGIN_POINTS if is_margin else 0)),
                 batch_size=int(numbers.get("batch_size", 0)),
+                speed_bound=float(numbers.get("speed_bound", SPEED_MARGIN_PERCENT if is_margin else 0)),
             )
     raise UsageError(f"--gate {text}: not a gate", hint=f"for example: {', '.join(PROFILES)}")
 
 
 def judge_gate(gate: Gate, evidence: Evidence) -> GateResult:
-    """What a gate says of a run."""
+    """What a gate says of a run, alone."""
     outcome, reason = _JUDGES[gate.kind](gate, evidence)
     return GateResult(gate=str(gate), outcome=outcome, reason=reason)
 
@@ -241,10 +267,15 @@ def _judge_smoke(_: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
         return "cannot tell", "needs an accuracy, and a published one in the model record"
     if accuracy.image_count < SMOKE_IMAGE_COUNT:
         return "cannot tell", f"needs {SMOKE_IMAGE_COUNT} images; this run has {accuracy.image_count:,}"
-    low, high = accuracy.top1.interval_percent
+    top1 = accuracy.top1
+    low, high = top1.interval_percent
     published = [each.top1_percent for each in record.published_accuracy]
     reason = f"Top-1 {low:.2f} to {high:.2f} (95 %), published {', '.join(f'{p:g}' for p in published)}"
-    return ("pass" if any(low <= percent <= high for percent in published) else "fail"), reason
+    if any(low <= percent <= high for percent in published):
+        return "pass", reason
+    wide = compute_wilson_interval(top1.hits, accuracy.image_count, 1 - evidence.fail_error)
+    is_held = evidence.fail_error < ERROR and any(wide[0] <= one / 100 <= wide[1] for one in published)
+    return ("cannot tell" if is_held else "fail"), reason
 
 
 def _judge_paired(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
@@ -259,69 +290,48 @@ def _judge_paired(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
         "not within": "fail",
         "cannot tell": "cannot tell",
     }
-    return outcomes[verdict.outcome], verdict.sentence
+    outcome = outcomes[verdict.outcome]
+    if outcome == "fail" and not is_loss_proven(evidence.paired, gate.bound, evidence.fail_error):
+        outcome = "cannot tell"
+    return outcome, verdict.sentence
 
 
 def _judge_rate(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
-    """So many images/s at a batch size: every repeat over it passes, every one below fails."""
-    rows = [row for row in evidence.rows if row.batch_size == gate.batch_size]
-    if not rows:
-        return "cannot tell", f"batch {gate.batch_size} was not measured"
-    rows = [row for row in rows if row.clock == rows[-1].clock]  # the device clock, where there is one
-    row = find_best_row(rows)
-    values = row.images_per_second.values
-    reason = (
-        f"{row.images_per_second.median:.2f} images/s at batch {gate.batch_size} on the {row.clock} clock, "
-        f"repeats {min(values):.2f} to {max(values):.2f}"
-    )
-    if not row.is_valid:
-        return "cannot tell", f"INVALID ({row.invalid_reasons}): {reason}"
-    outcome = _judge_range(min(values), max(values), gate.bound)
-    if outcome != "pass" and (faster := find_faster_invalid(rows, row)):
-        return "cannot tell", f"{reason}; {_describe_invalid(faster)} is faster"
-    return outcome, reason
-
-
-def _describe_invalid(row: ThroughputRow) -> str:
-    """Return a figure that proves nothing, and why."""
-    return (
-        f"the INVALID row of {row.images_per_second.median:.2f} images/s at batch {row.batch_size} "
-        f"({row.invalid_reasons})"
-    )
-
-
-def _judge_range(lowest: float, highest: float, bound: float) -> GateOutcome:
-    if lowest >= bound:
-        return "pass"
-    return "fail" if highest < bound else "cannot tell"
+    return judge_rate(evidence.rows, gate.batch_size, gate.bound)
 
 
 def _judge_speedup(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
-    """The best batch over the reference's best batch, on the same clock."""
-    clocks = {row.clock for row in evidence.rows} & {row.clock for row in evidence.reference_rows}
-    if not clocks:
-        return "cannot tell", (
-            "needs the speed of a reference on the same clock: the float model of `run --precision int8`, or "
-            "another run, by assay compare A B"
-        )
-    clock = "device" if "device" in clocks else min(clocks)
-    sides = [[row for row in rows if row.clock == clock] for rows in (evidence.rows, evidence.reference_rows)]
-    candidate, reference = map(find_best_row, sides)
-    one, other = candidate.images_per_second, reference.images_per_second
-    lowest, highest = min(one.values) / max(other.values), max(one.values) / min(other.values)
+    return judge_speedup(evidence.rows, evidence.reference_rows, gate.bound)
+
+
+def _judge_no_worse(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
+    """One part of the comparison with a baseline; `judge_gates` makes a gate of each."""
+    part = next((part for part in evidence.baseline if part.name == gate.part), None)
+    if part is None:
+        return "cannot tell", "needs a baseline: assay history add RUN --gate …, or assay compare A B"
+    return judge_part(part, gate.bound, gate.speed_bound, evidence.fail_error)
+
+
+def _judge_at_least(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
+    """So many percent of Top-1: over all validation images by the count itself, else at 95 %."""
+    accuracy = evidence.accuracy
+    if accuracy is None:
+        return "cannot tell", "no accuracy was measured"
+    found = accuracy.top5 if gate.kind == "top5" else accuracy.top1
+    low, high = found.interval_percent
     reason = (
-        f"{one.median / other.median:.2f} ({lowest:.2f} to {highest:.2f}): {one.median:.2f} images/s at "
-        f"batch {candidate.batch_size} over {other.median:.2f} at batch {reference.batch_size}, "
-        f"{clock} clock"
+        f"{found.hits:,} of {accuracy.image_count:,} ({found.percent:.2f} %; 95 %: {low:.2f} to {high:.2f})"
     )
-    invalid = [row for row in (candidate, reference) if not row.is_valid] + [
-        faster
-        for rows, best in zip(sides, (candidate, reference), strict=True)
-        if (faster := find_faster_invalid(rows, best))
-    ]
-    if invalid:
-        return "cannot tell", f"{reason}; {_describe_invalid(invalid[0])} may be the best batch"
-    return _judge_range(lowest, highest, gate.bound), reason
+    if gate.kind == "top5" and not accuracy.has_top5:
+        return "cannot tell", f"{reason}: among {accuracy.class_count} classes Top-5 says nothing"
+    if evidence.is_whole:
+        return ("pass" if found.percent >= gate.bound else "fail"), f"{reason}, all validation images"
+    if low >= gate.bound:
+        return "pass", reason
+    highest = 100 * compute_wilson_interval(found.hits, accuracy.image_count, 1 - evidence.fail_error)[1]
+    if highest < gate.bound:
+        return "fail", reason
+    return "cannot tell", f"{reason}: these images do not settle it"
 
 
 def _judge_agreement(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
@@ -359,7 +369,10 @@ _JUDGES: dict[GateKind, Callable[[Gate, Evidence], tuple[GateOutcome, str]]] = {
     "published": _judge_published,
     "mlperf": _judge_mlperf,
     "smoke": _judge_smoke,
+    "top1": _judge_at_least,
+    "top5": _judge_at_least,
     "paired": _judge_paired,
+    "no-worse": _judge_no_worse,
     "throughput": _judge_rate,
     "speedup": _judge_speedup,
     "agree": _judge_agreement,

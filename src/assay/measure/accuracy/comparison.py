@@ -15,7 +15,11 @@ from assay.images.preprocessed_image import OK
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import compute_wilson_interval, find_label_rank
 from assay.measure.accuracy.coverage import Coverage, Pairing
-from assay.measure.accuracy.paired import PairedAccuracy, measure_paired_accuracy
+from assay.measure.accuracy.paired import (
+    PairedAccuracy,
+    compute_difference_interval,
+    measure_paired_accuracy,
+)
 
 ALPHA, POWER = 0.05, 0.9  # of the number of images that a margin needs, one-sided
 Outcome = Literal["as accurate", "loses", "cannot tell"]
@@ -208,6 +212,14 @@ def judge_loss(paired: PairedAccuracy, limit_points: float, name: str) -> LossVe
         return LossVerdict(outcome="within", limit_points=limit_points, sentence=sentence)
     sentence = f"these {paired.image_count:,} images cannot tell: {_describe_need(paired, limit_points)}"
     return LossVerdict(outcome="cannot tell", limit_points=limit_points, sentence=sentence)
+
+
+def is_loss_proven(paired: PairedAccuracy, limit_points: float, error: float) -> bool:
+    """Whether more than the limit is lost, with a chance of at most `error` that it is not."""
+    both, lost, won = paired.both_count, paired.lost_count, paired.won_count
+    neither = paired.image_count - both - lost - won
+    high = compute_difference_interval(both, lost, won, neither, 1 - error)[1]
+    return 100 * high < -limit_points
 
 
 def _describe_need(paired: PairedAccuracy, margin_points: float) -> str:

@@ -76,8 +76,10 @@ def compute_mcnemar_p(lost: int, won: int) -> float:
     return min(1.0, 2 * math.fsum(map(math.exp, logs)))
 
 
-def compute_difference_interval(both: int, lost: int, won: int, neither: int) -> tuple[float, float]:
-    """The 95 % interval of candidate less reference, as two fractions between -1 and 1.
+def compute_difference_interval(
+    both: int, lost: int, won: int, neither: int, confidence: float = 0.95
+) -> tuple[float, float]:
+    """The interval of candidate less reference, as two fractions between -1 and 1.
 
     Newcombe, Statistics in Medicine 17 (1998) 2635, method 10: from both Wilson intervals and the
     correlation of the two, with his continuity correction of it.
@@ -91,14 +93,15 @@ def compute_difference_interval(both: int, lost: int, won: int, neither: int) ->
         lost: Images that only the reference has right.
         won: Images that only the candidate has right.
         neither: Images that neither has right.
+        confidence: Between 0 and 1.
 
     Raises:
         ValueError: No image.
     """
     count = both + lost + won + neither
     candidate, reference = (both + won) / count if count else 0.0, (both + lost) / count if count else 0.0
-    low1, high1 = compute_wilson_interval(both + won, count)
-    low2, high2 = compute_wilson_interval(both + lost, count)
+    low1, high1 = compute_wilson_interval(both + won, count, confidence)
+    low2, high2 = compute_wilson_interval(both + lost, count, confidence)
     correlation = _correlate(both, lost, won, neither)
     below = _combine(candidate - low1, high2 - reference, correlation)
     above = _combine(high1 - candidate, reference - low2, correlation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -98,6 +98,21 @@ def compute_rank_sum_p(one: tuple[float, ...], other: tuple[float, ...]) -> floa
     least = math.floor(min(wins, len(one) * len(other) - wins))
     counts = _count_rank_sums(len(one), len(other))
     return min(1.0, 2 * sum(counts[: least + 1]) / sum(counts))
+
+
+def compute_faster_p(slower: Sequence[float], faster: Sequence[float]) -> float:
+    """The one-sided p-value of the exact rank-sum test that `faster` is so, equal values counted as half.
+
+    >>> round(compute_faster_p((1.0, 2.0, 3.0, 4.0, 5.0), (6.0, 7.0, 8.0, 9.0, 10.0)), 4)
+    0.004
+
+    Args:
+        slower: Some values, at least one.
+        faster: Likewise.
+    """
+    losses = sum((a > b) + 0.5 * (a == b) for a in slower for b in faster)
+    counts = _count_rank_sums(len(slower), len(faster))
+    return sum(counts[: math.ceil(losses) + 1]) / sum(counts)
 
 
 def _count_rank_sums(one: int, other: int) -> list[int]:

@@ -16,7 +16,8 @@ from assay.images.request import ImageRequest, index_requested_images
 from assay.images.sources import ImageIndex
 from assay.inference.identity import identify_run
 from assay.measure.agreement_matrix import AgreementMatrix, compare_ways
-from assay.measure.gates import Evidence, Gate, judge_gate
+from assay.measure.gates import Evidence, Gate
+from assay.measure.judge_together import judge_gates
 from assay.report.agreement import render_agreement_page
 from assay.runs.listener import Listener
 from assay.runs.stored import StoredRun
@@ -82,7 +83,7 @@ def measure_matrix(paths: Sequence[Path], request: AgreeRequest, listener: Liste
     )
     refused = tuple(way.title for way in matrix.ways if way.refusal)
     evidence = Evidence(answers=tuple(cell.answers for cell in cells), not_run=refused)
-    return msgspec.structs.replace(matrix, gates=tuple(judge_gate(gate, evidence) for gate in request.gates))
+    return msgspec.structs.replace(matrix, gates=judge_gates(request.gates, evidence))
 
 
 def write_matrix(matrix: AgreementMatrix, folder: Path) -> Path:

@@ -19,7 +19,9 @@ from assay.measure.accuracy.comparison import (
     judge_difference,
 )
 from assay.measure.accuracy.coverage import describe_coverage
-from assay.measure.gates import Gate, GateResult, judge_gate
+from assay.measure.baseline import compare_with_baseline
+from assay.measure.gates import Gate, GateResult
+from assay.measure.judge_together import judge_gates
 from assay.measure.speed.comparison import SpeedComparison, compare_benchmarks
 from assay.models.read_record import read_model_record
 from assay.models.record import PublishedAccuracy
@@ -96,11 +98,15 @@ def compare_runs(
             f"{candidate_path} cannot be compared with {reference_path}: {error}",
             hint="compare runs over the same images and labels",
         ) from error
+    evidence = collect_evidence(candidate.manifest, candidate.metrics, candidate.benchmark)
+    reference_rows = select_rows(reference.manifest, reference.benchmark)
+    parts = compare_with_baseline(comparison.paired, comparison.coverage, reference_rows, evidence.rows)
     evidence = dataclasses.replace(
-        collect_evidence(candidate.manifest, candidate.metrics, candidate.benchmark),
+        evidence,
         paired=comparison.paired,
         coverage=comparison.coverage,
-        reference_rows=select_rows(reference.manifest, reference.benchmark),
+        reference_rows=reference_rows,
+        baseline=parts,
     )
     return RunComparison(
         notes=tuple(describe_coverage(comparison.coverage, "A", "B")),
@@ -108,7 +114,7 @@ def compare_runs(
         comparison=comparison,
         verdict=judge_difference(comparison.paired, margin_points),
         speeds=tuple(compare_benchmarks(evidence.reference_rows, evidence.rows)),
-        gates=tuple(judge_gate(gate, evidence) for gate in gates),
+        gates=judge_gates(gates, evidence),
         subsets=(reference.metrics.subset, candidate.metrics.subset),
         class_names=_name_classes(comparison, candidate),
         label_offset=candidate.label_offset,

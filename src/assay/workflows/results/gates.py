@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from assay.engines.cascade.record import CascadeRecord, name_model
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.coverage import Coverage
-from assay.measure.gates import Evidence, Gate, GateResult, judge_gate
+from assay.measure.gates import Evidence, Gate, GateResult
+from assay.measure.judge_together import judge_gates
 from assay.measure.speed.throughput import ThroughputRow
 from assay.runs.folder import RunFolder
 from assay.runs.results_file import Benchmark, Manifest, Metrics
@@ -31,7 +32,7 @@ def judge_run(
     evidence = collect_evidence(run.manifest, metrics, benchmark)
     stop = run.manifest.early_stop
     certain = {found.gate: found for found in stop.gates} if stop else {}
-    judged = tuple(certain.get(str(gate)) or judge_gate(gate, evidence) for gate in gates)
+    judged = tuple(certain.get(found.gate, found) for found in judge_gates(gates, evidence))
     if run.share is None or metrics is not None:
         run.record_gates(judged)
     return judged

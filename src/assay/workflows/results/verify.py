@@ -18,6 +18,7 @@ from assay.images.labels import find_val_number
 from assay.inference.identity import hash_labels
 from assay.measure.accuracy.answers import BatchChoice
 from assay.measure.gates import judge_gate, parse_gate
+from assay.measure.judge_together import judge_gates
 from assay.report.contents import gather_contents
 from assay.report.document import select_cascade_results
 from assay.report.markdown import render_markdown
@@ -178,11 +179,10 @@ def _check_gates(run: StoredRun) -> Iterator[Check]:
     manifest = run.manifest
     evidence = collect_evidence(manifest, run.metrics, run.benchmark)
     certain = list(manifest.early_stop.gates) if manifest.early_stop else []
-    differing = [
-        str(said.gate)
-        for said in manifest.gates
-        if said not in certain and judge_gate(parse_gate(said.gate), evidence) != said
-    ]
+    gates = [parse_gate(said.gate) for said in manifest.gates]
+    # version 0.1.0 judged each alone
+    right = [*judge_gates(gates, evidence), *(judge_gate(gate, evidence) for gate in gates), *certain]
+    differing = [said.gate for said in manifest.gates if said not in right]
     if manifest.gates:
         yield Check(what=f"{len(manifest.gates):,} gates", found=", ".join(differing[:3]) or OK)
 
