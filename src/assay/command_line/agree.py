@@ -88,4 +88,5 @@ def agree(*folders: Path, flags: AgreeFlags = AgreeFlags()) -> Outcome:
         lines=lines,
         document={"agree": matrix, "gates": matrix.gates},
         exit_status=choose_status((gate.outcome for gate in matrix.gates), flags.cannot_tell),
+        gates=matrix.gates,
     )

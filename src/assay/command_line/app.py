@@ -15,6 +15,7 @@ from cyclopts.config import Env
 from assay import __version__
 from assay.command_line.guard import run_to_end, show_errors, show_outcome
 from assay.command_line.help_page import EXAMPLES, HelpPage
+from assay.command_line.pipelines import run_with_reports
 from assay.command_line.streams import write_to_stderr
 from assay.command_line.supplied import AssayToml, Supplied
 
@@ -130,5 +131,8 @@ def _run(tokens: list[str]) -> int:
     bound.arguments["flags"] = dataclasses.replace(flags, supplied=_SUPPLIED.lines)
     if not flags.quiet:
         write_to_stderr("".join(f"assay: {line}\n" for line in _SUPPLIED.lines))
-    run = partial(show_outcome, partial(command, *bound.args, **bound.kwargs), as_json=flags.json)
+    reported = partial(
+        run_with_reports, f"assay {tokens[0]}", partial(command, *bound.args, **bound.kwargs), flags
+    )
+    run = partial(show_outcome, reported, as_json=flags.json)
     return show_errors(run, as_json=flags.json)

@@ -295,10 +295,11 @@ class GateFlags(CannotTellFlags):
     gate: Annotated[
         tuple[str, ...],
         make_help(
-            "Gate to pass, else exit status 1, or 6 if the run cannot tell: published, mlperf-99, smoke, "
+            "Gate to pass, else exit status 1, or 6 if the run cannot tell: published, top1>=78.5, "
             "paired:0.1, …; repeatable."
         ),
     ] = ()
+    junit: Annotated[Path | None, make_help("JUnit file to write, with a test case for each gate.")] = None
 
     def to_gates(self) -> "tuple[Gate, ...]":
         """The gates.

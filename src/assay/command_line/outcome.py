@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from assay.measure.accuracy.comparison import LossOutcome
-    from assay.measure.gates import GateOutcome
+    from assay.measure.gates import GateOutcome, GateResult
     from assay.report.tables.table import Table
     from assay.runs.folder import RunResult
 
@@ -20,11 +20,16 @@ CannotTell = Literal["pass", "fail"]
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a command found: lines and tables for people, a document for programs, the exit status."""
+    """What a command found: lines and tables for people, a document for programs, the exit status.
+
+    `gates` and `sentences`, which say the result in few words, go where pipelines read them.
+    """
 
     lines: Sequence[str | Table]
     document: dict[str, object]
     exit_status: int = 0
+    gates: Sequence[GateResult] = ()
+    sentences: Sequence[str] = ()
 
 
 def describe_run(result: RunResult, cannot_tell: CannotTell | None = None) -> Outcome:
@@ -40,8 +45,9 @@ def describe_run(result: RunResult, cannot_tell: CannotTell | None = None) -> Ou
     manifest = msgspec.structs.replace(result.manifest, gates=list(gates))
     run = NamedRun(name="", manifest=manifest, metrics=result.metrics, benchmark=result.benchmark)
     failed_count = result.metrics.accuracy.failed_count if result.metrics else 0
+    contents = gather_contents([run])
     return Outcome(
-        lines=render_text(gather_contents([run]), result.folder),
+        lines=render_text(contents, result.folder),
         document={
             "run": str(result.folder),
             "weights_key": result.manifest.weights_key,
@@ -49,6 +55,8 @@ def describe_run(result: RunResult, cannot_tell: CannotTell | None = None) -> Ou
         },
         exit_status=choose_status((gate.outcome for gate in result.gates), cannot_tell)
         or (EXIT_SOME_IMAGES_FAILED if failed_count else 0),
+        gates=result.gates,
+        sentences=(contents.verdict, *(card.line for card in contents.cards)),
     )
 
 

@@ -99,6 +99,8 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
         lines=[*lines, *describe_gates(found.gates)],
         document={"comparison": found, "gates": found.gates},
         exit_status=choose_status((gate.outcome for gate in found.gates), flags.cannot_tell),
+        gates=found.gates,
+        sentences=(f"B {b} against A {a}", found.verdict.sentence),
     )
 
 

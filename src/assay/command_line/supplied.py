@@ -23,6 +23,7 @@ COMMAND_LINE_ONLY = {
     "--allow-missing",
     "--cannot-tell",
     "--follow-links",
+    "--junit",
     "--margin",
     "--output",
     "--output-dirname",

@@ -16,11 +16,13 @@ def render_markdown(contents: Contents) -> str:
     """A report as Markdown; what a single run left out is named as not run."""
     lines = [f"# {contents.title}", ""]
     if contents.remark:
-        lines += [f"> **{_escape(contents.remark)}**", ""]
+        lines += [f"> **{escape_markdown(contents.remark)}**", ""]
     if contents.differences:
-        lines += [*(f"- {_escape(line)}" for line in contents.differences), ""]
-    lines += [f"**{_escape(contents.verdict)}**", ""]
-    lines += [f"- {_escape(line)}" for line in (*(card.line for card in contents.cards), *contents.lines)]
+        lines += [*(f"- {escape_markdown(line)}" for line in contents.differences), ""]
+    lines += [f"**{escape_markdown(contents.verdict)}**", ""]
+    lines += [
+        f"- {escape_markdown(line)}" for line in (*(card.line for card in contents.cards), *contents.lines)
+    ]
     lines.append("")
     for title in contents.not_run:
         lines += [f"## {title}", "", "Not run.", ""]
@@ -47,15 +49,15 @@ def render_table(table: Table) -> Iterator[str]:
     yield from (_render_row(row) for row in table.rows)
     yield ""
     for note in table.notes:
-        yield f"- {_escape(note)}"
+        yield f"- {escape_markdown(note)}"
     if table.notes:
         yield ""
 
 
 def _render_row(cells: tuple[str, ...]) -> str:
-    return f"| {' | '.join(_escape(cell) for cell in cells)} |"
+    return f"| {' | '.join(escape_markdown(cell) for cell in cells)} |"
 
 
-def _escape(cell: str) -> str:
+def escape_markdown(cell: str) -> str:
     """Return the text so that Markdown shows it as it is."""
     return re.sub(r"([\\|*<\[`])", r"\\\1", escape_controls(cell.replace("\n", " ")))
