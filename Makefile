@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 setup: .venv/ready  ## install assay and everything it needs into .venv
 
-.venv/ready: pyproject.toml constraints.txt src/assay/images/_resample.c
+.venv/ready: pyproject.toml constraints.txt src/assay/images/_resample.c src/assay/modelzoo/_numbers.c
 	@echo "assay: installing into .venv (a minute or two, about 2.5 GB)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "assay needs Python 3.11 or later")'
 	@$(PYTHON) -m venv --clear .venv

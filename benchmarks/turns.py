@@ -8,18 +8,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from assay.arrays import Batch
 from assay.engines.engine import Session
 
-MeasureRate = Callable[[], float]
+Measure = TypeVar("Measure")
 
 
-def take_turns(ways: Mapping[str, MeasureRate], turns: int) -> dict[str, list[float]]:
+def take_turns(ways: Mapping[str, Callable[[], Measure]], turns: int) -> dict[str, list[Measure]]:
     """Return what each way measured in each turn, after one turn that does not count."""
     for measure in ways.values():
         measure()
-    rates: dict[str, list[float]] = {name: [] for name in ways}
+    rates: dict[str, list[Measure]] = {name: [] for name in ways}
     for _ in range(turns):
         for name, measure in ways.items():
             rates[name].append(measure())

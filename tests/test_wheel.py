@@ -63,7 +63,8 @@ def test_the_wheel_is_for_every_python_from_311_and_holds_all_that_the_package_r
         names = set(archive.namelist())
     assert len(list_data_files()) >= 10
     assert list_data_files() - names == set()
-    assert {name for name in names if name.startswith("assay/images/_resample.abi3.")}
+    for extension in ("assay/images/_resample", "assay/modelzoo/_numbers"):
+        assert {name for name in names if name.startswith(f"{extension}.abi3.")}
     assert {name.rpartition("/")[2] for name in names if "/licenses/" in name} == {
         "LICENSE",
         "WORDNET-LICENSE.txt",
@@ -74,7 +75,8 @@ def test_the_source_archive_holds_what_the_wheel_is_built_from_and_no_tests(dist
     (source,) = dist.glob("*.tar.gz")
     with tarfile.open(source) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"pyproject.toml", "LICENSE", "README.md", "src/assay/images/_resample.c"} <= names
+    sources = {"src/assay/images/_resample.c", "src/assay/modelzoo/_numbers.c"}
+    assert {"pyproject.toml", "LICENSE", "README.md", *sources} <= names
     assert {f"src/{name}" for name in list_data_files()} <= names
     assert not any(name.startswith("tests/") for name in names)
 

@@ -159,7 +159,8 @@ def _read_solution(path: Path, row: LabelRow) -> LabelRow:
 
 def _refuse_third_column(path: Path, row: LabelRow) -> LabelRow:
     """A row of two clear columns, unless its name is an image's with more behind: `cat.JPEG 3`."""
-    if _HAS_MORE_BEHIND.fullmatch(row.name) and not _ENDS_IN_SUFFIX.fullmatch(row.name):
+    is_one_word = len(row.name.split()) == 1
+    if not is_one_word and _HAS_MORE_BEHIND.fullmatch(row.name) and not _ENDS_IN_SUFFIX.fullmatch(row.name):
         raise BadImagesError(
             f"{path}, line {row.line_number}: expected a name and a label, found three columns: "
             f"{quote(f'{row.name} {row.label}')}",
@@ -190,7 +191,7 @@ def _split_blanks(path: Path, lines: Sequence[tuple[int, str]], is_name: IsName)
 
 def _split_clear_pair(line: str, is_name: IsName) -> tuple[str, str] | None:
     """Name and label of a line that can be read in one way only; None for another."""
-    if quoted := _QUOTED.fullmatch(line):
+    if line[0] in "\"'" and (quoted := _QUOTED.fullmatch(line)):
         return quoted["name"], quoted["label"]
     fields = line.split()
     if len(fields) == 2:

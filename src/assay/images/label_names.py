@@ -6,7 +6,6 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
 
 from assay.errors import BadImagesError, shorten
 from assay.images.listing import IMAGE_SUFFIXES
@@ -29,8 +28,8 @@ def get_stem(name: str) -> str:
     ('IMG.001', 'IMG.001')
     """
     base = get_base_name(name)
-    suffix = PurePosixPath(base).suffix
-    return base.removesuffix(suffix) if suffix.lower() in IMAGE_SUFFIXES else base
+    stem, _, suffix = base.rpartition(".")
+    return stem if stem and f".{suffix.lower()}" in IMAGE_SUFFIXES else base
 
 
 def normalise_name(name: str) -> str:

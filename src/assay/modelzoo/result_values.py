@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-from pyarrow import csv
 
 from assay.ahead import map_ahead
 from assay.errors import BadInputError, UsageError, quote, shorten
@@ -19,13 +16,15 @@ from assay.modelzoo.result_files import RESULT_HINT, ResultFile
 from assay.modelzoo.value_types import ValueType, find_other_type, holds_bit_patterns
 from assay.processors import count_processors
 
+try:
+    from assay.modelzoo import _numbers as _compiled
+except ImportError:  # assay was installed without a C compiler
+    _compiled = None  # type: ignore[assignment]
+
 BLOCK_SIZE = 16  # files that are parsed together: their text fits a processor's cache
+READ_BYTES = 1 << 16  # at once: more than 1,001 numbers are
 CHECKED_FILES = 64  # whose type is looked at, spread over all
 _IMAGENET_COUNTS = (1000, 1001)
-
-# Numbers as lines of CSV, not by pyarrow.compute or to_numpy: importing that and pandas takes half a second.
-_ONE_COLUMN = csv.ParseOptions(delimiter="\x01", quote_char=False, escape_char=False)
-_NUMBERS = csv.ConvertOptions(column_types={"value": pa.float64()}, null_values=[], check_utf8=False)
 
 Values = npt.NDArray[np.floating]
 """Float32; float64 where the file holds more digits than float32, so that no two values become equal."""
@@ -43,25 +42,26 @@ def check_value_type(files: Sequence[ResultFile], dtype: ValueType | None) -> Va
         BadInputError: The values are of another type than float32, and the user did not say so.
     """
     step = -(-len(files) // CHECKED_FILES)
-    paths = [file.path for file in files[::step]]
-    if paths[0].suffix != ".bin":
+    checked = files[::step]
+    path, suffix = checked[0].path, checked[0].suffix
+    if suffix != ".bin":
         if dtype is not None:
-            raise UsageError(f"--dtype {dtype}: {paths[0]} holds its type", hint="--dtype is for .bin files")
-        if paths[0].suffix == ".txt":
-            _refuse_bit_patterns(paths)
+            raise UsageError(f"--dtype {dtype}: {path} holds its type", hint="--dtype is for .bin files")
+        if suffix == ".txt":
+            _refuse_bit_patterns([file.path for file in checked])
         return "float32"
-    other = "" if dtype else find_other_type([_read_bytes(path) for path in paths])
+    contents = [] if dtype else [_read_bytes(file.path) for file in checked]
+    other = find_other_type(contents) if contents else ""
     if other:
         raise BadInputError(
-            f"{paths[0]}: {paths[0].stat().st_size:,} bytes that are no float32 logits; "
-            f"they look like {other}",
+            f"{path}: {len(contents[0]):,} bytes that are no float32 logits; they look like {other}",
             hint="--dtype says the type of .bin files (such as --dtype float16); "
             "or infer again with float32 output, or with --outfmt NPY",
         )
     return dtype or "float32"
 
 
-def _refuse_bit_patterns(paths: Sequence[Path]) -> None:
+def _refuse_bit_patterns(paths: Sequence[str]) -> None:
     if all(holds_bit_patterns(_read_text(path)) for path in paths):
         raise BadInputError(
             f"{paths[0]}: whole numbers that are float16 values bit by bit, as of ais_bench --pipeline",
@@ -75,7 +75,7 @@ def count_classes(file: ResultFile, dtype: ValueType = "float32") -> int:
     Raises:
         BadInputError: It is no result of one image.
     """
-    return len(_read_row(file.path, dtype))
+    return len(_read_row(file, dtype))
 
 
 def read_values(
@@ -100,55 +100,43 @@ def read_values(
 
 
 def _read_block(files: Sequence[ResultFile], class_count: int, dtype: ValueType) -> Values:
-    if files[0].path.suffix == ".txt":
-        lines = [_read_text(file.path) for file in files]
-        values = parse_lines(lines, class_count)
+    if files[0].suffix == ".txt":
+        values = parse_lines(tuple(_read_bytes(file.path) for file in files), class_count)
         if values is not None and np.isfinite(values).all():
             return values  # (N, classes)
-    return np.stack([_read_finite(file.path, class_count, dtype) for file in files])  # (N, classes)
+    return np.stack([_read_finite(file, class_count, dtype) for file in files])  # (N, classes)
 
 
-def parse_lines(lines: Sequence[bytes], value_count: int) -> npt.NDArray[np.float64] | None:
-    """Parse lines as the tool writes them, (lines, values); None for other lines.
+def parse_lines(lines: tuple[bytes, ...], value_count: int) -> npt.NDArray[np.float64] | None:
+    """The numbers of lines as the tool writes them, as `float` reads them, (lines, values).
 
-    A blank stands behind each number. As `float` reads them, and many times as fast.
+    None for other lines, and where the C extension is not there: `float` reads those, or says what is wrong.
 
-    >>> parse_lines([b"12.335938 -0.500000 "], 2)
+    >>> parse_lines((b"12.335938 -0.500000 ",), 2)
     array([[12.335938, -0.5     ]])
     """
-    text = b"".join(lines)
-    whole = all(line.endswith(b" ") and _count_blanks(line) == value_count for line in lines)
-    if not whole or not text.isascii():
+    if _compiled is None:
         return None
-    column = text.replace(b" ", b"\n")
+    values = np.empty((len(lines), value_count))  # (lines, values)
+    return values if _compiled.parse_lines(lines, values) else None
+
+
+def _read_bytes(path: str) -> bytes:
+    """The content of a file, by the fewest calls of the system: they take as long as parsing it does."""
     try:
-        table = csv.read_csv(
-            pa.BufferReader(column),
-            read_options=csv.ReadOptions(use_threads=False, column_names=["value"], block_size=len(column)),
-            parse_options=_ONE_COLUMN,
-            convert_options=_NUMBERS,
-        )
-    except pa.ArrowInvalid:
-        return None
-    if len(table) != len(lines) * value_count:  # blanks beside one another
-        return None
-    values: npt.NDArray[Any] = np.from_dlpack(table.column(0).combine_chunks())  # (lines * values,)
-    return values.reshape(len(lines), value_count)
-
-
-def _count_blanks(line: bytes) -> int:
-    return int(np.count_nonzero(np.frombuffer(line, dtype=np.uint8) == ord(" ")))  # several times `count`
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb", buffering=0) as file:
-            return file.read()
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        try:
+            content = os.read(file, READ_BYTES)
+            while len(content) >= READ_BYTES and (more := os.read(file, len(content))):
+                content += more
+        finally:
+            os.close(file)
     except OSError as error:
         raise BadInputError(f"{path} cannot be read: {error.strerror}", hint=RESULT_HINT) from error
+    return content
 
 
-def _read_text(path: Path) -> bytes:
+def _read_text(path: str) -> bytes:
     """The one line of a file, without its end."""
     content = _read_bytes(path).rstrip(b"\r\n")
     if b"\n" not in content and b"\r" not in content:
@@ -163,8 +151,8 @@ def _read_text(path: Path) -> bytes:
     )
 
 
-def _read_finite(path: Path, class_count: int, dtype: ValueType) -> Values:
-    values = _read_row(path, dtype)
+def _read_finite(file: ResultFile, class_count: int, dtype: ValueType) -> Values:
+    path, values = file.path, _read_row(file, dtype)
     if len(values) != class_count:
         raise BadInputError(
             f"{path}: {len(values)} values; the first file has {class_count}",
@@ -175,11 +163,12 @@ def _read_finite(path: Path, class_count: int, dtype: ValueType) -> Values:
     return values
 
 
-def _read_row(path: Path, dtype: ValueType) -> Values:
+def _read_row(file: ResultFile, dtype: ValueType) -> Values:
     """The values of a file, (classes,)."""
-    if path.suffix == ".txt":
+    path = file.path
+    if file.suffix == ".txt":
         return _parse_values(_read_text(path), path)
-    rows = _load_npy(path) if path.suffix == ".npy" else _load_bin(path, dtype)
+    rows = _load_npy(path) if file.suffix == ".npy" else _load_bin(path, dtype)
     kept = rows[..., 0, 0] if rows.ndim == 4 and rows.shape[2:] == (1, 1) else rows  # (1, classes)
     if kept.ndim == 0 or kept.size == 0 or kept.size != kept.shape[-1]:
         raise BadInputError(
@@ -190,7 +179,7 @@ def _read_row(path: Path, dtype: ValueType) -> Values:
     return values
 
 
-def _parse_values(line: bytes, path: Path) -> Values:
+def _parse_values(line: bytes, path: str) -> Values:
     if b"," in line:
         found = quote(line.decode("latin-1"))
         raise BadInputError(
@@ -207,7 +196,7 @@ def _parse_values(line: bytes, path: Path) -> Values:
     return values
 
 
-def _load_npy(path: Path) -> npt.NDArray[np.number]:
+def _load_npy(path: str) -> npt.NDArray[np.number]:
     try:
         rows = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -218,7 +207,7 @@ def _load_npy(path: Path) -> npt.NDArray[np.number]:
     return rows
 
 
-def _load_bin(path: Path, dtype: ValueType) -> npt.NDArray[np.number]:
+def _load_bin(path: str, dtype: ValueType) -> npt.NDArray[np.number]:
     content = _read_bytes(path)
     item_size = np.dtype(dtype).itemsize
     if len(content) % item_size:

@@ -81,7 +81,7 @@ def match_results(files: Sequence[ResultFile], label_names: Iterable[str]) -> di
         unmatched = []
         for file in left:
             key = read_result_key(file.stem)
-            found = keyed.get(key, []) if key else []
+            found = keyed.get(key) if key else None
             if found:
                 _add_match(matched, file, found)
             else:
@@ -100,7 +100,7 @@ def _add_match(matched: dict[str, ResultFile], file: ResultFile, names: list[str
     other = matched.setdefault(names[0], file)
     if other is not file:
         raise BadInputError(
-            f"{other.path} and {file.path.name} are both results of {shorten(names[0])}",
+            f"{other.path} and {file.name} are both results of {shorten(names[0])}",
             hint="keep the one to score",
         )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,9 +87,7 @@ def score_results(
     if result_path.name == METRICS_FILE:
         raise UsageError(f"{result_path}: {METRICS_FILE} is written beside it", hint="give it another name")
     files = find_result_files(results)
-    for output in (result_path, result_path.with_name(METRICS_FILE)):
-        if output.exists():
-            refuse_same_file(output, labels, *(file.path for file in files))
+    _refuse_to_overwrite((result_path, result_path.with_name(METRICS_FILE)), labels, files)
     dtype = check_value_type(files, options.dtype)
     class_count = count_classes(files[0], dtype)
     offset = get_label_offset(class_count)
@@ -110,6 +109,24 @@ def score_results(
     return Score(result_path=result_path, class_count=class_count, metrics=metrics)
 
 
+def _refuse_to_overwrite(outputs: Sequence[Path], labels: Path, files: Sequence[ResultFile]) -> None:
+    there = [output for output in outputs if output.exists()]
+    for output in there:
+        refuse_same_file(output, labels)
+    numbers = {output.stat().st_ino for output in there}
+    alike = [Path(file.path) for file in files if _read_number(file.path) in numbers] if there else []
+    for output in there:
+        refuse_same_file(output, *alike)
+
+
+def _read_number(path: str) -> int:
+    """The number of a file on its device, 0 where it is gone; without a `Path`, which takes longer."""
+    try:
+        return os.stat(path).st_ino  # noqa: PTH116
+    except OSError:
+        return 0
+
+
 def _announce(label_file: LabelFile, coverage: ScoreCoverage, listener: Listener) -> None:
     repeated = f", {label_file.repeated_count:,} lines repeat one" if label_file.repeated_count else ""
     listener.announce(f"labels: {coverage.label_count:,}, form: {label_file.form}{repeated}")
@@ -126,8 +143,9 @@ def _refuse_padded(blocks: Iterator[Values], results: Path) -> Iterator[Values]:
     used: npt.NDArray[np.bool_] | None = None
     has_negatives = False
     for block in blocks:
-        nonzero = (block != 0).any(axis=0)  # (classes,)
-        used = nonzero if used is None else used | nonzero
+        if used is None or not used.all():
+            nonzero = (block != 0).any(axis=0)  # (classes,)
+            used = nonzero if used is None else used | nonzero
         has_negatives = has_negatives or bool((block < 0).any())
         yield block
     if used is not None:
@@ -146,8 +164,8 @@ def _predict(
     for values in blocks:
         predictions += [
             Prediction(
-                name=file.path.name,
-                relative_path=file.path.name,
+                name=file.name,
+                relative_path=file.name,
                 label=labels[name],
                 status=OK,
                 top_classes=tuple(classes),
