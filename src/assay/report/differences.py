@@ -50,6 +50,7 @@ def _describe(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "engine", f"{manifest.engine} {manifest.engine_version}".strip() or NONE
     yield "precision", manifest.precision or NONE
     yield "device", manifest.device or NONE
+    yield "cascade", f"threshold {manifest.cascade.threshold:.6g}" if manifest.cascade else NONE
     yield "batch size", f"{manifest.evaluated_batch_size or NONE}"
     yield from _describe_preprocessing(manifest.model)
     yield (

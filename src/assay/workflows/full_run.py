@@ -47,7 +47,13 @@ from assay.workflows.evaluate.evaluate import (
 )
 from assay.workflows.evaluate.predict import Predictor
 from assay.workflows.evaluate.reference import make_float_reference, make_torch_reference
-from assay.workflows.models.cascade import CascadeModels, check_max_different, choose_cascade, compose_cascade
+from assay.workflows.models.cascade import (
+    CascadeModels,
+    check_image_count,
+    check_max_different,
+    choose_cascade,
+    compose_cascade,
+)
 from assay.workflows.models.compile import compile_model
 from assay.workflows.results.gates import judge_run
 from assay.workflows.results.report import write_report
@@ -126,6 +132,8 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
     check_request(request)
     compilations, float_compilation = resolve_compilations(request, record)
     index = index_labelled_images(request.images, read_classes(record))
+    if request.cascade_max_different is not None:
+        check_image_count(len(index.images))
     with open_run_folder(place, record.name, request.compile.engine, listener) as run:
         run.record_remark(request.remark)
         run.record_model_sources(sources)

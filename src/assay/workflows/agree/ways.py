@@ -13,6 +13,7 @@ import numpy as np
 
 from assay.defaults import DEFAULT_SHARD_SIZE
 from assay.engines.arrays import as_session_input
+from assay.engines.cascade.record import CASCADE
 from assay.engines.catalog import load_for_evaluation
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.engines.engine import Session
@@ -124,9 +125,7 @@ def run_compiled(source: AgreeSource, batch_sizes: Sequence[int], task: PredictT
         way = RunningWay(
             name="",
             source=f"{source.path}",
-            build=_hash(
-                [compiled.engine, compiled.device, compiled.precision, *compiled.source_files.values()]
-            ),
+            build=_identify_build(compiled),
             is_stored=False,
             engine=compiled.engine,
             device=compiled.device,
@@ -141,6 +140,12 @@ def run_compiled(source: AgreeSource, batch_sizes: Sequence[int], task: PredictT
                 yield _run_session(way, session, compiled.model, task)
         except (EngineError, MissingRuntimeError, BadModelError) as error:
             yield msgspec.structs.replace(way, refusal=error.message), ()
+
+
+def _identify_build(compiled: CompiledModel) -> str:
+    """What compiled models for other batch sizes have in common; of a cascade, its threshold too."""
+    files = compiled.files if compiled.engine == CASCADE else compiled.source_files
+    return _hash([compiled.engine, compiled.device, compiled.precision, *files.values()])
 
 
 def _run_session(way: RunningWay, session: Session, record: ModelRecord, task: PredictTask) -> Answered:

@@ -66,6 +66,20 @@ def check_max_different(percent: float) -> None:
         raise UsageError(f"--max-different is {percent:g} %; expected above 0 and below 100, such as 0.1")
 
 
+def check_image_count(count: int) -> None:
+    """Refuse, before any work, too few images to choose a threshold and to say what it leaves.
+
+    Raises:
+        BadImagesError: So they are.
+    """
+    if count < 2 * LEAST_IMAGES:
+        raise BadImagesError(
+            f"{count:,} images are too few: the threshold is chosen on one half of them, and what it "
+            "leaves is counted on the other",
+            hint=f"give {2 * LEAST_IMAGES} or more; labels are not needed",
+        )
+
+
 def make_cascade(
     models: CascadeModels, out_dir: Path, index: ImageIndex, *, overwrite: bool, listener: Listener
 ) -> CascadeRecord:
@@ -87,6 +101,7 @@ def make_cascade(
         SourceError: The place that holds the images failed.
     """
     check_max_different(models.max_different_percent)
+    check_image_count(len(index.images))
     fast, exact = (read_compiled_json(path) for path in (models.fast_dir, models.exact_dir))
     describe_cascade(fast, exact)  # refuses before any work
     if find_compiled(out_dir) is not None and not overwrite:
@@ -135,7 +150,7 @@ def choose_cascade(
         exact_rows: What the exact one says.
 
     Raises:
-        BadImagesError: Too few images.
+        BadImagesError: Not one image has an answer of the exact model.
         BadModelError: The models answer too many images differently.
     """
     fast, exact = (read_compiled_json(path) for path in (models.fast_dir, models.exact_dir))
@@ -173,11 +188,8 @@ def halve_images(paths: Sequence[str], calibrated: Collection[str]) -> tuple[Seq
     first, and in the second only where there are too few others to say anything.
 
     Args:
-        paths: All images, in a random order.
+        paths: All images, in a random order, so many that `check_image_count` passes them.
         calibrated: Those calibrated on.
-
-    Raises:
-        BadImagesError: Too few images.
     """
     unseen = [path for path in paths if path not in calibrated]
     pool = unseen if len(unseen) >= ENOUGH_IMAGES else paths
@@ -185,12 +197,6 @@ def halve_images(paths: Sequence[str], calibrated: Collection[str]) -> tuple[Seq
     to_state = others[: len(pool) - len(pool) // 2]
     stated = set(to_state)
     to_choose = [path for path in pool if path not in stated]
-    if min(len(to_choose), len(to_state)) < LEAST_IMAGES:
-        raise BadImagesError(
-            f"{len(paths):,} images are too few: the threshold is chosen on one half of them, and what it "
-            "leaves is counted on the other",
-            hint=f"give {2 * LEAST_IMAGES} or more; labels are not needed",
-        )
     return to_choose, to_state
 
 
