@@ -107,7 +107,7 @@ def test_a_published_figure_without_top5_or_that_cannot_be_right_is_shown_so(
     assert table.rows[2:] == (("published: a README", "Top-1", "of 50,000", "82.53", ""),)
     assert "Doubtful as published, a README: differs by batch size." in table.notes
     layout = make_layout_accuracy_table([], record)
-    assert layout.rows == (("not told", "not told", "82.53", "not published", "a README"),)
+    assert layout.rows == (("as published", "", "82.53", "not published", "a README"),)
     assert "Doubtful as published, a README: differs by batch size." in layout.notes
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from assay.measure.accuracy.comparison import Flip
 from assay.measure.agreement_matrix import AgreementCell, AgreementMatrix, RunningWay
+from assay.report.charts.chart import Chart
 from assay.report.charts.matrix_chart import draw_matrix
 from assay.report.contents import Contents
-from assay.report.html import fill_page
+from assay.report.html import PageParts, fill_page
 from assay.report.sentences import describe_gates
 from assay.report.tables.table import Table
 
@@ -183,4 +184,5 @@ def render_agreement_page(matrix: AgreementMatrix) -> str:
     )
     title = "Images with the same Top-1"
     note = f"Of {matrix.image_count:,} images. Red: answers differ; full red from a tenth of the images on."
-    return fill_page(contents, [{"title": title, "svg": draw_matrix(matrix), "note": note}])
+    first_chart = Chart(title=title, svg=draw_matrix(matrix), note=note)
+    return fill_page(contents, PageParts(figures=contents.cards, first_chart=first_chart))

@@ -10,11 +10,12 @@ from assay.diagnose.finding import RecordFinding
 from assay.diagnose.network_finding import LayerError, NetworkFinding
 from assay.report.cause import describe_diagnosis, list_steps, make_hypothesis_table, name_score
 from assay.report.changed import make_trait_table
+from assay.report.charts.chart import Chart
 from assay.report.charts.interval_chart import Figure, draw_intervals
 from assay.report.charts.layer_chart import LayerPoint, draw_layers
 from assay.report.contents import Card, Contents
 from assay.report.emulation import describe_emulation
-from assay.report.html import fill_page
+from assay.report.html import PageParts, fill_page
 from assay.report.layers import describe_network, list_network_tables, say_cause
 from assay.report.named_run import Picture
 from assay.report.tables.table import Table
@@ -63,9 +64,14 @@ def render_cause_page(
     )
     charts = list(_list_charts(record)) if record is not None else []
     charts += list(_list_layer_charts(network)) if network is not None else []
-    return fill_page(
-        contents, charts, pictures=[("", picture) for picture in pictures], candidate="The model"
+    parts = PageParts(
+        figures=contents.cards,
+        first_chart=charts[0] if charts else None,
+        charts=charts[1:],
+        pictures=[("", picture) for picture in pictures],
+        candidate="The model",
     )
+    return fill_page(contents, parts)
 
 
 def _list_cards(
@@ -105,7 +111,7 @@ def _list_tables(
     return tables
 
 
-def _list_charts(found: RecordFinding) -> Iterator[dict[str, str]]:
+def _list_charts(found: RecordFinding) -> Iterator[Chart]:
     """A forest plot of each step: the gain of the best hypotheses, with its interval."""
     for step in list_steps(found):
         figures = [
@@ -119,10 +125,10 @@ def _list_charts(found: RecordFinding) -> Iterator[dict[str, str]]:
         ]
         title = f"Step {step[0].step}: gain over the record, by hypothesis"
         svg = draw_intervals(title, figures, f"mean gain of {name_score(found)}", "")
-        yield {"title": title, "svg": svg, "note": f"The {len(figures)} best; above 0 is better than before."}
+        yield Chart(title=title, svg=svg, note=f"The {len(figures)} best; above 0 is better than before.")
 
 
-def _list_layer_charts(found: NetworkFinding) -> Iterator[dict[str, str]]:
+def _list_layer_charts(found: NetworkFinding) -> Iterator[Chart]:
     """Every tensor by its own error, in the network's order."""
     wrong = [one for one in found.errors if one.sqnr_db is not None or not one.is_finite]
     if not wrong:
@@ -141,7 +147,7 @@ def _list_layer_charts(found: NetworkFinding) -> Iterator[dict[str, str]]:
         f"Dashed: {found.limit_db:.0f} dB; what lies below has more error than a healthy layer. Point, touch "
         "or use the arrow keys to read a tensor's name."
     )
-    yield {"title": title, "svg": draw_layers(title, points, found.limit_db), "note": note}
+    yield Chart(title=title, svg=draw_layers(title, points, found.limit_db), note=note)
 
 
 def _describe_layer(one: LayerError) -> str:

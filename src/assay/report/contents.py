@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from assay.defaults import DEFAULT_MARGIN_POINTS
 from assay.engines.cascade.record import CascadeRecord
-from assay.measure.accuracy.accuracy import describe_topk
+from assay.measure.accuracy.accuracy import TopKAccuracy, describe_topk
 from assay.measure.accuracy.agreement import Agreement
 from assay.measure.accuracy.comparison import judge_difference
 from assay.measure.accuracy.coverage import describe_scope
-from assay.measure.speed.throughput import find_best_row
+from assay.measure.speed.throughput import ThroughputRow, find_best_row
 from assay.models.record import ModelRecord
 from assay.report.cascade import describe_answers, describe_cascade, make_cascade_table
 from assay.report.differences import list_differences
@@ -195,33 +195,48 @@ def _write_verdict_on(name: str, agreement: Agreement) -> str:
 def _list_cards(run: NamedRun) -> Iterator[Card]:
     start = f"{run.name}: " if run.name else ""
     if run.metrics is not None:
-        accuracy = run.metrics.accuracy
-        own = (accuracy.top1, accuracy.top5)
         for name, topk in list_figures(run.metrics):
-            low, high = topk.interval_percent
-            beside = [
-                *(_describe_reference(run) if topk is accuracy.top1 else ()),
-                *(_describe_published(name[:5], run.manifest.model) if topk in own else ()),
-            ]
-            yield Card(
-                name=f"{start}{name}",
-                value=f"{topk.percent:.2f} %",
-                details=(
-                    f"{topk.hits:,} of {accuracy.image_count:,}; 95 %: {low:.2f} to {high:.2f}",
-                    *beside,
-                ),
-                line=f"{start}{'; '.join((describe_topk(name, topk, accuracy), *beside))}",
-            )
+            yield _name_card(describe_card(run, name, topk), start)
     if run.benchmark is not None and run.benchmark.rows:
-        best = find_best_row(run.benchmark.rows)
-        values = best.images_per_second.values
-        name, value = f"{start}Best throughput", f"{show_rate(best)} images/s"
-        details = (
-            *([] if best.is_valid else [f"INVALID, as all rows are: {best.invalid_reasons}"]),
-            f"batch {best.batch_size}, {best.precision}, {best.clock} clock",
-            f"{format_rate(min(values))} to {format_rate(max(values))} over {len(values)} repeats",
-        )
-        yield Card(name=name, value=value, details=details, line=f"{name}  {value}; {'; '.join(details)}")
+        yield _name_card(describe_speed_card(find_best_row(run.benchmark.rows)), start)
+
+
+def _name_card(card: Card, start: str) -> Card:
+    return dataclasses.replace(card, name=f"{start}{card.name}", line=f"{start}{card.line}")
+
+
+def describe_card(run: NamedRun, name: str, topk: TopKAccuracy) -> Card:
+    """An accuracy of a run, beside its reference and what was published."""
+    if run.metrics is None:
+        raise ValueError("the run has no accuracy")
+    accuracy = run.metrics.accuracy
+    low, high = topk.interval_percent
+    beside = [
+        *(_describe_reference(run) if topk is accuracy.top1 else ()),
+        *(
+            _describe_published(name[:5], run.manifest.model)
+            if topk in (accuracy.top1, accuracy.top5)
+            else ()
+        ),
+    ]
+    return Card(
+        name=name,
+        value=f"{topk.percent:.2f} %",
+        details=(f"{topk.hits:,} of {accuracy.image_count:,}; 95 %: {low:.2f} to {high:.2f}", *beside),
+        line="; ".join((describe_topk(name, topk, accuracy), *beside)),
+    )
+
+
+def describe_speed_card(best: ThroughputRow) -> Card:
+    """The speed of a row of a benchmark, with what it was measured at."""
+    values = best.images_per_second.values
+    name, value = "Best throughput", f"{show_rate(best)} images/s"
+    details = (
+        *([] if best.is_valid else [f"INVALID, as all rows are: {best.invalid_reasons}"]),
+        f"batch {best.batch_size}, {best.precision}, {best.clock} clock",
+        f"{format_rate(min(values))} to {format_rate(max(values))} over {len(values)} repeats",
+    )
+    return Card(name=name, value=value, details=details, line=f"{name}  {value}; {'; '.join(details)}")
 
 
 def _describe_reference(run: NamedRun) -> Iterator[str]:

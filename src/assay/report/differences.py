@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import PurePath
 
 import msgspec
 
 from assay.models.record import ModelRecord
+from assay.report.named_run import NamedRun
+from assay.report.tables.table import Table
 from assay.runs.results_file import Manifest
 
 CHECKPOINT_SUFFIXES = {".pth", ".pt", ".tar", ".safetensors"}
@@ -39,6 +41,20 @@ def list_differences(reference: Manifest, candidate: Manifest) -> list[Differenc
     if not any(each.what.startswith("preprocessing") for each in differences):
         differences += _compare_identities(reference, candidate)
     return differences
+
+
+def make_difference_table(runs: Sequence[NamedRun]) -> Table:
+    """What is not the same in all runs, a column each; in words where nothing is known to differ."""
+    found = [dict(_describe(run.manifest)) for run in runs]
+    names = dict.fromkeys(name for each in found for name in each)
+    rows = [(name, *(each.get(name, NONE) for each in found)) for name in names]
+    differing = tuple(row for row in rows if len(set(row[1:])) > 1)
+    return Table(
+        title="What differs",
+        header=("", *(run.name for run in runs)),
+        rows=differing or (("nothing that the runs record", *("same" for _ in runs)),),
+        is_text=True,
+    )
 
 
 def _describe(manifest: Manifest) -> Iterator[tuple[str, str]]:

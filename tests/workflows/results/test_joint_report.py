@@ -56,15 +56,15 @@ def find_table(document: dict[str, Any], title: str) -> dict[str, Any]:
 
 def test_there_is_a_column_for_each_run(document: dict[str, Any], folder: Path) -> None:
     accuracy = find_table(document, "Accuracy by run")
-    assert accuracy["header"] == ["Accuracy", "A", "B"]
+    assert accuracy["header"] == ["Accuracy", "A (one)", "B (other)"]
     rows = {row[0]: row[1:] for row in accuracy["rows"]}
     hits = json.loads((folder / "one" / "metrics.json").read_text())["accuracy"]["top1"]["hits"]
     assert rows["Images"] == ["12", "12"]
     assert rows["Top-1 right"][0] == f"{hits}"
-    assert rows["Against A: same Top-1"] == ["reference", "11 of 12"]
+    assert rows["Against A (one): same Top-1"] == ["reference", "11 of 12"]
     speed = find_table(document, "Throughput by engine or chip")
-    assert speed["header"][1:3] == ["A: openvino CPU fp32", "B: openvino CPU fp32"]
-    ratio = speed["header"].index("B: openvino CPU fp32 / A: openvino CPU fp32")
+    assert speed["header"][1:3] == ["A (one): openvino CPU fp32", "B (other): openvino CPU fp32"]
+    ratio = speed["header"].index("B (other): openvino CPU fp32 / A (one): openvino CPU fp32")
     assert speed["rows"][0][ratio] == "1.00 !"  # measured for a moment only
 
 
@@ -86,8 +86,8 @@ def test_page_markdown_and_json_hold_the_same_verdict_and_every_cell(
 
 def test_the_gallery_shows_what_changed_against_the_first(document: dict[str, Any], folder: Path) -> None:
     changed = [picture for picture in document["pictures"] if picture["kind"] != "mistake"]
-    assert [(picture["run"], len(picture["reference_top"])) for picture in changed] == [("B", 5)]
-    assert "in B</p>" in (folder / "report" / "report.html").read_text()
+    assert [(picture["run"], len(picture["reference_top"])) for picture in changed] == [("B (other)", 5)]
+    assert "in B (other)</p>" in (folder / "report" / "report.html").read_text()
 
 
 def test_runs_over_other_images_are_shown_but_not_compared(run_assay: RunAssay, folder: Path) -> None:
@@ -96,8 +96,8 @@ def test_runs_over_other_images_are_shown_but_not_compared(run_assay: RunAssay, 
     document = json.loads(done.stdout)
     rows = {row[0]: row[1:] for row in find_table(document, "Accuracy by run")["rows"]}
     assert rows["Images"] == ["12", "3"]
-    assert rows["Against A: same Top-1"] == ["reference", "not compared"]
-    reason = "Not compared with A: the two runs have no labelled image"
+    assert rows["Against A (one): same Top-1"] == ["reference", "not compared"]
+    reason = "Not compared with A (one): the two runs have no labelled image"
     assert any(reason in line for line in document["lines"])
 
 

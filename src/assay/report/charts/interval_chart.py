@@ -30,13 +30,7 @@ def draw_intervals(title: str, figures: Sequence[Figure], axis: str = "Top-1, %"
         axis: What stands under the axis.
         unit: What stands behind a figure.
     """
-    ends = [end for figure in figures for end in (figure.percent, *(figure.interval or ()))]
-    step = next((step for step in STEPS if (max(ends) - min(ends)) / step <= 6), STEPS[-1])
-    low, high = (
-        math.floor(min(ends) / step),
-        max(math.ceil(max(ends) / step), math.floor(min(ends) / step) + 1),
-    )
-    ticks = [number * step for number in range(low, high + 1)]
+    ticks = choose_steps([end for figure in figures for end in (figure.percent, *(figure.interval or ()))])
 
     def place(percent: float) -> float:
         return LEFT + 8 + (percent - ticks[0]) / (ticks[-1] - ticks[0]) * (WIDTH - LEFT - RIGHT - 16)
@@ -67,3 +61,16 @@ def draw_intervals(title: str, figures: Sequence[Figure], axis: str = "Top-1, %"
             f'cx="{place(figure.percent):.1f}" cy="{y}" r="5"><title>{escape(label)}</title></circle>'
         )
     return "\n".join([*parts, "</svg>"])
+
+
+def choose_steps(values: Sequence[float]) -> list[float]:
+    """Even ticks that enclose the values, at most eight of them.
+
+    >>> choose_steps([75.87, 87.61])
+    [74, 76, 78, 80, 82, 84, 86, 88]
+    """
+    low, high = min(values), max(values)
+    step = next((step for step in STEPS if (high - low) / step <= 6), STEPS[-1])
+    first = math.floor(low / step)
+    last = max(math.ceil(high / step), first + 1)
+    return [number * step for number in range(first, last + 1)]

@@ -31,7 +31,7 @@ def draw_chart(title: str, unit: str, series: Sequence[Series]) -> str:
         series: At least one, each with a point.
     """
     sizes = sorted({x for one in series for x, *_ in one.points})
-    ticks = _choose_ticks([y for one in series for _, _, *ends in one.points for y in ends])
+    ticks = choose_ticks([y for one in series for _, _, *ends in one.points for y in ends])
     parts = [
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="group" aria-label="{escape(title)}" class="chart">',
         *_draw_axes(sizes, ticks, unit),
@@ -53,10 +53,10 @@ def _choose_dash(number: int) -> str:
     return DASHES[(number + number // MARKS) % MARKS]
 
 
-def _choose_ticks(values: Sequence[float]) -> list[float]:
+def choose_ticks(values: Sequence[float]) -> list[float]:
     """Return 1, 2 and 5 times powers of ten that enclose the values.
 
-    >>> _choose_ticks([12.0, 90.0])
+    >>> choose_ticks([12.0, 90.0])
     [10.0, 20.0, 50.0, 100.0]
     """
     low, high = max(min(values), 1e-3), max(*values, 1e-3)

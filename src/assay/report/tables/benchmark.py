@@ -12,8 +12,6 @@ from assay.report.tables.table import Table
 from assay.report.tables.throughput import format_rate, mark
 from assay.runs.results_file import Benchmark
 
-UNKNOWN = "not told"
-
 
 def make_benchmark_tables(benchmark: Benchmark) -> Iterator[Table]:
     """Yield the tables of what a benchmark found besides images per second, LoadGen's among them."""
@@ -87,7 +85,7 @@ def _make_loading_row(name: str, costs: Sequence[LoadCost], benchmark: Benchmark
         f"{len(costs)}",
         f"{statistics.median(cost.load_ms for cost in costs):.0f}",
         f"{statistics.median(cost.first_call_ms for cost in costs):.1f}",
-        steady[0] if steady else UNKNOWN,
+        steady[0] if steady else "not measured",
         _format_memory([cost.memory_loaded_bytes for cost in costs]),
         _format_memory([cost.peak_memory_bytes for cost in costs]),
     )
@@ -95,14 +93,14 @@ def _make_loading_row(name: str, costs: Sequence[LoadCost], benchmark: Benchmark
 
 def _format_memory(sizes: Sequence[int | None]) -> str:
     told = [size for size in sizes if size is not None]
-    return f"{statistics.median(told) / (1 << 20):,.0f}" if told else UNKNOWN
+    return f"{statistics.median(told) / (1 << 20):,.0f}" if told else "unknown"
 
 
 def _make_imported_table(benchmark: Benchmark) -> Table:
     rows = tuple(
         (
             f"{row.tool} (imported)",
-            row.device or UNKNOWN,
+            row.device or "device not named",
             f"{row.batch_size}",
             row.clock,
             format_rate(row.images_per_second),

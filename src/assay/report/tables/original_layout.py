@@ -49,7 +49,7 @@ def make_layout_accuracy_table(runs: Sequence[NamedRun], record: ModelRecord) ->
     for published in record.published_accuracy:
         chip, batch = _split_setting(published.setting)
         topk = (f"{published.top1_percent:g}", show_published_top5(published))
-        rows.append((chip or "not told", batch or "not told", *topk, published.source))
+        rows.append((chip or "as published", batch, *topk, published.source))
     batches = [batch for run in runs if run.metrics for batch in run.metrics.batches]
     notes = (
         *(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.errors import AssayError, UsageError
+from assay.errors import AssayError, UsageError, shorten
 from assay.files import encode_json, write_file
 from assay.measure.accuracy.agreement import measure_agreement
 from assay.report.contents import Contents, gather_contents
@@ -22,6 +22,7 @@ from assay.workflows.results.gallery import collect_gallery
 from assay.workflows.results.matching_runs import check_comparable
 
 CONTENTS_FILE = "report.json"
+LONGEST_NAME = 30
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -58,12 +59,25 @@ def write_joint_report(run_folders: Sequence[Path], folder: Path) -> WrittenRepo
         raise UsageError(f"{len(run_folders)} runs; one report takes at most {len(LETTERS)}")
     if (folder / FILE_NAMES[Manifest]).exists():
         raise UsageError(f"{folder} is a run folder, whose own report is there", hint="give another -o DIR")
-    runs = [_read_run(path, letter) for path, letter in zip(run_folders, LETTERS, strict=False)]
+    runs = [_read_run(path, name) for path, name in zip(run_folders, name_runs(run_folders), strict=True)]
     runs = [runs[0], *(_compare_with_first(runs[0], run) for run in runs[1:])]
     contents = gather_contents(runs)
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / CONTENTS_FILE, encode_json(describe_contents(contents)))
     return _write_pages(contents, folder)
+
+
+def name_runs(run_folders: Sequence[Path]) -> list[str]:
+    """A letter for each run, with what its folder's path has and the others' have not.
+
+    >>> name_runs([Path("runs/fp32"), Path("runs/int8")]), name_runs([Path("a/run"), Path("b/run")])
+    (['A (fp32)', 'B (int8)'], ['A (a)', 'B (b)'])
+    """
+    paths = [list(path.absolute().parts) for path in run_folders]
+    while len({tuple(parts[-1:]) for parts in paths}) == 1 and all(paths):
+        paths = [parts[:-1] for parts in paths]
+    names = [shorten(parts[-1], LONGEST_NAME) if parts else "" for parts in paths]
+    return [f"{letter} ({name})" if name else letter for letter, name in zip(LETTERS, names, strict=False)]
 
 
 def _write_pages(contents: Contents, folder: Path) -> WrittenReport:
