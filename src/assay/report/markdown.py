@@ -14,7 +14,7 @@ from assay.report.tables.table import Table
 
 def render_markdown(contents: Contents) -> str:
     """A report as Markdown; what a single run left out is named as not run."""
-    lines = [f"# {_escape(contents.title)}", ""]
+    lines = [f"# {escape_markdown(contents.title)}", ""]
     if contents.remark:
         lines += [f"> **{escape_markdown(contents.remark)}**", ""]
     if contents.differences:
@@ -42,7 +42,7 @@ def _list_picture_tables(contents: Contents) -> Iterator[Table]:
 
 def render_table(table: Table) -> Iterator[str]:
     """Yield the lines of a table under its title as a heading."""
-    yield f"## {_escape(table.title)}"
+    yield f"## {escape_markdown(table.title)}"
     yield ""
     yield _render_row(table.header)
     yield _render_row(("---",) * len(table.header))
