@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from assay.errors import UsageError, quote
 
 if TYPE_CHECKING:
     from assay.runs.launchers import LaunchedShare
+    from assay.workflows.cluster.actor_needs import ActorRequest
     from assay.workflows.cluster.ray_cluster import RayCluster
     from assay.workflows.evaluate.evaluate import EvaluateOptions
 
@@ -43,6 +45,16 @@ class EvaluateFlags(PredictionFlags, FolderFlags, ImageFlags):
         ),
     ] = None
     num_gpus: Annotated[float, make_help("With --ray: GPUs for each actor.")] = 0.0
+    cpus_per_actor: Annotated[
+        float | None,
+        make_help(
+            "With --ray: processors for each actor; those that fit its threads or devices if not given."
+        ),
+    ] = None
+    resource: Annotated[
+        tuple[str, ...],
+        make_help("With --ray: what else each actor takes of its node, as NAME=NUMBER, such as NPU=1."),
+    ] = ()
 
     def to_evaluate_options(self) -> EvaluateOptions:
         """See `PredictionFlags.to_evaluate_options`.
@@ -62,10 +74,9 @@ class EvaluateFlags(PredictionFlags, FolderFlags, ImageFlags):
         """The Ray cluster that computes the shards, or None where this process does.
 
         Raises:
-            UsageError: --ray with --shard or --stop-when-certain, or --num-gpus without --ray or below 0.
+            UsageError: --ray with --shard or --stop-when-certain, or what an actor takes without --ray.
         """
-        if self.num_gpus < 0 or (self.num_gpus and self.ray is None):
-            raise UsageError("--num-gpus goes with --ray, and is 0 or more")
+        request = self._to_actor_request()
         if self.ray is None:
             return None
         if self.shard is not None:
@@ -74,8 +85,26 @@ class EvaluateFlags(PredictionFlags, FolderFlags, ImageFlags):
             raise UsageError("--ray and --stop-when-certain exclude each other")
         from assay.workflows.cluster.ray_cluster import RayCluster
 
-        return RayCluster(
-            compiled_dir=compiled_dir, address=self.ray[0] if self.ray else "", gpu_count=self.num_gpus
+        return RayCluster(compiled_dir=compiled_dir, address=self.ray[0] if self.ray else "", request=request)
+
+    def _to_actor_request(self) -> ActorRequest:
+        """What each actor takes of its node.
+
+        Raises:
+            UsageError: Something that is no amount, or any of it without --ray.
+        """
+        from assay.workflows.cluster.actor_needs import ActorRequest
+
+        if self.num_gpus < 0 or (self.num_gpus and self.ray is None):
+            raise UsageError("--num-gpus goes with --ray, and is 0 or more")
+        if self.ray is None and (self.cpus_per_actor is not None or self.resource):
+            raise UsageError("--cpus-per-actor and --resource go with --ray")
+        if self.cpus_per_actor is not None and not 0 < self.cpus_per_actor < math.inf:
+            raise UsageError(f"--cpus-per-actor is {self.cpus_per_actor:g}; expected more than 0")
+        return ActorRequest(
+            cpu_count=self.cpus_per_actor,
+            gpu_count=self.num_gpus,
+            resources=dict(map(_read_resource, self.resource)),
         )
 
     def to_share(self) -> LaunchedShare | None:
@@ -92,6 +121,20 @@ class EvaluateFlags(PredictionFlags, FolderFlags, ImageFlags):
         if self.stop_when_certain:
             raise UsageError("--shard and --stop-when-certain exclude each other")
         return _read_share(self.shard)
+
+
+def _read_resource(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        count = float(number)
+    except ValueError:
+        count = 0.0
+    if not name or name in ("CPU", "GPU") or not 0 < count < math.inf:
+        raise UsageError(
+            f"--resource {quote(text)}: expected NAME=NUMBER with a number above 0, such as NPU=1",
+            hint="processors are --cpus-per-actor, GPUs --num-gpus",
+        )
+    return name, count
 
 
 def _read_share(text: str) -> LaunchedShare:

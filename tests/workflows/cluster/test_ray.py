@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from assay_command import RunAssay, run_here, run_in_its_own_process
+from assay_command import RunAssay
 from failing_store import FailingStore
 
 ray = pytest.importorskip("ray")
@@ -26,11 +26,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:::ray")
 SMALL: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 
 
-def test_a_quiet_run_on_ray_writes_nothing_to_stderr(
+def test_a_ray_of_this_machine_alone_gives_the_same_files_and_leaves_nothing(
     run_assay: RunAssay, compiled: Path, photographs: Path, tmp_path: Path
 ) -> None:
-    done = run_assay("evaluate", compiled, "--images", photographs, "--ray", "-q", "-o", tmp_path / "run")
+    command = ["evaluate", compiled, "--images", photographs, "--shard-size", 4]
+    assert run_assay(*command, "-o", tmp_path / "local").returncode == 0
+    done = run_assay(*command, "-o", tmp_path / "ray", "--ray", "-q", env={"TMPDIR": str(tmp_path)})
     assert (done.returncode, done.stderr) == (0, "")
+    assert read_parts(tmp_path / "ray") == read_parts(tmp_path / "local")
+    assert {path.name for path in tmp_path.iterdir()} == {"compiled", "photographs", "local", "ray"}
 
 
 @pytest.fixture
@@ -78,16 +82,6 @@ def mortal_cluster() -> Iterator[Any]:
         yield nodes
 
 
-@pytest.fixture(scope="session")
-def run_assay() -> RunAssay:
-    """In a process of its own where it joins a cluster: Ray does not leave a process that it was in."""
-
-    def run(*arguments: object, **more: Any) -> subprocess.CompletedProcess[str]:
-        return (run_in_its_own_process if "--ray" in arguments else run_here)(*arguments, **more)
-
-    return run
-
-
 def evaluate(compiled: Path, images: Path, run: Path, *more: object) -> list[object]:
     return ["evaluate", compiled, "--images", images, "-o", run, "--shard-size", 10, *more]
 
@@ -125,7 +119,7 @@ def list_actors(cluster: Any) -> list[int]:
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                if b"ray::MapWorker(MapBatches(ShardRunner))" in (folder / "cmdline").read_bytes():
+                if b"ray::ShardRunner" in (folder / "cmdline").read_bytes():
                     (parent,) = re.findall(r"^PPid:\t(\d+)$", (folder / "status").read_text(), re.MULTILINE)
                     if cluster.address.encode() in Path("/proc", parent, "cmdline").read_bytes():
                         found.append(int(folder.name))
@@ -134,6 +128,7 @@ def list_actors(cluster: Any) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_local_shares_one_node_and_three_nodes_give_the_same_files(
     run_assay: RunAssay, compiled: Path, many: Path, tmp_path: Path, cluster: Any
 ) -> None:
@@ -159,6 +154,7 @@ def test_local_shares_one_node_and_three_nodes_give_the_same_files(
         assert metrics == (tmp_path / "local" / "metrics.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_what_an_actor_needs_and_no_node_has_is_refused(
     run_assay: RunAssay, compiled: Path, many: Path, tmp_path: Path, cluster: Any
 ) -> None:
@@ -187,6 +183,7 @@ def test_an_archive_is_sent_by_its_path_or_refused(
         assert "no cluster at 127.0.0.1:9" in done.stderr  # that far they came
 
 
+@pytest.mark.slow
 def test_why_shards_failed_reaches_the_user_and_the_rest_is_not_tried(
     run_assay: RunAssay, compiled: Path, many: Path, tmp_path: Path, cluster: Any
 ) -> None:
@@ -232,6 +229,7 @@ def test_a_store_that_fails_on_a_node_fails_its_shard_and_resume_computes_it(
     assert read_parts(run) == expected
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_finished_shards_and_the_cluster_is_left_clean(
     run_assay: RunAssay, colour_onnx: Path, many: Path, tmp_path: Path, cluster: Any
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import read_compiled_json
-from assay.errors import BadModelError
+from assay.errors import BadModelError, MissingRuntimeError, SourceError
 from assay.images.classes import IMAGENET_CLASSES
 from assay.images.sources import index_images
 from assay.inference.pipeline import PipelineOptions
@@ -47,17 +47,17 @@ def work(compiled_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
-def run_first_shard(work: ShardWork, photographs: Path) -> ShardReport:
+def run_first_shard(work: ShardWork, photographs: Path, *, is_check: bool = False) -> ShardReport:
     shard = cut_shards(index_images(photographs, IMAGENET_CLASSES).images, 8)[0]
     runner = ShardRunner(work)
-    (encoded,) = runner({"shard": [pickle.dumps(shard)]})["report"]
+    report = (runner.check if is_check else runner.compute)(pickle.dumps(shard))
     runner.close()
-    return msgspec.json.decode(encoded, type=ShardReport)
+    return report
 
 
 def test_a_node_writes_the_part_and_reports_it(work: ShardWork, photographs: Path) -> None:
     report = run_first_shard(work, photographs)
-    assert (report.number, report.image_count, report.error, report.refusal) == (0, 8, "", "")
+    assert (report.number, report.image_count, report.find_error()) == (0, 8, None)
     rows = read_shard(work.folder / "part-00000.parquet")
     assert [row.name for row in rows] == sorted(path.name for path in photographs.iterdir())[:8]
 
@@ -72,15 +72,29 @@ def test_a_node_with_another_version_refuses(work: ShardWork, photographs: Path,
         name = "assay" if changed == "assay" else "engine_version"
         other = msgspec.structs.replace(versions, **{name: "1.1.7"})
     object.__setattr__(work, "versions", other)
-    report = run_first_shard(work, photographs)
-    assert f"{changed} " in report.refusal
-    assert "expected 1.1.7" in report.refusal
+    error = run_first_shard(work, photographs, is_check=True).find_error()
+    assert isinstance(error, MissingRuntimeError)
+    assert f"{changed} " in error.message
+    assert "expected 1.1.7" in error.message
     assert list(work.folder.iterdir()) == []
 
 
 def test_a_node_that_does_not_see_the_folder_refuses(work: ShardWork, photographs: Path) -> None:
     work.folder.rmdir()
-    assert f"does not see the folder {work.folder}" in run_first_shard(work, photographs).refusal
+    report = run_first_shard(work, photographs, is_check=True)
+    assert f"does not see the folder {work.folder}" in report.error
+
+
+def test_a_node_that_cannot_read_an_image_says_so_before_it_takes_work(
+    work: ShardWork, photographs: Path
+) -> None:
+    images = cut_shards(index_images(photographs, IMAGENET_CLASSES).images, 8)
+    min(photographs.iterdir()).unlink()
+    runner = ShardRunner(dataclasses.replace(work, options=PipelineOptions(batch_size=4, pauses_s=())))
+    report = runner.check(pickle.dumps(images[0]))
+    runner.close()
+    assert isinstance(report.find_error(), SourceError)
+    assert "No such file or directory" in report.error
 
 
 def test_why_a_part_cannot_be_written_is_reported(work: ShardWork, photographs: Path) -> None:
@@ -95,9 +109,9 @@ def test_a_shard_whose_images_cannot_be_read_is_not_written_and_the_next_one_is(
     shards = cut_shards(index_images(photographs, IMAGENET_CLASSES).images, 4)
     (photographs / shards[0].images[1].name).unlink()
     runner = ShardRunner(dataclasses.replace(work, options=PipelineOptions(batch_size=4, pauses_s=())))
-    reports = [runner.compute_shard(pickle.loads(pickle.dumps(shard))) for shard in shards[:2]]
+    reports = [runner.compute(pickle.dumps(shard)) for shard in shards[:2]]
     runner.close()
-    assert [report.source_failed for report in reports] == [True, False]
+    assert [type(report.find_error()) for report in reports] == [SourceError, type(None)]
     assert "its source failed: No such file or directory" in reports[0].error
     assert [file.name for file in work.folder.iterdir()] == ["part-00001.parquet"]
 

@@ -1,64 +1,42 @@
-"""The shards of a run that are missing, computed on a Ray cluster; the only file that imports Ray."""
+"""The shards of a run that are missing, computed on a Ray cluster."""
 
 from __future__ import annotations
 
-import logging
-import os
+import importlib.util
 import pickle
-import socket
-import sys
-import tempfile
-import threading
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
-os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # before Ray is imported, which reads it
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else it warns of what will change
-os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its native part writes to stderr past Python
-
-import ray
-import ray.data
-import ray.exceptions
-
 from assay.engines.cascade.compose import list_engines
-from assay.engines.compiled_model import CompiledModel, read_compiled_json
-from assay.errors import EngineError, MissingRuntimeError, SourceError, UsageError
+from assay.engines.compiled_model import read_compiled_json
+from assay.errors import AssayError, EngineError, SourceError, UsageError, missing_package
 from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import Shard, has_shard
 from assay.runs.folder import RunFolder
 from assay.runs.listener import Progress
+from assay.workflows.cluster.actor_needs import ActorRequest
+from assay.workflows.cluster.driver_process import (
+    Connected,
+    DriverPlan,
+    DriverProcess,
+    Finished,
+    LostShard,
+    Note,
+    WantedShard,
+    choose_address,
+    open_driver,
+)
 from assay.workflows.cluster.model_cache import hash_compiled, read_files
-from assay.workflows.cluster.shard_runner import ShardReport, ShardRunner, ShardWork, find_versions
+from assay.workflows.cluster.shard_runner import ShardReport, ShardWork, find_versions
 from assay.workflows.evaluate.predict import (
-    MAX_FAILED_SHARDS,
     Predictor,
     ShardError,
     describe_running_top1,
     list_missing_shards,
     summarise_failures,
 )
-
-_OBJECT_STORE_BYTES = 256 * 2**20
-_REACHABLE_WITHIN_S = 10.0
-_READS_AHEAD = "iter_threaded"  # what Ray Data calls the thread
-_PATIENCE_S = 10.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ActorNeeds:
-    """What one actor asks of its node; fractions of a GPU can be asked for."""
-
-    cpu_count: float
-    gpu_count: float
-
-    def __str__(self) -> str:
-        gpus = f" and {self.gpu_count:g} GPUs" if self.gpu_count else ""
-        return f"{self.cpu_count:g} CPUs{gpus}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +45,17 @@ class RayCluster:
 
     Args:
         compiled_dir: The compiled model, on this machine; the nodes get it.
-        address: Of the cluster; empty means what RAY_ADDRESS says, else a cluster of this machine alone.
-        gpu_count: GPUs for each actor.
+        address: Of the cluster; empty means what RAY_ADDRESS says, else a Ray of this machine alone.
+        request: What each actor asks of its node.
     """
 
     compiled_dir: Path
     address: str = ""
-    gpu_count: float = 0
+    request: ActorRequest = field(default_factory=ActorRequest)
+
+    def __post_init__(self) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise missing_package("ray", "ray")
 
     def predict_missing_shards(
         self,
@@ -87,9 +69,9 @@ class RayCluster:
 
         Raises:
             UsageError: The images are held in a form that cannot be sent.
-            MissingRuntimeError: No cluster, no node that has what an actor needs, or a node with other
+            MissingRuntimeError: No cluster, no node that has what an actor needs, or no node with the same
                 versions.
-            EngineError: Shards failed; the others are kept. After three in a row, the rest is not tried.
+            EngineError: Shards failed, or the cluster is gone; what was finished is kept.
             SourceError: Likewise, where the first failed for its images' source.
         """
         folder = (run.path / predictor.folder).resolve()
@@ -97,23 +79,25 @@ class RayCluster:
         missing = list_missing_shards(predictor, shards, fingerprint, run)
         if not missing:
             return
-        pickled = _pickle_shards(missing)
+        _pickle_shard(missing[0])
         compiled = read_compiled_json(self.compiled_dir)
-        with _connect(self.address):
-            needs = _choose_needs(compiled, self.gpu_count)
-            actor_count = min(_count_actors(needs), len(missing))
-            run.announce(f"{len(missing)} shards by {actor_count} actors on Ray, {needs} each")
-            work = ShardWork(
+        threads = compiled.settings.get("threads")
+        plan = DriverPlan(
+            work=ShardWork(
                 compiled=compiled,
                 compiled_sha256=hash_compiled(compiled, self.compiled_dir),
-                fetch_files=partial(_fetch, ray.put(read_files(compiled, self.compiled_dir))),
+                fetch_files=partial(read_files, compiled, self.compiled_dir.resolve()),
                 folder=folder,
                 fingerprint=fingerprint,
-                options=replace(options, decode_threads=max(1, int(needs.cpu_count))),
+                options=options,
                 versions=find_versions(*list_engines(compiled)),
-            )
-            with closing(_compute(work, pickled, needs, actor_count)) as reports:
-                _follow(reports, predictor, missing, run)
+            ),
+            numbers=[shard.number for shard in missing],
+            request=replace(self.request, thread_count=int(threads) if threads else None),
+        )
+        with open_driver(choose_address(self.address)) as driver:
+            driver.send(plan)
+            _Follower(predictor, missing, run).follow(driver)
         if lost := [
             shard.file_name for shard in missing if not has_shard(folder / shard.file_name, fingerprint)
         ]:
@@ -123,13 +107,9 @@ class RayCluster:
             )
 
 
-def _fetch(files: ray.ObjectRef[dict[str, bytes]]) -> dict[str, bytes]:
-    return ray.get(files)
-
-
-def _pickle_shards(shards: Sequence[Shard]) -> list[bytes]:
+def _pickle_shard(shard: Shard) -> bytes:
     try:
-        return [pickle.dumps(shard) for shard in shards]
+        return pickle.dumps(shard)
     except (TypeError, pickle.PicklingError) as error:
         raise UsageError(
             f"--ray: images in this form cannot be read by other processes: {error}",
@@ -137,183 +117,72 @@ def _pickle_shards(shards: Sequence[Shard]) -> list[bytes]:
         ) from error
 
 
-@contextmanager
-def _drop_log_level_line() -> Iterator[None]:
-    """Hold stderr back meanwhile, and write it then without the line in which Ray states its log level."""
-    sys.stderr.flush()
-    real = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
+class _Follower:
+    """Tells the user how far the cluster has come, and what failed."""
+
+    def __init__(self, predictor: Predictor, missing: Sequence[Shard], run: RunFolder) -> None:
+        self._predictor = predictor
+        self._run = run
+        self._shards = {shard.number: shard for shard in missing}
+        self._total = sum(len(shard.images) for shard in missing)
+        self._failed: dict[str, ShardError] = {}
+        self._shards_done = self._done = self._hits = 0
+
+    def follow(self, driver: DriverProcess) -> None:
+        """Listen to the driver until it has finished.
+
+        Raises:
+            AssayError: Nothing goes on.
+            EngineError: Shards failed.
+            SourceError: Likewise, where the first failed for its images' source.
+        """
         try:
-            yield
+            for message in driver.receive():
+                if isinstance(message, Finished):
+                    self._end(message)
+                    return
+                self._take(message, driver)
         finally:
-            os.dup2(real, 2)
-            os.close(real)
-            held.seek(0)
-            for line in held:
-                if b"Set ray log level from environment variable" not in line:
-                    os.write(2, line)
+            self._run.record_failed_shards(self._failed)
 
+    def _take(self, message: object, driver: DriverProcess) -> None:
+        if isinstance(message, WantedShard):
+            driver.send(_pickle_shard(self._shards[message.number]))
+        elif isinstance(message, Note):
+            self._run.announce(message.text)
+        elif isinstance(message, ShardReport):
+            self._count(message)
+        elif isinstance(message, LostShard):
+            self._failed[self._shards[message.number].file_name] = _as_shard_error(message.error)
+        elif isinstance(message, Connected):
+            count, actors = len(self._shards), message.actor_count
+            self._run.announce(f"{count} shards by {actors} actors on Ray, {message.needs} each")
+            self._advance()
 
-@contextmanager
-def _connect(address: str) -> Iterator[None]:
-    chosen = address or os.environ.get("RAY_ADDRESS", "local")
-    _check_reachable(chosen)
-    own_bytes = _OBJECT_STORE_BYTES if chosen == "local" else None
-    try:
-        with _drop_log_level_line():
-            ray.init(
-                chosen,
-                include_dashboard=False if chosen == "local" else None,
-                object_store_memory=own_bytes,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        ray.shutdown()
-        raise _no_cluster(chosen, error) from error
-    try:
-        yield
-    except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None) or error
-        raise EngineError(
-            f"Ray gave up: {type(cause).__name__}: {str(cause).strip().splitlines()[-1]}",
-            hint="--resume computes what is missing",
-        ) from error
-    finally:
-        _end_reading_ahead()
-        ray.shutdown()
-
-
-def _end_reading_ahead() -> None:
-    """Wait for the thread that Ray Data reads ahead in; reports left unread do not end it at once.
-
-    If the thread asks Ray for more after the shutdown, Ray ends the process: status 1, without a word (2.60).
-    """
-    for thread in threading.enumerate():
-        if thread.name == _READS_AHEAD:
-            thread.join(_PATIENCE_S)
-
-
-def _check_reachable(address: str) -> None:
-    """Refuse an address where nobody answers; Ray would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if not (host and port.isdigit()):
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=_REACHABLE_WITHIN_S).close()
-    except OSError as error:
-        raise _no_cluster(address, error) from error
-
-
-def _no_cluster(address: str, error: Exception) -> MissingRuntimeError:
-    return MissingRuntimeError(
-        f"--ray: no cluster at {address}: {error}",
-        hint="`ray start --head` starts one and prints its address",
-    )
-
-
-def _choose_needs(compiled: CompiledModel, gpu_count: float) -> ActorNeeds:
-    """Choose what an actor needs: a processor for each thread of the engine, all of a node's by default."""
-    if "threads" in compiled.settings:
-        cpu_count = float(compiled.settings["threads"])
-    elif gpu_count:
-        cpu_count = 1.0
-    else:
-        cpu_count = min((node.cpu_count for node in _list_nodes() if node.cpu_count), default=1.0)
-    return ActorNeeds(cpu_count=cpu_count, gpu_count=gpu_count)
-
-
-def _list_nodes() -> list[ActorNeeds]:
-    """List what the nodes have."""
-    nodes = ray.nodes()  # type: ignore[no-untyped-call]
-    resources = [node["Resources"] for node in nodes if node["Alive"]]
-    return [ActorNeeds(cpu_count=each.get("CPU", 0), gpu_count=each.get("GPU", 0)) for each in resources]
-
-
-def _count_actors(needs: ActorNeeds) -> int:
-    """Count how many actors the cluster has room for.
-
-    Raises:
-        MissingRuntimeError: None; Ray would wait for such a node for ever.
-    """
-    nodes = _list_nodes()
-    count = sum(_count_on(node, needs) for node in nodes)
-    if not count:
-        found = "; ".join(sorted({str(node) for node in nodes}, reverse=True)) or "no nodes"
-        raise MissingRuntimeError(
-            f"--ray: an actor needs {needs}, and no node has that; nodes have: {found}",
-            hint="compile the model with --set threads=N, ask for fewer --num-gpus, or add a node",
-        )
-    return count
-
-
-def _count_on(node: ActorNeeds, needs: ActorNeeds) -> int:
-    by_cpu = node.cpu_count // needs.cpu_count
-    return int(min(by_cpu, node.gpu_count // needs.gpu_count) if needs.gpu_count else by_cpu)
-
-
-def _compute(
-    work: ShardWork, pickled: Sequence[bytes], needs: ActorNeeds, actor_count: int
-) -> Generator[ShardReport]:
-    """Yield the shards' reports as they come."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    rows = [{"shard": shard} for shard in pickled]
-    # from_items has no read tasks, which could not run beside actors on all CPUs (ray-project/ray#44687).
-    data = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-        ShardRunner,
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(
-            min_size=1,
-            max_size=actor_count,
-            initial_size=actor_count,
-            max_tasks_in_flight_per_actor=1,  # else shards would wait behind a slow node
-        ),
-        fn_constructor_args=(work,),
-        num_cpus=needs.cpu_count,
-        num_gpus=needs.gpu_count or None,
-    )
-    for batch in data.iter_batches(batch_size=None, prefetch_batches=0):
-        for report in batch["report"]:
-            yield msgspec.json.decode(report, type=ShardReport)
-
-
-def _follow(
-    reports: Iterator[ShardReport], predictor: Predictor, missing: Sequence[Shard], run: RunFolder
-) -> None:
-    """Tell how far the cluster has come, and what failed.
-
-    Raises:
-        MissingRuntimeError: A node refused.
-        EngineError: Shards failed.
-        SourceError: Likewise, where the first failed for its images' source.
-    """
-    names = {shard.number: shard.file_name for shard in missing}
-    total = sum(len(shard.images) for shard in missing)
-    failed: dict[str, ShardError] = {}
-    done = hits = failed_in_a_row = 0
-    run.advance(Progress(task=predictor.task, unit="images", done=0, total=total))
-    for report in reports:
-        name = names.pop(report.number)
-        if report.refusal:
-            raise MissingRuntimeError(f"--ray: node {report.node}: {report.refusal}")
-        if report.error:
-            kind = SourceError if report.source_failed else EngineError
-            failed[name] = kind(f"{report.error} (node {report.node})")
-            failed_in_a_row += 1
-            run.announce(f"{name} failed: {failed[name].message}")
-            if failed_in_a_row == MAX_FAILED_SHARDS:
-                break
-            continue
-        failed_in_a_row = 0
+    def _count(self, report: ShardReport) -> None:
         if report.session is not None:
-            run.record_session(predictor.name, report.session)
-        done, hits = done + report.image_count, hits + report.hits
-        shards_done = f"{len(missing) - len(names):,} of {len(missing):,} shards"
-        detail = f"{shards_done}, {describe_running_top1(hits, done)}"
-        run.advance(Progress(task=predictor.task, unit="images", done=done, total=total, detail=detail))
-    run.record_failed_shards(failed)
-    if failed:
-        raise summarise_failures(failed, len(names))
+            self._run.record_session(self._predictor.name, report.session)
+        self._shards_done += 1
+        self._done += report.image_count
+        self._hits += report.hits
+        self._advance()
+
+    def _advance(self) -> None:
+        detail = f"{self._shards_done:,} of {len(self._shards):,} shards"
+        if self._done:
+            detail += f", {describe_running_top1(self._hits, self._done)}"
+        task = self._predictor.task
+        progress = Progress(task=task, unit="images", done=self._done, total=self._total, detail=detail)
+        self._run.advance(progress)
+
+    def _end(self, finished: Finished) -> None:
+        if self._failed:
+            raise summarise_failures(self._failed, finished.untried_count)
+        if finished.error is not None:
+            raise finished.error
+
+
+def _as_shard_error(error: AssayError) -> ShardError:
+    if isinstance(error, EngineError | SourceError):
+        return error
+    return EngineError(error.message, hint=error.hint)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,15 @@ from assay.engines.cascade.compose import list_engines
 from assay.engines.catalog import find_engine, load_for_evaluation
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import Session, SessionDescription
-from assay.errors import AssayError, MissingRuntimeError, SourceError
+from assay.errors import (
+    AssayError,
+    EngineError,
+    MissingRuntimeError,
+    SourceError,
+    UndecodableImageError,
+)
 from assay.images.pixel_check import PixelCheck, check_pixels
+from assay.images.read import Patience, read_image
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
 from assay.inference.shards import Shard, has_shard, read_shard, write_shard
@@ -33,20 +41,25 @@ class NodeVersions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShardReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How a shard ended on a node.
-
-    `error` is why it was not written, `source_failed` that the place which holds its images is the cause;
-    `refusal` is why that node computes none at all.
-    """
+    """How a shard ended on a node; `error` is why it was not written, or why the node can compute none."""
 
     number: int
     image_count: int
     hits: int = 0
     error: str = ""
-    source_failed: bool = False
-    refusal: str = ""
+    error_kind: str = ""
+    hint: str = ""
     node: str
     session: SessionDescription | None = None
+
+    def find_error(self) -> AssayError | None:
+        """The error, which names the node; None where the shard was written."""
+        if not self.error:
+            return None
+        return _ERRORS[self.error_kind](f"{self.error} (node {self.node})", hint=self.hint)
+
+
+_ERRORS = {kind.__name__: kind for kind in (SourceError, MissingRuntimeError, EngineError)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,55 +115,58 @@ def name_differences(expected: NodeVersions, found: NodeVersions) -> list[str]:
 class ShardRunner:
     """Computes shards by one session, which is loaded once; made on the node.
 
-    It raises nothing that a user can cause: a cluster would try again, or leave rows out. How a shard ended
-    is its report.
+    It raises nothing that a user can cause: how a shard ended is its report.
     """
 
     def __init__(self, work: ShardWork) -> None:
         self._work = work
         self._session: Session | None = None
-        self._refusal = ""
+
+    def check(self, pickled: bytes) -> ShardReport:
+        """Find out whether this node can compute any: versions, session, folder, an image of a shard."""
+        shard: Shard = pickle.loads(pickled)
         try:
             self._refuse_other_versions()
             self._session = self._load_session()
+            with suppress(UndecodableImageError):  # it was read
+                patience = Patience(pauses_s=self._work.options.pauses_s)
+                read_image(shard.images[0], self._work.options.reading, patience)
         except (AssayError, OSError) as error:
-            self._refusal = str(error)
+            return self._report_failure(shard, error)
+        return ShardReport(number=shard.number, image_count=0, node=socket.gethostname())
 
-    def __call__(self, batch: Mapping[str, Sequence[bytes]]) -> dict[str, list[bytes]]:
-        """Compute pickled shards; gives their reports, as JSON."""
-        reports = [self.compute_shard(pickle.loads(shard)) for shard in batch["shard"]]
-        return {"report": [msgspec.json.encode(report) for report in reports]}
-
-    def compute_shard(self, shard: Shard) -> ShardReport:
+    def compute(self, pickled: bytes) -> ShardReport:
         """Compute and write a shard, unless it is there already, and report how that ended.
 
         After an error of the runtime the session is loaded anew for the next shard.
         """
-        node, image_count = socket.gethostname(), len(shard.images)
-        if self._refusal:
-            return ShardReport(number=shard.number, image_count=image_count, node=node, refusal=self._refusal)
+        shard: Shard = pickle.loads(pickled)
         try:
             if self._session is None:
                 self._session = self._load_session()
             predictions = self._predict(shard, self._session)
-        except SourceError as error:
-            return ShardReport(
-                number=shard.number,
-                image_count=image_count,
-                node=node,
-                error=error.message,
-                source_failed=True,
-            )
         except (AssayError, OSError) as error:
-            self.close()
-            message = error.message if isinstance(error, AssayError) else str(error)
-            return ShardReport(number=shard.number, image_count=image_count, node=node, error=message)
+            if not isinstance(error, SourceError):
+                self.close()
+            return self._report_failure(shard, error)
         return ShardReport(
             number=shard.number,
-            image_count=image_count,
+            image_count=len(shard.images),
             hits=count_topk_hits(predictions, self._work.compiled.model.output.label_offset)[0],
-            node=node,
+            node=socket.gethostname(),
             session=self._session.description,
+        )
+
+    def _report_failure(self, shard: Shard, error: AssayError | OSError) -> ShardReport:
+        kind = type(error) if isinstance(error, SourceError | MissingRuntimeError) else EngineError
+        message = error.message if isinstance(error, AssayError) else str(error)
+        return ShardReport(
+            number=shard.number,
+            image_count=len(shard.images),
+            node=socket.gethostname(),
+            error=message,
+            error_kind=kind.__name__,
+            hint=error.hint if isinstance(error, AssayError) else "",
         )
 
     def close(self) -> None:
