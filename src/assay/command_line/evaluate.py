@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from assay.runs.launchers import LaunchedShare
     from assay.workflows.cluster.actor_needs import ActorRequest
     from assay.workflows.cluster.ray_cluster import RayCluster
+    from assay.workflows.devices.compute_shards import SeveralDevices
     from assay.workflows.evaluate.evaluate import EvaluateOptions
 
 
@@ -35,6 +36,13 @@ class EvaluateFlags(PredictionFlags, FolderFlags, ImageFlags):
         make_help(
             "Compute only share I of N of the run, given as I/N, beside other processes; auto asks the "
             "launcher: Slurm, torchrun, MPI, SkyPilot, with auto/N a Kubernetes Indexed Job."
+        ),
+    ] = None
+    devices: Annotated[
+        str | None,
+        make_help(
+            "Compute on several devices of this machine, a process for each: 0,1,2,3, cuda:0-7 or all; the "
+            "compiled model's own if not given."
         ),
     ] = None
     ray: Annotated[
@@ -69,6 +77,23 @@ class EvaluateFlags(PredictionFlags, FolderFlags, ImageFlags):
             batch_size=self.batch_size,
             real_labels=read_real_labels(self.real_labels) if self.real_labels else None,
         )
+
+    def to_devices(self, compiled_dir: Path) -> SeveralDevices | None:
+        """The devices that compute the shards, or None where this process does, by the compiled model's own.
+
+        Raises:
+            UsageError: --devices with --ray or --stop-when-certain; or as `choose_devices`.
+        """
+        if self.devices is None:
+            return None
+        if self.ray is not None or self.stop_when_certain:
+            other = "--ray" if self.ray is not None else "--stop-when-certain"
+            raise UsageError(f"--devices and {other} exclude each other", hint="leave one of them out")
+        from assay.workflows.devices.choose import choose_devices
+        from assay.workflows.devices.compute_shards import SeveralDevices
+
+        devices = choose_devices(self.devices, compiled_dir)
+        return SeveralDevices(compiled_dir=compiled_dir, devices=devices)
 
     def to_cluster(self, compiled_dir: Path) -> RayCluster | None:
         """The Ray cluster that computes the shards, or None where this process does.
@@ -168,6 +193,8 @@ def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
 
     options = flags.to_evaluate_options()
     images = flags.to_image_request()
+    if several := flags.to_devices(folder):
+        options = dataclasses.replace(options, compute_shards=several.compute_missing_shards)
     if cluster := flags.to_cluster(folder):
         options = dataclasses.replace(options, compute_shards=cluster.predict_missing_shards)
         if not find_url(images.path):  # nodes work in other folders

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import Engine, PixelEngine, Session
+from assay.engines.engine import Engine, NumberedEngine, PixelEngine, Session
 from assay.errors import MissingRuntimeError, UsageError, missing_package, quote
 
 
@@ -84,9 +84,16 @@ def load_session(compiled_dir: Path) -> Session:
     return find_engine(read_compiled_json(compiled_dir).engine).load(compiled_dir)
 
 
-def load_for_evaluation(compiled_dir: Path) -> Session:
-    """A session for an evaluation: it takes pixels where the compiled model can, else images."""
+def load_for_evaluation(compiled_dir: Path, number: int | None = None) -> Session:
+    """A session for an evaluation: it takes pixels where the compiled model can, else images.
+
+    Args:
+        compiled_dir: The compiled model.
+        number: Of the device, of an engine that numbers them; None means the one it was compiled for.
+    """
     engine = find_engine(read_compiled_json(compiled_dir).engine)
+    if number is not None and isinstance(engine, NumberedEngine):
+        return engine.load_on(compiled_dir, number)
     if isinstance(engine, PixelEngine):
         return engine.load_for_pixels(compiled_dir)
     return engine.load(compiled_dir)

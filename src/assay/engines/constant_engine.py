@@ -16,8 +16,8 @@ from assay.engines.arrays import check_images
 from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
 from assay.engines.options import check_options, choose_count
-from assay.engines.sources import check_source, record_compiled
-from assay.errors import EngineError, shorten
+from assay.engines.sources import check_source, recall_options, record_compiled
+from assay.errors import EngineError, MissingRuntimeError, shorten
 from assay.models.record import ModelRecord
 
 LOGITS_FILE = "logits.npy"
@@ -37,7 +37,10 @@ class ConstantEngine:
     proven_devices: tuple[str, ...] = ("none",)
     batch_sizes: BatchSizes = "any"
     settings: Mapping[str, str] = MappingProxyType(
-        {"images_per_second": "holds a batch as long as a chip of that speed; not at all if not given"}
+        {
+            "images_per_second": "holds a batch as long as a chip of that speed; not at all if not given",
+            "devices": "how many such chips this machine is taken to have, 1 if not given",
+        }
     )
 
     def find_devices(self) -> dict[str, str]:
@@ -48,6 +51,7 @@ class ConstantEngine:
         """See `Engine.resolve`."""
         options = check_options(self, choice, record)
         choose_count(options, "images_per_second")
+        choose_count(options, "devices")
         return options
 
     def compile(self, source: Path, compiled_dir: Path, options: CompileOptions) -> CompiledModel:
@@ -66,6 +70,20 @@ class ConstantEngine:
         """See `PixelEngine.load_for_pixels`."""
         compiled = read_compiled_for(self.name, compiled_dir)
         return self._open(compiled_dir, takes_pixels=compiled.takes_pixels)
+
+    def count_devices(self, compiled: CompiledModel) -> int:
+        """See `NumberedEngine.count_devices`: as many as were asked for."""
+        return choose_count(recall_options(compiled), "devices") or 1
+
+    def load_on(self, compiled_dir: Path, number: int) -> ConstantSession:
+        """See `NumberedEngine.load_on`."""
+        count = self.count_devices(read_compiled_for(self.name, compiled_dir))
+        if number >= count:
+            raise MissingRuntimeError(
+                f"no device none:{number}: the model was compiled for {count}",
+                hint=f"compile it with --set devices={number + 1}",
+            )
+        return self.load_for_pixels(compiled_dir)
 
     def _open(self, compiled_dir: Path, *, takes_pixels: bool) -> ConstantSession:
         compiled = read_compiled_for(self.name, compiled_dir)

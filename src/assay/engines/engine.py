@@ -194,3 +194,23 @@ class PixelEngine(Protocol):
 
     def load_for_pixels(self, compiled_dir: Path) -> Session:
         """Load a compiled model as `Engine.load` does, but for pixels if it takes them."""
+
+
+@runtime_checkable
+class NumberedEngine(Protocol):
+    """An engine of devices that a machine can have several of, which their numbers tell apart, from 0 on."""
+
+    def count_devices(self, compiled: CompiledModel) -> int | None:
+        """How many devices of the kind that the model was compiled for are here; None where nobody tells.
+
+        0 where that kind is not numbered, such as a processor.
+        """
+
+    def load_on(self, compiled_dir: Path, number: int) -> Session:
+        """Load a compiled model for an evaluation, on the device of that number.
+
+        It takes pixels where the compiled model can; which number it was compiled with does not matter.
+
+        Raises:
+            AssayError: As `Engine.load`.
+        """

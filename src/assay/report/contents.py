@@ -20,6 +20,7 @@ from assay.report.named_run import NamedRun, Picture
 from assay.report.sentences import (
     describe_agreement,
     describe_calibration,
+    describe_devices,
     describe_gates,
     describe_images,
     describe_paired,
@@ -300,6 +301,8 @@ def _list_circumstances(run: NamedRun) -> Iterator[str]:
             f"{parity.top1_agreement_count} of {parity.image_count} images (opset {manifest.opset})"
         )
     yield from (f"{name}: {describe_session(found)}" for name, found in manifest.sessions.items())
+    if manifest.devices:
+        yield describe_devices(manifest.devices)
     if images is not None:
         yield f"Images: {images.image_count:,} in {images.form}; labels: {images.label_source}"
     yield f"Status: {manifest.status}; started {manifest.started}; assay {manifest.assay_version}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from assay.engines.engine import SessionDescription
 from assay.images.labels import IMAGENET_VAL_COUNT
@@ -13,7 +13,7 @@ from assay.measure.accuracy.coverage import describe_coverage
 from assay.measure.gates import GateResult
 from assay.models.calibration import CalibrationRecord
 from assay.models.record import ModelRecord, PublishedAccuracy, PublishedThroughput, ScoreKind
-from assay.runs.results_file import ImageSet, Metrics
+from assay.runs.results_file import DeviceUse, ImageSet, Metrics
 
 _LISTED_FAILURES = 20
 _LEAST_IMAGES = 50  # from which a low accuracy says something of the model
@@ -54,6 +54,15 @@ def describe_paired(agreement: Agreement, name: str = "this run") -> list[str]:
 def describe_gates(gates: Sequence[GateResult]) -> list[str]:
     """Return a line for each gate: what it says, and why."""
     return [f"Gate {gate.gate}: {gate.outcome} ({gate.reason})" for gate in gates]
+
+
+def describe_devices(devices: Mapping[str, DeviceUse]) -> str:
+    """What each of several devices computed, and which of them failed."""
+    parts = [
+        f"{name} {use.image_count:,} images" + (f" until it failed ({use.failure})" if use.failure else "")
+        for name, use in sorted(devices.items())
+    ]
+    return f"Computed by several devices: {'; '.join(parts)}"
 
 
 def describe_session(found: SessionDescription) -> str:

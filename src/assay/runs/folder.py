@@ -32,6 +32,7 @@ from assay.runs.locks import Share, lock_manifest, lock_run
 from assay.runs.place import LOG_FILE, RunPlace, make_run_folder, undo_without_work
 from assay.runs.results_file import (
     Benchmark,
+    DeviceUse,
     ImageSet,
     Manifest,
     Metrics,
@@ -135,6 +136,16 @@ class RunFolder(Listener):
         """Record why shards, by file name, have no predictions."""
         causes = {name: error.message for name, error in failed.items()}
         self._record(failed_shards=self._manifest.failed_shards | causes)
+
+    def record_devices(self, uses: Mapping[str, DeviceUse]) -> None:
+        """Record what each of several devices did, beside what they did before the run was resumed."""
+        before = self._manifest.devices or {}
+        counts = {name: use.image_count for name, use in before.items()}
+        added = {
+            name: msgspec.structs.replace(use, image_count=use.image_count + counts.get(name, 0))
+            for name, use in uses.items()
+        }
+        self._record(devices=before | added)
 
     def record_early_stop(self, stop: EarlyStop) -> None:
         """Record that the run ends before all images are run; the notes on the images say so too."""
@@ -262,6 +273,7 @@ def _begin_manifest(place: RunPlace, before: Manifest | None) -> Manifest:
         identity=before.identity if before else None,
         sessions=before.sessions if before else {},  # what is there already was predicted by
         pipelines=before.pipelines if before else {},
+        devices=before.devices if before else msgspec.UNSET,
     )
 
 

@@ -67,6 +67,13 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()
 
 
+class DeviceUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What one of several devices did in a run: the images it computed, and why it was given no more."""
+
+    image_count: int
+    failure: str = ""
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """`manifest.json`: what was run, on what, with what; written first, completed at the end.
 
@@ -74,7 +81,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     `weights_key` is where in the checkpoint the weights were, "" for its top level; None without one.
     `failed_shards` holds the cause by the file name of the shard that a session died in, or whose images
     could not be read. `pipelines` says by predictor how fast it went from encoded images to predictions.
-    `cascade` says how the model is made of two; other runs have no such key.
+    `cascade` says how the model is made of two, `devices` what each of several did; other runs have no such
+    keys.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -109,6 +117,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     early_stop: EarlyStop | None = None
     remark: str = ""
     cascade: CascadeRecord | msgspec.UnsetType = msgspec.UNSET
+    devices: dict[str, DeviceUse] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+import msgspec
+
 from assay.engines.ascend import aipp
 from assay.engines.ascend.atc import AIPP_NAME, OUTPUT_STEM, AtcOptions, check_chip, run_atc
 from assay.engines.ascend.model_input import ModelInput
@@ -117,8 +119,20 @@ class AscendEngine:
         """See `PixelEngine.load_for_pixels`: AIPP normalises them on the chip."""
         return self._open(compiled_dir, takes_pixels=True)
 
-    def _open(self, compiled_dir: Path, *, takes_pixels: bool) -> Session:
+    def count_devices(self, compiled: CompiledModel) -> int | None:
+        """See `NumberedEngine.count_devices`: those that npu-smi lists, in ACL's order."""
+        del compiled
+        return len(find_chips()) or None
+
+    def load_on(self, compiled_dir: Path, number: int) -> Session:
+        """See `NumberedEngine.load_on`."""
+        return self._open(compiled_dir, takes_pixels=True, number=number)
+
+    def _open(self, compiled_dir: Path, *, takes_pixels: bool, number: int | None = None) -> Session:
         compiled = read_compiled_for(self.name, compiled_dir)
+        if number is not None:
+            settings = compiled.settings | {"device_id": str(number)}
+            compiled = msgspec.structs.replace(compiled, settings=settings)
         check_chip(compiled.settings["soc_version"], find_chips())
         model_input = ModelInput(
             sizes=_read_gears(compiled.settings) or [compiled.batch_size or 1],

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import platformdirs
 from msgspec.structs import replace
 
 from assay.arrays import Batch, Logits
@@ -28,6 +27,7 @@ from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, Sess
 from assay.engines.native_output import NativeOutput, capture_native_output
 from assay.engines.neighbours import check_neighbours
 from assay.engines.onnxruntime.distributions import find_distribution, import_onnxruntime
+from assay.engines.onnxruntime.providers import NUMBERED, PROVIDERS, configure_provider, describe_arithmetic
 from assay.engines.options import check_options, choose_thread_count
 from assay.engines.sources import (
     check_source,
@@ -46,7 +46,7 @@ from assay.errors import (
     quote_reason,
 )
 from assay.models.check_network import fits_logits
-from assay.models.network_input import make_network_input, order_axes
+from assay.models.network_input import make_network_input
 from assay.models.onnx_file import list_weight_files
 from assay.models.record import ModelRecord
 from assay.processors import describe_processor
@@ -55,14 +55,6 @@ onnxruntime = import_onnxruntime()
 
 MODEL_FILE = "model.onnx"
 _WARNING, _FATAL = 2, 4  # ONNX Runtime's severities
-LARGEST_BATCH = 64  # that a TensorRT profile is made for where the batch size is left open
-_PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "cann": "CANNExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-}
 # The precisions that each provider is told; the CPU and CUDA compute in what the file holds.
 _PRECISIONS = {
     "cpu": ("fp32", "int8"),
@@ -76,7 +68,6 @@ _PROBE_MODEL = bytes.fromhex(
     "080812003a330a0c0a0178120179220452656c751201675a0f0a0178120a0a08080112040a020801620f0a0179120a0a08080112"
     "040a02080142040a001011"
 )
-_CANN_PRECISION_MODES = {"fp32": "must_keep_origin_dtype", "fp16": "force_fp16"}
 
 
 class OnnxRuntimeEngine:
@@ -86,7 +77,7 @@ class OnnxRuntimeEngine:
     version: str = onnxruntime.__version__
     source: SourceKind = "ONNX file"
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
-    devices: tuple[str, ...] = tuple(_PROVIDERS)
+    devices: tuple[str, ...] = tuple(PROVIDERS)
     proven_devices: tuple[str, ...] = ("cpu",)
     batch_sizes: BatchSizes = "any"
     settings: Mapping[str, str] = MappingProxyType(
@@ -103,7 +94,7 @@ class OnnxRuntimeEngine:
         names = {"cpu": describe_processor()}
         return {
             device: names.get(device, provider)
-            for device, provider in _PROVIDERS.items()
+            for device, provider in PROVIDERS.items()
             if provider in built_in and _is_usable(device)
         }
 
@@ -122,7 +113,8 @@ class OnnxRuntimeEngine:
         _copy_model(source, compiled_dir)
         _check_loads(compiled_dir / MODEL_FILE, source, fitting)
         described = describe_source(self, source, options)
-        compiled = write_compiled_json(replace(described, batch_size=fitting.batch_size), compiled_dir)
+        described = replace(described, batch_size=fitting.batch_size, arithmetic=describe_arithmetic(options))
+        compiled = write_compiled_json(described, compiled_dir)
         if options.compares_batches:
             with closing(self.load(compiled_dir)) as session:
                 check_neighbours(session.run, compiled, source)
@@ -130,10 +122,22 @@ class OnnxRuntimeEngine:
 
     def load(self, compiled_dir: Path) -> OnnxRuntimeSession:
         """See `Engine.load`."""
+        return _load(read_compiled_for(self.name, compiled_dir), compiled_dir)
+
+    def count_devices(self, compiled: CompiledModel) -> int | None:
+        """See `NumberedEngine.count_devices`: ONNX Runtime does not tell."""
+        return None if compiled.device in NUMBERED else 0
+
+    def load_on(self, compiled_dir: Path, number: int) -> OnnxRuntimeSession:
+        """See `NumberedEngine.load_on`."""
         compiled = read_compiled_for(self.name, compiled_dir)
-        _check_provider(compiled.device)
-        loaded = _open_session(compiled_dir / MODEL_FILE, compiled)
-        return OnnxRuntimeSession(compiled, loaded)
+        settings = compiled.settings | {"device_id": str(number)}
+        return _load(replace(compiled, settings=settings), compiled_dir)
+
+
+def _load(compiled: CompiledModel, compiled_dir: Path) -> OnnxRuntimeSession:
+    _check_provider(compiled.device)
+    return OnnxRuntimeSession(compiled, _open_session(compiled_dir / MODEL_FILE, compiled))
 
 
 class OnnxRuntimeSession:
@@ -154,8 +158,8 @@ class OnnxRuntimeSession:
         compiled = self._compiled
         on_cpu = compiled.device == "cpu"
         return SessionDescription(
-            runtime=f"{find_distribution()} {onnxruntime.__version__}, {_PROVIDERS[compiled.device]}",
-            device_name=describe_processor() if on_cpu else _PROVIDERS[compiled.device],
+            runtime=f"{find_distribution()} {onnxruntime.__version__}, {PROVIDERS[compiled.device]}",
+            device_name=describe_processor() if on_cpu else PROVIDERS[compiled.device],
             thread_count=choose_thread_count(recall_options(compiled)),
             stream_count=1,
         )
@@ -227,7 +231,7 @@ def _check_arithmetic(source: Path, options: CompileOptions) -> None:
     if options.precision == "fp32" and not is_cast and computes_in_float16(source):
         others = "--precision fp16, or " if "fp16" in _PRECISIONS[options.device] else ""
         raise BadModelError(
-            f"{source} holds float16 weights, so {_PROVIDERS[options.device]} would not run it in fp32",
+            f"{source} holds float16 weights, so {PROVIDERS[options.device]} would not run it in fp32",
             hint=f"compile it with {others}the float32 file that it was made of",
         )
 
@@ -235,12 +239,12 @@ def _check_arithmetic(source: Path, options: CompileOptions) -> None:
 def _check_provider(device: str) -> None:
     """Refuse a provider that this distribution of ONNX Runtime was not built with."""
     available = onnxruntime.get_available_providers()
-    if _PROVIDERS[device] not in available:
+    if PROVIDERS[device] not in available:
         wheel = {"cpu": "onnxruntime", "cuda": "onnxruntime-gpu", "tensorrt": "onnxruntime-gpu"}.get(
             device, f"onnxruntime-{device}"
         )
         raise MissingRuntimeError(
-            f"{find_distribution()} {onnxruntime.__version__} has no {_PROVIDERS[device]}; "
+            f"{find_distribution()} {onnxruntime.__version__} has no {PROVIDERS[device]}; "
             f"it has: {', '.join(available)}",
             hint=f"pip uninstall {find_distribution()}, then pip install {wheel}: never two at once",
         )
@@ -261,7 +265,7 @@ def _try_provider(device: str) -> None:
     try:
         _open(_PROBE_MODEL, _set_up(1, _WARNING), device, {})
     except RUNTIME_ERRORS as error:
-        raise MissingRuntimeError(f"{_PROVIDERS[device]} cannot be used: {quote_reason(error)}") from error
+        raise MissingRuntimeError(f"{PROVIDERS[device]} cannot be used: {quote_reason(error)}") from error
 
 
 def _copy_model(source: Path, compiled_dir: Path) -> None:
@@ -318,14 +322,14 @@ def _open_session(model_path: Path, compiled: CompiledModel) -> Any:
     severity = _FATAL if compiled.device == "cpu" else _WARNING
     options = _set_up(choose_thread_count(recall_options(compiled)), severity)
     try:
-        return _open(model_path, options, compiled.device, _configure_provider(compiled))
+        return _open(model_path, options, compiled.device, configure_provider(compiled))
     except RUNTIME_ERRORS as error:
         raise EngineError(f"ONNX Runtime cannot load {model_path.parent}: {quote_reason(error)}") from error
 
 
 def _open(model: Path | bytes, options: Any, device: str, provider_options: dict[str, str]) -> Any:
     """Return a session by the provider that was asked for, and no other."""
-    provider = (_PROVIDERS[device], provider_options)
+    provider = (PROVIDERS[device], provider_options)
     # what is captured cannot be seen while it is waited for, so only where a reason may be in it
     capture = nullcontext(NativeOutput()) if device == "cpu" else capture_native_output()
     with capture as said, warnings.catch_warnings():
@@ -339,53 +343,12 @@ def _open(model: Path | bytes, options: Any, device: str, provider_options: dict
 def _check_used_provider(loaded: Any, device: str, said: str) -> None:
     """Refuse a session by another provider: ONNX Runtime falls back to the CPU in silence."""
     used = loaded.get_providers()
-    if used and used[0] == _PROVIDERS[device]:
+    if used and used[0] == PROVIDERS[device]:
         return
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in said.splitlines() if "rror" in line]
     missing = re.search(r"Failed to load library \S*?([^/\s]+) with error: (.*)", "\n".join(lines))
     reason = f": {missing.group(1)}: {missing.group(2)}" if missing else "".join(f": {x}" for x in lines[:1])
     raise MissingRuntimeError(
-        f"ONNX Runtime runs on {', '.join(used)}, not on {_PROVIDERS[device]}{reason}",
+        f"ONNX Runtime runs on {', '.join(used)}, not on {PROVIDERS[device]}{reason}",
         hint="install what the provider's library needs (for cann: CANN, and source its set_env.sh)",
     )
-
-
-def _configure_provider(compiled: CompiledModel) -> dict[str, str]:
-    """Return the provider's options; the names are the provider's own."""
-    device_id = {"device_id": compiled.settings.get("device_id", "0")}
-    if compiled.device == "cuda":
-        # TF32 rounds the factors of fp32 to 10 bits: that is not fp32.
-        return {**device_id, "use_tf32": "0"}
-    if compiled.device == "tensorrt":
-        return {**device_id, **_configure_tensorrt(compiled)}
-    if compiled.device == "cann":
-        return {
-            **device_id,
-            "precision_mode": _CANN_PRECISION_MODES[compiled.precision],
-            "enable_cann_graph": "1" if compiled.settings.get("graph_mode", "yes") == "yes" else "0",
-        }
-    if compiled.device == "openvino":
-        return {"device_type": "CPU", "precision": "FP16" if compiled.precision == "fp16" else "FP32"}
-    return {}
-
-
-def _configure_tensorrt(compiled: CompiledModel) -> dict[str, str]:
-    """Return TensorRT's options: precision, a cache of its engines, one profile over the batch sizes."""
-    cache = Path(platformdirs.user_cache_dir("assay")) / "tensorrt" / compiled.recipe
-    cache.mkdir(parents=True, exist_ok=True)
-    largest = compiled.batch_size or LARGEST_BATCH
-    return {
-        "trt_fp16_enable": str(compiled.precision == "fp16"),
-        "trt_int8_enable": str(compiled.precision == "int8"),
-        "trt_engine_cache_enable": "True",
-        "trt_engine_cache_path": str(cache),
-        "trt_profile_min_shapes": _write_shape(compiled.model, compiled.batch_size or 1),
-        "trt_profile_opt_shapes": _write_shape(compiled.model, largest),
-        "trt_profile_max_shapes": _write_shape(compiled.model, largest),
-    }
-
-
-def _write_shape(record: ModelRecord, batch_size: int) -> str:
-    """Return the input's shape as TensorRT's provider reads it, such as `image:16x3x224x224`."""
-    sizes = (batch_size, *order_axes(record.input))
-    return f"{record.input.name}:{'x'.join(map(str, sizes))}"

@@ -18,8 +18,18 @@ def find_devices() -> dict[str, str]:
     found = {"cpu": describe_processor()}
     if not explain_no_cuda():
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-        found |= {f"cuda:{number}" if number else "cuda": name for number, name in enumerate(names)}
+        found |= {name_gpu(number): name for number, name in enumerate(names)}
     return found
+
+
+def count_gpus() -> int:
+    """How many GPUs torch can use here."""
+    return 0 if explain_no_cuda() else torch.cuda.device_count()
+
+
+def name_gpu(number: int) -> str:
+    """What the GPU of that number is called: the first is `cuda`, the second `cuda:1`."""
+    return f"cuda:{number}" if number else "cuda"
 
 
 def split_device(device: str) -> tuple[str, str]:
@@ -87,4 +97,4 @@ def _try_device(device: str) -> None:
 
 
 def _name_gpus(count: int) -> list[str]:
-    return [f"cuda:{number}" if number else "cuda" for number in range(count)]
+    return [name_gpu(number) for number in range(count)]

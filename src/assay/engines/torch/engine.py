@@ -26,7 +26,7 @@ from assay.engines.options import check_options, choose_count, choose_setting, c
 from assay.engines.sources import describe_source, recall_options
 from assay.engines.torch.arithmetic import ALGORITHMS, DTYPES, describe_arithmetic, name_kind
 from assay.engines.torch.cuda_session import CudaSession
-from assay.engines.torch.devices import check_device, find_devices, split_device
+from assay.engines.torch.devices import check_device, count_gpus, find_devices, name_gpu, split_device
 from assay.engines.torch.session import TorchSession
 from assay.errors import BadCheckpointError, EngineError, UsageError, quote_reason
 from assay.models.hugging_face.folder import SHARD_INDEX, list_weight_files
@@ -91,19 +91,29 @@ class TorchEngine:
 
     def load(self, compiled_dir: Path) -> Session:
         """See `Engine.load`."""
-        compiled = read_compiled_for(self.name, compiled_dir)
-        network = _load_network(compiled, compiled_dir)
-        options = recall_options(compiled)
-        if name_kind(compiled.device) == "cpu":
-            return TorchSession(network, options)
-        return CudaSession(network, options, takes_pixels=False)
+        return _open(read_compiled_for(self.name, compiled_dir), compiled_dir, takes_pixels=False)
 
     def load_for_pixels(self, compiled_dir: Path) -> Session:
         """See `PixelEngine.load_for_pixels`."""
         compiled = read_compiled_for(self.name, compiled_dir)
-        if not compiled.takes_pixels:
-            return self.load(compiled_dir)
-        return CudaSession(_load_network(compiled, compiled_dir), recall_options(compiled), takes_pixels=True)
+        return _open(compiled, compiled_dir, takes_pixels=compiled.takes_pixels)
+
+    def count_devices(self, compiled: CompiledModel) -> int:
+        """See `NumberedEngine.count_devices`: the GPUs that torch finds."""
+        return count_gpus() if name_kind(compiled.device) == "cuda" else 0
+
+    def load_on(self, compiled_dir: Path, number: int) -> Session:
+        """See `NumberedEngine.load_on`."""
+        compiled = read_compiled_for(self.name, compiled_dir)
+        compiled = msgspec.structs.replace(compiled, device=name_gpu(number))
+        return _open(compiled, compiled_dir, takes_pixels=compiled.takes_pixels)
+
+
+def _open(compiled: CompiledModel, compiled_dir: Path, *, takes_pixels: bool) -> Session:
+    network, options = _load_network(compiled, compiled_dir), recall_options(compiled)
+    if name_kind(compiled.device) == "cpu":
+        return TorchSession(network, options)
+    return CudaSession(network, options, takes_pixels=takes_pixels)
 
 
 def _check_settings(options: CompileOptions) -> None:

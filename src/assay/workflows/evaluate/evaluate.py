@@ -307,7 +307,7 @@ def check_evaluation(options: EvaluateOptions) -> None:
         raise UsageError(f"--batch-size is {options.batch_size}; expected 1 or more")
     check_stop(options.gates, options.stop_error)
     if options.stop_error is not None and options.compute_shards is not predict_missing_shards:
-        raise UsageError("--ray and --stop-when-certain exclude each other")
+        raise UsageError("--ray, --devices and --stop-when-certain exclude one another")
 
 
 def _check_batch_size(batch_size: int | None, compiled: CompiledModel) -> None:

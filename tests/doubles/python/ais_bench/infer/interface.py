@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+DEVICE_COUNT = int(os.environ.get("ASSAY_DOUBLE_DEVICES", "1"))
+LOST_DEVICE = int(os.environ.get("ASSAY_DOUBLE_LOST_DEVICE", "-1"))
 IS_NEWER = os.environ.get("ASSAY_DOUBLE_GENERATION", "2024") == "2024"
 
 
@@ -56,8 +58,8 @@ class InferSession:
     ) -> None:
         if IS_NEWER:
             check_path(model_path)
-        if device_id != 0:
-            os.write(1, b"[ERROR] acl open device 7 failed\n")
+        if device_id >= DEVICE_COUNT:
+            os.write(1, f"[ERROR] acl open device {device_id} failed\n".encode())
             raise RuntimeError("[1][ACL:invalid device id]")
         head, _, body = Path(model_path).read_bytes().partition(b"\n")
         try:
@@ -74,6 +76,7 @@ class InferSession:
         kind = self._session.get_inputs()[0].type.removeprefix("tensor(").removesuffix(")")
         self._dtype = np.dtype({"float": "float32"}.get(kind, kind))
         self._times: list[Any] = []
+        self._device_id = device_id
 
     def get_inputs(self) -> list[TensorDescription]:
         dims = self.about["dims"]
@@ -87,6 +90,9 @@ class InferSession:
         array = feeds[0]
         if IS_NEWER and mode not in {"static", "dymbatch", "dymhw", "dymdims", "dymshape"}:
             raise RuntimeError(f"wrong infer_mode:{mode}")
+        if self._device_id == LOST_DEVICE and self._times:
+            print(f"[ERROR] device {self._device_id} lost heartbeat")
+            raise RuntimeError("[507010][ACL: runtime lost heartbeat]")
         batch = self._choose_batch(len(array) if mode == "dymbatch" else 0)
         raw = array.tobytes() if IS_NEWER else _read_memory(array)
         images = self._read_images(raw, batch)

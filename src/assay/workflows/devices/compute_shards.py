@@ -1,0 +1,272 @@
+"""The shards of a run that are missing, computed on several devices: a process for each."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from assay.engines.catalog import load_for_evaluation
+from assay.engines.compiled_model import read_compiled_json
+from assay.engines.engine import Session, SessionDescription
+from assay.errors import EngineError, MissingRuntimeError, SourceError, UsageError
+from assay.inference.pipeline import PipelineOptions, predict_shards
+from assay.inference.shards import Shard, write_shard
+from assay.measure.accuracy.accuracy import count_topk_hits
+from assay.measure.speed.pipeline_speed import PipelineSpeed
+from assay.models.record import ModelRecord
+from assay.processors import count_processors
+from assay.runs.folder import RunFolder
+from assay.runs.listener import Progress
+from assay.runs.results_file import DeviceUse
+from assay.workflows.devices.choose import Device
+from assay.workflows.devices.process import DeviceProcess
+from assay.workflows.evaluate.predict import (
+    MAX_FAILED_SHARDS,
+    Predictor,
+    ShardError,
+    describe_running_top1,
+    list_missing_shards,
+    summarise_failures,
+)
+
+MAX_FAILED_DEVICES = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardWork:
+    """What the process of a device is told before its first shard.
+
+    Args:
+        compiled_dir: The compiled model.
+        number: Of the device.
+        folder: Where shards go.
+        fingerprint: Of the run.
+        options: How images are streamed.
+    """
+
+    compiled_dir: Path
+    number: int
+    folder: Path
+    fingerprint: str
+    options: PipelineOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardComputer:
+    """Computes and writes shards by the session of one device; see `worker.Answerer`."""
+
+    work: ShardWork
+    record: ModelRecord
+    session: Session
+
+    def answer(self, shard: Shard) -> int:
+        """Compute and write a shard; gives its Top-1 hits."""
+        work = self.work
+        ((_, predictions),) = predict_shards(self.session, [shard], self.record, work.options, lambda _: None)
+        keep_logits = work.options.keep_logits
+        write_shard(work.folder / shard.file_name, predictions, work.fingerprint, keep_logits=keep_logits)
+        return count_topk_hits(predictions, self.record.output.label_offset)[0]
+
+    def close(self) -> None:
+        """Free the device."""
+        self.session.close()
+
+
+def open_computer(work: ShardWork) -> tuple[ShardComputer, SessionDescription]:
+    """Load the model on the device; see `worker.MakeAnswerer`."""
+    session = load_for_evaluation(work.compiled_dir, work.number)
+    record = read_compiled_json(work.compiled_dir).model
+    return ShardComputer(work=work, record=record, session=session), session.description
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeveralDevices:
+    """Computes the missing shards of a run on several devices of this machine.
+
+    Args:
+        compiled_dir: The compiled model.
+        devices: At least one; see `choose_devices`.
+    """
+
+    compiled_dir: Path
+    devices: tuple[Device, ...]
+
+    def compute_missing_shards(
+        self,
+        predictor: Predictor,
+        shards: Sequence[Shard],
+        fingerprint: str,
+        options: PipelineOptions,
+        run: RunFolder,
+    ) -> None:
+        """Compute and write the shards that are missing; those of a device that fails are left to the others.
+
+        Raises:
+            UsageError: The images are held in a form that other processes cannot read.
+            EngineError: A second device failed, or all; what was done is kept.
+            SourceError: The place that holds images failed; other shards are kept. After three in a row, the
+                rest is not tried.
+        """
+        missing = list_missing_shards(predictor, shards, fingerprint, run)
+        if not missing:
+            return
+        _check_pickles(missing[0])
+        devices = self.devices[: len(missing)]
+        run.announce(f"Shards to compute: {len(missing):,}, on {', '.join(map(str, devices))}")
+        folder = run.path / predictor.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        threads = options.decode_threads or max(1, count_processors() // len(devices))
+        work = ShardWork(
+            compiled_dir=self.compiled_dir.absolute(),
+            number=0,
+            folder=folder.absolute(),
+            fingerprint=fingerprint,
+            options=replace(options, decode_threads=threads),
+        )
+        with ExitStack() as stack:
+            pool = stack.enter_context(ThreadPoolExecutor(len(devices), "device"))
+            processes = [stack.enter_context(DeviceProcess(device)) for device in devices]
+            sharing = _Sharing(predictor=predictor, run=run, missing=missing, pool=pool)
+            for process in processes:
+                opening = partial(open_computer, replace(work, number=process.device.number))
+                sharing.running[pool.submit(process.ask, opening)] = (process, None)
+            try:
+                sharing.follow()
+            finally:
+                sharing.record(options.batch_size)
+
+
+def _check_pickles(shard: Shard) -> None:
+    try:
+        pickle.dumps(shard)
+    except (TypeError, pickle.PicklingError) as error:
+        raise UsageError(
+            f"--devices: images in this form cannot be read by other processes: {error}",
+            hint="unpack them into a folder, or use --shard I/N",
+        ) from error
+
+
+@dataclass(kw_only=True)
+class _Sharing:
+    """Hands shards to processes, one at a time to each, and follows what comes of them."""
+
+    predictor: Predictor
+    run: RunFolder
+    missing: Sequence[Shard]
+    pool: ThreadPoolExecutor
+    running: dict[Future[object], tuple[DeviceProcess, Shard | None]] = field(default_factory=dict)
+    uses: dict[str, DeviceUse] = field(default_factory=dict)
+    failed: dict[str, ShardError] = field(default_factory=dict)
+    failed_in_a_row: int = 0
+    hits: int = 0
+    done: int = 0
+    began: float | None = None
+
+    def __post_init__(self) -> None:
+        self.waiting = deque(self.missing)
+        self.idle: list[DeviceProcess] = []
+        self.total = sum(len(shard.images) for shard in self.missing)
+        self._tell()
+
+    def follow(self) -> None:
+        """Go on until no shard is to be computed any more; a device that still loads is not waited for."""
+        while self.running and (self._has_more() or any(shard for _, shard in self.running.values())):
+            for future in wait(self.running, return_when=FIRST_COMPLETED).done:
+                process, shard = self.running.pop(future)
+                try:
+                    answer = future.result()
+                except SourceError as error:
+                    self._leave_out(shard, error)
+                except (EngineError, MissingRuntimeError) as error:
+                    self._lose(process, shard, error)
+                    continue
+                else:
+                    self._count(process, shard, answer)
+                self.idle.append(process)
+            while self.idle and self._has_more():
+                process, shard = self.idle.pop(), self.waiting.popleft()
+                self.running[self.pool.submit(process.ask, shard)] = (process, shard)
+        self.run.record_failed_shards(self.failed)
+        if self.failed:
+            raise summarise_failures(self.failed, len(self.waiting))
+
+    def record(self, batch_size: int) -> None:
+        """Record what each device did, and how fast all were where none failed."""
+        self.run.record_devices(self.uses)
+        images = self.run.manifest.image_set
+        if self.began is None or not self.done or self.done < self.total:
+            return
+        speed = PipelineSpeed(
+            image_count=self.done,
+            whole_count=images.image_count if images else self.done,
+            seconds=time.perf_counter() - self.began,
+            batch_size=batch_size,
+        )
+        self.run.record_pipeline(self.predictor.name, speed)
+
+    def _has_more(self) -> bool:
+        return bool(self.waiting) and self.failed_in_a_row < MAX_FAILED_SHARDS
+
+    def _count(self, process: DeviceProcess, shard: Shard | None, answer: object) -> None:
+        """Take what came of a shard; of none, the process has loaded the model."""
+        name = str(process.device)
+        if shard is None:
+            assert isinstance(answer, SessionDescription)
+            self.began = self.began or time.perf_counter()
+            self.uses[name] = DeviceUse(image_count=0)
+            self.run.record_session(self.predictor.name, answer)
+            return
+        assert isinstance(answer, int)
+        self.failed_in_a_row = 0
+        self.done, self.hits = self.done + len(shard.images), self.hits + answer
+        self.uses[name] = DeviceUse(image_count=self.uses[name].image_count + len(shard.images))
+        self._tell()
+
+    def _leave_out(self, shard: Shard | None, error: SourceError) -> None:
+        """The place that holds a shard's images failed: no device is to blame."""
+        if shard is None:
+            raise error
+        self.failed[shard.file_name] = error
+        self.failed_in_a_row += 1
+        self.run.announce(f"{shard.file_name} failed: {error.message}")
+
+    def _lose(
+        self, process: DeviceProcess, shard: Shard | None, error: EngineError | MissingRuntimeError
+    ) -> None:
+        """A device failed: it is given no more, and others compute its shard.
+
+        Raises:
+            EngineError: It is the second, or no other is left.
+        """
+        name = str(process.device)
+        process.kill()
+        before = self.uses.get(name, DeviceUse(image_count=0))
+        where = f", in {shard.file_name}" if shard else ", loading the model"
+        self.uses[name] = DeviceUse(image_count=before.image_count, failure=f"{error.message}{where}")
+        if shard is not None:
+            self.waiting.appendleft(shard)
+        failures = [f"device {one} failed: {use.failure}" for one, use in self.uses.items() if use.failure]
+        if len(failures) >= MAX_FAILED_DEVICES or not (self.running or self.idle):
+            raise EngineError(
+                f"{'; '.join(failures)}; the shards that are done are kept",
+                hint="--resume computes what is missing",
+            ) from error
+        self.run.announce(f"Device {name} failed: {error.message}{where}; the others go on without it")
+
+    def _tell(self) -> None:
+        detail = ""
+        if self.done:
+            running = sum(shard is not None for _, shard in self.running.values())
+            shard_count = len(self.missing) - len(self.waiting) - running - len(self.failed)
+            shards_done = f"{shard_count:,} of {len(self.missing):,} shards"
+            detail = f"{shards_done}, {describe_running_top1(self.hits, self.done)}"
+        self.run.advance(
+            Progress(task=self.predictor.task, unit="images", done=self.done, total=self.total, detail=detail)
+        )

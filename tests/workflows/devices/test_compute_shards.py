@@ -1,0 +1,325 @@
+"""`--devices`: one run on several devices of a machine, a process for each; some are lost on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow.parquet as pq
+import pytest
+
+from assay.engines.catalog import find_engine
+from assay.errors import AssayError, EngineError, MissingRuntimeError, SourceError, UsageError
+from assay.images.request import ImageRequest
+from assay.models.record import ModelRecord
+from assay.runs.listener import Listener, Progress
+from assay.runs.place import RunPlace
+from assay.workflows.devices import compute_shards
+from assay.workflows.devices.choose import Device, choose_devices
+from assay.workflows.devices.compute_shards import SeveralDevices
+from assay.workflows.evaluate.evaluate import EvaluateOptions
+from assay.workflows.evaluate.run_evaluation import run_evaluation
+from compiling import compile_with
+from conftest import RunAssay
+
+
+def read_rows(run: Path) -> list[dict[str, Any]]:
+    return [
+        row for part in sorted((run / "predictions").iterdir()) for row in pq.read_table(part).to_pylist()
+    ]
+
+
+def find_workers(parent: int) -> list[int]:
+    """The processes of devices that a process has started."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            command = (folder / "cmdline").read_bytes()
+            status = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # none, or it has ended
+            continue
+        if b"devices.worker" in command and int(status[1]) == parent and status[0] != "Z":
+            found.append(int(folder.name))
+    return found
+
+
+class Hearing(Listener):
+    """Keeps what it hears; once some images are done, kills one of this process's workers, if it is to."""
+
+    def __init__(self, *, kills: bool = False) -> None:
+        self.lines: list[str] = []
+        self.kills = kills
+
+    def announce(self, text: str) -> None:
+        self.lines.append(text)
+
+    def advance(self, progress: Progress) -> None:
+        if self.kills and progress.done >= 4:
+            self.kills = False
+            os.kill(find_workers(os.getpid())[0], signal.SIGKILL)
+
+
+def evaluate(
+    compiled: Path, images: Path, run: Path, devices: str = "", listener: Listener | None = None, **place: Any
+) -> dict[str, Any]:
+    """Evaluate in shards of two; returns the manifest."""
+    options = EvaluateOptions(shard_size=2)
+    if devices:
+        several = SeveralDevices(compiled_dir=compiled, devices=choose_devices(devices, compiled))
+        options = dataclasses.replace(options, compute_shards=several.compute_missing_shards)
+    place = {"mode": "new", **place}
+    run_evaluation(
+        compiled, ImageRequest(path=images), options, RunPlace(path=run, **place), listener or Hearing()
+    )
+    manifest: dict[str, Any] = json.loads((run / "manifest.json").read_text())
+    return manifest
+
+
+@pytest.fixture
+def chips(
+    ascend_tools: Path,
+    colour_onnx: Path,
+    se_resnext50: ModelRecord,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Path:
+    """A model for a card with four chips, of which doubles take the part."""
+    assert ascend_tools
+    monkeypatch.setenv("ASSAY_DOUBLE_DEVICES", "4")
+    folder = tmp_path / "chips"
+    folder.mkdir()
+    compile_with(find_engine("ascend"), colour_onnx, folder, se_resnext50, batch_size=2)
+    return folder
+
+
+@pytest.fixture
+def constant(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -> Path:
+    """A model of the constant engine for four stand-ins of chips."""
+    folder = tmp_path / "constant"
+    folder.mkdir()
+    settings = {"devices": "4", "images_per_second": "20"}
+    compile_with(find_engine("constant"), colour_onnx, folder, se_resnext50, settings=settings)
+    return folder
+
+
+@pytest.mark.slow
+def test_four_devices_of_which_one_is_killed_give_the_rows_of_one_device(
+    chips: Path, photographs: Path, tmp_path: Path
+) -> None:
+    originals = sorted(photographs.iterdir())
+    for number in range(13, 201):
+        os.link(originals[number % 12], photographs / f"ILSVRC2012_val_{number:08d}.JPEG")
+    alone = evaluate(chips, photographs, tmp_path / "alone")
+    hearing = Hearing(kills=True)
+    together = evaluate(chips, photographs, tmp_path / "together", "all", hearing)
+    assert read_rows(tmp_path / "together") == read_rows(tmp_path / "alone")
+    for name in ("identity", "hashes"):
+        assert together[name] == alone[name]
+    metrics = [(tmp_path / run / "metrics.json").read_text() for run in ("together", "alone")]
+    assert metrics[0] == metrics[1]
+    failures = [use["failure"] for use in together["devices"].values() if use["failure"]]
+    assert [failure.partition(", in part-")[0] for failure in failures] == [
+        "its process was ended by SIGKILL"
+    ]
+    assert sum(use["image_count"] for use in together["devices"].values()) == 200
+    assert len([line for line in hearing.lines if "the others go on without it" in line]) == 1
+    assert find_workers(os.getpid()) == []
+
+
+class InThisProcess:
+    """Stands in for the process of a device; the first shard of those in `failing` ends with its error."""
+
+    failing: ClassVar[dict[int, Exception]] = {}
+    has_failed: ClassVar[threading.Event]
+
+    def __init__(self, device: Device) -> None:
+        self.device, self.killed = device, False
+        self._answerer: Any = None
+
+    def __enter__(self) -> InThisProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        self.killed = True
+
+    def ask(self, request: Any) -> Any:
+        assert not self.killed
+        if self._answerer is None:
+            self._answerer, first = request()
+            return first
+        error = self.failing.pop(self.device.number, None)
+        if error is not None:
+            self.has_failed.set()
+            raise error
+        while self.failing:  # others fail first, so that a test knows who computes what
+            assert self.has_failed.wait(20)
+            self.has_failed.clear()
+        return self._answerer.answer(request)
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> dict[int, Exception]:
+    """What the first shard of devices ends with, by their numbers."""
+    monkeypatch.setattr(compute_shards, "DeviceProcess", InThisProcess)
+    monkeypatch.setattr(InThisProcess, "has_failed", threading.Event(), raising=False)
+    monkeypatch.setattr(InThisProcess, "failing", {})
+    return InThisProcess.failing
+
+
+def test_the_shard_of_a_device_that_fails_is_computed_by_another(
+    constant: Path, photographs: Path, tmp_path: Path, failing: dict[int, Exception]
+) -> None:
+    evaluate(constant, photographs, tmp_path / "alone")
+    failing[1] = EngineError("the device was lost")
+    hearing = Hearing()
+    manifest = evaluate(constant, photographs, tmp_path / "together", "0-2", hearing)
+    assert read_rows(tmp_path / "together") == read_rows(tmp_path / "alone")
+    (lost,) = [line for line in hearing.lines if line.startswith("Device none:1 failed: the device was lost")]
+    assert lost.endswith("the others go on without it")
+    assert manifest["devices"]["none:1"]["image_count"] == 0
+    assert sum(manifest["devices"][f"none:{number}"]["image_count"] for number in (0, 2)) == 12
+    assert (
+        "none:1 0 images until it failed (the device was lost"
+        in (tmp_path / "together" / "report.md").read_text()
+    )
+
+
+def test_a_second_device_that_fails_ends_the_run(
+    constant: Path, photographs: Path, tmp_path: Path, failing: dict[int, Exception]
+) -> None:
+    failing.update({1: EngineError("the first is lost"), 2: MissingRuntimeError("the second is lost")})
+    with pytest.raises(EngineError) as caught:
+        evaluate(constant, photographs, tmp_path / "run", "all")
+    assert "device none:1 failed: the first is lost" in caught.value.message
+    assert "device none:2 failed: the second is lost" in caught.value.message
+    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "failed"
+
+
+def test_images_that_cannot_be_read_fail_their_shard_and_no_device(
+    constant: Path, photographs: Path, tmp_path: Path, failing: dict[int, Exception]
+) -> None:
+    failing[0] = SourceError("the share is gone")
+    with pytest.raises(SourceError, match="1 shards failed; the others are kept"):
+        evaluate(constant, photographs, tmp_path / "run", "0-1")
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert list(manifest["failed_shards"].values()) == ["the share is gone"]
+    assert {use["failure"] for use in manifest["devices"].values()} == {""}
+    assert len(list((tmp_path / "run" / "predictions").iterdir())) == 5
+
+
+def test_a_run_whose_devices_are_all_lost_ends_and_is_resumed_on_another(
+    chips: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_DOUBLE_LOST_DEVICE", "3")
+    with pytest.raises(EngineError, match=r"device npu:3 failed: .*lost heartbeat.*part-00001") as caught:
+        evaluate(chips, photographs, tmp_path / "run", "3")
+    assert caught.value.exit_status == 4
+    assert "--resume" in caught.value.hint
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["status"] == "failed"
+    assert manifest["devices"]["npu:3"]["image_count"] == 2
+    manifest = evaluate(chips, photographs, tmp_path / "run", "2", mode="resume")
+    assert manifest["status"] == "finished"
+    assert manifest["devices"]["npu:2"]["image_count"] == 10
+    assert len(read_rows(tmp_path / "run")) == 12
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_of_a_device_outlives_the_command(
+    constant: Path, photographs: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    run = tmp_path / "run"
+    command = ["evaluate", constant, "--images", photographs, "-o", run, "--shard-size", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "assay", *map(str, command), "--devices", "0,1"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not list((run / "predictions").glob("part-*")) and process.poll() is None:
+        time.sleep(0.01)
+    workers = find_workers(process.pid)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert len(workers) == 2, errors
+    deadline = time.monotonic() + 20
+    while set(workers) & set(find_workers(1)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [worker for worker in workers if is_alive(worker)] == []
+    if number == signal.SIGINT:
+        assert process.returncode == 130, errors
+    manifest = evaluate(constant, photographs, run, mode="resume")
+    assert manifest["status"] == "finished"
+    assert len(read_rows(run)) == 12
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("all", [0, 1, 2, 3]), ("2,0", [2, 0]), ("none:1-3", [1, 2, 3]), ("0-1,NONE:3", [0, 1, 3])],
+)
+def test_devices_are_named_by_number_by_kind_and_by_all(
+    constant: Path, text: str, numbers: list[int]
+) -> None:
+    assert [str(device) for device in choose_devices(text, constant)] == [f"none:{n}" for n in numbers]
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "message"),
+    [
+        ("", 2, "expected numbers such as"),
+        ("0,,1", 2, "expected numbers such as"),
+        ("3-1", 2, "expected numbers such as"),
+        ("0-99999", 2, "expected numbers such as"),
+        ("-1", 2, "expected numbers such as"),
+        ("0,1,0-2", 2, "none:0 is named twice"),
+        ("cuda:0", 2, "the model was compiled for none"),
+        ("2,4", 4, "no none:4; this machine has none:0 to none:3"),
+    ],
+)
+def test_what_names_no_devices_is_refused(constant: Path, text: str, status: int, message: str) -> None:
+    with pytest.raises(AssayError, match=message) as caught:
+        choose_devices(text, constant)
+    assert caught.value.exit_status == status
+
+
+def test_the_command_takes_devices_and_refuses_them_beside_what_excludes_them(
+    run_assay: RunAssay, constant: Path, photographs: Path, tmp_path: Path
+) -> None:
+    command = ["evaluate", constant, "--images", photographs, "-o", tmp_path / "run", "--devices"]
+    done = run_assay(*command, "5")
+    assert (done.returncode, "no none:5" in done.stderr) == (4, True)
+    done = run_assay(*command, "all", "--ray")
+    assert (done.returncode, "--devices and --ray exclude each other" in done.stderr) == (2, True)
+    assert not (tmp_path / "run").exists()
+    done = run_assay(*command, "1")
+    assert done.returncode == 0, done.stderr
+    assert "Shards to compute: 1, on none:1" in done.stderr
+
+
+def test_an_engine_whose_devices_have_no_numbers_is_refused(
+    colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path
+) -> None:
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    compile_with(find_engine("onnxruntime"), colour_onnx, folder, se_resnext50)
+    with pytest.raises(UsageError, match="engine onnxruntime does not tell several cpu apart"):
+        choose_devices("0", folder)
