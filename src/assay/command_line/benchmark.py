@@ -29,7 +29,15 @@ if TYPE_CHECKING:
     from assay.measure.speed.repeats import RepeatPlan
 
 
-MEASURING_FLAGS = ("batch_size", "callers", "max_latency_ms", "fresh_processes", "images", "pipeline")
+MEASURING_FLAGS = (
+    "batch_size",
+    "callers",
+    "max_latency_ms",
+    "fresh_processes",
+    "images",
+    "pipeline",
+    "devices",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +53,13 @@ class BenchmarkFlags(GateFlags, FolderFlags, ClassFlags, SpeedFlags):
     fresh_processes: Annotated[
         bool, make_help("Run each repeat in a new process, which loads the model again.")
     ] = False
+    devices: Annotated[
+        str | None,
+        make_help(
+            "Measure on several devices, each alone and all at once: 0,1,2,3, cuda:0-7 or all; on the "
+            "compiled model's own if not given."
+        ),
+    ] = None
     imports: Annotated[
         tuple[str, ...],
         Parameter(
@@ -144,6 +159,7 @@ def benchmark(*folders: Path, flags: BenchmarkFlags = BenchmarkFlags()) -> Outco
         loadgen=flags.to_loadgen_options(),
         imports=flags.to_imports(),
         gates=flags.to_gates(),
+        devices=flags.devices or "",
     )
     with open_listener(quiet=flags.quiet) as listener:
         result = run_benchmark(folders, request, flags.to_run_place(), listener)

@@ -32,6 +32,7 @@ from assay.measure.speed.loadgen_logs import LoadgenRow
 from assay.measure.speed.loading import LoadCost
 from assay.measure.speed.pipeline_speed import PipelineSpeed
 from assay.measure.speed.recommendation import Recommendation
+from assay.measure.speed.several_devices import SeveralDevicesRow
 from assay.measure.speed.throughput import PipelineRow, ThroughputRow
 from assay.models.calibration import CalibrationRecord
 from assay.models.record import ModelRecord
@@ -152,7 +153,8 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
 
     `loading` is what each model cost to load, in every process that loaded it. `imported` is what files of
     other tools say; imported results of LoadGen stand in `loadgen`. `pipelines` is from encoded images to
-    predictions, with `--pipeline`.
+    predictions, with `--pipeline`. `devices` is of several devices at once, with `--devices`; `rows` are then
+    of each alone.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -163,6 +165,7 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
     recommended: list[Recommendation] = []
     imported: list[ImportedRow] = []
     pipelines: list[PipelineRow] = []
+    devices: list[SeveralDevicesRow] = []
 
 
 ResultFile = TypeVar("ResultFile", Manifest, Metrics, Benchmark)

@@ -108,27 +108,55 @@ def measure_repeats(
     """
     if min(plan.repeats, plan.callers or 1, *(plan.batch_sizes or (0,))) < 1:
         raise ValueError(f"expected batch sizes, repeats and callers from 1, found {plan}")
-    callers = _Callers(session, plan.callers or session.concurrency)
-    rotates = isinstance(session, ChoosingSession)  # the speed of a cascade depends on the images
-    batches = {size: _cut_batches(images, size, rotates=rotates) for size in plan.batch_sizes}
-    warm_ups = {size: _warm_up(callers, own, plan.seconds) for size, own in batches.items()}
-    call_counts = {size: _count_calls(call_ms, plan.seconds) for size, (call_ms, _) in warm_ups.items()}
-    repeats: dict[int, list[Repeat]] = {size: [] for size in batches}
+    meter = RepeatMeter(session, images, plan)
+    meter.warm_up()
+    repeats: dict[int, list[Repeat]] = {size: [] for size in plan.batch_sizes}
     for _ in range(plan.repeats):
-        for size, own in batches.items():
-            session.take_device_ms()  # of calls before
-            repeat = callers.run_repeat(own, call_counts[size], LONGEST * plan.seconds)
-            repeats[size].append(msgspec.structs.replace(repeat, device_ms=session.take_device_ms()))
-            on_repeat(size, repeat.images_per_second)
-    return {
-        size: BatchTimes(
-            caller_count=callers.count,
-            warm_up_ms=warm_ups[size][0],
-            warm_up_s=warm_ups[size][1],
-            repeats=tuple(repeats[size]),
+        for size, measured in repeats.items():
+            measured.append(meter.measure(size))
+            on_repeat(size, measured[-1].images_per_second)
+    return {size: meter.describe(size, measured) for size, measured in repeats.items()}
+
+
+class RepeatMeter:
+    """Measures repeats of a session, one at a time.
+
+    Args:
+        session: What is measured.
+        images: As the session takes them, N at least 1; repeated where a batch needs more.
+        plan: Batch sizes, at least one; seconds, callers.
+    """
+
+    def __init__(self, session: Session, images: Batch, plan: RepeatPlan) -> None:
+        self._session = session
+        self._seconds = plan.seconds
+        self._callers = _Callers(session, plan.callers or session.concurrency)
+        rotates = isinstance(session, ChoosingSession)  # the speed of a cascade depends on the images
+        self._batches = {size: _cut_batches(images, size, rotates=rotates) for size in plan.batch_sizes}
+        self._warm_ups: dict[int, tuple[tuple[float, ...], float]] = {}
+
+    def warm_up(self) -> None:
+        """Run every batch size until it is warm; how long a call takes then decides how many a repeat has."""
+        self._warm_ups = {
+            size: _warm_up(self._callers, own, self._seconds) for size, own in self._batches.items()
+        }
+
+    def measure(self, size: int) -> Repeat:
+        """One repeat of that batch size."""
+        self._session.take_device_ms()  # of calls before
+        call_count = _count_calls(self._warm_ups[size][0], self._seconds)
+        repeat = self._callers.run_repeat(self._batches[size], call_count, LONGEST * self._seconds)
+        return msgspec.structs.replace(repeat, device_ms=self._session.take_device_ms())
+
+    def describe(self, size: int, repeats: Sequence[Repeat]) -> BatchTimes:
+        """The repeats of a batch size since the last warm-up, with that."""
+        warm_up_ms, warm_up_s = self._warm_ups[size]
+        return BatchTimes(
+            caller_count=self._callers.count,
+            warm_up_ms=warm_up_ms,
+            warm_up_s=warm_up_s,
+            repeats=tuple(repeats),
         )
-        for size in batches
-    }
 
 
 def join_times(processes: Sequence[Mapping[int, BatchTimes]]) -> dict[int, BatchTimes]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from assay.measure.speed.loading import LoadCost
 from assay.measure.speed.recommendation import Recommendation
+from assay.measure.speed.several_devices import SeveralDevicesRow
 from assay.report.tables.loadgen import make_loadgen_tables
 from assay.report.tables.table import Table
 from assay.report.tables.throughput import format_rate, mark
@@ -17,6 +18,10 @@ def make_benchmark_tables(benchmark: Benchmark) -> Iterator[Table]:
     """Yield the tables of what a benchmark found besides images per second, LoadGen's among them."""
     if benchmark.recommended:
         yield _make_recommendation_table(benchmark.recommended)
+    by_model: dict[tuple[str, str, int], list[SeveralDevicesRow]] = {}
+    for row in benchmark.devices:
+        by_model.setdefault((row.engine, row.precision, row.caller_count), []).append(row)
+    yield from map(_make_devices_table, by_model.values())
     if benchmark.loading:
         yield _make_loading_table(benchmark)
     yield from make_loadgen_tables(benchmark)
@@ -53,6 +58,36 @@ def _make_recommendation_row(one: Recommendation) -> tuple[str, ...]:
         return name, bound, "none", "", "", ""
     rate = f"{format_rate(one.images_per_second)}{mark(is_valid=one.is_valid)}"
     return name, bound, f"{one.batch_size}", f"{one.caller_count}", rate, f"{one.p99_ms:.1f} ms"
+
+
+def _make_devices_table(of_model: Sequence[SeveralDevicesRow]) -> Table:
+    """Images per second of each device, alone and while all compute, and in sum."""
+    first = of_model[0]
+    return Table(
+        title=f"Several devices: {first.engine}, {first.precision}",
+        header=("Batch", "Device", "Alone images/s", "At once images/s", "of alone"),
+        rows=tuple(cells for row in of_model for cells in _make_devices_rows(row)),
+        notes=(
+            f"Medians of {len(first.total.values)} repeats, call clock. Alone: the others wait; at once: "
+            "all begin a repeat together. all: the sum of what each gives alone, and all images of a repeat "
+            "over the time until the last device was done. What is missing to 100 % is this machine's limit, "
+            "not the devices'.",
+            *(
+                f"INVALID (!), batch {row.batch_size}: {'; '.join(row.validity.reasons)}."
+                for row in of_model
+                if not row.validity.is_valid
+            ),
+        ),
+    )
+
+
+def _make_devices_rows(row: SeveralDevicesRow) -> Iterator[tuple[str, ...]]:
+    batch = f"{row.batch_size}"
+    for name, alone in row.alone.items():
+        rates = (alone.median, row.at_once[name].median)
+        yield batch, name, *map(format_rate, rates), f"{100 * rates[1] / rates[0]:.0f} %"
+    total = f"{format_rate(row.total.median)}{mark(is_valid=row.validity.is_valid)}"
+    yield batch, "all", format_rate(row.alone_sum), total, f"{row.percent_of_sum:.0f} %"
 
 
 def _make_loading_table(benchmark: Benchmark) -> Table:

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Iterator
 
 from assay.measure.speed.recommendation import recommend_batch_sizes
+from assay.measure.speed.several_devices import compute_total_rates
 from assay.measure.speed.throughput import ThroughputRow, measure_latency
 from assay.measure.speed.validity import judge_validity
 from assay.runs.results_file import Benchmark
@@ -33,6 +34,16 @@ def list_inconsistent_rows(benchmark: Benchmark) -> list[str]:
             row.validity.warm_up_s,
             row.validity.measured_s,
             row.validity.machine,
+        )
+    ]
+    differing += [
+        f"batch {row.batch_size}, several devices"
+        for row in benchmark.devices
+        if row.total.values != compute_total_rates(row.image_counts, row.seconds)
+        or row.total.median != statistics.median(row.total.values)
+        or row.validity
+        != judge_validity(
+            row.total.values, row.validity.warm_up_s, row.validity.measured_s, row.validity.machine
         )
     ]
     for bound in {found.max_latency_ms for found in benchmark.recommended}:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -24,6 +25,8 @@ from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder
 from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import Benchmark, write_result
+from assay.workflows.devices.choose import Device
+from assay.workflows.devices.measure_speed import measure_devices
 from assay.workflows.speed.measure_repeat import measure_in_fresh_processes
 
 BENCHMARK_IMAGE_COUNT = 16
@@ -36,6 +39,7 @@ def benchmark_models(
     plans: Sequence[RepeatPlan],
     run: RunFolder,
     max_latency_ms: float | None = None,
+    devices: Mapping[Path, Sequence[Device]] = MappingProxyType({}),
 ) -> Benchmark:
     """Measure each compiled model, write `benchmark.json`, and return what that says.
 
@@ -45,6 +49,7 @@ def benchmark_models(
         plans: What is measured of each, one plan after the other.
         run: The run folder.
         max_latency_ms: Bound on the 99th percentile; the fastest batch size that keeps it is recommended.
+        devices: Of compiled models, those that it is measured on, each alone and all at once.
 
     Raises:
         UsageError: A batch size that a model was not compiled for.
@@ -54,6 +59,9 @@ def benchmark_models(
     benchmark = Benchmark(rows=[])
     for compiled_dir in compiled_dirs:
         for plan in plans:
+            if several := devices.get(compiled_dir):
+                _add_devices(benchmark, compiled_dir, several, images, plan, run)
+                continue
             rows, costs = _benchmark_model(compiled_dir, images, plan, run)
             benchmark.rows.extend(rows)
             benchmark.loading.extend(costs)
@@ -62,6 +70,25 @@ def benchmark_models(
         benchmark = msgspec.structs.replace(benchmark, recommended=found)
     write_result(run.path, benchmark)
     return benchmark
+
+
+def _add_devices(
+    benchmark: Benchmark,
+    compiled_dir: Path,
+    devices: Sequence[Device],
+    images: Images,
+    plan: RepeatPlan,
+    run: RunFolder,
+) -> None:
+    """Add what is measured of a model on several devices."""
+    compiled = read_compiled_json(compiled_dir)
+    plan = fill_batch_sizes(compiled, plan)
+    sizes, names = ", ".join(map(str, plan.batch_sizes)), ", ".join(map(str, devices))
+    run.announce(f"Measuring {compiled.engine} on {names} at batch sizes {sizes}, each alone and all at once")
+    found = measure_devices(compiled_dir, devices, images, plan, run)
+    benchmark.rows.extend(found.rows)
+    benchmark.devices.extend(found.at_once)
+    benchmark.loading.extend(found.loading)
 
 
 def _benchmark_model(

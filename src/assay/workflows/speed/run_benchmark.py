@@ -24,6 +24,7 @@ from assay.runs.folder import RunFolder, RunResult, open_run_folder
 from assay.runs.listener import SILENT, Listener
 from assay.runs.place import RunPlace
 from assay.runs.results_file import Benchmark, write_result
+from assay.workflows.devices.choose import choose_devices
 from assay.workflows.results.gates import judge_run
 from assay.workflows.results.report import write_report
 from assay.workflows.speed.benchmark import benchmark_models, choose_samples, fill_batch_sizes
@@ -43,6 +44,8 @@ class BenchmarkRequest:
         loadgen: How MLPerf LoadGen is run besides, if it is.
         imports: Files of other tools, each with its batch size where that was given.
         gates: What the speeds must show.
+        devices: Several devices to measure on, each alone and all at once, as `choose_devices` reads them;
+            empty for the compiled model's own.
     """
 
     images: ImageRequest | None = None
@@ -52,6 +55,7 @@ class BenchmarkRequest:
     loadgen: LoadgenOptions | None = None
     imports: tuple[tuple[Path, int | None], ...] = ()
     gates: tuple[Gate, ...] = ()
+    devices: str = ""
 
 
 def run_benchmark(
@@ -87,12 +91,15 @@ def run_benchmark(
     record = compiled.model
     _check_inputs(compiled_dirs, record)
     index = index_requested_images(request.images, read_classes(record)) if request.images else None
+    devices = {path: choose_devices(request.devices, path) for path in compiled_dirs if request.devices}
     samples = choose_samples(compiled_dirs, record, index, listener)
     with open_run_folder(place, record.name, compiled.engine, listener) as run:
         run.record_model(compiled)
         if compiled.engine == CASCADE:
             run.record_cascade(read_cascade_json(compiled_dirs[0]))
-        benchmark = benchmark_models(compiled_dirs, samples, request.plans, run, request.max_latency_ms)
+        benchmark = benchmark_models(
+            compiled_dirs, samples, request.plans, run, request.max_latency_ms, devices
+        )
         if request.pipeline and index is not None:
             benchmark = _add_pipelines(benchmark, compiled_dirs, index, request.plans[0], run)
         if request.loadgen is not None:
@@ -115,6 +122,22 @@ def _check_request(request: BenchmarkRequest, compiled_dirs: Sequence[Path]) -> 
         raise UsageError(f"--max-latency-ms is {request.max_latency_ms:g}; expected more than 0")
     for plan in request.plans:
         check_plan(plan)
+    if request.devices:
+        _check_devices(request)
+
+
+def _check_devices(request: BenchmarkRequest) -> None:
+    """Refuse what is measured on the compiled model's own device alone."""
+    for flag, is_set in (
+        ("--loadgen", request.loadgen is not None),
+        ("--pipeline", request.pipeline),
+        ("--fresh-processes", any(plan.fresh_processes for plan in request.plans)),
+    ):
+        if is_set:
+            raise UsageError(
+                f"--devices and {flag} exclude each other",
+                hint="assay evaluate --devices says how fast all devices are from encoded images on",
+            )
 
 
 def _check_inputs(compiled_dirs: Sequence[Path], record: ModelRecord) -> None:
