@@ -23,6 +23,8 @@ other exception and from Ctrl-C.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 LONGEST_QUOTE = 240  # characters
 _TERMINAL_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -156,6 +158,28 @@ def missing_package(package: str, extra: str) -> MissingRuntimeError:
         f"the optional package {package} is not installed",
         hint=f"pip install 'assay[{extra}]'",
     )
+
+
+@contextmanager
+def blame_file(kind: type[AssayError], what: str, *, hint: str = "") -> Iterator[None]:
+    """Turn whatever a library raises on a file that came from outside into the error that blames the file.
+
+    For calls of libraries alone, which raise on damaged files what they do not document: anything at all.
+
+    Args:
+        kind: The error that is raised instead.
+        what: How its message begins: the file, and what could not be done.
+        hint: How to put it right.
+
+    Raises:
+        MemoryError: As it is: the file may be good.
+    """
+    try:
+        yield
+    except (AssayError, MemoryError):
+        raise
+    except Exception as error:
+        raise kind(f"{what}: {shorten(error) or type(error).__name__}", hint=hint) from error
 
 
 def shorten(text: object, length: int = 200) -> str:

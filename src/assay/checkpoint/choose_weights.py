@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,11 +10,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from assay.checkpoint.read_weights import SAVE_HINT, WRAPPERS
+from assay.checkpoint.read_weights import MOST_WRAPPERS, SAVE_HINT, WRAPPERS
 from assay.checkpoint.weights_choice import name_first_three
 from assay.errors import BadCheckpointError, quote, shorten
 
-MOST_WRAPPERS = 3  # one in the other; a pickled dict can hold itself
 # DataParallel and its kin, torch.compile, Lightning, and modules that hold the network
 PREFIXES = re.compile(r"(?:(?:module|_orig_mod|model|backbone|encoder|network|net)\.)+")
 COUNTERS = ("n_averaged",)  # beside the weights of torch's AveragedModel
@@ -77,32 +77,43 @@ def list_tensor_names(content: object) -> list[str]:
     for _ in range(MOST_WRAPPERS + 1):
         dicts = [each for each in inner if isinstance(each, Mapping)]
         found += [str(name) for each in dicts for name, value in each.items() if isinstance(value, Tensor)]
-        inner = [value for each in dicts for value in each.values()]
+        inner = [*{id(value): value for each in dicts for value in each.values()}.values()]
     return found
 
 
 def _list_sets(
-    content: object, expected: Collection[str], key: str = "", depth: int = 0
+    content: object,
+    expected: Collection[str],
+    key: str = "",
+    depth: int = 0,
+    seen: set[int] | None = None,
 ) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Yield key and tensors of every dict that holds most of the network's weights, by their names."""
-    if not isinstance(content, Mapping) or depth > MOST_WRAPPERS:
+    """Yield key and tensors of every dict that holds most of the network's weights, by their names, once."""
+    seen = set() if seen is None else seen
+    if not isinstance(content, Mapping) or depth > MOST_WRAPPERS or id(content) in seen:
         return
+    seen.add(id(content))
     tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-    parts = {name.partition(".")[0] for name in tensors}
-    by_part = {part: _take_part(tensors, part) for part in sorted(parts)}
-    fitting = {part: found for part, found in by_part.items() if _fit(found, expected)}
+    by_part = _sort_by_part(tensors)
+    fitting = {part: by_part[part] for part in sorted(by_part) if _fit(by_part[part], expected)}
     if len(fitting) > 1:
         yield from ((f"{key}.{part}" if key else part, found) for part, found in fitting.items())
     elif _fit(tensors, expected):
         yield key, tensors
     for name, value in content.items():
         if isinstance(value, Mapping):
-            yield from _list_sets(value, expected, f"{key}.{name}" if key else f"{name}", depth + 1)
+            path = f"{key}.{name}" if key else f"{name}"
+            yield from _list_sets(value, expected, path, depth + 1, seen)
 
 
-def _take_part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
-    start = f"{part}."
-    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+def _sort_by_part(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    """The tensors by the first part of their names, where it has another behind it."""
+    by_part: dict[str, dict[str, Tensor]] = collections.defaultdict(dict)
+    for name, tensor in tensors.items():
+        part, dot, rest = name.partition(".")
+        if dot:
+            by_part[part][rest] = tensor
+    return by_part
 
 
 def _fit(tensors: Mapping[str, Tensor], expected: Collection[str]) -> bool:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 import re
-import struct
 import warnings
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Literal
 
 import torch
 
 from assay.checkpoint.harmless import list_harmless, list_harmless_names
+from assay.checkpoint.pickles import PickleScan, count_copied, scan_pickle
 from assay.checkpoint.weights_choice import name_first_three
 from assay.errors import BadCheckpointError, missing_package, shorten
 
@@ -39,6 +37,7 @@ WRAPPERS = (
     "ema",
     "params_ema",
 )
+MOST_WRAPPERS = 3  # one in the other; a pickled dict can hold itself
 # Starts of a pickle: protocols 0 to 5 with a header, or protocol 0, which has none, with an import.
 PICKLE_START = re.compile(rb"\x80[\x00-\x05]|c[\w.]+\n[\w.]+\n")
 LEGACY_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")  # the number that a legacy file begins with
@@ -46,22 +45,10 @@ LEGACY_MAGIC = bytes.fromhex("8a0a6cfc9c46f9206aa850192e")  # the number that a 
 TENSOR_GLOBAL = re.compile(
     r"collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.(\w+Storage|Size|b?float\d+|int\d+)"
 )
-# What torch and safetensors are known to raise on damaged files, found by flipping and cutting bytes.
-READ_ERRORS = (
-    RuntimeError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-    struct.error,
-    EOFError,
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    OverflowError,
-    MemoryError,
-)
+READ_ERRORS = Exception  # of torch and safetensors, which do not say what they raise on damaged files
+SPARE_BYTES = 2**29  # what a small file may unpack to
+MOST_REPEATED = 8  # tensors that share their memory, beyond that: averages of weights, tied ones
+MAX_PICKLE_BYTES = 2**26
 
 
 def recognise_format(head: bytes, path: Path) -> FileFormat:
@@ -99,21 +86,27 @@ def read_content(path: Path, file_format: FileFormat) -> object:
     """What the file holds: mostly a dict of tensors by name, on the CPU.
 
     Raises:
-        BadCheckpointError: The file is damaged, or wants to run code; says whose.
+        BadCheckpointError: The file is damaged, wants to run code, or unpacks to far more than it holds.
         MissingRuntimeError: A safetensors file, but the package is not installed.
     """
-    return _read_safetensors(path) if file_format == "safetensors" else _read_torch(path, file_format)
+    if file_format == "safetensors":
+        return _read_safetensors(path)
+    _refuse_expanding(path, file_format)
+    content = _read_torch(path, file_format)
+    # strides that repeat elements, and one memory under many names
+    tensors = list_tensors(content).values()
+    _refuse_size(path, sum(tensor.numel() * tensor.element_size() for tensor in tensors))
+    return content
 
 
 def _read_safetensors(path: Path) -> object:
     try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        import safetensors.torch
     except ImportError as error:
         raise missing_package("safetensors", "export") from error
     try:
-        return load_file(path)
-    except (SafetensorError, *READ_ERRORS) as error:
+        return safetensors.torch.load_file(path)
+    except READ_ERRORS as error:
         raise _damaged(path, "safetensors", error) from error
 
 
@@ -133,6 +126,50 @@ def _read_torch(path: Path, file_format: FileFormat) -> object:
                 + _write_conversion(f'torch.jit.load({str(path)!r}, map_location="cpu").state_dict()'),
             ) from error
         raise _damaged(path, file_format, error) from error
+
+
+def _refuse_expanding(path: Path, file_format: FileFormat) -> None:
+    """Refuse a file that would unpack to far more than it holds, before anything is unpacked.
+
+    Raises:
+        BadCheckpointError: As it says; or the file is damaged.
+    """
+    size = path.stat().st_size
+    try:
+        if file_format == "torch zip":  # compressed, or with members in one another: torch.save writes none
+            with zipfile.ZipFile(path) as archive:
+                _refuse_size(path, sum(member.file_size for member in archive.infolist()))
+        copied = sum(map(count_copied, _open_pickles(path, file_format)))
+    except BadCheckpointError:
+        raise
+    except READ_ERRORS as error:
+        raise _damaged(path, file_format, error) from error
+    if copied > max(2**20, size // 16):
+        raise BadCheckpointError(
+            f"weights {path} were refused: what lies beside the tensors would unpack to {copied:,} values",
+            hint=SAVE_HINT,
+        )
+
+
+def _refuse_size(path: Path, unpacked: int) -> None:
+    """Refuse what unpacks to far more bytes than the file has."""
+    size = path.stat().st_size
+    if unpacked > MOST_REPEATED * size + SPARE_BYTES:
+        raise BadCheckpointError(
+            f"weights {path} were refused: {unpacked:,} bytes in a file of {size:,}",
+            hint="save them whole, as torch.save does: tensors that are contiguous, nothing compressed",
+        )
+
+
+def list_tensors(content: object, depth: int = MOST_WRAPPERS) -> dict[int, torch.Tensor]:
+    """The tensors in the dicts of what a file holds, each once, by its `id`."""
+    found: dict[int, torch.Tensor] = {}
+    dicts = [content]
+    for _ in range(depth + 1):
+        values = {id(value): value for each in dicts if isinstance(each, Mapping) for value in each.values()}
+        found |= {key: value for key, value in values.items() if isinstance(value, torch.Tensor)}
+        dicts = list(values.values())
+    return found
 
 
 def _damaged(path: Path, file_format: FileFormat, error: Exception) -> BadCheckpointError:
@@ -191,58 +228,27 @@ def _write_extraction(path: Path, pickles: Sequence[PickleScan]) -> str:
     return f'{load}["{key}"]'
 
 
-@dataclass(frozen=True, kw_only=True)
-class PickleScan:
-    """What a pickle names, read without running any of it.
-
-    Args:
-        global_names: The dotted names that it would import.
-        strings: The other texts in it, keys among them.
-        makes_dict: Whether a dict comes out.
-    """
-
-    global_names: list[str]
-    strings: set[str]
-    makes_dict: bool
-
-
 def _read_pickles(path: Path, file_format: FileFormat) -> list[PickleScan]:
     """Scan a checkpoint's pickles: one, or the five of the old format."""
+    return [scan_pickle(stream) for stream in _open_pickles(path, file_format)]
+
+
+def _open_pickles(path: Path, file_format: FileFormat) -> Iterator[IO[bytes]]:
+    """Yield a stream that stands at a pickle, for each: it must be read to its end."""
     if file_format == "torch zip":
         with zipfile.ZipFile(path) as archive:
-            (member,) = [name for name in archive.namelist() if name.endswith("data.pkl")]
-            return [_scan_pickle(io.BytesIO(archive.read(member)))]
+            (member,) = [one for one in archive.infolist() if one.filename.endswith("data.pkl")]
+            if member.file_size > MAX_PICKLE_BYTES:
+                raise BadCheckpointError(
+                    f"weights {path} were refused: what lies beside the tensors takes {member.file_size:,} "
+                    f"bytes, over {MAX_PICKLE_BYTES:,}",
+                    hint=SAVE_HINT,
+                )
+            yield io.BytesIO(archive.read(member))
+        return
     with path.open("rb") as file:
         # torch.save wrote five pickles: a number, its version, system facts, the content, storage keys.
         pickle_count = 5 if LEGACY_MAGIC in file.read(32) else 1
         file.seek(0)
-        return [_scan_pickle(file) for _ in range(pickle_count)]
-
-
-def _scan_pickle(stream: IO[bytes]) -> PickleScan:
-    """Scan the next pickle in `stream`."""
-    names: list[str] = []
-    strings: list[str] = []
-    memo: dict[int, str] = {}
-    first = ""
-    for opcode, value, _ in pickletools.genops(stream):
-        if not first and opcode.name not in ("PROTO", "FRAME", "MARK") and not isinstance(value, str):
-            first = opcode.name
-        if opcode.name in ("GLOBAL", "INST"):
-            names.append(str(value).replace(" ", "."))
-            first = first or names[0]
-        elif opcode.name == "STACK_GLOBAL":  # protocol 4: module and name are the last two strings
-            names.append(".".join(strings[-2:]))
-            first = names[0] if first == "STACK_GLOBAL" else first
-        elif opcode.name == "MEMOIZE":
-            memo[len(memo)] = strings[-1] if strings else ""
-        elif isinstance(value, int) and opcode.name in ("BINGET", "LONG_BINGET"):
-            strings.append(memo.get(value, ""))
-        elif isinstance(value, str):
-            strings.append(value)
-    return PickleScan(
-        # the file's maker chose them: nothing for the terminal
-        global_names=[ascii(name)[1:-1] for name in names],
-        strings=set(strings),
-        makes_dict=first in ("EMPTY_DICT", "DICT", "collections.OrderedDict"),
-    )
+        for _ in range(pickle_count):
+            yield file

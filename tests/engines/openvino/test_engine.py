@@ -15,6 +15,7 @@ import pytest
 from assay.arrays import Batch
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.openvino.engine import OpenVinoEngine
+from assay.engines.openvino.source import name_nodes, read_onnx
 from assay.errors import BadModelError, MissingRuntimeError
 from assay.models.record import ModelRecord
 from colour_classifier import make_colour_classifier
@@ -71,6 +72,19 @@ def test_a_device_that_is_not_there_is_refused(
         pytest.skip("this machine has an Intel GPU")
     with pytest.raises(MissingRuntimeError, match="finds no device GPU"):
         compile_with(OpenVinoEngine(), colour_onnx, tmp_path, se_resnext50, device="GPU")
+
+
+def test_a_model_that_is_read_again_in_the_same_process_has_the_same_names(
+    colour_onnx: Path, se_resnext50: ModelRecord
+) -> None:
+    """OpenVINO names nodes by how many the process has made: a second compilation would be another model."""
+    names = []
+    for _ in range(2):
+        model = read_onnx(colour_onnx, se_resnext50)
+        name_nodes(model)
+        names.append([node.get_friendly_name() for node in model.get_ordered_ops()])
+    assert names[0] == names[1]
+    assert len(set(names[0])) == len(names[0])
 
 
 def test_weights_are_kept_in_float32(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from assay.engines.compiled_model import CompiledModel, Tuning, read_compiled_fo
 from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
 from assay.engines.neighbours import LARGEST_SIZE, check_neighbours
 from assay.engines.openvino.pixels import gives_the_same, normalise_in_graph, take_images
-from assay.engines.openvino.source import read_onnx, reshape, set_shape
+from assay.engines.openvino.source import name_nodes, read_onnx, reshape, set_shape
 from assay.engines.openvino.tuning import INNER_BATCHES, choose_tuning, count_hinted_streams
 from assay.engines.options import check_options, choose_count, choose_setting
 from assay.engines.sources import check_source, describe_source
@@ -94,6 +94,7 @@ class OpenVinoEngine:
         shape = check_source(source, options, takes_ir=True).inputs[0].shape
         model = read_onnx(source, options.record)
         batch_size = set_shape(model, source, options, shape[0] if shape else None)
+        name_nodes(model)
         try:
             openvino.save_model(model, compiled_dir / MODEL_FILE, compress_to_fp16=False)
         except RuntimeError as error:

@@ -49,6 +49,22 @@ def read_onnx(onnx_path: Path, record: ModelRecord) -> openvino.Model:
     return model
 
 
+def name_nodes(model: openvino.Model) -> None:
+    """Give nodes without a name one by their place, so that a model has the same file wherever it is written.
+
+    OpenVINO itself counts all nodes that a process has made.
+    """
+    nodes = model.get_ordered_ops()
+    taken = {node.get_friendly_name() for node in nodes}
+    for place, node in enumerate(nodes):
+        if node.get_friendly_name() == node.get_name():
+            name = f"{node.get_type_name()}_{place}"
+            while name in taken:
+                name += "_"
+            taken.add(name)
+            node.set_friendly_name(name)
+
+
 def _widen_weights(model: openvino.Model) -> None:
     """Make float32 of the weights that an IR keeps as float16: else the CPU computes in float16 too."""
     for node in model.get_ops():

@@ -12,13 +12,18 @@ from typing import Any
 
 import msgspec
 import pyarrow
+import pyarrow.compute
 import pyarrow.parquet as pq
 
-from assay.errors import BadImagesError, UndecodableImageError, shorten
+from assay.errors import BadImagesError, UndecodableImageError, blame_file, shorten
 from assay.images.forms.local_file import describe_file
+from assay.images.forms.parquet_pages import read_column
 from assay.images.listing import LabelledImage, Listing
 
 MAX_ROW_GROUP_BYTES = 2**30
+MAX_TEXT_BYTES = 2**28  # of the paths in a file, and of the labels
+MAX_FOOTER = {"thrift_string_size_limit": 2**25, "thrift_container_size_limit": 10**5}
+_SMALL_COUNT = 10**5  # so many rows may take less than a byte each
 _IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp")
 _LABEL_COLUMNS = ("label", "labels", "cls", "fine_label")
 _KEPT_GROUPS = 2
@@ -91,19 +96,17 @@ class _ParquetFile:
         self._path = path
         self._whole = describe_file(path, path.stat())
         self._lock = threading.Lock()
-        self._groups: collections.OrderedDict[int, Any] = collections.OrderedDict()
-        try:
-            self._file = pq.ParquetFile(path)
+        self._groups: collections.OrderedDict[int, list[Any]] = collections.OrderedDict()
+        with blame_file(
+            BadImagesError, f"--images {path}: cannot be read as Parquet", hint="download it again"
+        ):
+            self._file = pq.ParquetFile(path, **MAX_FOOTER)
+            self._check_groups()
             self._image_column, self._bytes_path, path_column = self._find_image_columns()
             self._label_column = self._find_column(_LABEL_COLUMNS)
             self.paths = self._read_paths(path_column)
             self._labels = self._read_labels()
             self.class_names = self._read_class_names()
-        except (pyarrow.ArrowException, OSError) as error:
-            raise BadImagesError(
-                f"--images {path}: cannot be read as Parquet: {shorten(error)}", hint="download it again"
-            ) from error
-        self._check_groups()
         metadata = self._file.metadata
         sizes = [metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups)]
         self.identity = f"{path.name} {self._whole.size_bytes} {metadata.num_rows} {sizes}"
@@ -139,22 +142,40 @@ class _ParquetFile:
             raise UndecodableImageError("no bytes in its row, only a path perhaps")
         return bytes(content)
 
-    def _read_group(self, group: int) -> Any:
-        """Read the images of a row group.
+    def _read_group(self, group: int) -> list[Any]:
+        """Read the images of a row group, a value of Arrow for each row.
 
         Raises:
-            SourceError: The file changed since it was listed.
+            SourceError: The file changed since it was listed, or the group unpacks to more than its limit.
             OSError: It cannot be read, or the group is damaged: no fault of one image.
         """
+        expected = self._file.metadata.row_group(group).num_rows
         try:
-            column = self._file.read_row_group(group, columns=[self._bytes_path]).column(0)
-        except (pyarrow.ArrowException, OSError) as error:
+            found = read_column(self._path, self._file, group, self._bytes_path, MAX_ROW_GROUP_BYTES)
+            rows = [value for array in found for value in self._take_bytes(array)]
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
             self._whole.check(self._path.stat())
             raise OSError(f"row group {group} of {self._path.name}: {shorten(error)}") from error
         self._whole.check(self._path.stat())
-        if pyarrow.types.is_struct(column.type):
-            column = pyarrow.chunked_array([chunk.field("bytes") for chunk in column.chunks])
-        return column
+        if len(rows) != expected:
+            raise OSError(f"row group {group} of {self._path.name}: {len(rows):,} of {expected:,} rows")
+        return rows
+
+    def _take_bytes(self, column: Any) -> Any:
+        """The images' bytes in a part of the image column; none where a row is null."""
+        return (
+            pyarrow.compute.struct_field(column, "bytes") if self._bytes_path.endswith(".bytes") else column
+        )
+
+    def _read_text(self, column: str) -> list[Any]:
+        """A column of paths or labels, as Python has its values."""
+        rows: list[Any] = []
+        left = MAX_TEXT_BYTES
+        for group in range(self._file.metadata.num_row_groups):
+            for array in read_column(self._path, self._file, group, column, left):
+                left -= array.nbytes
+                rows += array.to_pylist()
+        return rows
 
     def _find_column(self, names: Sequence[str]) -> str | None:
         return next((name for name in names if name in self._file.schema_arrow.names), None)
@@ -176,8 +197,8 @@ class _ParquetFile:
     def _read_paths(self, path_column: str | None) -> list[str]:
         if path_column is None:
             return [""] * self._file.metadata.num_rows
-        column = self._file.read(columns=[path_column]).column(self._image_column)
-        return [(row or {}).get("path") or "" for row in column.to_pylist()]  # a row may be null
+        rows = self._read_text(path_column)
+        return [(row or {}).get("path") or "" for row in rows]  # a row may be null
 
     def _read_labels(self) -> Sequence[int | str | None]:
         if self._label_column is None:
@@ -191,7 +212,7 @@ class _ParquetFile:
                 f"--images {self._path}: the column {self._label_column} holds {kind}, no indices or names",
                 hint="give --labels FILE",
             )
-        labels = self._file.read(columns=[self._label_column]).column(0).to_pylist()
+        labels = self._read_text(self._label_column)
         return [None if label in (-1, "") else label for label in labels]  # -1 marks the test split
 
     def _read_class_names(self) -> tuple[str, ...]:
@@ -215,4 +236,9 @@ class _ParquetFile:
                 f"--images {self._path}: a row group of {largest:,} bytes, over {MAX_ROW_GROUP_BYTES:,}, "
                 "would have to be held in memory",
                 hint="write it again with smaller row groups",
+            )
+        if metadata.num_rows > max(_SMALL_COUNT, self._whole.size_bytes):
+            raise BadImagesError(
+                f"--images {self._path}: {metadata.num_rows:,} rows in {self._whole.size_bytes:,} bytes: no "
+                "images take so little"
             )

@@ -1,0 +1,85 @@
+"""Small files that unpack to far more than they say: refused, and never in memory whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet as pq
+import pytest
+
+from assay.errors import BadImagesError, SourceError
+from assay.images.classes import IMAGENET_CLASSES
+from assay.images.forms import parquet_files
+from assay.images.forms.parquet_pages import read_column
+from assay.images.sources import index_images
+
+ROW_COUNT = 1000
+
+
+def write_rows(path: Path, image: Any, **options: Any) -> Path:
+    """A row group of 1,000 rows with one image and paths of their own."""
+    paths = pyarrow.array([f"{n:04}.jpg" for n in range(ROW_COUNT)])
+    images = pyarrow.StructArray.from_arrays([image, paths], ["bytes", "path"])
+    pq.write_table(pyarrow.table({"image": images, "label": [1] * ROW_COUNT}), path, **options)
+    return path
+
+
+def repeat(content: bytes) -> Any:
+    return pyarrow.array([content] * ROW_COUNT)
+
+
+def test_a_dictionary_that_unpacks_to_more_than_a_row_group_may_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_files, "MAX_ROW_GROUP_BYTES", 100_000)
+    path = write_rows(tmp_path / "a.parquet", repeat(bytes(4000)))
+    assert pq.read_metadata(path).row_group(0).total_byte_size < 30_000
+    image = index_images(path, IMAGENET_CLASSES).images[0]
+    with pytest.raises(SourceError, match="unpacks to more than 100,000 bytes"):
+        image.read_bytes()
+
+
+def test_pages_that_are_larger_than_the_footer_says_are_refused_before_they_are_unpacked(
+    tmp_path: Path,
+) -> None:
+    path = write_rows(tmp_path / "a.parquet", repeat(bytes(4000)), use_dictionary=False, compression="zstd")
+    file = pq.ParquetFile(path)
+    column = file.metadata.row_group(0).column(0)
+    assert column.total_compressed_size < 10_000
+    pages = column.total_uncompressed_size
+    assert (
+        sum(len(rows) for rows in read_column(path, file, 0, "image.bytes", pages + ROW_COUNT * 8))
+        == ROW_COUNT
+    )
+    before = pyarrow.total_allocated_bytes()
+    with pytest.raises(SourceError, match="unpacks to more than"):
+        next(read_column(path, file, 0, "image.bytes", pages // 2))
+    assert pyarrow.total_allocated_bytes() - before < 100_000
+
+
+def test_paths_that_repeat_one_long_text_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_files, "MAX_TEXT_BYTES", 100_000)
+    images = [{"bytes": b"x", "path": "a" * 10_000}] * 100
+    pq.write_table(pyarrow.table({"image": images, "label": [1] * 100}), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match=r"image\.path unpacks to more than"):
+        index_images(tmp_path / "a.parquet", IMAGENET_CLASSES)
+
+
+def test_more_rows_than_bytes_are_refused(tmp_path: Path) -> None:
+    column = pyarrow.nulls(2_000_000, pyarrow.binary())
+    pq.write_table(pyarrow.table({"image": column}), tmp_path / "a.parquet")
+    with pytest.raises(BadImagesError, match="no images take so little"):
+        index_images(tmp_path / "a.parquet", IMAGENET_CLASSES)
+
+
+def test_a_label_that_is_no_text_is_blamed_on_the_file(tmp_path: Path) -> None:
+    """Arrow keeps bytes that are no UTF-8 in a column of texts, and fails where they are asked for."""
+    text = pyarrow.Array.from_buffers(
+        pyarrow.string(), 1, [None, pyarrow.py_buffer(b"\0\0\0\0\1\0\0\0"), pyarrow.py_buffer(b"\xff")]
+    )
+    images = [{"bytes": b"x", "path": "a.jpg"}]
+    pq.write_table(pyarrow.table({"image": images, "label": text}), tmp_path / "a.parquet")
+    with pytest.raises(BadImagesError, match="cannot be read as Parquet"):
+        index_images(tmp_path / "a.parquet", IMAGENET_CLASSES)
