@@ -13,8 +13,8 @@ from assay.images.class_subsets import RELATIVES, are_objectnets, has_one_order,
 from assay.images.classes import Classes, find_synset
 from assay.images.forms.class_folders import NUMBER
 from assay.images.label_files import LabelOptions, refuse_numbers_of_relatives, refuse_other_class_order
-from assay.images.labels import find_val_number
-from assay.images.listing import LabelKind, LabelledImage, Listing
+from assay.images.listing import LabelKind, Listing
+from assay.images.table import ImageTable, make_table
 
 _LISTED = 3
 _LEAST_AMBIGUOUS = 11  # so many numbers sort otherwise as text
@@ -31,14 +31,16 @@ class ClassLabels:
         classes: The classes of the model, with the names that the data set gives them where it has none.
         error: Why there are none; None where there are.
         notes: What a user should know of them, a sentence each.
+        surplus: Names that only a label file has.
     """
 
-    images: tuple[LabelledImage, ...]
+    images: ImageTable
     source: str
     kind: LabelKind
     classes: Classes
     error: BadImagesError | None = None
     notes: tuple[str, ...] = ()
+    surplus: tuple[str, ...] = ()
 
 
 def label_by_class(path: Path, listing: Listing, classes: Classes, options: LabelOptions) -> ClassLabels:
@@ -55,12 +57,14 @@ def label_by_class(path: Path, listing: Listing, classes: Classes, options: Labe
             where the names cannot be sorted so.
     """
     where = f"--images {path}: {listing.label_source}"
-    names = sorted({image.class_name for image in listing.images if image.class_name})
+    images = make_table(listing.images)
+    names = images.class_names
     if options.classes == "sorted":
         listed = sort_classes(where, names or listing.class_names, classes.count)
         classes = replace_classes(classes, listed, where)
     if names and listing.label_kind == "numbers" and not set(names) <= set(classes.names):
-        listing, names = _take_for_numbers(listing), []
+        numbers = {name: int(name) for name in names if NUMBER.fullmatch(name)}
+        listing, names = dataclasses.replace(listing, images=images.label_by_class(numbers)), []
     if not names and (options.offset or not listing.class_names):
         return _label_by_number(where, listing, classes, options)
     if not names:
@@ -76,12 +80,9 @@ def _label_by_name(
 ) -> ClassLabels:
     kind: LabelKind = "synsets" if listing.label_kind == "synsets" else "classes"
     error = _explain_unknown(where, classes, found)
-    images = listing.images
+    images = make_table(listing.images)
     if error is None:
-        images = tuple(
-            dataclasses.replace(image, label=found[image.class_name][0] if image.class_name else None)
-            for image in images
-        )
+        images = images.with_labels(None).label_by_class({name: labels[0] for name, labels in found.items()})
     return ClassLabels(images=images, source=listing.label_source, kind=kind, classes=classes, error=error)
 
 
@@ -145,26 +146,14 @@ def _show_ways_out(where: str, names: Sequence[str], count: int) -> str:
     return f"--classes sorted, if the model was trained with them in this order: {order}; else {by_file}"
 
 
-def _take_for_numbers(listing: Listing) -> Listing:
-    images = tuple(
-        dataclasses.replace(image, label=int(image.class_name))
-        if NUMBER.fullmatch(image.class_name)
-        else image
-        for image in listing.images
-    )
-    return dataclasses.replace(listing, images=images)
-
-
 def _label_by_number(where: str, listing: Listing, classes: Classes, options: LabelOptions) -> ClassLabels:
     """Label images by class numbers, checked and counted from 0."""
     if options.subset in RELATIVES and not options.trusted:
         return _label_by_place(where, listing, classes, options.subset)
-    numbers = [image.label for image in listing.images if image.label is not None]
+    images = make_table(listing.images)
+    numbers = images.list_used_labels()
     if classes.are_imagenets and not options.trusted:
-        pairs = [
-            (image.label, find_val_number(image.name)) for image in listing.images if image.label is not None
-        ]
-        refuse_other_class_order(where, pairs, options.offset)
+        refuse_other_class_order(where, images.pair_with_val_numbers(), options.offset)
         refuse_numbers_of_relatives(where, numbers)
     low, high = min(numbers, default=options.offset), max(numbers, default=options.offset)
     if not options.unbounded and (low < options.offset or high >= options.offset + classes.count):
@@ -178,13 +167,10 @@ def _label_by_number(where: str, listing: Listing, classes: Classes, options: La
         "the folders' numbers are taken for class indices; torchvision's ImageFolder and Keras sort them as "
         "text (0, 1, 10, 2): if the model was trained so, --classes FILE with the numbers in that order"
     )
-    are_folders = any(image.class_name for image in listing.images)
-    is_ambiguous = are_folders and not classes.names and high - options.offset >= _LEAST_AMBIGUOUS - 1
+    sorts_otherwise = high - options.offset >= _LEAST_AMBIGUOUS - 1
+    is_ambiguous = bool(images.class_names) and not classes.names and sorts_otherwise
     return ClassLabels(
-        images=tuple(
-            image if image.label is None else dataclasses.replace(image, label=image.label - options.offset)
-            for image in listing.images
-        ),
+        images=images.shift_labels(options.offset),
         source=listing.label_source,
         kind="numbers",
         classes=classes,
@@ -199,8 +185,9 @@ def _label_by_place(where: str, listing: Listing, classes: Classes, subset: str)
         BadImagesError: The numbers are not its places, or its published list has another order too.
     """
     synsets = list_synsets(subset)
-    numbers = {image.label for image in listing.images if image.label is not None}
-    if not has_one_order(subset) or not all(number < len(synsets) for number in numbers):
+    images = make_table(listing.images)
+    numbers = images.list_used_labels()
+    if not has_one_order(subset) or not all(0 <= number < len(synsets) for number in numbers):
         why = (
             "whose published list is not sorted"
             if not has_one_order(subset)
@@ -210,12 +197,7 @@ def _label_by_place(where: str, listing: Listing, classes: Classes, subset: str)
             f"{where}: are they places in {subset}, {why}, or indices of the model's {classes.count:,}?",
             hint="name the classes by synset; or --trust-labels, if they are indices of the model's classes",
         )
-    named = tuple(
-        image
-        if image.label is None
-        else dataclasses.replace(image, label=None, class_name=synsets[image.label])
-        for image in listing.images
-    )
+    named = images.class_by_label(synsets)
     source = f"{listing.label_source}, as places in {subset}"
     listing = dataclasses.replace(listing, images=named, label_source=source, label_kind="synsets")
     return _label_by_name(
@@ -227,26 +209,21 @@ def _label_by_numbered_name(
     where: str, listing: Listing, classes: Classes, options: LabelOptions
 ) -> ClassLabels:
     """Label images by numbers of classes that the data set names: by name, else by a list as long."""
-    names = listing.class_names
-    used = {image.label for image in listing.images if image.label is not None}
+    names, images = listing.class_names, make_table(listing.images)
+    used = images.list_used_labels()
     if not all(0 <= label < len(names) for label in used):
         return _label_by_number(where, listing, classes, options)
-    found = {names[label]: classes.find_labels(names[label]) for label in sorted(used)}
+    found = {names[label]: classes.find_labels(names[label]) for label in used}
     error = _explain_unknown(where, classes, found)
     if error is None:
-        named = tuple(
-            dataclasses.replace(image, class_name=names[image.label], label=None)
-            if image.label is not None
-            else image
-            for image in listing.images
-        )
+        named = images.class_by_label(names)
         source = f"{listing.label_source}, by the names of its classes"
         return _label_by_name(
             where, dataclasses.replace(listing, images=named, label_source=source), classes, found
         )
     if len(names) != classes.count:
         return ClassLabels(
-            images=tuple(dataclasses.replace(image, label=None) for image in listing.images),
+            images=images.with_labels(None),
             source=listing.label_source,
             kind="numbers",
             classes=classes,

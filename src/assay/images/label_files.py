@@ -211,7 +211,9 @@ def _check_numbers(path: Path, rows: list[LabelRow], classes: Classes, options: 
         )
 
 
-def refuse_other_class_order(where: str, pairs: Sequence[tuple[int, int | None]], label_offset: int) -> None:
+def refuse_other_class_order(
+    where: str, pairs: Sequence[tuple[int, int | None]] | Sequence[tuple[int, int]], label_offset: int
+) -> None:
     """Refuse numbers of ImageNet validation images that have nothing to do with the published labels.
 
     Args:

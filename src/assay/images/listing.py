@@ -102,7 +102,7 @@ class Listing:
     """
 
     form: str
-    images: tuple[LabelledImage, ...]
+    images: Sequence[LabelledImage]
     label_source: str = ""
     label_kind: LabelKind | None = None
     class_names: tuple[str, ...] = ()

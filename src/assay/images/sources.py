@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.errors import BadImagesError, shorten
+import numpy as np
+
+from assay.errors import BadImagesError
 from assay.images.class_labels import ClassLabels, label_by_class
 from assay.images.class_lists import (
     find_class_file,
@@ -23,6 +23,7 @@ from assay.images.classes import Classes
 from assay.images.forms.class_folders import FOLDER_NAMES
 from assay.images.forms.folder import FolderOptions
 from assay.images.forms.recognise import list_images
+from assay.images.index_notes import note_images
 from assay.images.label_files import (
     NO_LABEL_FILE,
     LabelFile,
@@ -30,8 +31,8 @@ from assay.images.label_files import (
     list_label_names,
     read_label_file,
 )
-from assay.images.label_names import get_base_name, match_label_names, normalise_name
-from assay.images.labels import find_canonical_label, find_val_number
+from assay.images.label_names import match_label_names, normalise_name
+from assay.images.labels import find_val_number, read_canonical_labels
 from assay.images.listing import (
     DEFAULT_READ_OPTIONS,
     KnowsName,
@@ -40,9 +41,8 @@ from assay.images.listing import (
     Listing,
     ReadOptions,
 )
-
-_LISTED = 5
-_TRAINING_NAME = re.compile(r"n[0-9]{8}_[0-9]+\.JPEG")
+from assay.images.rows import NO_LABEL
+from assay.images.table import ImageTable, make_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class ImageIndex:
     classes: Classes
     subset: ClassSubset | None = None
     label_error: BadImagesError | None = None
-    images: tuple[LabelledImage, ...]
+    images: Sequence[LabelledImage]
     ignored: tuple[str, ...] = ()
     identity: str = ""
     notes: tuple[str, ...] = ()
@@ -109,61 +109,48 @@ def index_images(
             the model's.
     """
     classes, class_file = _choose_classes(path, classes, labels)
-    if labels.path and labels.classes == "sorted":
-        where, names = f"--labels {labels.path}: the labels", list_label_names(labels.path, labels)
-        classes = replace_classes(classes, sort_classes(where, names, classes.count), where)
     file = read_label_file(labels.path, classes, labels) if labels.path else None
-    options = FolderOptions(
-        knows_name=_make_name_test(file),
-        any_class_folders=file is not None,
-        follow_links=reading.follow_links,
-    )
-    listing = list_images(path, options)
+    listing = list_images(path, _choose_folder_options(file, reading))
     if file is None and listing.label_file is not None:
         labels = dataclasses.replace(labels, path=listing.label_file)
         file = read_label_file(listing.label_file, classes, labels)
-    surplus: tuple[str, ...] = ()
-    if file is not None:
-        images, surplus = _label_by_file(path, listing.images, file, labels)
-        form = f"label file {labels.path.name} ({file.form})" if labels.path else ""
-        labelled = ClassLabels(images=images, source=form, kind="file", classes=classes)
-    else:
+    if file is None:
         labelled = _label_without_file(path, listing, classes, labels)
-    source = labelled.source + _describe_numbering(class_file, labels)
-    notes = (
-        *listing.notes,
-        *labelled.notes,
-        *_note_gaps(labelled.images, listing.ignored, surplus),
-        *_note_labels(labelled.images, classes),
-        *_note_training_images(labelled.images, classes),
-    )
+    else:
+        labelled = _label_by_file(path, make_table(listing.images), file, labels, classes)
+    images = labelled.images if listing.in_storage_order else labelled.images.sort()
+    notes = note_images(images, listing.ignored, labelled.surplus, classes)
     return ImageIndex(
         path=path,
         form=listing.form,
-        label_source=source,
+        label_source=labelled.source + _describe_numbering(class_file, labels),
         label_kind=labelled.kind,
         classes=labelled.classes,
-        subset=choose_subset(
-            labelled.classes,
-            (image.label for image in labelled.images),
-            labelled.kind,
-            labels.subset,
-        ),
+        subset=choose_subset(labelled.classes, images.list_used_labels(), labelled.kind, labels.subset),
         label_error=labelled.error,
-        images=labelled.images
-        if listing.in_storage_order
-        else tuple(sorted(labelled.images, key=_byte_order)),
+        images=images,
         ignored=listing.ignored,
         identity=listing.identity,
-        notes=notes,
+        notes=(*listing.notes, *labelled.notes, *notes),
         archive_notes=listing.notes,
-        labels_without_image=surplus,
+        labels_without_image=labelled.surplus,
         reading=reading,
     )
 
 
+def _choose_folder_options(file: LabelFile | None, reading: ReadOptions) -> FolderOptions:
+    return FolderOptions(
+        knows_name=_make_name_test(file),
+        any_class_folders=file is not None,
+        follow_links=reading.follow_links,
+    )
+
+
 def _choose_classes(path: Path, classes: Classes, labels: LabelOptions) -> tuple[Classes, Path | None]:
-    """The model's classes, as --classes names them, or where nothing else does a `classes.txt`."""
+    """The model's classes, as --classes names or sorts them, or where nothing else does a `classes.txt`."""
+    if labels.path and labels.classes == "sorted":
+        where, names = f"--labels {labels.path}: the labels", list_label_names(labels.path, labels)
+        return replace_classes(classes, sort_classes(where, names, classes.count), where), None
     if isinstance(labels.classes, Path):
         listed = read_class_file(labels.classes, classes.count)
         return replace_classes(classes, listed, f"--classes {labels.classes}"), labels.classes
@@ -180,10 +167,9 @@ def _label_without_file(path: Path, listing: Listing, classes: Classes, labels: 
     Raises:
         BadImagesError: As `label_by_class`; or there are no names of classes that could be sorted.
     """
+    images = make_table(listing.images)
     by_name = ClassLabels(
-        images=tuple(
-            dataclasses.replace(image, label=find_canonical_label(image.name)) for image in listing.images
-        ),
+        images=images.label_by_val_number(read_canonical_labels()),
         source="built-in table of the ImageNet validation images",
         kind="names",
         classes=classes,
@@ -195,7 +181,7 @@ def _label_without_file(path: Path, listing: Listing, classes: Classes, labels: 
             )
         return by_name
     labelled = label_by_class(path, listing, classes, labels)
-    has_val_names = any(image.label is not None for image in by_name.images)
+    has_val_names = bool(by_name.images.list_used_labels())
     are_no_classes = labelled.error is not None and listing.label_source == FOLDER_NAMES
     return by_name if are_no_classes and has_val_names else labelled
 
@@ -221,70 +207,25 @@ def _make_name_test(file: LabelFile | None) -> KnowsName:
 
 
 def _label_by_file(
-    path: Path, images: Sequence[LabelledImage], file: LabelFile, labels: LabelOptions
-) -> tuple[tuple[LabelledImage, ...], tuple[str, ...]]:
-    """Label the images by a file; also gives the file's names that have no image."""
-    names = match_label_names(file.labels, [image.relative_path for image in images])
+    path: Path, images: ImageTable, file: LabelFile, labels: LabelOptions, classes: Classes
+) -> ClassLabels:
+    """Label the images by a file."""
+    paths = [images.get_path(row) for row in range(len(images))]
+    names = match_label_names(file.labels, paths)
     if not names:
         raise BadImagesError(
             f"--labels {labels.path}: names none of the {len(images)} images in {path}",
-            hint=f"expected lines `NAME index` with the images' file names, such as {images[0].name}",
+            hint=f"expected lines `NAME index` with the images' file names, such as {images.get_name(0)}",
         )
-    labelled = tuple(
-        dataclasses.replace(
-            image,
-            label=file.labels[names[image.relative_path]] if image.relative_path in names else None,
-        )
-        for image in images
-    )
+    found = (file.labels[names[path]] if path in names else NO_LABEL for path in paths)
     matched = set(names.values())
-    return labelled, tuple(name for name in file.labels if name not in matched)
-
-
-def _note_gaps(
-    images: Sequence[LabelledImage], ignored: Sequence[str], labels_without_image: Sequence[str]
-) -> list[str]:
-    """Write sentences on images without a label, labels without an image, and other files."""
-    notes = []
-    unlabelled = [image.relative_path for image in images if image.label is None]
-    if unlabelled and len(unlabelled) < len(images):
-        notes.append(f"{len(unlabelled):,} images have no label, are not scored: {_name_first(unlabelled)}")
-    if labels_without_image:
-        listed = _name_first(labels_without_image)
-        notes.append(f"{len(labels_without_image):,} labels have no image: {listed}")
-    if ignored:
-        notes.append(f"{len(ignored):,} other files are ignored: {_name_first(ignored)}")
-    return notes
-
-
-def _note_labels(images: Sequence[LabelledImage], classes: Classes) -> list[str]:
-    """Write a sentence on labels that are not the published ones of the ImageNet validation images."""
-    if not classes.are_imagenets:
-        return []
-    pairs = [(image.label, find_canonical_label(image.name)) for image in images if image.label is not None]
-    differing = sum(published is not None and label != published for label, published in pairs)
-    known = sum(published is not None for _, published in pairs)
-    return [f"{differing:,} of {known:,} labels are not the published ones"] if differing else []
-
-
-def _note_training_images(images: Sequence[LabelledImage], classes: Classes) -> list[str]:
-    """Write a sentence on images that networks were trained on, as in Imagenette's val folder."""
-    count = sum(bool(_TRAINING_NAME.fullmatch(image.name)) for image in images)
-    if not (count and classes.are_imagenets):
-        return []
-    return [
-        f"{count:,} of {len(images):,} images have names of ImageNet's training images: networks trained on "
-        "ImageNet have seen them, and score too well"
-    ]
-
-
-def _name_first(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
-    return ", ".join(shorten(get_base_name(name), 80) for name in names[:_LISTED]) + more
-
-
-def _byte_order(image: LabelledImage) -> tuple[bytes, bytes]:
-    return os.fsencode(image.name), os.fsencode(image.relative_path)
+    return ClassLabels(
+        images=images.with_labels(np.fromiter(found, dtype=np.int64, count=len(images))),
+        source=f"label file {labels.path.name} ({file.form})" if labels.path else "",
+        kind="file",
+        classes=classes,
+        surplus=tuple(name for name in file.labels if name not in matched),
+    )
 
 
 def require_labels(index: ImageIndex) -> None:
@@ -301,7 +242,7 @@ def require_labels(index: ImageIndex) -> None:
             f"the model has {index.classes.count}",
             hint="give --labels FILE with lines `NAME index`",
         )
-    if all(image.label is None for image in index.images):
+    if not any(image.label is not None for image in index.images):
         raise BadImagesError(
             f"--images {index.path}: no labels: {index.images[0].name} is not the name of an ImageNet "
             "validation image",

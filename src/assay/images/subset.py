@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import heapq
 import os
 from collections.abc import Iterable
+
+import numpy as np
 
 from assay.errors import UsageError
 from assay.images.listing import LabelledImage
 from assay.images.sources import ImageIndex
+from assay.images.table import make_table
 
 
-def draw_order(images: Iterable[LabelledImage]) -> list[LabelledImage]:
-    """Sort the images into a random order that is always the same: by the sha256 of their file names.
+def draw_order(images: Iterable[LabelledImage], count: int | None = None) -> list[LabelledImage]:
+    """The first `count` images, or all, in a random order that is always the same.
 
-    The order has nothing to do with the classes, also where the images lie in class folders, and an image's
-    rank to another does not depend on which others there are. Equal names rank by relative path.
+    It is that of the sha256 of their file names, which has nothing to do with the classes, also where the
+    images lie in class folders; an image's rank to another does not depend on which others there are. Equal
+    names rank by relative path.
     """
-    return sorted(images, key=_hash_name)
+    return sorted(images, key=_hash_name) if count is None else heapq.nsmallest(count, images, key=_hash_name)
 
 
 def limit_images(index: ImageIndex, count: int | None) -> ImageIndex:
@@ -33,10 +38,11 @@ def limit_images(index: ImageIndex, count: int | None) -> ImageIndex:
         return index
     if count < 1:
         raise UsageError(f"--limit is {count}; expected 1 or more")
-    chosen = {image.relative_path for image in draw_order(index.images)[:count]}
+    keys = ((_hash_name(image), number) for number, image in enumerate(index.images))
+    chosen = sorted(number for _, number in heapq.nsmallest(count, keys))
     return dataclasses.replace(
         index,
-        images=tuple(image for image in index.images if image.relative_path in chosen),
+        images=make_table(index.images).pick(np.array(chosen)),
         limited_from=len(index.images),
     )
 

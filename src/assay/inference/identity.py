@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from assay.images.listing import LabelledImage
+from assay.images.rows import ImageRows, iterate_labels, join_lines
 
 _WORDS = {"limited_from": "number of images that --limit cuts"}
 
@@ -52,15 +53,26 @@ def identify_run(
         shard_size: Images whose predictions share a file.
         keep_logits: Whether all logits are kept.
     """
-    paths = (f"{image.relative_path}\0{image.size_bytes}\n" for image in images)
     return RunIdentity(
         compiled_model=_hash_text(_encode(model)),
         preprocessing=_hash_text(_encode(preprocessing)),
-        images=_hash_text(data_set, *paths),
-        labels=hash_labels(image.label for image in images),
+        images=_hash_images(images, data_set),
+        labels=hash_labels(iterate_labels(images)),
         shard_size=shard_size,
         keep_logits=keep_logits,
     )
+
+
+def _hash_images(images: Sequence[LabelledImage], data_set: str) -> str:
+    sha256 = hashlib.sha256(data_set.encode("utf-8", "surrogateescape"))
+    if isinstance(images, ImageRows):
+        for stretch in images.stretches():
+            sha256.update(join_lines(stretch, images.texts))
+        return sha256.hexdigest()
+    for image in images:
+        line = f"{image.relative_path}\0{image.size_bytes}\n"
+        sha256.update(line.encode("utf-8", "surrogateescape"))
+    return sha256.hexdigest()
 
 
 def add_class_subset(identity: RunIdentity, labels: Sequence[int]) -> RunIdentity:
@@ -70,7 +82,10 @@ def add_class_subset(identity: RunIdentity, labels: Sequence[int]) -> RunIdentit
 
 def hash_labels(labels: Iterable[int | None]) -> str:
     """The sha256 of the labels of a run's images in their order, as 64 hex digits."""
-    return _hash_text(*(f"{label}\n" for label in labels))
+    sha256 = hashlib.sha256()
+    for label in labels:
+        sha256.update(b"%d\n" % label if label is not None else b"None\n")
+    return sha256.hexdigest()
 
 
 def add_arithmetic(identity: RunIdentity, *, clips_sums: bool) -> RunIdentity:

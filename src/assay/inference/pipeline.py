@@ -170,14 +170,15 @@ def _begin_batches(
 ) -> Iterator[_Batch]:
     """Yield the shards' batches, each as its images are given to the decoders."""
     for shard in shards:
-        for start in range(0, len(shard.images), batch_size):
-            sources = shard.images[start : start + batch_size]
+        images = tuple(shard.images)
+        for start in range(0, len(images), batch_size):
+            sources = images[start : start + batch_size]
             rows = spare.take()
             yield _Batch(
                 shard=shard,
                 decoding=[decode(source, out=row) for source, row in zip(sources, rows, strict=False)],
                 rows=rows,
-                is_last=start + len(sources) == len(shard.images),
+                is_last=start + len(sources) == len(images),
             )
 
 

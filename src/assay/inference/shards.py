@@ -54,7 +54,7 @@ class Shard:
     """A stretch of the sorted images; its number names its file."""
 
     number: int
-    images: tuple[LabelledImage, ...]
+    images: Sequence[LabelledImage]
 
     @property
     def file_name(self) -> str:
@@ -110,8 +110,7 @@ def cut_shards(images: Sequence[LabelledImage], shard_size: int) -> list[Shard]:
     """Cut the images into stretches of `shard_size`, the last one shorter where they do not divide."""
     starts = range(0, len(images), shard_size)
     return [
-        Shard(number=number, images=tuple(images[start : start + shard_size]))
-        for number, start in enumerate(starts)
+        Shard(number=number, images=images[start : start + shard_size]) for number, start in enumerate(starts)
     ]
 
 

@@ -11,6 +11,7 @@ from assay.images.forms.folder import FolderOptions, list_folder, list_names
 from assay.images.labels import read_synset_labels
 from assay.images.listing import LabelledImage, Listing
 from assay.images.read import Patience, try_patiently
+from assay.images.table import make_table
 
 SOLUTION_FILE = "LOC_val_solution.csv"
 
@@ -38,16 +39,18 @@ def list_kaggle(folder: Path, images: Path, options: FolderOptions) -> Listing:
     if not annotations.is_dir():
         return listing
     known = set(list_names(annotations))
-    labelled = tuple(_label_by_xml(image, annotations, known) for image in listing.images)
+    table = make_table(listing.images)
+    named = table.with_classes(_read_xml(image, annotations, known) for image in table)
     return dataclasses.replace(
-        listing, images=labelled, label_source="the annotations (XML)", label_kind="synsets"
+        listing, images=named, label_source="the annotations (XML)", label_kind="synsets"
     )
 
 
-def _label_by_xml(image: LabelledImage, annotations: Path, known: set[str]) -> LabelledImage:
+def _read_xml(image: LabelledImage, annotations: Path, known: set[str]) -> str:
+    """The synset that an XML file has for the image; what its folder calls its class where there is none."""
     name = f"{image.name.rpartition('.')[0]}.xml"
     if name not in known:
-        return image
+        return image.class_name
     content = try_patiently((annotations / name).read_bytes, str(annotations / name), Patience())
     try:
         synset = ElementTree.fromstring(content).findtext("object/name", default="").strip()
@@ -57,4 +60,4 @@ def _label_by_xml(image: LabelledImage, annotations: Path, known: set[str]) -> L
         raise BadImagesError(
             f"{annotations / name}: its first object is {quote(synset[:40])}, no synset of ImageNet"
         )
-    return dataclasses.replace(image, class_name=synset)
+    return synset

@@ -217,7 +217,7 @@ def _list_finished(work: Workload, run: RunFolder) -> list[Shard]:
 def _run_sample(watch: GateWatch, work: Workload, run: RunFolder) -> bool:
     """Run a random sample, and return whether it made every gate certain; its predictions are kept then."""
     images = work.index.images
-    order = draw_order(images)[: min(MOST_SAMPLED, len(images) // SAMPLED_SHARE)]
+    order = draw_order(images, min(MOST_SAMPLED, len(images) // SAMPLED_SHARE))
     predictors = [work.predictor]
     if work.reference is not None and watch.is_paired:
         predictors.append(work.reference)

@@ -22,6 +22,7 @@ from assay.images.calibration import count_calibrated
 from assay.images.classes import read_classes
 from assay.images.labels import find_val_number
 from assay.images.real_labels import RealLabels
+from assay.images.rows import iterate_labels, iterate_names
 from assay.images.sources import ImageIndex
 from assay.inference.identity import (
     RunIdentity,
@@ -280,8 +281,8 @@ def _describe_images(
         class_subset=index.subset,
         image_count=len(index.images),
         ignored_count=len(index.ignored),
-        unlabelled_count=sum(image.label is None for image in index.images),
-        val_image_count=sum(find_val_number(image.name) is not None for image in index.images),
+        unlabelled_count=sum(label is None for label in iterate_labels(index.images)),
+        val_image_count=sum(find_val_number(name) is not None for name in iterate_names(index.images)),
         limited_from=index.limited_from,
         sha256=identity.images,
         notes=tuple(map(escape_name, notes)),

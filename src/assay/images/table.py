@@ -1,0 +1,254 @@
+"""All images of a data set in columns in memory, about 60 bytes an image, labelled and sorted by columns."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow
+import pyarrow.compute as pc
+
+from assay.images.labels import find_val_number
+from assay.images.listing import LabelledImage
+from assay.images.rows import NO_LABEL, ImageRows, ImageSource, Int64s, Stretch, Texts
+
+# Strict enough to pass over nearly all other names; `find_val_number` decides
+_MAYBE_VAL = r"2012_(?i:val)_[0-9]{8}"
+Rows = npt.NDArray[np.bool_] | Int64s
+"""Which rows: a mask, or their numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The columns of a table; see `Stretch`. None stands for no class, no fault or no label at all."""
+
+    names: pyarrow.LargeBinaryArray
+    folders: npt.NDArray[np.int32]
+    sizes: Int64s
+    places: Int64s
+    classes: npt.NDArray[np.int32] | None = None
+    faults: npt.NDArray[np.int32] | None = None
+    labels: Int64s | None = None
+
+    def take(self, rows: Rows) -> Columns:
+        """Those rows, in that order."""
+        picked = self.names.filter(pyarrow.array(rows)) if rows.dtype == np.bool_ else self.names.take(rows)
+        same = self.classes is self.folders  # class folders: one column serves both
+        folders = self.folders[rows]
+        return Columns(
+            names=picked,
+            folders=folders,
+            sizes=self.sizes[rows],
+            places=self.places[rows],
+            classes=folders if same else None if self.classes is None else self.classes[rows],
+            faults=None if self.faults is None else self.faults[rows],
+            labels=None if self.labels is None else self.labels[rows],
+        )
+
+
+class ImageTable(ImageRows):
+    """Images in memory. Nothing changes it: what relabels or sorts gives another, which shares columns.
+
+    Args:
+        columns: The images, in the order of the listing.
+        texts: What the numbers in the columns stand for.
+        source: Opens the images.
+        order: The rows in the order of the sequence; None for that of the listing.
+    """
+
+    def __init__(
+        self, columns: Columns, texts: Texts, source: ImageSource, order: Int64s | None = None
+    ) -> None:
+        super().__init__(texts, source)
+        self.columns = columns
+        self._order = order
+
+    def __len__(self) -> int:
+        return len(self.columns.names)
+
+    def read(self, start: int, stop: int) -> Stretch:
+        """See `ImageRows.read`."""
+        rows = np.arange(start, stop) if self._order is None else self._order[start:stop]
+        found, count = self.columns.take(rows), stop - start
+        nothing = np.zeros(count, dtype=np.int32)
+        return Stretch(
+            names=found.names,
+            folders=found.folders,
+            sizes=found.sizes,
+            places=found.places,
+            classes=nothing if found.classes is None else found.classes,
+            faults=nothing if found.faults is None else found.faults,
+            labels=np.full(count, NO_LABEL) if found.labels is None else found.labels,
+        )
+
+    @property
+    def labels(self) -> Int64s:
+        """The labels in the order of the listing, `NO_LABEL` where there is none, (N,)."""
+        found = self.columns.labels
+        return np.full(len(self), NO_LABEL) if found is None else found
+
+    @property
+    def class_names(self) -> list[str]:
+        """The names of classes that images have, sorted."""
+        codes = self.columns.classes
+        used = [] if codes is None else np.unique(codes).tolist()
+        return sorted({name for number in used if (name := self.texts.classes[number])})
+
+    def select(self, rows: Rows) -> ImageTable:
+        """Those images, rows of the listing, in that order."""
+        return ImageTable(self.columns.take(rows), self.texts, self.source)
+
+    def pick(self, numbers: Int64s) -> ImageTable:
+        """The images of those places in the sequence, in that order."""
+        return self.select(numbers if self._order is None else self._order[numbers])
+
+    def with_labels(self, labels: Int64s | None) -> ImageTable:
+        """The same images with these labels, in the order of the listing."""
+        return self._replace(labels=labels)
+
+    def with_classes(self, names: Iterable[str]) -> ImageTable:
+        """The same images with these names of classes, in the order of the listing."""
+        numbers: dict[str, int] = {"": 0}
+        codes = np.fromiter((numbers.setdefault(name, len(numbers)) for name in names), np.int32)
+        return self._replace(texts=replace(self.texts, classes=tuple(numbers)), classes=codes)
+
+    def class_by_folder(self, names: Sequence[str]) -> ImageTable:
+        """The same images, each with the class name that its folder stands for, by the folder's number."""
+        return self._replace(texts=replace(self.texts, classes=tuple(names)), classes=self.columns.folders)
+
+    def with_faults(self, faults: Iterable[str]) -> ImageTable:
+        """The same images with these faults, in the order of the listing."""
+        numbers: dict[str, int] = {"": 0}
+        codes = np.fromiter((numbers.setdefault(fault, len(numbers)) for fault in faults), np.int32)
+        return self._replace(texts=replace(self.texts, faults=tuple(numbers)), faults=codes)
+
+    def label_by_class(self, found: Mapping[str, int]) -> ImageTable:
+        """Label each image by the name of its class; those of other names keep what they have."""
+        codes = self.columns.classes
+        if codes is None:
+            return self
+        of_class = np.array([found.get(name, NO_LABEL) for name in self.texts.classes], dtype=np.int64)
+        labels = of_class[codes]  # (N,)
+        if self.columns.labels is not None:
+            labels = np.where(labels == NO_LABEL, self.columns.labels, labels)
+        return self.with_labels(labels)
+
+    def label_by_val_number(self, labels: Sequence[int]) -> ImageTable:
+        """Label each ImageNet validation image by the number in its name, counted from 1, and no other."""
+        found = self.find_val_numbers()
+        if not found:
+            return self.with_labels(None)
+        of_row = np.full(len(self), NO_LABEL)
+        of_row[list(found)] = [labels[number - 1] for number in found.values()]
+        return self.with_labels(of_row)
+
+    def shift_labels(self, offset: int) -> ImageTable:
+        """The same images, each label less by an offset."""
+        labels = self.columns.labels
+        if labels is None or not offset:
+            return self
+        return self.with_labels(np.where(labels == NO_LABEL, labels, labels - offset))
+
+    def class_by_label(self, names: Sequence[str]) -> ImageTable:
+        """The same images without labels, but with the class names that their labels are the numbers of."""
+        labels = self.labels
+        codes = np.where(labels == NO_LABEL, 0, labels + 1).astype(np.int32)
+        return self._replace(texts=replace(self.texts, classes=("", *names)), classes=codes, labels=None)
+
+    def match(self, pattern: str) -> npt.NDArray[np.bool_]:
+        """Which names a regular expression of RE2 finds something in, in the order of the listing."""
+        found = pc.match_substring_regex(self.columns.names, pattern)
+        return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
+
+    def order_rows(self, mask: npt.NDArray[np.bool_]) -> Int64s:
+        """The rows of the listing that a mask of it has, in the order of the sequence."""
+        return np.flatnonzero(mask) if self._order is None else self._order[mask[self._order]]
+
+    def list_used_labels(self) -> list[int]:
+        """The labels that images have, sorted, each once."""
+        return [label for label in np.unique(self.labels).tolist() if label != NO_LABEL]
+
+    def pair_with_val_numbers(self) -> list[tuple[int, int]]:
+        """The label of each labelled ImageNet validation image, with the number in its name."""
+        labels = self.labels
+        pairs = ((int(labels[row]), number) for row, number in self.find_val_numbers().items())
+        return [(label, number) for label, number in pairs if label != NO_LABEL]
+
+    def find_val_numbers(self) -> dict[int, int]:
+        """The number in the name of each ImageNet validation image, by its row."""
+        rows = np.flatnonzero(self.match(_MAYBE_VAL)).tolist()
+        found = ((row, find_val_number(self.get_name(row))) for row in rows)
+        return {row: number for row, number in found if number is not None}
+
+    def get_name(self, row: int) -> str:
+        """The file name of a row of the listing."""
+        name: bytes = self.columns.names[row].as_py()
+        return os.fsdecode(name)
+
+    def get_path(self, row: int) -> str:
+        """The relative path of a row of the listing."""
+        folder: str = self.texts.folders[self.columns.folders[row]]
+        return folder + self.get_name(row)
+
+    def sort(self) -> ImageTable:
+        """The same images in byte order of their names, those of one name in byte order of their paths."""
+        folders = [os.fsencode(folder) for folder in self.texts.folders]
+        ranks = np.empty(len(folders), dtype=np.int64)
+        ranks[sorted(range(len(folders)), key=folders.__getitem__)] = np.arange(len(folders))
+        by_folder = ranks[self.columns.folders]  # (N,)
+        if (by_folder[1:] >= by_folder[:-1]).all():
+            order = pc.array_sort_indices(self.columns.names).to_numpy().astype(np.int64)  # it is stable
+        else:
+            first = np.argsort(by_folder, kind="stable")
+            order = first[pc.array_sort_indices(self.columns.names.take(first)).to_numpy()]
+        return ImageTable(self.columns, self.texts, self.source, order)
+
+    def _replace(self, *, texts: Texts | None = None, **columns: object) -> ImageTable:
+        changed = replace(self.columns, **columns)  # type: ignore[arg-type]  # fields of `Columns`
+        return ImageTable(changed, texts or self.texts, self.source, self._order)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Readers:
+    """What reads each image, where nothing less can tell."""
+
+    readers: Sequence[Callable[[], bytes]]
+
+    def open(self, _relative_path: str, _size_bytes: int, place: int) -> Callable[[], bytes]:
+        """See `ImageSource.open`."""
+        return self.readers[place]
+
+
+def make_table(images: Sequence[LabelledImage]) -> ImageTable:
+    """The images as a table; one already is itself."""
+    if isinstance(images, ImageTable):
+        return images
+    folders: dict[str, int] = {}
+    codes = [
+        folders.setdefault(image.relative_path.removesuffix(image.name), len(folders)) for image in images
+    ]
+    has_labels = any(image.label is not None for image in images)
+    columns = Columns(
+        names=pyarrow.array([os.fsencode(image.name) for image in images], type=pyarrow.large_binary()),
+        folders=np.array(codes, dtype=np.int32),
+        sizes=np.array([image.size_bytes for image in images], dtype=np.int64),
+        places=np.arange(len(images)),
+        labels=np.array(
+            [NO_LABEL if image.label is None else image.label for image in images], dtype=np.int64
+        )
+        if has_labels
+        else None,
+    )
+    source = _Readers(readers=[image.read_bytes for image in images])
+    table = ImageTable(columns, Texts(folders=tuple(folders)), source)
+    table = table.with_classes(image.class_name for image in images)
+    return table.with_faults(image.fault for image in images)
+
+
+def matches_suffix(suffixes: Iterable[str]) -> str:
+    """A regular expression of RE2 for names that have one of the suffixes and something before it."""
+    return rf"(?is)^.+\.({'|'.join(re.escape(suffix.removeprefix('.')) for suffix in sorted(suffixes))})$"
