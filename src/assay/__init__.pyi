@@ -33,7 +33,7 @@ from assay.measure.accuracy.accuracy import ClassAccuracy as ClassAccuracy
 from assay.measure.accuracy.accuracy import TopKAccuracy as TopKAccuracy
 from assay.measure.accuracy.comparison import Comparison as Comparison
 from assay.measure.accuracy.comparison import Flip as Flip
-from assay.measure.accuracy.comparison import Verdict as Verdict
+from assay.measure.accuracy.verdict import Verdict as Verdict
 from assay.measure.gates import Gate as Gate
 from assay.measure.gates import GateResult as GateResult
 from assay.measure.gates import parse_gate as parse_gate

@@ -126,6 +126,7 @@ def quantize(onnx_file: Path, out_file: Path, /, flags: QuantizeFlags) -> Outcom
     from assay.models.choose_record import choose_record, describe_choice
     from assay.report.sentences import describe_quantised
     from assay.report.tables.quantisation import make_trial_table
+    from assay.report.text import wrap_lines
     from assay.workflows.models.quantize import quantize_file, quantize_within
 
     refuse_same_file(out_file, flags.find_model_file(), flags.calibration, flags.images, flags.labels)
@@ -147,7 +148,9 @@ def quantize(onnx_file: Path, out_file: Path, /, flags: QuantizeFlags) -> Outcom
             *describe_quantised(str(out_file), made),
             make_trial_table(found.trials, found.trial, control.max_drop),
             "",
-            f"Loss of at most {control.max_drop:g} points: {verdict.outcome} ({verdict.sentence})",
+            *wrap_lines(
+                f"Loss of at most {control.max_drop:g} points: {verdict.outcome}. {verdict.sentence}"
+            ),
         ],
         document={
             "quantized": made,

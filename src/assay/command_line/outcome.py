@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from assay.measure.accuracy.comparison import LossOutcome
+    from assay.measure.accuracy.verdict import LossOutcome
     from assay.measure.gates import GateOutcome, GateResult
     from assay.report.tables.table import Table
     from assay.runs.folder import RunResult
@@ -50,6 +50,7 @@ def describe_run(result: RunResult, cannot_tell: CannotTell | None = None) -> Ou
         lines=render_text(contents, result.folder),
         document={
             "run": str(result.folder),
+            "verdict": contents.verdict,
             "weights_key": result.manifest.weights_key,
             **describe_results(result.metrics, result.benchmark, result.gates),
         },

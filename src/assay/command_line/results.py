@@ -68,7 +68,6 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
         a: The reference: a run folder, or the name or TOML file of a model record.
         b: The run folder that is compared with it.
     """
-    from assay.measure.accuracy.coverage import describe_scope
     from assay.report.sentences import describe_gates
     from assay.report.tables.comparison import (
         describe_comparison,
@@ -76,6 +75,7 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
         make_flip_table,
         make_speed_table,
     )
+    from assay.report.text import wrap_lines
     from assay.workflows.results.compare import compare_runs
 
     if not Path(a).is_dir():
@@ -92,7 +92,7 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
         *(f"Differs: {difference}" for difference in found.differences),
         *describe_comparison(compared),
         *describe_subsets(found.subsets),
-        f"Verdict: {found.verdict.sentence}{describe_scope(compared.coverage, compared.image_count)}",
+        *wrap_lines(f"Verdict: {found.verdict.sentence}"),
         *(table for table in tables if table is not None),
     ]
     return Outcome(

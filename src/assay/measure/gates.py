@@ -15,9 +15,9 @@ from assay.errors import UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.accuracy import Accuracy, compute_wilson_interval
 from assay.measure.accuracy.answers import SameAnswers
-from assay.measure.accuracy.comparison import LossOutcome, is_loss_proven, judge_loss
 from assay.measure.accuracy.coverage import Coverage, describe_other_images
 from assay.measure.accuracy.paired import PairedAccuracy
+from assay.measure.accuracy.verdict import LossOutcome, Names, is_loss_proven, judge_loss
 from assay.measure.baseline import ERROR, BaselinePart, judge_part
 from assay.measure.speed.bounds import judge_rate, judge_speedup
 from assay.measure.speed.throughput import ThroughputRow
@@ -284,7 +284,7 @@ def _judge_paired(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
         return "cannot tell", "needs a reference on the same images, such as --compare-with-torch"
     if other := describe_other_images(evidence.coverage, "the reference", "the run"):
         return "cannot tell", f"not over the same images: {'; '.join(other)}"
-    verdict = judge_loss(evidence.paired, gate.bound, "the run")
+    verdict = judge_loss(evidence.paired, gate.bound, Names(reference="the reference", candidate="the run"))
     outcomes: dict[LossOutcome, GateOutcome] = {
         "within": "pass",
         "not within": "fail",
@@ -293,7 +293,7 @@ def _judge_paired(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:
     outcome = outcomes[verdict.outcome]
     if outcome == "fail" and not is_loss_proven(evidence.paired, gate.bound, evidence.fail_error):
         outcome = "cannot tell"
-    return outcome, verdict.sentence
+    return outcome, verdict.sentence.removesuffix(".")
 
 
 def _judge_rate(gate: Gate, evidence: Evidence) -> tuple[GateOutcome, str]:

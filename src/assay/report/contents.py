@@ -6,12 +6,8 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from assay.defaults import DEFAULT_MARGIN_POINTS
 from assay.engines.cascade.record import CascadeRecord
 from assay.measure.accuracy.accuracy import TopKAccuracy, describe_topk
-from assay.measure.accuracy.agreement import Agreement
-from assay.measure.accuracy.comparison import judge_difference
-from assay.measure.accuracy.coverage import describe_scope
 from assay.measure.speed.throughput import ThroughputRow, find_best_row
 from assay.models.record import ModelRecord
 from assay.report.cascade import describe_answers, describe_cascade, make_cascade_table
@@ -48,6 +44,7 @@ from assay.report.tables.throughput import (
     make_throughput_tables,
     show_rate,
 )
+from assay.report.verdicts import write_run_verdict, write_verdict_on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +65,7 @@ class Contents:
         title: Of the page.
         remark: What must be known before all else; mostly empty.
         differences: A line for each run after the first: what is not the same in it as in the first.
-        verdict: One sentence.
+        verdict: What is known, what is not ruled out, and the speed.
         cards: The figures of the first screen.
         findings: What gates and comparisons say, a sentence each.
         notes: What must be known of the images and of the comparison.
@@ -125,7 +122,7 @@ def gather_contents(runs: Sequence[NamedRun]) -> Contents:
         title=_choose_title(runs),
         remark="; ".join(dict.fromkeys(run.manifest.remark for run in runs if run.manifest.remark)),
         differences=tuple(_describe_differences(runs)),
-        verdict=_write_verdict(first) if alone else _write_verdicts(runs),
+        verdict=write_run_verdict(first) if alone else _write_verdicts(runs),
         cards=tuple(card for run in runs for card in _list_cards(run)),
         findings=_name_lines(runs, _list_findings),
         notes=_name_lines(runs, _list_notes),
@@ -163,34 +160,9 @@ def _list_not_run(run: NamedRun) -> Iterator[str]:
         yield "Throughput"
 
 
-def _write_verdict(run: NamedRun) -> str:
-    """The sentence at the head of the page: the gates, else the comparison, else the accuracy."""
-    manifest, metrics = run.manifest, run.metrics
-    if manifest.gates:
-        failed = [gate for gate in manifest.gates if gate.outcome != "pass"]
-        if not failed:
-            return f"Passes every gate: {', '.join(gate.gate for gate in manifest.gates)}"
-        return f"Not every gate passes: {', '.join(f'{gate.gate} ({gate.outcome})' for gate in failed)}"
-    if metrics is None:
-        return "Only speed was measured." if run.benchmark else "Nothing was measured yet."
-    if metrics.agreement is not None:
-        verdict = judge_difference(metrics.agreement.paired, DEFAULT_MARGIN_POINTS, "This model")
-        return f"Against {metrics.agreement.reference}: {verdict.sentence}"
-    count = metrics.accuracy.image_count
-    return f"Top-1 {metrics.accuracy.top1.percent:.2f} % of {count:,} images; not compared with a reference"
-
-
 def _write_verdicts(runs: Sequence[NamedRun]) -> str:
-    compared = [_write_verdict_on(run.name, run.agreement) for run in runs[1:] if run.agreement is not None]
-    sentences = "; ".join(compared)
-    return f"Against {runs[0].name}: {sentences}" if compared else "The runs have no images in common."
-
-
-def _write_verdict_on(name: str, agreement: Agreement) -> str:
-    """Return the verdict on a run, with the images that it holds for where those are not all of both runs."""
-    verdict = judge_difference(agreement.paired, DEFAULT_MARGIN_POINTS, name)
-    sentence = f"{name}: {verdict.sentence}" if verdict.outcome == "cannot tell" else verdict.sentence
-    return sentence + describe_scope(agreement.coverage, agreement.image_count)
+    verdicts = [write_verdict_on(run, runs[0]) for run in runs[1:]]
+    return " ".join(filter(None, verdicts)) or "The runs have no images in common."
 
 
 def _list_cards(run: NamedRun) -> Iterator[Card]:

@@ -64,6 +64,7 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     unlabelled_count: int
     val_image_count: int = 0
     limited_from: int | None = None
+    calibrated_count: int = 0
     sha256: str
     notes: tuple[str, ...] = ()
 

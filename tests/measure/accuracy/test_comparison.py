@@ -5,13 +5,7 @@ from __future__ import annotations
 import pytest
 
 from assay.inference.predictions import Prediction
-from assay.measure.accuracy.comparison import (
-    compare_predictions,
-    count_needed_images,
-    judge_difference,
-    judge_loss,
-)
-from assay.measure.accuracy.paired import measure_paired_accuracy
+from assay.measure.accuracy.comparison import compare_predictions
 
 
 def predict(path: str, label: int, classes: tuple[int, ...], logit: float = 5.0) -> Prediction:
@@ -75,54 +69,3 @@ def test_a_path_that_a_data_set_repeats_is_compared_as_often() -> None:
 def test_another_label_for_an_image_is_refused() -> None:
     with pytest.raises(ValueError, match="a has label 1 in the one run and 2 in the other"):
         compare_predictions([predict("a", 1, (1,))], [predict("a", 2, (1,))])
-
-
-@pytest.mark.parametrize(
-    ("share_percent", "margin", "expected"),
-    [(0.2, 0.1, 17_128), (1, 0.1, 85_639), (1, 0.5, 3_426), (3, 0.25, 41_107), (6, 1, 5_139)],
-)
-def test_the_images_that_a_margin_needs_are_those_of_the_facts(
-    share_percent: float, margin: float, expected: int
-) -> None:
-    differing = round(50_000 * share_percent / 100)
-    paired = measure_paired_accuracy(39_000, differing // 2, differing - differing // 2, 11_000 - differing)
-    assert count_needed_images(paired, margin) == pytest.approx(expected, rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("table", "sentence"),
-    [
-        ((39_400, 60, 60, 10_480), "B is as accurate within 0.1 points (95 %)"),
-        ((39_000, 500, 300, 10_200), "B loses between "),
-        ((85, 4, 4, 7), "these 100 images cannot tell: 0.1 points needs about 685,"),
-        ((39_000, 300, 700, 10_000), "B is as accurate within 0.1 points (95 %), and gains at least 0."),
-    ],
-)
-def test_the_verdict_is_one_sentence(table: tuple[int, int, int, int], sentence: str) -> None:
-    verdict = judge_difference(measure_paired_accuracy(*table), 0.1)
-    assert verdict.sentence.startswith(sentence)
-
-
-def test_no_difference_on_a_few_images_proves_little() -> None:
-    verdict = judge_difference(measure_paired_accuracy(89, 0, 0, 11), 0.1)
-    assert verdict.outcome == "cannot tell"
-
-
-@pytest.mark.parametrize(
-    ("table", "limit", "outcome", "sentence"),
-    [
-        ((97, 1, 0, 2), 1, "cannot tell", "these 100 images cannot tell: 1 points needs about 857"),
-        ((97, 1, 0, 2), 6, "within", "int8 loses no more than 6 points (95 %)"),
-        ((39_400, 60, 60, 10_480), 0.1, "within", "int8 loses no more than 0.1 points (95 %)"),
-        ((39_000, 500, 300, 10_200), 0.1, "not within", "int8 loses between 0."),
-        ((39_000, 500, 300, 10_200), 0.4, "cannot tell", "int8 loses between 0."),
-        ((12, 0, 0, 0), 0, "cannot tell", "these 12 images cannot tell: no number of images proves"),
-    ],
-)
-def test_a_loss_is_within_a_limit_only_where_its_whole_interval_is(
-    table: tuple[int, int, int, int], limit: float, outcome: str, sentence: str
-) -> None:
-    """A loss that is measured as no more than the limit proves nothing by itself: 1 of 100 lost, say."""
-    verdict = judge_loss(measure_paired_accuracy(*table), limit, "int8")
-    assert (verdict.outcome, verdict.limit_points) == (outcome, limit)
-    assert verdict.sentence.startswith(sentence)

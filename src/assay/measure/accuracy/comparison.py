@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from statistics import NormalDist
-from typing import Literal
 
 import msgspec
 
 from assay.images.preprocessed_image import OK
 from assay.inference.predictions import Prediction
-from assay.measure.accuracy.accuracy import compute_wilson_interval, find_label_rank
+from assay.measure.accuracy.accuracy import find_label_rank
 from assay.measure.accuracy.coverage import Coverage, Pairing
-from assay.measure.accuracy.paired import (
-    PairedAccuracy,
-    compute_difference_interval,
-    measure_paired_accuracy,
-)
-
-ALPHA, POWER = 0.05, 0.9  # of the number of images that a margin needs, one-sided
-Outcome = Literal["as accurate", "loses", "cannot tell"]
-LossOutcome = Literal["within", "not within", "cannot tell"]
+from assay.measure.accuracy.paired import PairedAccuracy, measure_paired_accuracy
 
 
 class Flip(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,22 +47,6 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     changed: tuple[Flip, ...]
     max_logit_difference: float
     mean_logit_difference: float
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What a comparison proves about a margin in percentage points of Top-1, in one sentence."""
-
-    outcome: Outcome
-    margin_points: float
-    sentence: str
-
-
-class LossVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether the loss is proven to be within a limit in percentage points of Top-1, in one sentence."""
-
-    outcome: LossOutcome
-    limit_points: float
-    sentence: str
 
 
 def compare_predictions(
@@ -163,83 +136,3 @@ def make_flip(reference: Prediction, candidate: Prediction) -> Flip:
         logits=logits,
         failure=next((row.status for row in rows if not row.top_classes), ""),
     )
-
-
-def judge_difference(paired: PairedAccuracy, margin_points: float, name: str = "B") -> Verdict:
-    """What the difference proves: no loss beyond the margin, a loss, or neither.
-
-    Args:
-        paired: The comparison.
-        margin_points: The largest loss that does not matter, in percentage points, over 0.
-        name: What the candidate is called.
-    """
-    low, high = paired.interval_points
-    if low >= -margin_points:
-        gained = f", and gains at least {low:.2f}" if low > 0 else ""
-        return Verdict(
-            outcome="as accurate",
-            margin_points=margin_points,
-            sentence=f"{name} is as accurate within {margin_points:g} points (95 %){gained}",
-        )
-    if high < 0:
-        return Verdict(
-            outcome="loses",
-            margin_points=margin_points,
-            sentence=f"{name} loses between {-high:.2f} and {-low:.2f} points (95 %)",
-        )
-    return Verdict(
-        outcome="cannot tell",
-        margin_points=margin_points,
-        sentence=f"these {paired.image_count:,} images cannot tell: {_describe_need(paired, margin_points)}",
-    )
-
-
-def judge_loss(paired: PairedAccuracy, limit_points: float, name: str) -> LossVerdict:
-    """Whether the candidate is proven to lose no more than the limit, or more, by the 95 % interval.
-
-    Args:
-        paired: The comparison.
-        limit_points: The largest loss that is allowed, in percentage points, 0 or more.
-        name: What the candidate is called.
-    """
-    low, high = paired.interval_points
-    if high < 0 and low < -limit_points:
-        outcome: LossOutcome = "not within" if high < -limit_points else "cannot tell"
-        sentence = f"{name} loses between {-high:.2f} and {-low:.2f} points (95 %)"
-        return LossVerdict(outcome=outcome, limit_points=limit_points, sentence=sentence)
-    if low >= -limit_points:
-        sentence = f"{name} loses no more than {limit_points:g} points (95 %)"
-        return LossVerdict(outcome="within", limit_points=limit_points, sentence=sentence)
-    sentence = f"these {paired.image_count:,} images cannot tell: {_describe_need(paired, limit_points)}"
-    return LossVerdict(outcome="cannot tell", limit_points=limit_points, sentence=sentence)
-
-
-def is_loss_proven(paired: PairedAccuracy, limit_points: float, error: float) -> bool:
-    """Whether more than the limit is lost, with a chance of at most `error` that it is not."""
-    both, lost, won = paired.both_count, paired.lost_count, paired.won_count
-    neither = paired.image_count - both - lost - won
-    high = compute_difference_interval(both, lost, won, neither, 1 - error)[1]
-    return 100 * high < -limit_points
-
-
-def _describe_need(paired: PairedAccuracy, margin_points: float) -> str:
-    """How many images it would take."""
-    if margin_points == 0:
-        return "no number of images proves that nothing at all is lost"
-    about = "about" if paired.lost_count + paired.won_count else "at most about"
-    return f"{margin_points:g} points needs {about} {count_needed_images(paired, margin_points):,}"
-
-
-def count_needed_images(paired: PairedAccuracy, margin_points: float) -> int:
-    """Return about how many images prove that nothing beyond the margin is lost, if nothing is.
-
-    From the share of images that only one of the two has right: (z_alpha + z_power)^2 share / margin^2, at
-    5 % one-sided and 90 % power (Liu et al., Statistics in Medicine 21 (2002) 231). Where no image differs,
-    the upper end of the share's 95 % interval stands for it.
-    """
-    differing = paired.lost_count + paired.won_count
-    share = differing / paired.image_count
-    if differing == 0:
-        share = compute_wilson_interval(0, paired.image_count)[1]
-    z = NormalDist().inv_cdf(1 - ALPHA) + NormalDist().inv_cdf(POWER)
-    return math.ceil(z * z * share / (margin_points / 100) ** 2)

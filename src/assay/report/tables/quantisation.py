@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from assay.measure.accuracy.comparison import judge_loss
 from assay.measure.accuracy.paired import Trial
+from assay.measure.accuracy.verdict import judge_limit
 from assay.report.tables.table import Table
 
 
@@ -18,7 +18,7 @@ def make_trial_table(trials: Sequence[Trial], best: Trial, max_drop: float) -> T
             f"{trial.paired.interval_points[0]:+.2f} to {trial.paired.interval_points[1]:+.2f}",
             f"{trial.paired.lost_count:,}",
             f"{trial.paired.won_count:,}",
-            judge_loss(trial.paired, max_drop, "").outcome,
+            judge_limit(trial.paired, max_drop),
         )
         for trial in trials
     )

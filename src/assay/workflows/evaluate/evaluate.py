@@ -127,14 +127,17 @@ def _plan_run(
     compiled = read_compiled_json(compiled_dir)
     check_evaluation(options)
     _check_batch_size(options.batch_size, compiled)
-    notes = [*index.notes, *_note_calibration(compiled, index), *note_saturation(compiled)]
+    calibrated_count = _count_calibrated(compiled, index)
+    notes = [*index.notes, *_note_calibration(calibrated_count), *note_saturation(compiled)]
     for note in notes:
         run.announce(f"Note: {note}")
     predictor = make_predictor(compiled_dir, compiled, PREDICTIONS_FOLDER)
     identity = add_arithmetic(_identify(predictor, index, run, options), clips_sums=clips_sums(compiled))
     if options.batches:
         identity = msgspec.structs.replace(identity, batch_size=options.batch_size)
-    image_set = _describe_images(index, compiled, identity, notes)
+    image_set = msgspec.structs.replace(
+        _describe_images(index, compiled, identity, notes), calibrated_count=calibrated_count
+    )
     batch_size = options.batch_size or predictor.batch_size
     run.claim_evaluation(identity, image_set, batch_size)
     run.record_model(compiled)
@@ -259,11 +262,15 @@ def _list_subset(index: ImageIndex, record: ModelRecord) -> tuple[int, ...]:
     return tuple(label + record.output.label_offset for label in labels)
 
 
-def _note_calibration(compiled: CompiledModel, index: ImageIndex) -> list[str]:
-    """Return a note where the model was calibrated on images that it is scored on."""
+def _count_calibrated(compiled: CompiledModel, index: ImageIndex) -> int:
+    """How many of the images the model was calibrated on."""
     if compiled.calibration is None:
-        return []
-    count = count_calibrated(index.images, compiled.calibration, index.reading)
+        return 0
+    return count_calibrated(index.images, compiled.calibration, index.reading)
+
+
+def _note_calibration(count: int) -> list[str]:
+    """A note where the model was calibrated on images that it is scored on."""
     return [f"the int8 model was calibrated on {count:,} of these images"] if count else []
 
 

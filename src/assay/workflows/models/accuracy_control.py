@@ -23,8 +23,8 @@ from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
 from assay.inference.shards import cut_shards
 from assay.measure.accuracy.agreement import measure_agreement
-from assay.measure.accuracy.comparison import LossVerdict, judge_loss
 from assay.measure.accuracy.paired import Trial
+from assay.measure.accuracy.verdict import LossVerdict, Names, judge_loss
 from assay.models.onnx_file import hash_onnx
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener, Progress
@@ -112,7 +112,7 @@ def control_accuracy(request: ControlRequest, listener: Listener) -> ControlledM
         float_layers=tuple(layers[: best.float_layer_count]),
         trial=best,
         trials=tuple(sorted(search.file.trials, key=lambda trial: trial.float_layer_count)),
-        verdict=judge_loss(best.paired, request.max_drop, "the int8 model"),
+        verdict=judge_loss(best.paired, request.max_drop, Names(reference="fp32", candidate="int8")),
     )
 
 

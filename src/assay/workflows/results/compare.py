@@ -12,13 +12,9 @@ from assay.defaults import DEFAULT_MARGIN_POINTS
 from assay.errors import BadInputError, UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.accuracy import SubsetAccuracy, TopKAccuracy
-from assay.measure.accuracy.comparison import (
-    Comparison,
-    Verdict,
-    compare_predictions,
-    judge_difference,
-)
+from assay.measure.accuracy.comparison import Comparison, compare_predictions
 from assay.measure.accuracy.coverage import describe_coverage
+from assay.measure.accuracy.verdict import Names, Verdict, choose_speed, write_verdict
 from assay.measure.baseline import compare_with_baseline
 from assay.measure.gates import Gate, GateResult
 from assay.measure.judge_together import judge_gates
@@ -26,9 +22,11 @@ from assay.measure.speed.comparison import SpeedComparison, compare_benchmarks
 from assay.models.read_record import read_model_record
 from assay.models.record import PublishedAccuracy
 from assay.report.differences import Difference, list_differences
+from assay.report.verdicts import count_calibrated, name_runs
 from assay.runs.class_names import find_classes
+from assay.runs.own_rows import select_rows
 from assay.runs.stored import StoredRun
-from assay.workflows.results.gates import collect_evidence, select_rows
+from assay.workflows.results.gates import collect_evidence
 from assay.workflows.results.matching_runs import check_comparable
 
 
@@ -37,6 +35,7 @@ class RunComparison:
     """How run B compares with run A.
 
     Args:
+        names: What the two are called.
         notes: What must be known first: images that failed or are missing in one of them.
         differences: What else is not the same.
         comparison: Image by image.
@@ -48,6 +47,7 @@ class RunComparison:
         label_offset: The class of label 0.
     """
 
+    names: Names
     notes: tuple[str, ...]
     differences: tuple[Difference, ...]
     comparison: Comparison
@@ -108,12 +108,21 @@ def compare_runs(
         reference_rows=reference_rows,
         baseline=parts,
     )
+    names = name_runs(reference.manifest, candidate.manifest)
+    speeds = tuple(compare_benchmarks(evidence.reference_rows, evidence.rows))
     return RunComparison(
+        names=names,
         notes=tuple(describe_coverage(comparison.coverage, "A", "B")),
         differences=tuple(list_differences(reference.manifest, candidate.manifest)),
         comparison=comparison,
-        verdict=judge_difference(comparison.paired, margin_points),
-        speeds=tuple(compare_benchmarks(evidence.reference_rows, evidence.rows)),
+        verdict=write_verdict(
+            comparison,
+            names,
+            speed=choose_speed(speeds),
+            calibrated_count=count_calibrated(reference.manifest, candidate.manifest),
+            margin_points=margin_points,
+        ),
+        speeds=speeds,
         gates=judge_gates(gates, evidence),
         subsets=(reference.metrics.subset, candidate.metrics.subset),
         class_names=_name_classes(comparison, candidate),

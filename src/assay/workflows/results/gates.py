@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from assay.engines.cascade.record import CascadeRecord, name_model
 from assay.images.labels import IMAGENET_VAL_COUNT
 from assay.measure.accuracy.coverage import Coverage
 from assay.measure.gates import Evidence, Gate, GateResult
 from assay.measure.judge_together import judge_gates
-from assay.measure.speed.throughput import ThroughputRow
 from assay.runs.folder import RunFolder
+from assay.runs.own_rows import select_float_rows, select_rows
 from assay.runs.results_file import Benchmark, Manifest, Metrics
-
-INT8 = "int8"
 
 
 def judge_run(
@@ -60,22 +57,3 @@ def collect_evidence(manifest: Manifest, metrics: Metrics | None, benchmark: Ben
         reference_rows=select_float_rows(manifest, benchmark),
         answers=[batch.same for batch in metrics.batches if batch.same] if metrics else (),
     )
-
-
-def select_rows(manifest: Manifest, benchmark: Benchmark | None) -> list[ThroughputRow]:
-    """Return the speeds of the run's main model, not of the float model beside it."""
-    main = (manifest.engine, manifest.device, manifest.precision)
-    rows = benchmark.rows if benchmark else []
-    return [row for row in rows if (row.engine, row.device, row.precision) == main]
-
-
-def select_float_rows(manifest: Manifest, benchmark: Benchmark | None) -> list[ThroughputRow]:
-    """Return the speeds of the float model that an int8 run or a cascade measured beside its main model."""
-    rows = benchmark.rows if benchmark else []
-    if isinstance(manifest.cascade, CascadeRecord):
-        exact = manifest.cascade.exact
-        return [row for row in rows if name_model(row.engine, row.precision, row.device) == exact]
-    if manifest.precision != INT8:
-        return []
-    main = (manifest.engine, manifest.device)
-    return [row for row in rows if (row.engine, row.device) == main and row.precision != INT8]
