@@ -40,19 +40,31 @@ def test_a_summary_holds_accuracy_agreement_failures_and_speed(
     assert "openvino fp32 is 33.33 points below torch on 3 images" in " ".join(lines)
     assert max(map(len, lines)) <= WIDTH
     tables = [item.title for item in items if isinstance(item, Table)]
-    assert tables == ["Failed images", "Throughput: openvino on CPU, fp32"]
+    assert tables == ["Failed images", "Throughput", "Published throughput"]
+
+
+def test_the_last_screen_of_a_summary_holds_verdict_accuracy_and_speed(
+    tmp_path: Path, manifest: Manifest, metrics: Metrics, benchmark: Benchmark
+) -> None:
+    items = summarise_run(tmp_path, manifest, metrics, benchmark)
+    last = [item for item in items[-22:] if isinstance(item, str)]
+    for start in ("Verdict: ", "Top-1  2 of 4", "Best throughput  90.00", "Results: "):
+        assert any(line.startswith(start) for line in last), start
 
 
 def test_a_summary_says_where_the_files_are(tmp_path: Path, manifest: Manifest) -> None:
     for name in ("report.md", "manifest.json", "predictions"):
         (tmp_path / name).touch()
     lines = summarise_run(tmp_path, manifest, None, None)
-    assert lines[-2:] == [f"{tmp_path}/manifest.json", f"{tmp_path}/report.md"]
+    assert lines[-1] == f"Results: {tmp_path}"
+    (tmp_path / "report.html").touch()
+    assert summarise_run(tmp_path, manifest, None, None)[-1] == f"Report: {tmp_path}/report.html"
 
 
-def test_a_remark_comes_first(tmp_path: Path, manifest: Manifest) -> None:
+def test_a_remark_stands_before_the_verdict(tmp_path: Path, manifest: Manifest) -> None:
     manifest = msgspec.structs.replace(manifest, remark="weights made on the spot")
-    assert summarise_run(tmp_path, manifest, None, None)[0] == "weights made on the spot"
+    lines = summarise_run(tmp_path, manifest, None, None)
+    assert lines[lines.index("weights made on the spot") + 1].startswith("Verdict: ")  # type: ignore[union-attr]
 
 
 def test_markdown_page_and_document_hold_every_sentence_and_the_terminal_all_but_the_circumstances(

@@ -5,27 +5,47 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     ProgressColumn,
     Task,
     TaskID,
     TextColumn,
-    TimeRemainingColumn,
 )
 from rich.progress import Progress as Bars
+from rich.table import Column
 from rich.text import Text
 
 from assay.errors import escape_controls
 from assay.runs.listener import Listener, Progress
 
+NARROW = 10  # columns of the bar: what is left goes to the words
 
-class _RateColumn(ProgressColumn):
-    """Shows done units per second, such as `17.4 images/s`."""
+
+class _DoneColumn(ProgressColumn):
+    """Shows how much is done, how fast, and how long it takes: `40 of 160 images, 17.4/s, 7 s left`."""
 
     def render(self, task: Task) -> Text:
-        """Return the rate as text."""
-        rate = task.finished_speed or task.speed
-        return Text(f"{rate:.1f} {task.fields['unit']}/s" if rate else "")
+        """The figures as text."""
+        unit = task.fields["unit"]
+        of_total = f" of {task.total:,.0f}" if task.total else ""
+        parts = [f"{task.completed:,.0f}{of_total} {unit}"]
+        if rate := task.finished_speed or task.speed:
+            parts.append(f"{rate:.1f}/s")
+        if task.time_remaining is not None and not task.finished:
+            parts.append(f"{_show_seconds(task.time_remaining)} left")
+        return Text(", ".join(parts))
+
+
+def _show_seconds(seconds: float) -> str:
+    """A time as people say it.
+
+    >>> _show_seconds(59), _show_seconds(90), _show_seconds(3700)
+    ('59 s', '1 min 30 s', '1 h 01 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 class BarListener(Listener):
@@ -33,12 +53,12 @@ class BarListener(Listener):
 
     def __init__(self) -> None:
         self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            _RateColumn(),
-            TimeRemainingColumn(compact=True),
-            TextColumn("{task.fields[detail]}"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=NARROW),
+            _DoneColumn(table_column=Column(no_wrap=True)),
+            TextColumn(
+                "{task.fields[detail]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+            ),
             console=Console(stderr=True, emoji=False),
             expand=True,
         )

@@ -139,13 +139,12 @@ def quantize(onnx_file: Path, out_file: Path, /, flags: QuantizeFlags) -> Outcom
             listener.announce(f"Note: {note}")
         if control is None:
             made = quantize_file(onnx_file, out_file, record, calibration, listener)
-            lines = describe_quantised(str(out_file), made)
+            lines = [*wrap_lines(*describe_quantised(str(out_file), made))]
             return Outcome(lines=lines, document={"quantized": made})
         made, found = quantize_within(onnx_file, out_file, calibration, control, record, listener)
     verdict = found.verdict
     return Outcome(
         lines=[
-            *describe_quantised(str(out_file), made),
             make_trial_table(found.trials, found.trial, control.max_drop),
             "",
             *wrap_lines(

@@ -87,16 +87,23 @@ def compare(a: str, b: Path, /, flags: CompareFlags = CompareFlags()) -> Outcome
         make_speed_table(found.speeds),
     ]
     lines: list[str | Table] = [
-        f"B {b} against A {a}",
-        *(f"Note: {note}" for note in found.notes),
-        *(f"Differs: {difference}" for difference in found.differences),
-        *describe_comparison(compared),
-        *describe_subsets(found.subsets),
-        *wrap_lines(f"Verdict: {found.verdict.sentence}"),
+        *wrap_lines(
+            *(f"Note: {note}" for note in found.notes),
+            *(f"Differs: {difference}" for difference in found.differences),
+        ),
         *(table for table in tables if table is not None),
+        "",
+        f"B {b} against A {a}",
+        *wrap_lines(
+            f"Verdict: {found.verdict.sentence}",
+            *describe_comparison(compared),
+            *describe_subsets(found.subsets),
+            *describe_gates(found.gates),
+            f"A page of both: assay report {a} {b}",
+        ),
     ]
     return Outcome(
-        lines=[*lines, *describe_gates(found.gates)],
+        lines=lines,
         document={"comparison": found, "gates": found.gates},
         exit_status=choose_status((gate.outcome for gate in found.gates), flags.cannot_tell),
         gates=found.gates,

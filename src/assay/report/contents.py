@@ -37,6 +37,7 @@ from assay.report.tables.runs import (
     make_run_accuracy_table,
     make_runs_table,
 )
+from assay.report.tables.speed_overview import make_speed_overview
 from assay.report.tables.table import Table
 from assay.report.tables.throughput import (
     format_rate,
@@ -308,9 +309,10 @@ def _list_run_tables(run: NamedRun) -> Iterator[Table]:
     metrics, benchmark, record = run.metrics, run.benchmark, run.manifest.model
     if metrics is not None and record is not None:
         yield make_accuracy_table(metrics, record)
-    yield from _list_short_tables(run)
-    if benchmark is not None and benchmark.rows and record is not None:
-        yield make_best_batch_table(benchmark.rows, record)
+    rows = benchmark.rows if benchmark is not None and record is not None else []
+    yield from _list_figures_tables(run, make_throughput_tables(rows, record) if record else [])
+    if rows and record is not None:
+        yield make_best_batch_table(rows, record)
     for table in (make_batch_table(run), make_failed_images_table(run), make_confused_table(run)):
         yield from [table] if table else ()
     if metrics is not None and metrics.calibration_error and metrics.calibration_error.ece is not None:
@@ -318,13 +320,19 @@ def _list_run_tables(run: NamedRun) -> Iterator[Table]:
 
 
 def _list_short_tables(run: NamedRun) -> Iterator[Table]:
-    metrics, benchmark, record = run.metrics, run.benchmark, run.manifest.model
+    """Yield what a terminal shows: all speeds in one table."""
+    benchmark, record = run.benchmark, run.manifest.model
+    rows = benchmark.rows if benchmark is not None and record is not None else []
+    return _list_figures_tables(run, make_speed_overview(rows, record) if rows and record else [])
+
+
+def _list_figures_tables(run: NamedRun, speeds: Sequence[Table]) -> Iterator[Table]:
+    metrics, benchmark = run.metrics, run.benchmark
     if metrics is not None and metrics.accuracy.failures:
         yield make_failure_table(metrics.accuracy)
     if metrics is not None and isinstance(metrics.cascade, list):
         yield make_cascade_table(metrics.cascade)
-    if benchmark is not None and benchmark.rows and record is not None:
-        yield from make_throughput_tables(benchmark.rows, record)
+    yield from speeds
     pipeline = make_pipeline_table(run)
     if pipeline is not None:
         yield pipeline

@@ -8,22 +8,25 @@ from pathlib import Path
 
 from assay.report.contents import Contents
 from assay.report.tables.table import Table
+from assay.runs.place import PAGE_FILE
 
 WIDTH = 80
-_SHOWN_SUFFIXES = {".json", ".md", ".html"}
 
 
 def render_text(contents: Contents, folder: Path) -> list[str | Table]:
-    """What a run found: accuracy, agreement, throughput, the verdict, and the result files in its folder."""
-    files = sorted(file for file in folder.iterdir() if file.suffix in _SHOWN_SUFFIXES)
-    head = [contents.remark, ""] if contents.remark else []
-    sentences = (*(card.line for card in contents.cards), *contents.findings, *contents.notes)
+    """What a run found: details first; the verdict, the figures and where the page is come last.
+
+    A terminal shows the end of it.
+    """
+    page = folder / PAGE_FILE
+    remark = [contents.remark] if contents.remark else []
     return [
-        *wrap_lines(*head, contents.title, *sentences),
+        *wrap_lines(contents.title, *contents.notes, *contents.findings),
         *contents.short_tables,
         "",
-        *wrap_lines(f"Verdict: {contents.verdict}"),
-        *(f"{file}" for file in files),
+        *wrap_lines(*remark),
+        *wrap_lines(f"Verdict: {contents.verdict}", *(card.line for card in contents.cards)),
+        f"Report: {page}" if page.is_file() else f"Results: {folder}",
     ]
 
 

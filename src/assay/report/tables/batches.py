@@ -142,10 +142,12 @@ def _note_pipelines(run: NamedRun) -> Iterator[str]:
         "session alone. Two clocks: no ratio is given."
     )
     if run.manifest.pipelines:
-        yield (
-            "once: over the images of the evaluation, predictions written to disk. short: under 3 s, much of "
-            "it filling and emptying the pipeline; not all: the run was resumed, stopped early, or in shares."
-        )
+        yield "once: over the images of the evaluation, predictions written to disk."
+    remarks = {remark for speed in run.manifest.pipelines.values() for remark in speed.list_remarks()}
+    if "short" in remarks:
+        yield "short: under 3 s, much of it filling and emptying the pipeline."
+    if remarks - {"short"}:
+        yield "not all: the run was resumed, stopped early, or in shares."
     for row in run.benchmark.pipelines if run.benchmark else ():
         if not row.is_valid:
             yield f"INVALID (!), batch {row.batch_size}: {'; '.join(row.validity.reasons)}."

@@ -102,13 +102,19 @@ def make_speed_table(speeds: Sequence[SpeedComparison]) -> Table | None:
         rows=rows,
         notes=(
             "Medians of the repeats; p: exact rank-sum test over them, two-sided.",
-            *(
-                f"Batch {speed.batch_size}, {speed.clock} clock: {speed.reason}."
-                for speed in speeds
-                if speed.reason
-            ),
+            *_note_invalid(speeds),
         ),
     )
+
+
+def _note_invalid(speeds: Sequence[SpeedComparison]) -> Iterator[str]:
+    """Yield each reason once, with the batch sizes that it holds for."""
+    sizes: dict[tuple[str, str], list[str]] = {}
+    for speed in speeds:
+        if speed.reason:
+            sizes.setdefault((speed.clock, speed.reason), []).append(f"{speed.batch_size}")
+    for (clock, reason), batches in sizes.items():
+        yield f"Batch {', '.join(batches)}, {clock} clock: {reason}."
 
 
 def show_published_top5(published: PublishedAccuracy) -> str:

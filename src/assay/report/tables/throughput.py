@@ -120,14 +120,7 @@ def _make_notes(rows: Sequence[ThroughputRow], published: Sequence[PublishedThro
     yield from _note_validity(rows)
     if first.fresh_processes:
         yield "Each repeat loaded the model in a process of its own."
-    if first.card_devices > 1:
-        best = find_best_row(rows)
-        yield (
-            f"One device was measured. A card has {first.card_devices} such devices, as was stated: "
-            f"{first.card_devices} x {show_rate(best)} = "
-            f"{format_rate(first.card_devices * _get_rate(best))}{mark(is_valid=best.is_valid)} images/s at "
-            "best, computed, not measured."
-        )
+    yield from describe_card(rows)
     yield from _note_sources(first, published)
     unsteady = [str(row.batch_size) for row in rows if is_unsteady(row.images_per_second.values)]
     if unsteady:
@@ -145,6 +138,18 @@ def _make_notes(rows: Sequence[ThroughputRow], published: Sequence[PublishedThro
     for name, rates in named:
         for batch_size in find_outliers(rates):
             yield f"Outlier: {name} at batch {batch_size} lies far below both neighbours; do not rely on it."
+
+
+def describe_card(rows: Sequence[ThroughputRow]) -> Iterator[str]:
+    """Yield what a card of several such devices would do, where the user said how many it has."""
+    count, best = rows[0].card_devices, find_best_row(rows)
+    if count > 1:
+        yield (
+            f"One device was measured. A card has {count} such devices, as was stated: "
+            f"{count} x {show_rate(best)} = "
+            f"{format_rate(count * _get_rate(best))}{mark(is_valid=best.is_valid)} images/s at "
+            "best, computed, not measured."
+        )
 
 
 def describe_best(rows: Iterable[ThroughputRow]) -> str:

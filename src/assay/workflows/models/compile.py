@@ -67,6 +67,12 @@ def compile_model(
     waiting = announce_wait(listener, f"compiling {source}")
     with waiting, write_folder_in_place_of(compiled_dir) as temporary:
         compiled = engine.compile(source, temporary, options)
+    if compiled.tuning is not None and len(compiled.tuning.images_per_second) > 1:
+        tuning = compiled.tuning
+        listener.announce(
+            f"Tuned for this machine: {tuning.streams} streams, inner batch {tuning.inner_batch}, the fastest of "
+            f"{len(tuning.images_per_second)} measured"
+        )
     for note in note_saturation(compiled):
         listener.announce(f"Note: {note}")
     if compiled.batch_size != options.batch_size:
