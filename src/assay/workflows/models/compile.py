@@ -70,8 +70,8 @@ def compile_model(
     if compiled.tuning is not None and len(compiled.tuning.images_per_second) > 1:
         tuning = compiled.tuning
         listener.announce(
-            f"Tuned for this machine: {tuning.streams} streams, inner batch {tuning.inner_batch}, the fastest of "
-            f"{len(tuning.images_per_second)} measured"
+            f"Tuned for this machine: {tuning.streams} streams, inner batch {tuning.inner_batch}, "
+            f"the fastest of {len(tuning.images_per_second)} measured"
         )
     for note in note_saturation(compiled):
         listener.announce(f"Note: {note}")
