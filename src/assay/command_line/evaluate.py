@@ -184,14 +184,16 @@ def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
     """Predict every image with a compiled model, and score it.
 
     Args:
-        folder: The compiled model's folder.
+        folder: The compiled model's folder, or its URL.
     """
     from assay.command_line.terminal import open_listener
     from assay.images.forms.object_store import find_url
     from assay.runs.remote import stage_run
+    from assay.workflows.cluster.model_cache import fetch_compiled
     from assay.workflows.evaluate.run_evaluation import run_evaluation
 
     options = flags.to_evaluate_options()
+    folder = fetch_compiled(folder)
     images = flags.to_image_request()
     if several := flags.to_devices(folder):
         options = dataclasses.replace(options, compute_shards=several.compute_missing_shards)
@@ -201,11 +203,11 @@ def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
             images = dataclasses.replace(images, path=images.path.absolute())
     launched = flags.to_share()
     place = dataclasses.replace(flags.to_run_place(), share=launched.share if launched else None)
-    with stage_run(place) as place, open_listener(quiet=flags.quiet) as listener:
+    with open_listener(quiet=flags.quiet) as listener, stage_run(place, listener=listener) as place:
         if launched and launched.source != "--shard":
             listener.announce(f"Share {launched.share}, by {launched.source}")
         result = run_evaluation(folder, images, options, place, listener)
-    outcome = describe_run(result, flags.cannot_tell)
+    outcome = _name_place(describe_run(result, flags.cannot_tell), result.folder, flags.output)
     if launched and outcome.exit_status == EXIT_SOME_IMAGES_FAILED:
         # a queue would start the share again, which is complete
         line = f"Some images failed; assay merge {result.folder} ends with {EXIT_SOME_IMAGES_FAILED}"
@@ -217,8 +219,23 @@ def merge(folder: Path, /, flags: ShowFlags = ShowFlags()) -> Outcome:  # noqa: 
     """Write the report of a run whose shares were computed apart.
 
     Args:
-        folder: The run folder.
+        folder: The run folder, or its URL.
     """
+    from assay.runs.place import RunPlace
+    from assay.runs.remote import stage_run
     from assay.workflows.cluster.merge import merge_run
 
-    return describe_run(merge_run(folder))
+    with stage_run(RunPlace(path=folder, mode="resume")) as place:
+        result = merge_run(place.path or folder)
+    return _name_place(describe_run(result), result.folder, folder)
+
+
+def _name_place(outcome: Outcome, folder: Path, given: Path | None) -> Outcome:
+    """Name the URL that was given as the place of the results, not the folder in the user's cache."""
+    from assay.images.forms.object_store import find_url
+
+    url = find_url(given) if given else None
+    if url is None:
+        return outcome
+    lines = [line.replace(str(folder), url) if isinstance(line, str) else line for line in outcome.lines]
+    return dataclasses.replace(outcome, lines=lines, document={**outcome.document, "run": url})

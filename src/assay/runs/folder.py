@@ -28,8 +28,9 @@ from assay.measure.gates import GateResult
 from assay.measure.speed.pipeline_speed import PipelineSpeed
 from assay.models.calibration import CalibrationRecord
 from assay.runs.listener import Listener, Progress
-from assay.runs.locks import Share, lock_manifest, lock_run
+from assay.runs.locks import Share, lock_run
 from assay.runs.place import LOG_FILE, RunPlace, make_run_folder, undo_without_work
+from assay.runs.remote_store import RemoteRun
 from assay.runs.results_file import (
     Benchmark,
     DeviceUse,
@@ -62,9 +63,11 @@ class RunFolder(Listener):
         listener: Listener,
         share: Share | None = None,
         before: Manifest | None = None,
+        remote: RemoteRun | None = None,
     ) -> None:
         self.path = path
         self.share = share
+        self.remote = remote
         self._manifest = manifest
         self._before = before
         self._is_refused = False
@@ -85,6 +88,13 @@ class RunFolder(Listener):
     def manifest(self) -> Manifest:
         """The manifest as it is now; it is changed by this class alone, and written at every change."""
         return self._manifest
+
+    @contextmanager
+    def hold_manifest(self) -> Iterator[None]:
+        """Hold what the shares of the run have in common, for a moment."""
+        place = RunPlace(share=self.share, remote=self.remote)
+        with place.hold_manifest(self.path):
+            yield
 
     def record_remark(self, remark: str) -> None:
         """Record what stands at the head of the report."""
@@ -169,7 +179,7 @@ class RunFolder(Listener):
         Raises:
             UsageError: The folder holds shards of a run with another compiled model, other images, …
         """
-        with lock_manifest(self.path, self.share):
+        with self.hold_manifest():
             stored = read_result(self.path, Manifest)
             before = stored.identity if stored else None
             changes = name_changes(before, identity) if before else []
@@ -235,11 +245,11 @@ def open_run_folder(
     """
     path, made = make_run_folder(place.choose_path(model_name, engine_name), place)
     with lock_run(path, place.share), undo_without_work(path, made, place):
-        with lock_manifest(path, place.share):
+        with place.hold_manifest(path):
             before = read_result(path, Manifest)
             manifest = _begin_manifest(place, before)
             write_result(path, manifest)
-            run = RunFolder(path, manifest, listener, place.share, before)
+            run = RunFolder(path, manifest, listener, place.share, before, place.remote)
         if differing := run.manifest.pixel_check.differing:
             run.announce(f"Warning: other pixels than verified: {', '.join(differing)}")
         with on_forced_exit(partial(run.finish, "interrupted")), _record_end(run):

@@ -7,7 +7,7 @@ import itertools
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,8 @@ from typing import Literal
 from assay.errors import UsageError
 from assay.files import PART_SUFFIX, is_unfinished, refuse_same_file
 from assay.images.forms.object_store import find_url
-from assay.runs.locks import Share, is_lock
+from assay.runs.locks import Share, is_lock, lock_manifest
+from assay.runs.remote_store import RemoteRun
 from assay.runs.results_file import FILE_NAMES, Manifest, read_result
 
 Mode = Literal["new", "resume", "overwrite"]
@@ -60,6 +61,7 @@ class RunPlace:
         supplied: Flags that came from elsewhere, each with its value and source, for the manifest.
         share: Which shards of the run this process computes; None means all. A run that is there is
             joined then, whatever the mode.
+        remote: What copies the run behind a URL; None where the run folder is what it is for.
     """
 
     path: Path | None = None
@@ -67,6 +69,13 @@ class RunPlace:
     arguments: tuple[str, ...] = ()
     supplied: tuple[str, ...] = ()
     share: Share | None = None
+    remote: RemoteRun | None = None
+
+    @contextmanager
+    def hold_manifest(self, folder: Path) -> Iterator[None]:
+        """Hold what the shares of a run have in common, for a moment."""
+        with lock_manifest(folder, self.share), self.remote.hold_manifest() if self.remote else nullcontext():
+            yield
 
     def refuse_inputs(self, *inputs: Path | None) -> None:
         """Refuse to replace a run folder that holds what the run reads.

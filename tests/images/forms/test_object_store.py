@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,15 @@ import pytest
 
 from assay.errors import BadImagesError, SourceError, UsageError
 from assay.images.classes import IMAGENET_CLASSES
+from assay.images.forms import object_store
 from assay.images.forms.object_store import ObjectFolder, find_url
 from assay.images.listing import LabelledImage
 from assay.images.read import Patience, read_image
 from assay.images.sources import index_images
-from assay.runs import remote
+from assay.runs import remote_store
 from assay.runs.place import RunPlace
 from assay.runs.remote import stage_run
+from assay.runs.remote_store import RemoteStore
 from conftest import RunAssay
 from failing_store import FAILURES, FailingStore
 
@@ -37,11 +40,44 @@ def upload(client: object, folder: Path, prefix: str) -> None:
 
 def download(client: object) -> dict[str, bytes]:
     listed = client.list_objects_v2(Bucket="bucket")["Contents"]  # type: ignore[attr-defined]
-    keys = [each["Key"] for each in listed]
+    keys = [each["Key"] for each in listed if not each["Key"].endswith("/")]  # pyarrow's folders
     return {
         key: client.get_object(Bucket="bucket", Key=key)["Body"].read()  # type: ignore[attr-defined]
         for key in keys
     }
+
+
+@pytest.mark.parametrize("form", ["tar", "zip", "WebDataset"])
+def test_an_archive_behind_a_url_is_indexed_and_read_by_ranges_as_the_file_is(
+    bucket: object, photographs: Path, tmp_path: Path, form: str
+) -> None:
+    suffix = "zip" if form == "zip" else "tar"
+    place = tmp_path / "archives"
+    archive = Path(shutil.make_archive(str(place / "one"), suffix, photographs))
+    if form == "WebDataset":
+        shutil.copy(archive, place / "two.tar")
+    upload(bucket, place, "val")
+    name = "val" if form == "WebDataset" else f"val/one.{suffix}"
+    found = index_images(Path(f"s3://bucket/{name}?region=us-east-1"), IMAGENET_CLASSES)
+    expected = index_images(place if form == "WebDataset" else archive, IMAGENET_CLASSES)
+    assert len(found.images) == (24 if form == "WebDataset" else 12)
+    assert [(i.relative_path, i.label, i.read_bytes()) for i in found.images] == [
+        (i.relative_path, i.label, i.read_bytes()) for i in expected.images
+    ]
+    if form != "zip":  # which one process reads
+        image = pickle.loads(pickle.dumps(found.images[3]))
+        assert image.read_bytes() == expected.images[3].read_bytes()
+
+
+def test_an_archive_behind_a_url_that_is_written_to_again_fails_as_a_source(
+    bucket: object, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "one"), "tar", photographs))
+    upload(bucket, archive.parent, "val")
+    found = index_images(Path("s3://bucket/val/one.tar?region=us-east-1"), IMAGENET_CLASSES)
+    monkeypatch.setattr(object_store, "_CLOCK_STEP_S", -1)  # as if some time had passed
+    with pytest.raises(SourceError, match="changed since it was listed"):
+        read_image(found.images[0])
 
 
 @pytest.mark.parametrize("place", ["s3", "file"])
@@ -193,19 +229,84 @@ def test_results_that_cannot_be_copied_are_kept_and_resume_copies_them(
     assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
     url = "s3://bucket/runs/val?region=us-east-1"
     command = ["evaluate", tmp_path / "compiled", "--images", photographs, "--shard-size", 5, "-o", url]
-    store.fails_writing = True
-    store.fail(403, after=0)
+    store.fails_writing, store.wanted = True, ".parquet"
+    store.fail(403)
     done = run_assay(*command, env=environment)
-    assert done.returncode == 2, done.stderr
+    assert done.returncode == 4, done.stderr
     assert "ACCESS_DENIED" in done.stderr
     assert f"the results are kept in {tmp_path / 'cache'}" in done.stderr
-    assert "Contents" not in store.client.list_objects_v2(Bucket="bucket")
+    assert not [name for name in download(store.client) if "/predictions/" in name]
     store.recover()
     done = run_assay(*command, "--resume", env=environment)
     assert done.returncode == 0, done.stderr
     assert "3 of 3 shards are there already" in done.stderr
     assert len([name for name in download(store.client) if "/predictions/" in name]) == 3
     assert not list(tmp_path.rglob("*.unpublished"))
+
+
+def test_a_url_that_cannot_be_written_to_is_refused_before_any_computing(
+    store: FailingStore,
+    run_assay: RunAssay,
+    colour_onnx: Path,
+    photographs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("assay.images.read.PAUSES_S", (0.01,))
+    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
+    store.fails_writing = True
+    store.fail(403)
+    place = ["-o", "s3://bucket/run?region=us-east-1"]
+    done = run_assay(
+        "evaluate", tmp_path / "compiled", "--images", photographs, *place,
+        env={"XDG_CACHE_HOME": str(tmp_path / "cache")},
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "ACCESS_DENIED" in done.stderr
+    assert "Evaluating" not in done.stderr
+
+
+def test_shares_compiled_model_and_images_behind_urls_make_the_same_run(
+    bucket: object, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
+    command = ["evaluate", tmp_path / "compiled", "--images", photographs, "--shard-size", 5]
+    assert run_assay(*command, "-o", tmp_path / "near").returncode == 0
+    upload(bucket, tmp_path / "compiled", "model")
+    upload(bucket, photographs, "val")
+    model, images, url = (f"s3://bucket/{name}?region=us-east-1" for name in ("model", "val", "run"))
+    command = ["evaluate", model, "--images", images, "--shard-size", 5, "-o", url]
+    for number in (2, 1):  # each as on a machine of its own
+        environment = {"XDG_CACHE_HOME": str(tmp_path / f"cache-{number}")}
+        done = run_assay(*command, "--shard", f"{number}/2", env=environment)
+        assert done.returncode == 0, done.stderr
+    far = {name: content for name, content in download(bucket).items() if name.startswith("run/")}
+    for name in ("metrics.json", *(f"predictions/part-0000{number}.parquet" for number in range(3))):
+        assert far[f"run/{name}"] == (tmp_path / "near" / name).read_bytes()
+    assert json.loads(far["run/manifest.json"])["status"] == "finished"
+    assert not [name for name in far if ".claim" in name]
+    bucket.delete_object(Bucket="bucket", Key="run/metrics.json")  # type: ignore[attr-defined]
+    done = run_assay("merge", url, env={"XDG_CACHE_HOME": str(tmp_path / "cache-3")})
+    assert done.returncode == 0, done.stderr
+    assert str(tmp_path) not in done.stdout
+    assert download(bucket)["run/metrics.json"] == far["run/metrics.json"]
+
+
+def test_a_second_machine_is_refused_and_a_killed_ones_claim_is_not_waited_for_long(
+    bucket: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seconds in (("_LOOKS_S", 0.05), ("_RENEWS_S", 1.1), ("_ABANDONED_S", 4.0)):
+        monkeypatch.setattr(remote_store, name, seconds)
+    place = RunPlace(path=Path("s3://bucket/run?region=us-east-1"), mode="resume")
+    with stage_run(place, tmp_path / "one") as staged:
+        assert staged.path is not None
+        (staged.path / "manifest.json").write_text("{}")
+        with pytest.raises(UsageError, match="another process works"), stage_run(place, tmp_path / "two"):
+            pass
+    bucket.put_object(Bucket="bucket", Key="run/.claim-all-0123456789abcdef", Body=b"")  # type: ignore[attr-defined]
+    with stage_run(place, tmp_path / "two"):
+        pass
+    assert download(bucket).keys() == {"run/manifest.json"}
 
 
 def test_results_that_could_not_be_copied_never_replace_another_run(
@@ -251,8 +352,8 @@ def test_a_url_that_holds_something_else_is_refused_and_left_as_it_is(
 def test_a_key_that_leads_out_of_the_run_is_never_written(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(remote, "_list_remote", lambda _url: ["manifest.json", name])
-    monkeypatch.setattr(remote, "_read_remote", lambda _url, _name: b"{}")
+    monkeypatch.setattr(RemoteStore, "list_files", lambda _store: {"manifest.json": 0.0, name: 0.0})
+    monkeypatch.setattr(RemoteStore, "read", lambda _store, _name: b"{}")
     place = RunPlace(path=Path("s3://bucket/run?region=us-east-1"), mode="resume")
     with pytest.raises(UsageError, match="is no file of a run"), stage_run(place, tmp_path / "cache"):
         pass

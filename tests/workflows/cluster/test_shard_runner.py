@@ -33,14 +33,12 @@ def compiled_dir(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -
 @pytest.fixture
 def work(compiled_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShardWork:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "parts").mkdir()
     compiled = read_compiled_json(compiled_dir)
     files = read_files(compiled, compiled_dir)
     return ShardWork(
         compiled=compiled,
         compiled_sha256=hash_compiled(compiled, compiled_dir),
         fetch_files=lambda: files,
-        folder=tmp_path / "parts",
         fingerprint="f" * 64,
         options=PipelineOptions(batch_size=4, decode_threads=1),
         versions=find_versions("openvino"),
@@ -55,10 +53,13 @@ def run_first_shard(work: ShardWork, photographs: Path, *, is_check: bool = Fals
     return report
 
 
-def test_a_node_writes_the_part_and_reports_it(work: ShardWork, photographs: Path) -> None:
+def test_a_node_reports_the_content_of_the_shards_file(
+    work: ShardWork, photographs: Path, tmp_path: Path
+) -> None:
     report = run_first_shard(work, photographs)
     assert (report.number, report.image_count, report.find_error()) == (0, 8, None)
-    rows = read_shard(work.folder / "part-00000.parquet")
+    (tmp_path / "part-00000.parquet").write_bytes(report.content)
+    rows = read_shard(tmp_path / "part-00000.parquet")
     assert [row.name for row in rows] == sorted(path.name for path in photographs.iterdir())[:8]
 
 
@@ -76,13 +77,6 @@ def test_a_node_with_another_version_refuses(work: ShardWork, photographs: Path,
     assert isinstance(error, MissingRuntimeError)
     assert f"{changed} " in error.message
     assert "expected 1.1.7" in error.message
-    assert list(work.folder.iterdir()) == []
-
-
-def test_a_node_that_does_not_see_the_folder_refuses(work: ShardWork, photographs: Path) -> None:
-    work.folder.rmdir()
-    report = run_first_shard(work, photographs, is_check=True)
-    assert f"does not see the folder {work.folder}" in report.error
 
 
 def test_a_node_that_cannot_read_an_image_says_so_before_it_takes_work(
@@ -97,13 +91,7 @@ def test_a_node_that_cannot_read_an_image_says_so_before_it_takes_work(
     assert "No such file or directory" in report.error
 
 
-def test_why_a_part_cannot_be_written_is_reported(work: ShardWork, photographs: Path) -> None:
-    (work.folder / "part-00000.parquet").mkdir()
-    report = run_first_shard(work, photographs)
-    assert "Is a directory" in report.error
-
-
-def test_a_shard_whose_images_cannot_be_read_is_not_written_and_the_next_one_is(
+def test_a_shard_whose_images_cannot_be_read_is_left_out_and_the_next_one_is_computed(
     work: ShardWork, photographs: Path
 ) -> None:
     shards = cut_shards(index_images(photographs, IMAGENET_CLASSES).images, 4)
@@ -113,7 +101,7 @@ def test_a_shard_whose_images_cannot_be_read_is_not_written_and_the_next_one_is(
     runner.close()
     assert [type(report.find_error()) for report in reports] == [SourceError, type(None)]
     assert "its source failed: No such file or directory" in reports[0].error
-    assert [file.name for file in work.folder.iterdir()] == ["part-00001.parquet"]
+    assert [bool(report.content) for report in reports] == [False, True]
 
 
 def test_a_model_is_fetched_once_and_again_when_its_copy_is_damaged(

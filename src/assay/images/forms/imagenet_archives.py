@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from assay.errors import BadImagesError
 from assay.images.listing import Listing
 
@@ -17,7 +15,7 @@ _OTHERS = {
 }
 
 
-def refuse_other_archives(path: Path, listing: Listing) -> None:
+def refuse_other_archives(path: object, listing: Listing) -> None:
     """Refuse the archives of ImageNet that are taken for the validation images by mistake.
 
     Raises:

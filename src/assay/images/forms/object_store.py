@@ -57,12 +57,20 @@ class ObjectFolder:
                 content: bytes = file.read()
         except ArrowException as error:
             raise OSError(shorten(error)) from error
+        except OSError:
+            forget_url(self.url)  # the credentials it was opened with may have expired
+            raise
         if written and modified_s is not None:
-            _refuse_change(f"{self.path}/{relative_path}", written, modified_s)
+            refuse_change(f"{self.path}/{relative_path}", written, modified_s)
         return content
 
 
-def _refuse_change(path: str, written: str, modified_s: float) -> None:
+def refuse_change(path: str, written: str, modified_s: float) -> None:
+    """Compare when an object was last written, as the store says now, with what was listed.
+
+    Raises:
+        SourceError: It was written to since.
+    """
     if abs(datetime.datetime.fromisoformat(written).timestamp() - modified_s) > _CLOCK_STEP_S:
         raise SourceError(
             f"{path}: changed since it was listed: written to at {written}",
@@ -109,8 +117,7 @@ def list_objects(url: str, options: FolderOptions) -> Listing:
         BadImagesError: Nothing is there, or the store refuses to list it.
         SourceError: The store failed.
     """
-    infos = try_patiently(partial(_list_infos, url), f"--images {url}", Patience())
-    files = [info for info in infos if info.type == fs.FileType.File]
+    files = list_files(url)
     return _sort_out(ObjectFolder(url=url, path=open_url(url)[1]), files, options)
 
 
@@ -157,10 +164,24 @@ def _is_listed(relative_path: str, is_class: Callable[[str], bool]) -> bool:
     return not folders or (len(folders) == 1 and is_class(folders[0]))
 
 
+def list_files(url: str) -> list[fs.FileInfo]:
+    """List the files behind a URL, at any depth; the file itself where the URL is of one.
+
+    Raises:
+        BadImagesError: Nothing is there, or the store refuses to list it.
+        SourceError: The store failed.
+    """
+    infos = try_patiently(partial(_list_infos, url), f"--images {url}", Patience())
+    return [info for info in infos if info.type == fs.FileType.File]
+
+
 def _list_infos(url: str) -> list[fs.FileInfo]:
     """List what is behind a URL, at any depth; OSError where that may be mended by waiting."""
     try:
         file_system, path = open_url(url)
+        (own,) = file_system.get_file_info([path])
+        if own.type == fs.FileType.File:
+            return [own]
         infos: list[fs.FileInfo] = file_system.get_file_info(fs.FileSelector(path, recursive=True))
     except (OSError, ArrowException) as error:
         reason = shorten(error)
@@ -194,3 +215,8 @@ def open_url(url: str) -> tuple[Any, str]:
     """Open the file system of a URL, which finds its credentials by itself; also gives the path in it."""
     file_system, path = fs.FileSystem.from_uri(url)
     return file_system, path.rstrip("/")
+
+
+def forget_url(_url: str) -> None:
+    """Let the next `open_url` find the credentials anew; AWS's library reads them again after minutes."""
+    open_url.cache_clear()

@@ -9,9 +9,10 @@ from assay.errors import BadImagesError
 from assay.images.classes import find_synset
 from assay.images.forms.folder import FolderOptions, list_folder, list_names
 from assay.images.forms.kaggle import find_kaggle_images, list_kaggle
-from assay.images.forms.object_store import find_url, list_objects
+from assay.images.forms.object_store import find_url
 from assay.images.forms.parquet_files import list_parquet
 from assay.images.forms.path_list import list_paths
+from assay.images.forms.remote_archives import list_behind_url
 from assay.images.forms.tar_archives import list_tar, read_tar_files
 from assay.images.forms.webdataset import CLASS_SUFFIXES, label_samples, list_shards
 from assay.images.forms.zip_archives import list_zip
@@ -42,7 +43,7 @@ def list_images(path: Path, options: FolderOptions) -> Listing:
         SourceError: The place that holds it failed.
     """
     if url := find_url(path):
-        listing = list_objects(url, options)
+        listing = list_behind_url(url, options)
     elif path.is_dir():
         listing = _list_in_folder(path, options)
     elif path.is_file():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import tarfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from assay.errors import BadImagesError, UndecodableImageError, shorten
 from assay.images.forms.class_folders import sort_out_files
 from assay.images.forms.imagenet_archives import VAL_ARCHIVE_BYTES, VAL_ARCHIVE_NAME, refuse_other_archives
 from assay.images.forms.local_file import LocalFile, describe_file
+from assay.images.forms.remote_file import RemoteFile
 from assay.images.listing import KnowsName, LabelledImage, Listing
 
 _SEEK_POINT_BYTES = 4 * 2**20  # a seek point keeps 32 KiB in memory
@@ -43,7 +45,7 @@ class TarFiles:
     notes: tuple[str, ...]
 
 
-def list_tar(path: Path, knows_name: KnowsName, *, gzipped: bool) -> Listing:
+def list_tar(path: Path | RemoteFile, knows_name: KnowsName, *, gzipped: bool) -> Listing:
     """List the images in a tar archive, which may be gzipped.
 
     An archive that is not compressed is read at random. A gzipped one is read through once to find its
@@ -68,7 +70,7 @@ def list_tar(path: Path, knows_name: KnowsName, *, gzipped: bool) -> Listing:
     )
 
 
-def read_tar_files(path: Path, *, gzipped: bool = False, prefix: str = "") -> TarFiles:
+def read_tar_files(path: Path | RemoteFile, *, gzipped: bool = False, prefix: str = "") -> TarFiles:
     """List the regular members of a tar archive; `prefix` is put before their names.
 
     Links, devices and folders are no members that are read. Where a name comes twice the last one counts,
@@ -81,17 +83,17 @@ def read_tar_files(path: Path, *, gzipped: bool = False, prefix: str = "") -> Ta
     members: list[tarfile.TarInfo] = []
     others: list[tarfile.TarInfo] = []
     try:
-        with _open_stream(path, gzipped=gzipped) as stream:
-            whole = describe_file(path, os.fstat(stream.fileno()))
-            with tarfile.open(fileobj=stream, mode="r:", tarinfo=_BoundedTarInfo) as archive:
-                for member in archive:
-                    (members if member.isreg() else others).append(member)
-                end_is_marked = _has_end_mark(archive)
-            whole.check(os.fstat(stream.fileno()))
+        with (
+            _open_whole(path, gzipped=gzipped) as (stream, whole),
+            tarfile.open(fileobj=stream, mode="r:", tarinfo=_BoundedTarInfo) as archive,
+        ):
+            for member in archive:
+                (members if member.isreg() else others).append(member)
+            end_is_marked = _has_end_mark(archive)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise _describe_damage(path, len(members), error) from error
     last = {_clean_name(member.name): member for member in members}
-    read_at = _make_gzip_reader(whole) if gzipped else whole.read_at
+    read_at = _make_gzip_reader(whole) if gzipped and isinstance(whole, LocalFile) else whole.read_at
     notes = []
     if len(last) < len(members):
         notes.append(
@@ -117,6 +119,21 @@ class _BoundedTarInfo(tarfile.TarInfo):
         if self.type in _HEADER_TYPES and self.size > MAX_HEADER_BYTES:
             raise tarfile.ReadError(f"a header of {self.size:,} bytes, over {MAX_HEADER_BYTES:,}")
         return super()._proc_member(archive)  # type: ignore[misc,no-any-return]  # it has no other name
+
+
+@contextmanager
+def _open_whole(
+    path: Path | RemoteFile, *, gzipped: bool
+) -> Iterator[tuple[BinaryIO, LocalFile | RemoteFile]]:
+    """Open the tar stream, and give the file as it is; on this machine it is compared at the end."""
+    if isinstance(path, RemoteFile):
+        with path.open() as remote:
+            yield remote, path  # type: ignore[misc]  # a BufferedReader is a BinaryIO
+        return
+    with _open_stream(path, gzipped=gzipped) as stream:
+        whole = describe_file(path, os.fstat(stream.fileno()))
+        yield stream, whole
+        whole.check(os.fstat(stream.fileno()))
 
 
 def _open_stream(path: Path, *, gzipped: bool) -> BinaryIO:
@@ -145,8 +162,8 @@ def _has_end_mark(archive: tarfile.TarFile) -> bool:
     return bool(block)
 
 
-def _describe_damage(path: Path, member_count: int, error: Exception) -> BadImagesError:
-    size = path.stat().st_size if path.exists() else 0
+def _describe_damage(path: Path | RemoteFile, member_count: int, error: Exception) -> BadImagesError:
+    size = _find_size(path)
     expected = ""
     if path.name == VAL_ARCHIVE_NAME and size != VAL_ARCHIVE_BYTES:
         expected = f"; it has {size:,} bytes, the published one {VAL_ARCHIVE_BYTES:,}"
@@ -157,13 +174,22 @@ def _describe_damage(path: Path, member_count: int, error: Exception) -> BadImag
     )
 
 
-def _make_image(whole: LocalFile, member: tarfile.TarInfo, prefix: str, read_at: ReadAt) -> LabelledImage:
-    if member.sparse:
+def _find_size(path: Path | RemoteFile) -> int:
+    if isinstance(path, RemoteFile):
+        return path.size_bytes
+    return path.stat().st_size if path.exists() else 0
+
+
+def _make_image(
+    whole: LocalFile | RemoteFile, member: tarfile.TarInfo, prefix: str, read_at: ReadAt
+) -> LabelledImage:
+    read, fault = partial(read_at, member.offset_data, member.size), ""
+    if member.sparse and isinstance(whole, LocalFile):
         read = partial(_read_sparse, whole, member)
-    else:
-        read = partial(read_at, member.offset_data, member.size)
+    elif member.sparse:
+        fault = "stored without its holes in a tar archive behind a URL, which is not read there"
     return LabelledImage(
-        relative_path=prefix + _clean_name(member.name), size_bytes=member.size, read_bytes=read
+        relative_path=prefix + _clean_name(member.name), size_bytes=member.size, read_bytes=read, fault=fault
     )
 
 

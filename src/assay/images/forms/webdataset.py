@@ -13,6 +13,7 @@ import msgspec
 from assay.errors import quote
 from assay.images.forms.class_folders import sort_out_files
 from assay.images.forms.imagenet_archives import refuse_other_archives
+from assay.images.forms.remote_file import RemoteFile
 from assay.images.forms.tar_archives import TarFiles, read_tar_files
 from assay.images.listing import KnowsName, LabelledImage, Listing
 from assay.images.read import read_image
@@ -25,7 +26,7 @@ _MAX_CLASS_BYTES = {".cls": 500, ".json": 1_000_000}
 _JSON_KEYS = ("wnid", "synset", "label", "cls", "class", "class_id", "target", "class_name")
 
 
-def list_shards(folder: Path, shards: Sequence[Path], knows_name: KnowsName) -> Listing:
+def list_shards(folder: Path, shards: Sequence[Path | RemoteFile], knows_name: KnowsName) -> Listing:
     """List the images in several tar archives of one folder; their paths begin with the archive's name.
 
     Raises:

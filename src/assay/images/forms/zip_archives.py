@@ -16,6 +16,7 @@ from assay.errors import BadImagesError, UndecodableImageError, shorten
 from assay.images.forms.class_folders import sort_out_files
 from assay.images.forms.imagenet_archives import refuse_other_archives
 from assay.images.forms.local_file import LocalFile, describe_file
+from assay.images.forms.remote_file import RemoteFile
 from assay.images.listing import KnowsName, LabelledImage, Listing
 
 # What zipfile raises on damaged archives, found by fuzzing; RuntimeError includes what it does not implement
@@ -35,15 +36,18 @@ _ENCRYPTED = 1
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA})
 
 
-def list_zip(path: Path, knows_name: KnowsName) -> Listing:
+def list_zip(path: Path | RemoteFile, knows_name: KnowsName) -> Listing:
     """List the images in a zip archive; where a name comes twice the last one counts.
 
     Raises:
         BadImagesError: It is cut short or damaged, or it is another archive of ImageNet.
     """
     try:
-        whole = describe_file(path, path.stat())
-        archive = zipfile.ZipFile(path)  # stays open as long as its members are wanted
+        if isinstance(path, RemoteFile):
+            whole, archive = None, zipfile.ZipFile(path.open())  # its reads are checked one by one
+        else:
+            whole = describe_file(path, path.stat())
+            archive = zipfile.ZipFile(path)  # stays open as long as its members are wanted
     except _DAMAGE as error:
         raise BadImagesError(
             f"--images {path}: cut short or damaged: {shorten(error)}", hint="download it again"
@@ -63,7 +67,7 @@ def list_zip(path: Path, knows_name: KnowsName) -> Listing:
 class _OpenZip:
     """An archive that is read from, and its file as it was when it was listed."""
 
-    whole: LocalFile
+    whole: LocalFile | None
     archive: zipfile.ZipFile
 
     def read_member(self, member: zipfile.ZipInfo) -> bytes:
@@ -86,7 +90,7 @@ class _OpenZip:
 
     def _check(self) -> None:
         """Compare the file that is open with what was listed; what replaces it under its name is not read."""
-        if self.archive.fp is not None:
+        if self.whole is not None and self.archive.fp is not None:
             self.whole.check(os.fstat(self.archive.fp.fileno()))
 
 

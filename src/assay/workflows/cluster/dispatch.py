@@ -42,6 +42,7 @@ class Dispatch:
         self._nodes: dict[str, _Node] = {}
         self._waiting = {number: _Waiting() for number in numbers}
         self._given: dict[int, _Waiting] = {}
+        self._failed: set[int] = set()  # of those that wait
 
     @property
     def untried(self) -> list[int]:
@@ -90,6 +91,7 @@ class Dispatch:
         number = self._find_shard(node_id) if self._is_usable(self._nodes[node_id]) else None
         if number is not None:
             self._given[number] = self._waiting.pop(number)
+            self._failed.discard(number)
         return number
 
     def finish(self, number: int, node_id: str) -> None:
@@ -107,6 +109,7 @@ class Dispatch:
         shard.tries, shard.error = shard.tries + 1, error
         shard.nodes.add(node_id)
         self._waiting[number] = shard
+        self._failed.add(number)
         return self._count_failure(node_id, error)
 
     def lose_actor(self, number: int | None, node_id: str, error: AssayError) -> AssayError | None:
@@ -116,6 +119,7 @@ class Dispatch:
             shard = self._given.pop(number)
             shard.tries, shard.error = shard.tries + 1, error
             self._waiting = {number: shard} | self._waiting
+            self._failed.add(number)
         return self._count_failure(node_id, error)
 
     def exclude(self, node_id: str, error: AssayError) -> None:
@@ -124,15 +128,14 @@ class Dispatch:
 
     def pop_failed(self) -> dict[int, AssayError]:
         """Take out the shards that nobody may try any more, each with its last error."""
-        failed = {number: shard.error for number, shard in self._waiting.items() if shard.error}
         usable = {node_id for node_id, node in self._nodes.items() if self._is_usable(node) and node.room}
-        ended = {
-            number: error
-            for number, error in failed.items()
-            if self._waiting[number].tries >= MAX_TRIES or usable <= self._waiting[number].nodes
-        }
-        for number in ended:
-            del self._waiting[number]
+        ended: dict[int, AssayError] = {}
+        for number in sorted(self._failed):
+            shard = self._waiting[number]
+            if shard.error and (shard.tries >= MAX_TRIES or usable <= shard.nodes):
+                ended[number] = shard.error
+                del self._waiting[number]
+        self._failed -= ended.keys()
         return ended
 
     def find_end(self) -> AssayError | None:

@@ -22,6 +22,7 @@ from assay.workflows.cluster.sessions import end_session
 from assay.workflows.cluster.shard_runner import ShardWork
 
 LOCAL = "local"
+DRIVER = "assay.workflows.cluster.ray_driver"  # run as a module: it alone imports Ray
 _REACHABLE_WITHIN_S = 10.0
 _REFUSED_FOR_S = 5.0  # a control store that is started again refuses for a while too
 _SILENT_FOR_S = 30.0
@@ -233,9 +234,8 @@ def open_driver(address: str) -> Iterator[DriverProcess]:
     ours, theirs = socket.socketpair()
     folder = tempfile.mkdtemp(prefix="assay-ray-") if address == LOCAL else ""
     with tempfile.TemporaryFile() as said:
-        module = "assay.workflows.cluster.ray_driver"
         process = subprocess.Popen(
-            [sys.executable, "-m", module, str(theirs.fileno()), address, folder],
+            [sys.executable, "-m", DRIVER, str(theirs.fileno()), address, folder],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,

@@ -12,8 +12,9 @@ from pathlib import Path
 from assay.engines.cascade.compose import list_engines
 from assay.engines.compiled_model import read_compiled_json
 from assay.errors import AssayError, EngineError, SourceError, UsageError, missing_package
+from assay.files import write_file
 from assay.inference.pipeline import PipelineOptions
-from assay.inference.shards import Shard, has_shard
+from assay.inference.shards import Shard
 from assay.runs.folder import RunFolder
 from assay.runs.listener import Progress
 from assay.workflows.cluster.actor_needs import ActorRequest
@@ -74,8 +75,6 @@ class RayCluster:
             EngineError: Shards failed, or the cluster is gone; what was finished is kept.
             SourceError: Likewise, where the first failed for its images' source.
         """
-        folder = (run.path / predictor.folder).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
         missing = list_missing_shards(predictor, shards, fingerprint, run)
         if not missing:
             return
@@ -87,7 +86,6 @@ class RayCluster:
                 compiled=compiled,
                 compiled_sha256=hash_compiled(compiled, self.compiled_dir),
                 fetch_files=partial(read_files, compiled, self.compiled_dir.resolve()),
-                folder=folder,
                 fingerprint=fingerprint,
                 options=options,
                 versions=find_versions(*list_engines(compiled)),
@@ -98,13 +96,6 @@ class RayCluster:
         with open_driver(choose_address(self.address)) as driver:
             driver.send(plan)
             _Follower(predictor, missing, run).follow(driver)
-        if lost := [
-            shard.file_name for shard in missing if not has_shard(folder / shard.file_name, fingerprint)
-        ]:
-            raise EngineError(
-                f"{len(lost)} shards that were computed are not in {folder}, {lost[0]} the first",
-                hint="-o a folder that all nodes share, then --resume",
-            )
 
 
 def _pickle_shard(shard: Shard) -> bytes:
@@ -118,11 +109,12 @@ def _pickle_shard(shard: Shard) -> bytes:
 
 
 class _Follower:
-    """Tells the user how far the cluster has come, and what failed."""
+    """Writes the shards as they come, and tells the user how far the cluster is and what failed."""
 
     def __init__(self, predictor: Predictor, missing: Sequence[Shard], run: RunFolder) -> None:
         self._predictor = predictor
         self._run = run
+        self._folder = run.path / predictor.folder
         self._shards = {shard.number: shard for shard in missing}
         self._total = sum(len(shard.images) for shard in missing)
         self._failed: dict[str, ShardError] = {}
@@ -162,6 +154,7 @@ class _Follower:
     def _count(self, report: ShardReport) -> None:
         if report.session is not None:
             self._run.record_session(self._predictor.name, report.session)
+        write_file(self._folder / self._shards[report.number].file_name, report.content)
         self._shards_done += 1
         self._done += report.image_count
         self._hits += report.hits

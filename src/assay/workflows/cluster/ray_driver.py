@@ -32,6 +32,7 @@ from assay.inference.shards import name_shard_file
 from assay.workflows.cluster.actor_needs import ActorNeeds, choose_needs, refuse_no_room
 from assay.workflows.cluster.dispatch import Dispatch
 from assay.workflows.cluster.driver_process import (
+    DRIVER,
     Connected,
     DriverPlan,
     Finished,
@@ -148,7 +149,7 @@ def _settle_authentication(control_store: str, connection: Connection) -> None:
         if not uses_token:
             os.environ["RAY_AUTH_MODE"] = "token"
             os.set_inheritable(connection.fileno(), True)
-            os.execv(sys.executable, [sys.executable, "-m", __spec__.name, *sys.argv[1:]])
+            os.execv(sys.executable, [sys.executable, "-m", DRIVER, *sys.argv[1:]])
         raise MissingRuntimeError(
             f"--ray: the cluster at {control_store} asks for a token; none was found, or another",
             hint="give its token: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token",

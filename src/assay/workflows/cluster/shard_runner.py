@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pickle
 import socket
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from assay.images.pixel_check import PixelCheck, check_pixels
 from assay.images.read import Patience, read_image
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
-from assay.inference.shards import Shard, has_shard, read_shard, write_shard
+from assay.inference.shards import Shard, write_shard
 from assay.measure.accuracy.accuracy import count_topk_hits
 from assay.workflows.cluster.model_cache import keep_compiled
 
@@ -41,7 +42,10 @@ class NodeVersions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShardReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How a shard ended on a node; `error` is why it was not written, or why the node can compute none."""
+    """How a shard ended on a node; `error` is why it was not computed, or why the node can compute none.
+
+    `content` is its file's.
+    """
 
     number: int
     image_count: int
@@ -50,10 +54,11 @@ class ShardReport(msgspec.Struct, frozen=True, kw_only=True):
     error_kind: str = ""
     hint: str = ""
     node: str
+    content: bytes = b""
     session: SessionDescription | None = None
 
     def find_error(self) -> AssayError | None:
-        """The error, which names the node; None where the shard was written."""
+        """The error, which names the node; None where the shard was computed."""
         if not self.error:
             return None
         return _ERRORS[self.error_kind](f"{self.error} (node {self.node})", hint=self.hint)
@@ -70,7 +75,6 @@ class ShardWork:
         compiled: The compiled model.
         compiled_sha256: The sha256 of its folder.
         fetch_files: Gives its files to a node that has them not.
-        folder: Where the shards go; every node sees it.
         fingerprint: Of the run.
         options: How images are streamed.
         versions: What the other nodes compute with.
@@ -79,7 +83,6 @@ class ShardWork:
     compiled: CompiledModel
     compiled_sha256: str
     fetch_files: Callable[[], dict[str, bytes]]
-    folder: Path
     fingerprint: str
     options: PipelineOptions
     versions: NodeVersions
@@ -123,7 +126,7 @@ class ShardRunner:
         self._session: Session | None = None
 
     def check(self, pickled: bytes) -> ShardReport:
-        """Find out whether this node can compute any: versions, session, folder, an image of a shard."""
+        """Find out whether this node can compute any: versions, session, an image of a shard."""
         shard: Shard = pickle.loads(pickled)
         try:
             self._refuse_other_versions()
@@ -136,15 +139,17 @@ class ShardRunner:
         return ShardReport(number=shard.number, image_count=0, node=socket.gethostname())
 
     def compute(self, pickled: bytes) -> ShardReport:
-        """Compute and write a shard, unless it is there already, and report how that ended.
+        """Compute a shard, and report how that ended, with the content of its file.
 
         After an error of the runtime the session is loaded anew for the next shard.
         """
         shard: Shard = pickle.loads(pickled)
+        record = self._work.compiled.model
         try:
             if self._session is None:
                 self._session = self._load_session()
-            predictions = self._predict(shard, self._session)
+            stream = predict_shards(self._session, [shard], record, self._work.options, lambda _: None)
+            ((_, predictions),) = stream
         except (AssayError, OSError) as error:
             if not isinstance(error, SourceError):
                 self.close()
@@ -154,6 +159,7 @@ class ShardRunner:
             image_count=len(shard.images),
             hits=count_topk_hits(predictions, self._work.compiled.model.output.label_offset)[0],
             node=socket.gethostname(),
+            content=self._encode(shard, predictions),
             session=self._session.description,
         )
 
@@ -175,15 +181,13 @@ class ShardRunner:
             self._session.close()
             self._session = None
 
-    def _predict(self, shard: Shard, session: Session) -> list[Prediction]:
+    def _encode(self, shard: Shard, predictions: Sequence[Prediction]) -> bytes:
+        """The bytes of the shard's file, which names itself."""
         work = self._work
-        path = work.folder / shard.file_name
-        if has_shard(path, work.fingerprint):  # this is a second try: the node before died after it wrote
-            return read_shard(path)
-        record = work.compiled.model
-        ((_, predictions),) = predict_shards(session, [shard], record, work.options, lambda _: None)
-        write_shard(path, predictions, work.fingerprint, keep_logits=work.options.keep_logits)
-        return predictions
+        with tempfile.TemporaryDirectory(prefix="assay-shard-") as folder:
+            path = Path(folder, shard.file_name)
+            write_shard(path, predictions, work.fingerprint, keep_logits=work.options.keep_logits)
+            return path.read_bytes()
 
     def _load_session(self) -> Session:
         work = self._work
@@ -195,8 +199,4 @@ class ShardRunner:
             raise MissingRuntimeError(
                 f"not the versions of the machine that began the run: {', '.join(differences)}",
                 hint="install the same versions on every node",
-            )
-        if not work.folder.is_dir():
-            raise MissingRuntimeError(
-                f"does not see the folder {work.folder}", hint="-o a folder that all nodes share"
             )

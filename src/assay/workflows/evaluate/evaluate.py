@@ -36,7 +36,6 @@ from assay.inference.shards import Shard, cut_shards
 from assay.measure.gates import Gate
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder
-from assay.runs.locks import lock_manifest
 from assay.runs.place import BATCHES_FOLDER, PREDICTIONS_FOLDER, SAMPLE_FOLDER
 from assay.runs.results_file import ImageSet, Metrics, write_result
 from assay.runs.stored import PredictedRun
@@ -164,13 +163,13 @@ def _score_run(work: Workload, run: RunFolder, options: EvaluateOptions) -> Metr
     predicted = PredictedRun.from_manifest(run.path, run.manifest)
     if run.share is None:
         _delete_stale(run.path / PREDICTIONS_FOLDER, predicted.shards)
-    elif missing := predicted.list_missing():
+    elif missing := _list_of_others(run, predicted):
         run.announce(f"{len(missing)} of {len(work.shards)} shards are still to be computed by others")
         return None
     if work.reference is not None:
         predict_beside(work.reference, work.index, run, options)
     _predict_other_batches(work, run, options)
-    with lock_manifest(run.path, run.share):
+    with run.hold_manifest():
         reference = work.reference.name if work.reference else ""
         batches = [batch.choice for batch in options.batches]
         metrics = compute_metrics(predicted, options.real_labels, reference, batches)
@@ -178,6 +177,13 @@ def _score_run(work: Workload, run: RunFolder, options: EvaluateOptions) -> Metr
         if run.share is not None:
             run.complete()
     return metrics
+
+
+def _list_of_others(run: RunFolder, predicted: PredictedRun) -> list[str]:
+    """The shards that are still to be computed by others; behind a URL, those that are there are fetched."""
+    if run.remote is not None:
+        run.remote.gather([f"{PREDICTIONS_FOLDER}/{name}" for name in predicted.shards])
+    return predicted.list_missing()
 
 
 def _predict_other_batches(work: Workload, run: RunFolder, options: EvaluateOptions) -> None:
