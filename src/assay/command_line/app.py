@@ -76,6 +76,9 @@ COMMANDS = {
         "bundle": "Write a finished run into one zip file that proves its figures.",
         "verify": "Compute a bundle's figures again; fail if one differs.",
     },
+    "history": {
+        "history": "Keep results over time, compare with a baseline, show trends.",
+    },
     "machine": {
         "doctor": "Say what is wrong with a data set, or with this machine.",
         "engines": "Say which engines run here, and how to get the others.",

@@ -49,10 +49,12 @@ def _render_suite(name: str, cases: Sequence[ElementTree.Element]) -> bytes:
         for plural, tag in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped"))
     }
     suites = ElementTree.Element("testsuites")
-    suite = ElementTree.SubElement(suites, "testsuite", name=_clean(name), tests=f"{len(cases)}", **counts)
+    named = {"name": _clean(name), "tests": f"{len(cases)}", **counts}
+    suite = ElementTree.SubElement(suites, "testsuite", named)
     suite.extend(cases)
     ElementTree.indent(suites)
-    return ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True) + b"\n"
+    content: bytes = ElementTree.tostring(suites, encoding="utf-8", xml_declaration=True)
+    return content + b"\n"
 
 
 def _clean(text: str) -> str:
