@@ -49,8 +49,8 @@ def test_scoring_text_results_imports_no_runtime_no_pandas_and_no_image_library(
     (tmp_path / "results" / "cat_0.txt").write_text("0.5 " * 999 + "0.7 \n")
     (tmp_path / "labels.txt").write_text("cat.jpg 999\n")
     imported = list_imported("score", tmp_path / "results", tmp_path / "labels.txt", tmp_path)
-    assert {"numpy", "pyarrow"} <= imported
-    assert not imported & (RUNTIMES | {"pandas", "pyarrow.compute", "PIL", "rich", "jinja2", "scipy"})
+    assert "numpy" in imported
+    assert not imported & (RUNTIMES | {"pandas", "pyarrow", "PIL", "rich", "jinja2", "scipy"})
 
 
 def test_listing_the_models_computes_nothing() -> None:

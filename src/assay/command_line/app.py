@@ -56,10 +56,14 @@ COMMANDS = {
     },
     "inspect": {
         "inspect": "Say what a model file says of itself, and draw its record.",
+        "init": "Write a model file's record, its open lines marked.",
     },
     "evaluate": {
         "evaluate": "Predict every image with a compiled model, and score it.",
         "merge": "Write the report of a run whose shares were computed apart.",
+    },
+    "predict": {
+        "predict": "Predict images without labels, to CSV, JSON Lines or Parquet.",
     },
     "benchmark": {
         "benchmark": "Measure images per second and latency by batch size.",
@@ -71,6 +75,7 @@ COMMANDS = {
         "agree": "Compare all ways of running a model: which answer the same.",
     },
     "results": {
+        "runs": "List the runs in a folder, the newest first.",
         "report": "Write a run's report anew, or one report of several runs.",
         "compare": "Compare run B with run A, or with what a record publishes.",
         "bundle": "Write a finished run into one zip file that proves its figures.",

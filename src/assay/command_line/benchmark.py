@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from assay.command_line.flags import (
     CLASS_FLAGS,
     ClassFlags,
+    EngineFlags,
     FolderFlags,
     GateFlags,
     SpeedFlags,
@@ -41,7 +42,7 @@ MEASURING_FLAGS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkFlags(GateFlags, FolderFlags, ClassFlags, SpeedFlags):
+class BenchmarkFlags(GateFlags, FolderFlags, EngineFlags, ClassFlags, SpeedFlags):
     """Flags of `assay benchmark`."""
 
     callers: Annotated[
@@ -138,18 +139,19 @@ def _split_import(text: str) -> tuple[Path, int | None]:
     return (Path(found[1]), int(found[2])) if found else (Path(text), None)
 
 
-def benchmark(*folders: Path, flags: BenchmarkFlags = BenchmarkFlags()) -> Outcome:
+def benchmark(*models: Path, flags: BenchmarkFlags = BenchmarkFlags()) -> Outcome:
     """Measure images per second and latency by batch size.
 
     Args:
-        folders: The compiled models' folders.
+        models: Folders of compiled models; ONNX files and checkpoints are compiled first.
     """
+    from assay.command_line.given_model import provide_models
     from assay.command_line.terminal import open_listener
     from assay.workflows.speed.run_benchmark import BenchmarkRequest, run_benchmark
 
-    if not folders and not flags.imports:
+    if not models and not flags.imports:
         raise UsageError("assay benchmark: no compiled model given, and no file to --import")
-    if not folders:
+    if not models:
         refuse_unused(flags, MEASURING_FLAGS, "without a compiled model")
     request = BenchmarkRequest(
         images=flags.to_image_request(),
@@ -161,6 +163,9 @@ def benchmark(*folders: Path, flags: BenchmarkFlags = BenchmarkFlags()) -> Outco
         gates=flags.to_gates(),
         devices=flags.devices or "",
     )
+    place = flags.to_run_place()
+    place.refuse_inputs(*models)
     with open_listener(quiet=flags.quiet) as listener:
-        result = run_benchmark(folders, request, flags.to_run_place(), listener)
+        folders = provide_models(models, flags, listener)
+        result = run_benchmark(folders, request, place, listener)
     return describe_run(result, flags.cannot_tell)

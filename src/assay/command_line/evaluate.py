@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from assay.command_line.flags import FolderFlags, ImageFlags, PredictionFlags, ShowFlags, make_help
+from assay.command_line.flags import (
+    EngineFlags,
+    FolderFlags,
+    ImageFlags,
+    PredictionFlags,
+    ShowFlags,
+    make_help,
+)
 from assay.command_line.outcome import EXIT_SOME_IMAGES_FAILED, Outcome, describe_run
 from assay.errors import UsageError, quote
 
@@ -24,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateFlags(PredictionFlags, FolderFlags, ImageFlags):
+class EvaluateFlags(PredictionFlags, FolderFlags, EngineFlags, ImageFlags):
     """Flags of `assay evaluate`."""
 
     batch_size: Annotated[
@@ -180,29 +187,31 @@ def _is_count(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0
 
 
-def evaluate(folder: Path, /, flags: EvaluateFlags) -> Outcome:
+def evaluate(model: Path, /, flags: EvaluateFlags) -> Outcome:
     """Predict every image with a compiled model, and score it.
 
     Args:
-        folder: The compiled model's folder, or its URL.
+        model: A compiled model's folder or its URL, or an ONNX file or checkpoint, which is compiled first.
     """
+    from assay.command_line.given_model import provide_models
     from assay.command_line.terminal import open_listener
     from assay.images.forms.object_store import find_url
     from assay.runs.remote import stage_run
-    from assay.workflows.cluster.model_cache import fetch_compiled
     from assay.workflows.evaluate.run_evaluation import run_evaluation
 
     options = flags.to_evaluate_options()
-    folder = fetch_compiled(folder)
     images = flags.to_image_request()
+    launched = flags.to_share()
+    place = dataclasses.replace(flags.to_run_place(), share=launched.share if launched else None)
+    place.refuse_inputs(model)
+    with open_listener(quiet=flags.quiet) as listener:
+        (folder,) = provide_models([model], flags, listener)
     if several := flags.to_devices(folder):
         options = dataclasses.replace(options, compute_shards=several.compute_missing_shards)
     if cluster := flags.to_cluster(folder):
         options = dataclasses.replace(options, compute_shards=cluster.predict_missing_shards)
         if not find_url(images.path):  # nodes work in other folders
             images = dataclasses.replace(images, path=images.path.absolute())
-    launched = flags.to_share()
-    place = dataclasses.replace(flags.to_run_place(), share=launched.share if launched else None)
     with open_listener(quiet=flags.quiet) as listener, stage_run(place, listener=listener) as place:
         if launched and launched.source != "--shard":
             listener.announce(f"Share {launched.share}, by {launched.source}")

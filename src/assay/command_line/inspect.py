@@ -1,4 +1,4 @@
-"""`assay inspect`: what a model file says of itself."""
+"""`assay inspect` and `assay init`: what a model file says of itself, and the record drawn from it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from assay.command_line.outcome import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)
-class InspectFlags(ShowFlags):
-    """Flags of `assay inspect`."""
+class DrawFlags(ShowFlags):
+    """How a record is drawn from a model file."""
 
-    output: Annotated[Path | None, make_help("Write the record there, as TOML.", "-o")] = None
     like: Annotated[
         str, make_help("Record whose preprocessing and classes are taken: a name, or a TOML file.")
     ] = ""
@@ -22,6 +21,23 @@ class InspectFlags(ShowFlags):
         tuple[str, ...],
         make_help("KEY=VALUE, a line of the record, such as preprocessing.resize_side=256; repeatable."),
     ] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectFlags(DrawFlags):
+    """Flags of `assay inspect`."""
+
+    output: Annotated[Path | None, make_help("Write the record there, as TOML.", "-o")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitFlags(DrawFlags):
+    """Flags of `assay init`."""
+
+    output: Annotated[
+        Path | None, make_help("The record to write; MODEL.toml in this folder if not given.", "-o")
+    ] = None
+    overwrite: Annotated[bool, make_help("Replace a record that is there.")] = False
 
 
 def inspect(model: Path, /, flags: InspectFlags = InspectFlags()) -> Outcome:
@@ -38,3 +54,21 @@ def inspect(model: Path, /, flags: InspectFlags = InspectFlags()) -> Outcome:
     if flags.output is not None:
         lines += ["", f"{flags.output}: the record, with {len(found.open)} open lines"]
     return Outcome(lines=lines, document={"inspection": found})
+
+
+def init(model: Path, /, flags: InitFlags = InitFlags()) -> Outcome:
+    """Write a model file's record, its open lines marked.
+
+    Args:
+        model: ONNX file, OpenVINO IR (.xml), or a folder of the Hugging Face hub.
+    """
+    from assay.errors import UsageError
+    from assay.workflows.models.inspect import inspect_model
+
+    path = flags.output or Path(f"{model.resolve().stem}.toml")
+    if path.exists() and not flags.overwrite:
+        raise UsageError(f"{path} is there already", hint="replace it with --overwrite, or give -o FILE")
+    found = inspect_model(model, like=flags.like, given=flags.set, record_path=path)
+    marked = f", {len(found.open)} lines marked `# open`" if found.open else ""
+    lines = [f"{path}: the record of {model}{marked}", *found.next]
+    return Outcome(lines=lines, document={"record": str(path), "inspection": found})

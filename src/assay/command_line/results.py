@@ -1,4 +1,4 @@
-"""`assay report`, `assay compare`, `assay bundle`, `assay verify`: what finished runs found."""
+"""`assay runs`, `report`, `compare`, `bundle`, `verify`: what runs found."""
 
 from __future__ import annotations
 
@@ -38,6 +38,20 @@ class BundleFlags(ShowFlags):
     """Flags of `assay bundle`."""
 
     overwrite: Annotated[bool, make_help("Replace a file that is there.")] = False
+
+
+def runs(folder: Path = Path("runs"), /, flags: ShowFlags = ShowFlags()) -> Outcome:  # noqa: ARG001
+    """List the runs in a folder, the newest first.
+
+    Args:
+        folder: The folder that holds them.
+    """
+    from assay.report.tables.run_list import make_run_table
+    from assay.workflows.results.list_runs import list_runs
+
+    found = list_runs(folder)
+    unreadable = [f"Unreadable: {run.error}" for run in found if run.error]
+    return Outcome(lines=[make_run_table(found, folder), *unreadable], document={"runs": found})
 
 
 def report(*folders: Path, flags: ReportFlags = ReportFlags()) -> Outcome:

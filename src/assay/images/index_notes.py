@@ -20,13 +20,13 @@ def note_images(
 ) -> tuple[str, ...]:
     """Sentences on gaps in the labels, and on labels and names that are not what they should be."""
     return (
-        *_note_gaps(images, ignored, labels_without_image),
+        *note_gaps(images, ignored, labels_without_image),
         *(_note_labels(images) if classes.are_imagenets else ()),
         *(_note_training_images(images) if classes.are_imagenets else ()),
     )
 
 
-def _note_gaps(images: ImageTable, ignored: Sequence[str], labels_without_image: Sequence[str]) -> list[str]:
+def note_gaps(images: ImageTable, ignored: Sequence[str], labels_without_image: Sequence[str]) -> list[str]:
     """Sentences on images without a label, labels without an image, and other files."""
     notes = []
     rows = images.order_rows(images.labels == NO_LABEL)

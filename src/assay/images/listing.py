@@ -130,6 +130,15 @@ def note_inner_folder(name: str) -> str:
     return f"no images in the folder itself: those in {name}, its only folder, are used"
 
 
+def note_folders_beside(names: Sequence[str]) -> tuple[str, ...]:
+    """Say that folders beside images are not read, where there are any that are shown."""
+    shown = [name for name in names if not name.startswith(".") and name not in LITTER_FOLDERS]
+    if not shown:
+        return ()
+    more = f" and {len(shown) - 1:,} more" if len(shown) > 1 else ""
+    return (f"folders beside the images are not read: {shorten(shown[0], 80)}{more}",)
+
+
 def note_deeper_folders(paths: Sequence[str]) -> tuple[str, ...]:
     """Say that folders inside class folders are not read, where there are any."""
     if not paths:

@@ -9,7 +9,7 @@ from assay.images.class_subsets import check_subset_choice
 from assay.images.classes import Classes
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
-from assay.images.sources import ImageIndex, index_images, require_labels
+from assay.images.sources import ImageIndex, index_images, list_unlabelled, require_labels
 from assay.images.subset import limit_images
 
 
@@ -49,6 +49,21 @@ def index_requested_images(request: ImageRequest, classes: Classes) -> ImageInde
     """
     check_subset_choice(request.labels.subset)
     index = index_images(request.path, classes, request.labels, request.reading)
+    return limit_images(index, request.limit)
+
+
+def index_unlabelled_images(request: ImageRequest, classes: Classes) -> ImageIndex:
+    """The images of a request, to be predicted: whatever labels they have are not looked at.
+
+    Args:
+        request: Which images.
+        classes: The classes of the model.
+
+    Raises:
+        UsageError: A limit below 1.
+        BadImagesError: As `list_unlabelled`.
+    """
+    index = list_unlabelled(request.path, classes, request.labels.classes, request.reading)
     return limit_images(index, request.limit)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from assay.errors import BadImagesError
 from assay.images.class_labels import ClassLabels, label_by_class
 from assay.images.class_lists import (
+    ClassList,
     find_class_file,
     lists_classes,
     read_class_file,
@@ -23,7 +24,7 @@ from assay.images.classes import Classes
 from assay.images.forms.class_folders import FOLDER_NAMES
 from assay.images.forms.folder import FolderOptions
 from assay.images.forms.recognise import list_images
-from assay.images.index_notes import note_images
+from assay.images.index_notes import note_gaps, note_images
 from assay.images.label_files import (
     NO_LABEL_FILE,
     LabelFile,
@@ -143,6 +144,40 @@ def _choose_folder_options(file: LabelFile | None, reading: ReadOptions) -> Fold
         knows_name=_make_name_test(file),
         any_class_folders=file is not None,
         follow_links=reading.follow_links,
+    )
+
+
+def list_unlabelled(
+    path: Path, classes: Classes, names: ClassList = None, reading: ReadOptions = DEFAULT_READ_OPTIONS
+) -> ImageIndex:
+    """Index the images at `path` without their labels; folders in it are gone into, whatever they are called.
+
+    Args:
+        path: As of `index_images`.
+        classes: The classes of the model.
+        names: The file that names them, if there is one.
+        reading: Whether links are followed, and how the images are read later.
+
+    Raises:
+        BadImagesError: No images, an archive that is damaged, or a list of classes that is not the model's.
+    """
+    classes, _ = _choose_classes(path, classes, LabelOptions(classes=names))
+    options = dataclasses.replace(_choose_folder_options(None, reading), any_class_folders=True)
+    listing = list_images(path, options)
+    images = make_table(listing.images).with_labels(None)
+    images = images if listing.in_storage_order else images.sort()
+    return ImageIndex(
+        path=path,
+        form=listing.form,
+        label_source="",
+        label_kind="names",
+        classes=classes,
+        images=images,
+        ignored=listing.ignored,
+        identity=listing.identity,
+        notes=(*listing.notes, *note_gaps(images, listing.ignored, ())),
+        archive_notes=listing.notes,
+        reading=reading,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -71,6 +72,13 @@ def test_outputs_are_taken_for_what_the_record_says_unless_they_contradict_it(
 ) -> None:
     """A record that does not say it says logits: there the outputs decide."""
     assert reconcile_outputs(recognise_outputs(predict(*rows)), stated) == taken
+
+
+def test_images_without_a_label_decide_what_the_outputs_are() -> None:
+    unlabelled = [dataclasses.replace(row, label=None, status="no label") for row in predict(SHARES, LOGITS)]
+    assert recognise_outputs(unlabelled) == "logits"
+    assert recognise_outputs(unlabelled[:1]) == "probabilities"
+    assert recognise_outputs([]) == "logits"
 
 
 def test_failed_images_do_not_decide_what_the_outputs_are() -> None:

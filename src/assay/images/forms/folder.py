@@ -11,7 +11,13 @@ from assay.errors import BadImagesError
 from assay.images.forms.class_folders import IMAGE_FOLDER, choose_class_test, sort_out_table
 from assay.images.forms.local_file import find_status
 from assay.images.forms.scan import LinkRules, Scan
-from assay.images.listing import LITTER_FOLDERS, KnowsName, Listing, note_deeper_folders
+from assay.images.listing import (
+    LITTER_FOLDERS,
+    KnowsName,
+    Listing,
+    note_deeper_folders,
+    note_folders_beside,
+)
 from assay.images.read import Patience, try_patiently
 
 
@@ -56,7 +62,8 @@ def list_folder(root: Path, options: FolderOptions) -> Listing:
             )
         deeper += _scan_class_folder(scan, root, name, rules, options.knows_name)
     listing = sort_out_table("one folder", scan.make_table(root), options.knows_name)
-    return replace(listing, notes=note_deeper_folders(deeper))
+    beside = [name for name in folders if not is_class(name)] if beside_images else []
+    return replace(listing, notes=(*note_folders_beside(beside), *note_deeper_folders(deeper)))
 
 
 def list_names(folder: Path) -> list[str]:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-from assay.images.preprocessed_image import OK
 from assay.inference.predictions import Prediction
 from assay.models.record import ScoreKind
 
@@ -21,11 +20,13 @@ class OutputKindSearch:
     """Finds what a network's outputs are from one prediction after the other; every image counts."""
 
     def __init__(self) -> None:
+        self._count = 0
         self.are_scores = True
         self.are_probabilities = True
 
     def add(self, row: Prediction) -> None:
         """Take a prediction of an image that did not fail into account."""
+        self._count += 1
         if row.logit_sum is None or row.lowest_logit is None:  # an older assay wrote it: the top five tell
             self.are_probabilities = False
             self.are_scores = self.are_scores and _look_like_shares(row.top_logits)
@@ -36,8 +37,8 @@ class OutputKindSearch:
 
     @property
     def kind(self) -> OutputKind:
-        """What the outputs are, judged by all images so far."""
-        if not self.are_scores:
+        """What the outputs are, judged by all images so far; logits where there was none."""
+        if not self.are_scores or not self._count:
             return "logits"
         return "probabilities" if self.are_probabilities else "scores"
 
@@ -59,11 +60,11 @@ def recognise_outputs(predictions: Iterable[Prediction]) -> OutputKind:
     One image whose logits happen to look like probabilities decides nothing.
 
     Args:
-        predictions: Of the run; failed images are passed over.
+        predictions: Of the run; failed images are passed over, those without a label are not.
     """
     search = OutputKindSearch()
     for row in predictions:
-        if row.status == OK:
+        if row.top_classes:
             search.add(row)
     return search.kind
 

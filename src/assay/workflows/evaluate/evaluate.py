@@ -102,7 +102,7 @@ def evaluate_model(
         BadModelError: The compiled model cannot be used.
         EngineError: The runtime failed.
     """
-    work = _plan_run(compiled_dir, index, run, options, reference)
+    work = plan_run(compiled_dir, index, run, options, reference)
     shutil.rmtree(run.path / SAMPLE_FOLDER, ignore_errors=True)  # of a run that was cut, and goes on
     if options.stop_error is None:
         options.compute_shards(work.predictor, work.shards, work.fingerprint, work.pipeline, run)
@@ -115,7 +115,7 @@ def evaluate_model(
     return _score_run(work, run, options)
 
 
-def _plan_run(
+def plan_run(
     compiled_dir: Path,
     index: ImageIndex,
     run: RunFolder,

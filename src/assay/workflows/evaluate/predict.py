@@ -181,14 +181,15 @@ def report_progress(
         listener: Hears of it.
         is_random: Whether the images come in a random order, so that those so far are a sample of all.
     """
-    done = hits = 0
+    done = hits = labelled = 0
     listener.advance(Progress(task=task, unit="images", done=0, total=total))
 
     def report(predictions: Sequence[Prediction]) -> None:
-        nonlocal done, hits
+        nonlocal done, hits, labelled
         done += len(predictions)
         hits += count_topk_hits(predictions, label_offset)[0]
-        detail = describe_running_top1(hits, done, is_random=is_random)
+        labelled += sum(row.label is not None for row in predictions)
+        detail = describe_running_top1(hits, done, is_random=is_random) if labelled else ""
         listener.advance(Progress(task=task, unit="images", done=done, total=total, detail=detail))
 
     return report
