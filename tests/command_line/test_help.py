@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from assay.command_line.app import COMMANDS, app, main
+from assay.command_line.help import TOPICS
 from assay.command_line.help_page import COMMAND_GROUPS, EXAMPLES
+from assay.engines.catalog import find_engine
+from assay.errors import AssayError
+from assay.measure.gates import parse_gate
+from assay.models.read_record import read_model_record
 
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 
 
 @pytest.fixture
-def show(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+def show(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments: str) -> tuple[int, str, str]:
         status = main(arguments)
-        shown = capsys.readouterr()
+        shown = capfd.readouterr()
         return status, shown.out, shown.err
 
     return run
@@ -28,7 +36,7 @@ def test_every_command_has_an_example_that_can_be_parsed_and_a_group() -> None:
     assert set(NAMES) - set(EXAMPLES) == set()
     assert set(NAMES) - {name for names in COMMAND_GROUPS.values() for name in names} == set()
     for example in EXAMPLES.values():
-        app.parse_args(shlex.split(example)[1:], exit_on_error=False, print_error=False)
+        app.parse_args(shlex.split(example.partition(" > ")[0])[1:], exit_on_error=False, print_error=False)
 
 
 def test_a_command_is_one_line_of_the_list_at_80_columns(show) -> None:
@@ -78,6 +86,52 @@ def test_a_mistyped_line_is_answered_with_what_was_meant(line: str, answer: str,
     status, _, error = show(*line.split())
     assert status == 2
     assert answer in error
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_every_topic_fits_80_columns_and_ends_well(topic: str, show) -> None:
+    status, shown, _ = show("help", topic)
+    assert status == 0
+    assert max(map(len, shown.splitlines())) <= 80
+    assert topic in show("help", "topics")[1]
+
+
+def test_a_topic_that_is_not_there_is_answered_with_the_nearest(show) -> None:
+    status, _, error = show("help", "own-clases")
+    assert status == 2
+    assert "did you mean assay help own-classes?" in error
+
+
+def test_topics_that_errors_name_are_there() -> None:
+    sources = (Path(__file__).parents[2] / "src" / "assay").rglob("*.py")
+    named = {name for file in sources for name in re.findall(r"assay help ([a-z-]{4,})", file.read_text())}
+    assert named - {*TOPICS, *NAMES, "topics"} == set()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_names_commands_and_options(shell: str, show) -> None:
+    status, script, _ = show("completion", shell)
+    assert status == 0
+    assert {"evaluate", "precision"} <= set(re.findall(r"[a-z]+", script))
+
+
+@pytest.mark.parametrize(
+    ("find", "name", "meant"),
+    [
+        (find_engine, "trt", "did you mean onnxruntime?"),
+        (find_engine, "OpenVino", "did you mean openvino?"),
+        (read_model_record, "resnet50", "did you mean torchvision/resnet50 or timm/resnet50."),
+        (read_model_record, "se_resnext50", "did you mean se_resnext50_32x4d?"),
+        (parse_gate, "top1>80", "did you mean top1>=78.5?"),
+        (parse_gate, "speedup:1.2", "did you mean speedup>=1.2?"),
+    ],
+)
+def test_engines_models_and_gates_are_suggested_by_what_was_meant(
+    find: Callable[[str], object], name: str, meant: str
+) -> None:
+    with pytest.raises(AssayError) as caught:
+        find(name)
+    assert meant in caught.value.hint
 
 
 def test_missing_options_come_with_an_example(show) -> None:

@@ -189,7 +189,9 @@ def test_an_input_of_a_type_that_is_not_fed_is_refused(tmp_path: Path, of: str, 
         front=[helper.make_node("Cast", ["image"], ["pixels"], to=FLOAT)],
         image=make_port("image", kind, ["batch", 3, 224, 224]),
     )
-    assert "own-classifier.md" in refuse(path, of, f"takes {name}; assay feeds float32, float16, uint8")
+    assert "assay help own-classifier" in refuse(
+        path, of, f"takes {name}; assay feeds float32, float16, uint8"
+    )
 
 
 @pytest.mark.parametrize(("kind", "name"), [(TensorProto.UINT8, "uint8"), (TensorProto.FLOAT16, "float16")])

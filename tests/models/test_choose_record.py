@@ -34,7 +34,7 @@ def test_an_onnx_file_without_a_record_is_refused_with_how_to_give_one(tmp_path:
     with pytest.raises(UsageError) as caught:
         choose_record("", path)
     assert "--model NAME_OR_TOML" in caught.value.hint
-    assert "own-classifier.md" in caught.value.hint
+    assert "assay help own-classifier" in caught.value.hint
 
 
 def test_a_checkpoint_without_a_name_has_the_default_record(tmp_path: Path) -> None:

@@ -98,6 +98,10 @@ COMMANDS = {
         "infer": "Run a compiled model over .bin or .npy files, as ais_bench does.",
         "score": "Score a result folder, as the original script does.",
     },
+    "help": {
+        "help": "Show the options of a command, or a text on a topic.",
+        "completion": "Print what makes a shell complete commands and options.",
+    },
 }
 for _module, _commands in COMMANDS.items():
     for _name, _help in _commands.items():

@@ -117,6 +117,8 @@ EXAMPLES: Mapping[str, str] = {
     "engines": "assay engines",
     "evaluate": "assay evaluate compiled --images val -o runs/accuracy",
     "export": "assay export weights.pth model.onnx --model efficientnet_lite0",
+    "help": "assay help own-classes",
+    "completion": "assay completion bash > ~/.local/share/bash-completion/completions/assay",
     "fetch": "assay fetch efficientnet_lite0",
     "history": "assay history add runs/nightly --gate no-worse-than:baseline",
     "infer": "assay infer compiled -i bins -o results",

@@ -47,6 +47,21 @@ ENGINES = {
 COMPOSED = {"cascade": EngineEntry(place="cascade.engine:CascadeEngine")}
 """Those that compile nothing: they load what a command of their own makes of compiled models."""
 
+MEANT = {
+    "acl": "ascend",
+    "cuda": "torch or onnxruntime",
+    "gpu": "torch or onnxruntime",
+    "npu": "ascend",
+    "om": "ascend",
+    "onnx": "onnxruntime",
+    "ort": "onnxruntime",
+    "ov": "openvino",
+    "pytorch": "torch",
+    "tensorrt": "onnxruntime",
+    "trt": "onnxruntime",
+}
+"""What other tools call it."""
+
 
 def find_engine(name: str) -> Engine:
     """The engine of that name, with its runtime imported.
@@ -57,10 +72,13 @@ def find_engine(name: str) -> Engine:
     """
     entry = (ENGINES | COMPOSED).get(name)
     if entry is None:
-        close = difflib.get_close_matches(name, ENGINES, n=1)
+        close = MEANT.get(name.lower()) or next(
+            iter(difflib.get_close_matches(name.lower(), ENGINES, n=1)), ""
+        )
+        meant = f"did you mean {close}? " if close else ""
         raise UsageError(
             f"no engine is called {quote(name)}",
-            hint=f"did you mean {close[0]}?" if close else f"known: {', '.join(ENGINES)}",
+            hint=f"{meant}known: {', '.join(ENGINES)}; assay engines says which run here",
         )
     module_name, class_name = entry.place.split(":")
     try:

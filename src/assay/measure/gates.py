@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -155,7 +156,12 @@ def parse_gate(text: str) -> Gate:
                 batch_size=int(numbers.get("batch_size", 0)),
                 speed_bound=float(numbers.get("speed_bound", SPEED_MARGIN_PERCENT if is_margin else 0)),
             )
-    raise UsageError(f"--gate {text}: not a gate", hint=f"for example: {', '.join(PROFILES)}")
+    close = difflib.get_close_matches(text.lower(), PROFILES, n=1, cutoff=0.5)
+    meant = f"did you mean {close[0]}? " if close else ""
+    raise UsageError(
+        f"--gate {text}: not a gate",
+        hint=f"{meant}for example: {', '.join(PROFILES)}; assay help gates says what each asks for",
+    )
 
 
 def judge_gate(gate: Gate, evidence: Evidence) -> GateResult:

@@ -21,7 +21,7 @@ READ_OPSETS = range(7, 27)
 ONNX Runtime guarantees none below 7, and takes none above 26; OpenVINO reads newer ones as the newest it has.
 """
 _FLOATS = ("float32", "float16", "float64")
-_GUIDE = "docs/how-to/own-classifier.md"
+_GUIDE = "assay help own-classifier"
 _LAYOUTS = {"NCHW": "channels first (NCHW)", "NHWC": "channels last (NHWC)"}
 _CHOOSING = frozenset({"ArgMax", "ArgMin", "TopK"})
 

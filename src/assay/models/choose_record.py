@@ -91,7 +91,7 @@ def _draw_whole(source: Path) -> Lines:
     raise UsageError(
         f"{source} does not say all of its model record; open: {', '.join(line.key for line in left)}",
         hint=f"give it with --model NAME_OR_TOML{looks}; `{command}` draws one from the file and a record "
-        "of the same preprocessing (docs/how-to/own-classifier.md)",
+        "of the same preprocessing (assay help own-classifier)",
     )
 
 

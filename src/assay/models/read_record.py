@@ -11,6 +11,7 @@ import msgspec
 
 from assay.errors import BadModelError, quote, shorten
 from assay.models.published.find import find_published_record
+from assay.models.published.refusals import suggest_published
 from assay.models.record import ModelRecord
 
 OPEN_KEY = "open"
@@ -56,13 +57,12 @@ def _read_own_record(name: str) -> bytes:
             "timm/NAME, torchvision/NAME, ascend/FOLDER",
         )
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
+        close = suggest_published(name) or next(iter(difflib.get_close_matches(name, names, n=1)), "")
+        meant = f"did you mean {close}? " if close else ""
         raise BadModelError(
             f"no model record is called {quote(name)}",
-            hint=f"did you mean {close[0]}?"
-            if close
-            else f"known: {', '.join(names)}, timm/NAME, torchvision/NAME, ascend/FOLDER, or a .toml file; "
-            f"assay models {shorten(name, 40)} searches them",
+            hint=f"{meant}known: {', '.join(names)}, timm/NAME, torchvision/NAME, ascend/FOLDER, or a .toml "
+            f"file; assay models {shorten(name, 40)} searches them",
         )
     return resources.files("assay.models").joinpath(f"{name}.toml").read_bytes()
 
@@ -74,7 +74,7 @@ def _parse_record(text: bytes, *, origin: str) -> ModelRecord:
         return msgspec.convert(content, ModelRecord, str_keys=True)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadModelError(
-            f"model record {origin}: {shorten(error)}", hint="the keys are in docs/reference/model-record.md"
+            f"model record {origin}: {shorten(error)}", hint="assay help model-record lists the keys"
         ) from error
 
 

@@ -138,7 +138,7 @@ def _find_class(config: Settings, model_type: str) -> str:
 def _refuse(what: str) -> BadModelError:
     return BadModelError(
         f"{what}, so the preprocessing is not known",
-        hint="write it down yourself and give it: --model record.toml (docs/reference/model-record.md)",
+        hint="write it down yourself and give it: --model record.toml (assay help model-record)",
     )
 
 

@@ -93,7 +93,7 @@ def build_record(lines: Mapping[str, RecordLine]) -> ModelRecord:
     except msgspec.ValidationError as error:
         raise UsageError(
             f"the lines of the model record do not fit together: {shorten(error)}",
-            hint="the keys are in docs/reference/model-record.md",
+            hint="assay help model-record lists the keys",
         ) from error
 
 
@@ -142,7 +142,7 @@ def parse_lines(given: Sequence[str]) -> Lines:
         if key not in keys:
             raise UsageError(
                 f"--set {quote(text)}: a model record has no key {quote(key)}",
-                hint="the keys are in docs/reference/model-record.md",
+                hint="assay help model-record lists the keys",
             )
         if key in lines:
             raise UsageError(f"--set: {key} is given twice")

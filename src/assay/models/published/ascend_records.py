@@ -170,7 +170,7 @@ def _refuse(row: AscendModel, what: str, found: str) -> BadModelError:
     return refuse_unsayable(
         name_ascend_record(row),
         f"the {what} of {row.folder} is {found or 'not known'}",
-        "read its scripts, and write a record of its own (docs/reference/model-record.md)",
+        "read its scripts, and write a record of its own (assay help model-record)",
     )
 
 
