@@ -17,8 +17,11 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from assay.checkpoint.network import ARCHITECTURES
 from assay.convert.parity import LogitParity
+from assay.engine_contract.plugin import colour_checkpoint as colour_checkpoint
+from assay.engine_contract.plugin import colour_onnx as colour_onnx
+from assay.engine_contract.plugin import colour_record as colour_record
+from assay.engine_contract.plugin import pytest_addoption as pytest_addoption
 from assay.images.forms.object_store import open_url
 from assay.images.pixel_check import PixelCheck
 from assay.inference.predictions import Prediction
@@ -32,7 +35,6 @@ from assay.models.record import ModelRecord
 from assay.runs.results_file import Benchmark, ImageSet, Manifest, Metrics
 from assay_command import RunAssay as RunAssay
 from assay_command import run_here, run_in_its_own_process
-from colour_classifier import ColourClassifier, draw_weights, make_colour_classifier
 from failing_store import FailingStore
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
@@ -47,14 +49,6 @@ os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that they start
 settings.register_profile("assay", deadline=None)  # no test times anything
 settings.load_profile("assay")
 MakeRow = Callable[..., ThroughputRow]
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """What the contract of engines is held to besides the defaults; `scripts/device_check.sh` names a GPU."""
-    group = parser.getgroup("assay", "engines/engine_contract.py")
-    group.addoption("--engine", default="", help="hold this engine alone to the contract")
-    group.addoption("--device", default="", help="on this device; the engine's first if not given")
-    group.addoption("--setting", action="append", default=[], help="with a setting of the engine, NAME=VALUE")
 
 
 @pytest.fixture(scope="session")
@@ -133,27 +127,6 @@ def lite0_compiled(
     done = run_assay("compile", onnx_path, folder, "--model", lite0_toml, "-q")
     assert done.returncode == 0, done.stderr
     return folder
-
-
-@pytest.fixture(scope="session")
-def colour_onnx(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The ONNX file of a tiny classifier with the tensors that the SE-ResNeXt-50 record names."""
-    return make_colour_classifier(tmp_path_factory.mktemp("onnx") / "colour.onnx")
-
-
-@pytest.fixture(scope="session")
-def colour_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same classifier as a checkpoint."""
-    path = tmp_path_factory.mktemp("checkpoint") / "colour.pth"
-    torch.save({"weights": torch.from_numpy(draw_weights())}, path)
-    return path
-
-
-@pytest.fixture
-def colour_record(se_resnext50: ModelRecord, monkeypatch: pytest.MonkeyPatch) -> ModelRecord:
-    """A record of the classifier, whose network the checkpoint can be loaded into."""
-    monkeypatch.setitem(ARCHITECTURES, "colour_classifier", ColourClassifier)
-    return msgspec.structs.replace(se_resnext50, architecture="colour_classifier")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The engines by name; each is imported when it is asked for, with its runtime."""
+"""The engines by name, assay's own and those from outside; each is imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import Engine, NumberedEngine, PixelEngine, Session
+from assay.engines.outside import describe_version, list_outside, load_outside
 from assay.errors import MissingRuntimeError, UsageError, missing_package, quote
 
 
@@ -68,18 +69,11 @@ def find_engine(name: str) -> Engine:
 
     Raises:
         UsageError: No engine has that name.
-        MissingRuntimeError: Its package is not installed.
+        MissingRuntimeError: Its package is not installed, or it is from outside and cannot be used.
     """
     entry = (ENGINES | COMPOSED).get(name)
     if entry is None:
-        close = MEANT.get(name.lower()) or next(
-            iter(difflib.get_close_matches(name.lower(), ENGINES, n=1)), ""
-        )
-        meant = f"did you mean {close}? " if close else ""
-        raise UsageError(
-            f"no engine is called {quote(name)}",
-            hint=f"{meant}known: {', '.join(ENGINES)}; assay engines says which run here",
-        )
+        return _find_outside(name)
     module_name, class_name = entry.place.split(":")
     try:
         module = importlib.import_module(f"assay.engines.{module_name}")
@@ -95,6 +89,24 @@ def find_engine(name: str) -> Engine:
         ) from error
     engine: Engine = getattr(module, class_name)()
     return engine
+
+
+def _find_outside(name: str) -> Engine:
+    points = list_outside(name).get(name)
+    if points:
+        return load_outside(points)
+    known = [*ENGINES, *list_outside()]
+    close = MEANT.get(name.lower()) or next(iter(difflib.get_close_matches(name.lower(), known, n=1)), "")
+    meant = f"did you mean {close}? " if close else ""
+    raise UsageError(
+        f"no engine is called {quote(name)}",
+        hint=f"{meant}known: {', '.join(known)}; assay engines says which run here",
+    )
+
+
+def identify_outside(name: str) -> str:
+    """What of an engine from outside decides its answers: see `describe_version`; empty for assay's own."""
+    return "" if name in ENGINES | COMPOSED else describe_version(find_engine(name))
 
 
 def load_session(compiled_dir: Path) -> Session:

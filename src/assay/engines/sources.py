@@ -9,6 +9,7 @@ import msgspec
 
 from assay.engines.compiled_model import CompiledModel, compute_recipe, write_compiled_json
 from assay.engines.engine import CompileOptions, Engine
+from assay.engines.outside import describe_version
 from assay.errors import BadModelError, FixedBatchError
 from assay.files import hash_file
 from assay.models.calibration import read_calibration
@@ -34,7 +35,7 @@ def describe_source(engine: Engine, source: Path, options: CompileOptions) -> Co
     )
     described = CompiledModel(
         engine=engine.name,
-        engine_version=engine.version,
+        engine_version=describe_version(engine),
         device=options.device,
         device_name=engine.find_devices().get(options.device, ""),
         precision=options.precision,

@@ -9,16 +9,20 @@ import msgspec
 from assay.report.tables.table import Table
 
 NOT_INSTALLED = "not installed"
+BROKEN = "broken"
+OWN = "assay"
 
 
 class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What an engine can do here; `problem` says why it cannot be used at all, mostly empty.
 
     `devices_here` are those of its devices that this machine has, each with its own name. `proven_devices`
-    are those that assay has run on for real; the others are built to their documentation.
+    are those that assay has run on for real; the others are built to their documentation. `distribution` is
+    what brings the engine: `assay`, or another with its version.
     """
 
     name: str
+    distribution: str
     version: str = ""
     devices: tuple[str, ...] = ()
     devices_here: dict[str, str] = {}
@@ -44,13 +48,18 @@ def make_engine_tables(engines: Sequence[EngineStatus]) -> list[str | Table]:
     return [
         Table(title="Engines", header=header, rows=rows, notes=notes, is_text=True),
         Table(title="Settings", header=("Engine", "--set", "Meaning"), rows=settings, is_text=True),
-        *(f"{engine.name} cannot be used: {engine.problem}" for engine in engines if engine.problem),
+        *(_describe_problem(engine) for engine in engines if engine.problem),
     ]
+
+
+def _describe_problem(engine: EngineStatus) -> str:
+    of = "" if engine.distribution == OWN else f" of {engine.distribution}"
+    return f"{engine.name}{of} cannot be used: {engine.problem}"
 
 
 def _make_row(engine: EngineStatus) -> tuple[str, ...]:
     if engine.problem:
-        return (engine.name, NOT_INSTALLED, "", "", "", "")
+        return (engine.name, NOT_INSTALLED if engine.distribution == OWN else BROKEN, "", "", "", "")
     return (
         engine.name,
         engine.version.partition("-")[0],

@@ -17,6 +17,7 @@ from assay.engines.cascade.compose import list_engines
 from assay.engines.catalog import find_engine, load_for_evaluation
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import Session, SessionDescription
+from assay.engines.outside import describe_version
 from assay.errors import (
     AssayError,
     EngineError,
@@ -94,7 +95,7 @@ def find_versions(*engine_names: str) -> NodeVersions:
     Raises:
         MissingRuntimeError: The engine's package is not installed.
     """
-    engine_version = " then ".join(find_engine(name).version for name in engine_names)
+    engine_version = " then ".join(describe_version(find_engine(name)) for name in engine_names)
     return NodeVersions(assay=__version__, engine_version=engine_version, pixels=check_pixels())
 
 

@@ -40,7 +40,7 @@ MAX_FAILED_DEVICES = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardWork:
+class DeviceWork:
     """What the process of a device is told before its first shard.
 
     Args:
@@ -62,7 +62,7 @@ class ShardWork:
 class ShardComputer:
     """Computes and writes shards by the session of one device; see `worker.Answerer`."""
 
-    work: ShardWork
+    work: DeviceWork
     record: ModelRecord
     session: Session
 
@@ -79,7 +79,7 @@ class ShardComputer:
         self.session.close()
 
 
-def open_computer(work: ShardWork) -> tuple[ShardComputer, SessionDescription]:
+def open_computer(work: DeviceWork) -> tuple[ShardComputer, SessionDescription]:
     """Load the model on the device; see `worker.MakeAnswerer`."""
     session = load_for_evaluation(work.compiled_dir, work.number)
     record = read_compiled_json(work.compiled_dir).model
@@ -123,7 +123,7 @@ class SeveralDevices:
         folder = run.path / predictor.folder
         folder.mkdir(parents=True, exist_ok=True)
         threads = options.decode_threads or max(1, count_processors() // len(devices))
-        work = ShardWork(
+        work = DeviceWork(
             compiled_dir=self.compiled_dir.absolute(),
             number=0,
             folder=folder.absolute(),

@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 
 from assay.defaults import DEFAULT_SHARD_SIZE
+from assay.engines.cascade.compose import list_engines
 from assay.engines.cascade.record import CASCADE, read_cascade_json
-from assay.engines.catalog import load_for_evaluation
+from assay.engines.catalog import identify_outside, load_for_evaluation
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.engines.saturation import clips_sums, note_saturation
 from assay.errors import UsageError
@@ -219,7 +220,7 @@ def make_predictor(
             compiled.precision,
             compiled.takes_pixels,
             compiled.files,
-            *filter(None, [compiled.arithmetic]),
+            *filter(None, [compiled.arithmetic, *map(identify_outside, list_engines(compiled))]),
         ],
         open_session=partial(load_for_evaluation, compiled_dir),
         folder=folder,

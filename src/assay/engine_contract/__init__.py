@@ -1,0 +1,1 @@
+"""The contract that every engine is held to, for engines of this package and of others."""
