@@ -1,7 +1,8 @@
 # make demo and make test need nothing but Python 3.11 or later; each makes .venv by itself.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: setup demo check test coverage slow wheel bench clean
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+.PHONY: setup demo check site test coverage slow wheel bench clean
 
 setup: .venv/ready  ## install assay and everything it needs into .venv
 
@@ -15,11 +16,15 @@ setup: .venv/ready  ## install assay and everything it needs into .venv
 demo: setup  ## the main job on images and weights made on the spot
 	@$(BIN)/assay demo -o demo --overwrite
 
-check: setup  ## formatting, lint, types, import rules
+check: setup  ## formatting, lint, types, import rules, links of the documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(SITE) --quiet
+
+site: setup  ## the documentation as a site, into build/site
+	$(SITE)
 
 test: check  ## everything that must hold before a change lands
 	$(BIN)/pytest -n 3 --dist worksteal -m "not slow"

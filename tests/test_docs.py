@@ -45,6 +45,13 @@ def test_every_command_shown_is_one(command: str) -> None:
     app.parse_args(shlex.split(command), exit_on_error=False, print_error=False)
 
 
+@pytest.mark.parametrize(
+    "command", re.findall(r"`assay ([^`|]*)` \|$", (ROOT / "README.zh-CN.md").read_text(), re.MULTILINE)
+)
+def test_every_command_beside_an_original_one_is_one(command: str) -> None:
+    app.parse_args(shlex.split(command), exit_on_error=False, print_error=False)
+
+
 def test_some_commands_are_shown() -> None:
     assert len(COMMANDS) >= 5
 
@@ -144,7 +151,9 @@ def test_the_changelog_opens_with_what_is_unreleased_or_with_this_version() -> N
 
 def test_file_names_of_the_documentation_are_lower_case_words_with_hyphens() -> None:
     names = [file.name for file in (ROOT / "docs").rglob("*") if file.is_file() and file.name != "README.md"]
-    assert [name for name in names if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*\.(md|png|zip)", name)] == []
+    assert [
+        name for name in names if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*\.(md|png|zip|html)", name)
+    ] == []
 
 
 INPUTS = (ROOT / "docs/reference/inputs.md").read_text()

@@ -162,8 +162,9 @@ def _list_not_run(run: NamedRun) -> Iterator[str]:
 
 
 def _write_verdicts(runs: Sequence[NamedRun]) -> str:
-    verdicts = [write_verdict_on(run, runs[0]) for run in runs[1:]]
-    return " ".join(filter(None, verdicts)) or "The runs have no images in common."
+    verdicts = [(run.name, write_verdict_on(run, runs[0])) for run in runs[1:]]
+    named = [text if text.startswith(name) else f"{name}: {text}" for name, text in verdicts if text]
+    return " ".join(named) or "The runs have no images in common."
 
 
 def _list_cards(run: NamedRun) -> Iterator[Card]:

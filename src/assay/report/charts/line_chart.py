@@ -58,6 +58,8 @@ def choose_ticks(values: Sequence[float]) -> list[float]:
 
     >>> choose_ticks([12.0, 90.0])
     [10.0, 20.0, 50.0, 100.0]
+    >>> choose_ticks([1.28, 1804.86])
+    [1.0, 10.0, 100.0, 2000.0]
     """
     low, high = max(min(values), 1e-3), max(*values, 1e-3)
     steps = [
@@ -68,7 +70,12 @@ def choose_ticks(values: Sequence[float]) -> list[float]:
     first = max(number for number, step in enumerate(steps) if step <= low)
     last = min((number for number, step in enumerate(steps) if step >= high), default=len(steps) - 1)
     chosen = steps[first : max(last, first + 1) + 1]
-    return chosen if len(chosen) <= 8 else [step for step in chosen if f"{step:e}"[0] == "1"] or chosen
+    if len(chosen) <= 8:
+        return chosen
+    between = [
+        step for step in chosen[1:-1] if f"{step:e}"[0] == "1" and 2.5 * chosen[0] < step < chosen[-1] / 2.5
+    ]
+    return [chosen[0], *between, chosen[-1]]  # the ends enclose all values, whatever lies between
 
 
 def _place_x(size: int, sizes: Sequence[int]) -> float:
