@@ -10,12 +10,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
 from assay.errors import UsageError
 from assay.interrupts import on_forced_exit
 
+Decoded = TypeVar("Decoded")
 SCHEMA_VERSION = 1  # the first, of result files and of what --json shows
 PART_SUFFIX = ".part"
 """How the hidden name of a file or folder ends that is still being written."""
@@ -158,6 +160,30 @@ def is_inner_path(name: str) -> bool:
 def is_unfinished(name: str) -> bool:
     """Whether a file or folder of that name was left by a process that was killed while writing."""
     return name.startswith(".") and name.endswith(PART_SUFFIX)
+
+
+def decode_json(content: bytes | str, kind: type[Decoded]) -> Decoded:
+    """A JSON document from outside as a value of that kind.
+
+    Raises:
+        msgspec.DecodeError: It is none, or is no UTF-8, or is nested too deep.
+    """
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
+
+
+def decode_toml(content: bytes | str) -> Any:
+    """A TOML document from outside.
+
+    Raises:
+        msgspec.DecodeError: It is none, or is no UTF-8, or is nested too deep, or a number is too long.
+    """
+    try:
+        return msgspec.toml.decode(content)
+    except (ValueError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 def encode_json(value: object) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from assay.checkpoint.choose_weights import choose_weights
 from assay.checkpoint.read_weights import read_content, recognise_format
-from assay.errors import BadCheckpointError, shorten
+from assay.errors import BadCheckpointError, blame_file
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -37,13 +37,11 @@ def _read_header(path: Path) -> tuple[Shapes, dict[str, str]]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         content = file.read(length)
-    try:
+    with blame_file(BadCheckpointError, f"weights {path}: its header is damaged", hint="download it again"):
         header = json.loads(content)
-        notes = header.pop("__metadata__", {})
+        notes = dict(header.pop("__metadata__", {}))
         shapes = {name: tuple(map(int, entry["shape"])) for name, entry in header.items()}
-        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _refuse(path, f"its header is damaged: {shorten(error)}") from error
+        end = max((int(entry["data_offsets"][1]) for entry in header.values()), default=0)
     if not shapes or any(size < 0 for shape in shapes.values() for size in shape):
         raise _refuse(path, "it holds no tensors")
     if end + 8 + length != size:

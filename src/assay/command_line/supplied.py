@@ -48,7 +48,7 @@ class AssayToml(Toml):
             return tomllib.loads(path.read_text("utf-8"))
         except OSError as error:
             raise _refuse(path, f"cannot be read: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise _refuse(path, f"is not TOML: {shorten(error)}") from error
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from assay import __version__
 from assay.errors import BadModelError, quote, shorten
-from assay.files import hash_file, is_inner_path, write_file
+from assay.files import decode_json, hash_file, is_inner_path, write_file
 from assay.models.calibration import CalibrationRecord, WeightRange
 from assay.models.record import ModelRecord
 
@@ -104,7 +104,7 @@ def read_compiled_json(compiled_dir: Path) -> CompiledModel:
     """
     path = compiled_dir / COMPILED_JSON
     try:
-        compiled = msgspec.json.decode(path.read_bytes(), type=CompiledModel)
+        compiled = decode_json(path.read_bytes(), kind=CompiledModel)
     except OSError as error:
         raise BadModelError(
             f"{compiled_dir} holds no compiled model: {path}: {error.strerror}",

@@ -17,7 +17,7 @@ from assay.engines.compiled_model import CompiledModel, read_compiled_for
 from assay.engines.engine import BatchSizes, CompileChoice, CompileOptions, SessionDescription, SourceKind
 from assay.engines.options import check_options, choose_count
 from assay.engines.sources import check_source, recall_options, record_compiled
-from assay.errors import EngineError, MissingRuntimeError, shorten
+from assay.errors import EngineError, MissingRuntimeError, blame_file
 from assay.models.record import ModelRecord
 
 LOGITS_FILE = "logits.npy"
@@ -87,10 +87,8 @@ class ConstantEngine:
 
     def _open(self, compiled_dir: Path, *, takes_pixels: bool) -> ConstantSession:
         compiled = read_compiled_for(self.name, compiled_dir)
-        try:
+        with blame_file(EngineError, f"{compiled_dir / LOGITS_FILE} cannot be loaded"):
             row = np.load(compiled_dir / LOGITS_FILE, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise EngineError(f"{compiled_dir / LOGITS_FILE} cannot be loaded: {shorten(error)}") from error
         return ConstantSession(compiled, row, takes_pixels=takes_pixels)
 
 

@@ -10,11 +10,13 @@ from typing import Literal
 import msgspec
 
 from assay.errors import BadImagesError, shorten
+from assay.files import decode_json
 from assay.images.classes import SYNSET, Classes, make_classes
 
 CLASS_FILE = "classes.txt"
 MAX_CLASS_FILE_BYTES = 16 * 2**20
 _SYNSET_AND_NAME = re.compile(r"(n[0-9]{8})[\s,:]+(\S.*)")
+_MOST_DIGITS = 6
 _NUMBER_FIRST = re.compile(r"([0-9]{1,6})[\s,:]+(\S.*)")
 _NUMBER_LAST = re.compile(r"(.*\S)[\s,:]+([0-9]{1,6})")
 
@@ -129,7 +131,7 @@ def _read_json(path: Path, text: str) -> list[str]:
     """The names of a JSON list, of `{"0": "cat"}`, `{"cat": 0}` or `{"0": ["n02123045", "tabby"]}`."""
     hint = 'expected ["cat", "dog"], {"0": "cat", "1": "dog"} or {"cat": 0, "dog": 1}'
     try:
-        found = msgspec.json.decode(text, type=list[str] | dict[str, str | int | tuple[str, str]])
+        found = decode_json(text, kind=list[str] | dict[str, str | int | tuple[str, str]])
     except msgspec.DecodeError as error:
         raise BadImagesError(f"--classes {path}: {shorten(error)}", hint=hint) from error
     if isinstance(found, list):
@@ -138,7 +140,7 @@ def _read_json(path: Path, text: str) -> list[str]:
     for key, value in found.items():
         if isinstance(value, int):
             pairs.append((value, key))
-        elif key.isascii() and key.isdigit():
+        elif key.isascii() and key.isdigit() and len(key) <= _MOST_DIGITS:
             pairs.append((int(key), value if isinstance(value, str) else " ".join(value)))
     names = _order(pairs, starts=(0,)) if len(pairs) == len(found) else None
     if names is None:

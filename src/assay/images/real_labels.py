@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from assay.errors import BadImagesError, shorten
+from assay.files import decode_json
 from assay.images.labels import IMAGENET_VAL_COUNT, find_val_number
 
 MAX_BYTES = 64 * 2**20
@@ -46,7 +47,7 @@ def read_real_labels(path: Path) -> RealLabels:
         if path.stat().st_size > MAX_BYTES:
             raise BadImagesError(f"--real-labels {path}: over {MAX_BYTES:,} bytes", hint=_EXPECTED)
         content = path.read_bytes()
-        classes = msgspec.json.decode(content, type=list[list[int]])
+        classes = decode_json(content, kind=list[list[int]])
     except OSError as error:
         raise BadImagesError(f"--real-labels {path} cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

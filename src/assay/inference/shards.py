@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assay.errors import BadInputError, quote, shorten
-from assay.files import write_in_place_of
+from assay.files import decode_json, write_in_place_of
 from assay.images.listing import LabelledImage
 from assay.inference.predictions import Prediction
 
@@ -198,7 +198,7 @@ def _read_checked(path: Path, columns: Sequence[str] | None = None) -> pyarrow.T
             hint="assay run or evaluate with --resume computes them again",
         )
     if stored is not None:
-        expected = msgspec.json.decode(stored, type=dict[str, str])
+        expected = decode_json(stored, kind=dict[str, str])
         for name, found in _hash_columns(table).items():
             if expected.get(name) != found:
                 raise BadInputError(

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from assay.errors import BadModelError, shorten
+from assay.files import decode_json
 
 WeightRange = Literal["half", "full"]
 """How much of int8 the weights fill: -64 to 64, whose sums fit 16 bits on every processor, or -127 to 127."""
@@ -69,7 +70,7 @@ def read_calibration_file(path: Path) -> CalibrationRecord | None:
     if not path.is_file():
         return None
     try:
-        return msgspec.json.decode(path.read_bytes(), type=CalibrationRecord)
+        return decode_json(path.read_bytes(), kind=CalibrationRecord)
     except msgspec.ValidationError:
         return None
     except (OSError, msgspec.DecodeError) as error:

@@ -8,6 +8,7 @@ import msgspec
 
 from assay.defaults import DEFAULT_MODEL
 from assay.errors import BadModelError, UsageError, shorten
+from assay.files import decode_json
 from assay.models.complete_record import complete_record
 from assay.models.hugging_face.draw_record import read_folder_lines, read_folder_record
 from assay.models.hugging_face.folder import find_model_file, is_model_folder, refuse_hub_name
@@ -122,7 +123,7 @@ def read_stored_record(onnx_path: Path) -> ModelRecord | None:
     if text is None:
         return None
     try:
-        return msgspec.json.decode(text, type=ModelRecord)
+        return decode_json(text, kind=ModelRecord)
     except msgspec.DecodeError as error:
         raise BadModelError(
             f"{onnx_path}: the model record stored in it cannot be read: {shorten(error)}",

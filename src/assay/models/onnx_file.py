@@ -156,7 +156,8 @@ def list_weight_files(onnx_path: Path) -> dict[str, Path]:
         named = PurePosixPath(location.replace("\\", "/"))
         # the real folder too: caches of models hold links to files elsewhere, all in one folder
         folders = {onnx_path.parent.resolve(), onnx_path.resolve().parent}
-        if named.is_absolute() or ".." in named.parts or not folders & set(path.resolve().parents):
+        is_inside = location.isprintable() and not named.is_absolute() and ".." not in named.parts
+        if not is_inside or not folders & set(path.resolve().parents):
             raise BadModelError(
                 f"{onnx_path}: its weights are said to be in {quote(location)}, outside the model's folder",
                 hint="put the data file beside the ONNX file, and save the model with that location",

@@ -70,6 +70,7 @@ _SCHEMA: dict[str, dict[int, tuple[str, str]]] = {
     "Shape": {1: ("dim", "Dimension")},
     "Dimension": {1: ("dim_value", "number"), 2: ("dim_param", "text")},
 }
+_MOST_MESSAGES = 500_000  # each takes 1 KiB of memory, and as little as 2 bytes of a file
 _SMALL = 64  # bytes: longer values of this scanner's fields are weights
 
 
@@ -102,6 +103,7 @@ def read_messages(data: mmap.mmap) -> Iterator[Message]:
     """Yield the model and all messages in it; a list of what is left, not recursion: files nest at will."""
     model = Message("Model")
     waiting = [(model, 0, len(data))]
+    message_count = 0
     while waiting:
         message, start, end = waiting.pop()
         yield message
@@ -126,6 +128,9 @@ def read_messages(data: mmap.mmap) -> Iterator[Message]:
                 )
             else:
                 child = Message(kind)
+                message_count += 1
+                if message_count > _MOST_MESSAGES:
+                    raise ValueError(f"more than {_MOST_MESSAGES:,} parts")
                 message.messages.setdefault(name, []).append(child)
                 waiting.append((child, *value))
 

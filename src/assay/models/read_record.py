@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from assay.errors import BadModelError, quote, shorten
+from assay.files import decode_toml
 from assay.models.published.find import find_published_record
 from assay.models.published.refusals import suggest_published
 from assay.models.record import ModelRecord
@@ -69,10 +70,10 @@ def _read_own_record(name: str) -> bytes:
 
 def _parse_record(text: bytes, *, origin: str) -> ModelRecord:
     try:
-        content = msgspec.toml.decode(text)
+        content = decode_toml(text)
         _check_open(content, origin)
         return msgspec.convert(content, ModelRecord, str_keys=True)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except msgspec.DecodeError as error:
         raise BadModelError(
             f"model record {origin}: {shorten(error)}", hint="assay help model-record lists the keys"
         ) from error

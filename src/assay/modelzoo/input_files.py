@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from assay.arrays import Images
-from assay.errors import BadInputError, shorten
+from assay.errors import BadInputError, blame_file
 from assay.models.record import ModelRecord
 
 INPUT_SUFFIXES = (".npy", ".NPY", ".bin", ".BIN")
@@ -163,10 +163,8 @@ def _measure_file(path: str, record: ModelRecord) -> int:
 
 
 def _open_npy(path: str, record: ModelRecord) -> np.ndarray:
-    try:
+    with blame_file(BadInputError, f"{path} is no .npy file"):
         values: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise BadInputError(f"{path} is no .npy file: {shorten(error)}") from error
     row_shape = (record.input.channels, record.input.height, record.input.width)
     if values.dtype != np.float32 or (values.ndim > 2 and values.shape[-3:] != row_shape):
         expected = ", ".join(map(str, row_shape))

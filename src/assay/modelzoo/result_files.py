@@ -128,7 +128,7 @@ def _read_summary(path: Path) -> dict[str, str]:
     try:
         entries = json.loads(path.read_bytes()).get("filesinfo", {}).values()
         pairs = [(Path(out).name, str(entry["infiles"][0])) for entry in entries for out in entry["outfiles"]]
-    except (OSError, ValueError, AttributeError, LookupError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, LookupError, TypeError, RecursionError) as error:
         raise BadInputError(f"summary {path} cannot be read: {shorten(repr(error))}", hint=_AGAIN) from error
     for name, source in pairs:
         if inputs.setdefault(name, source) != source:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.ahead import map_ahead
-from assay.errors import BadInputError, UsageError, quote, shorten
+from assay.errors import BadInputError, UsageError, blame_file, quote, shorten
 from assay.modelzoo.result_files import RESULT_HINT, ResultFile
 from assay.modelzoo.value_types import ValueType, find_other_type, holds_bit_patterns
 from assay.processors import count_processors
@@ -197,10 +197,8 @@ def _parse_values(line: bytes, path: str) -> Values:
 
 
 def _load_npy(path: str) -> npt.NDArray[np.number]:
-    try:
-        rows = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise BadInputError(f"{path} cannot be read: {shorten(error)}", hint=RESULT_HINT) from error
+    with blame_file(BadInputError, f"{path} cannot be read", hint=RESULT_HINT):
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)  # else it takes the memory that it says
     if not isinstance(rows, np.ndarray) or rows.dtype.kind not in "fiu":
         found = str(rows.dtype) if isinstance(rows, np.ndarray) else "several arrays"
         raise BadInputError(f"{path}: expected an array of numbers, found {shorten(found)}", hint=RESULT_HINT)

@@ -15,6 +15,7 @@ from platformdirs import user_cache_path
 from pyarrow import ArrowException
 
 from assay.errors import AssayError, SourceError, UsageError
+from assay.files import decode_json
 from assay.images.forms.object_store import find_url
 from assay.inference.identity import RunIdentity
 from assay.runs.listener import SILENT, Listener
@@ -100,8 +101,8 @@ def _refuse_other_run(url: str, folder: Path, remote_manifest: bytes) -> None:
     Raises:
         UsageError: What decides the predictions differs.
     """
-    here = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Identified)
-    there = msgspec.json.decode(remote_manifest, type=_Identified)
+    here = decode_json((folder / MANIFEST).read_bytes(), kind=_Identified)
+    there = decode_json(remote_manifest, kind=_Identified)
     if here.identity is not None and here.identity != there.identity:
         raise UsageError(
             f"-o {url}: holds another run than the one in {folder}, which could not be copied there",

@@ -13,7 +13,7 @@ from assay.convert.parity import LogitParity
 from assay.engines.cascade.record import CascadeRecord
 from assay.engines.engine import SessionDescription
 from assay.errors import BadInputError, shorten
-from assay.files import SCHEMA_VERSION, encode_json, write_file
+from assay.files import SCHEMA_VERSION, decode_json, encode_json, write_file
 from assay.images.class_subsets import ClassSubset
 from assay.images.listing import LabelKind
 from assay.images.pixel_check import PixelCheck
@@ -195,9 +195,9 @@ def read_result(run_folder: Path, kind: type[ResultFile]) -> ResultFile | None:
         return None
     try:
         text = path.read_bytes()
-        version = msgspec.json.decode(text, type=_Versioned).schema_version
+        version = decode_json(text, kind=_Versioned).schema_version
         if version == SCHEMA_VERSION:
-            return msgspec.json.decode(text, type=kind)
+            return decode_json(text, kind=kind)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInputError(
             f"{path} cannot be read: {shorten(error)}", hint="run it again with --overwrite"

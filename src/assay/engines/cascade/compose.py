@@ -18,6 +18,7 @@ from assay.engines.cascade.record import (
 )
 from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, compute_recipe, write_compiled_json
 from assay.errors import BadModelError, UsageError
+from assay.files import decode_json
 from assay.models.record import ModelRecord
 
 
@@ -77,7 +78,7 @@ def write_cascade(
     """
     for name, compiled_dir in ((FAST_FOLDER, fast_dir), (EXACT_FOLDER, exact_dir)):
         # only what compiled.json names, whose hashes were checked
-        compiled = msgspec.json.decode((compiled_dir / COMPILED_JSON).read_bytes(), type=CompiledModel)
+        compiled = decode_json((compiled_dir / COMPILED_JSON).read_bytes(), kind=CompiledModel)
         for file in (*compiled.files, COMPILED_JSON):
             (folder / name / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(compiled_dir / file, folder / name / file)

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from assay.errors import EngineError, shorten
+from assay.files import decode_json
 from assay.models.record import ScoreKind
 
 CASCADE = "cascade"
@@ -90,7 +91,7 @@ def read_cascade_json(folder: Path) -> CascadeRecord:
     """
     path = folder / CASCADE_JSON
     try:
-        return msgspec.json.decode(path.read_bytes(), type=CascadeRecord)
+        return decode_json(path.read_bytes(), kind=CascadeRecord)
     except (OSError, msgspec.DecodeError) as error:
         raise EngineError(
             f"{path} cannot be read: {shorten(error)}", hint="make the cascade again"

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from xml.etree import ElementTree
 
-from assay.errors import BadImagesError, quote, shorten
+from assay.errors import BadImagesError, blame_file, quote
 from assay.images.forms.folder import FolderOptions, list_folder, list_names
 from assay.images.labels import read_synset_labels
 from assay.images.listing import LabelledImage, Listing
@@ -52,10 +52,8 @@ def _read_xml(image: LabelledImage, annotations: Path, known: set[str]) -> str:
     if name not in known:
         return image.class_name
     content = try_patiently((annotations / name).read_bytes, str(annotations / name), Patience())
-    try:
+    with blame_file(BadImagesError, f"{annotations / name} cannot be read"):
         synset = ElementTree.fromstring(content).findtext("object/name", default="").strip()
-    except ElementTree.ParseError as error:
-        raise BadImagesError(f"{annotations / name} cannot be read: {shorten(error)}") from error
     if synset not in read_synset_labels():
         raise BadImagesError(
             f"{annotations / name}: its first object is {quote(synset[:40])}, no synset of ImageNet"

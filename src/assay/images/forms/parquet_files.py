@@ -15,7 +15,8 @@ import pyarrow
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from assay.errors import BadImagesError, UndecodableImageError, blame_file, shorten
+from assay.errors import BadImagesError, SourceError, UndecodableImageError, blame_file, shorten
+from assay.files import decode_json
 from assay.images.forms.local_file import describe_file
 from assay.images.forms.parquet_pages import read_column
 from assay.images.listing import LabelledImage, Listing
@@ -153,8 +154,10 @@ class _ParquetFile:
         try:
             found = read_column(self._path, self._file, group, self._bytes_path, MAX_ROW_GROUP_BYTES)
             rows = [value for array in found for value in self._take_bytes(array)]
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
-            self._whole.check(self._path.stat())
+        except SourceError:
+            raise
+        except Exception as error:
+            self._whole.check(self._path.stat())  # Arrow raises anything on a damaged file
             raise OSError(f"row group {group} of {self._path.name}: {shorten(error)}") from error
         self._whole.check(self._path.stat())
         if len(rows) != expected:
@@ -219,7 +222,7 @@ class _ParquetFile:
         """What the data set calls the classes that it numbers (ClassLabel of Hugging Face's datasets)."""
         metadata = self._file.schema_arrow.metadata or {}
         try:
-            described = msgspec.json.decode(metadata.get(b"huggingface", b"{}"), type=_Description)
+            described = decode_json(metadata.get(b"huggingface", b"{}"), kind=_Description)
         except msgspec.DecodeError:
             return ()
         feature = described.info.features.get(self._label_column or "")

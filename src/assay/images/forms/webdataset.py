@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from assay.errors import quote
+from assay.files import decode_json
 from assay.images.forms.class_folders import sort_out_files
 from assay.images.forms.imagenet_archives import refuse_other_archives
 from assay.images.forms.remote_file import RemoteFile
@@ -116,7 +117,7 @@ def _read_class(content: bytes) -> str | None:
 def _read_json_class(content: bytes) -> str | None:
     """The class in a `.json` file, by the first of the usual keys that it has."""
     try:
-        found = msgspec.json.decode(content, type=dict[str, Any])
+        found = decode_json(content, kind=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     value = next((found[key] for key in _JSON_KEYS if isinstance(found.get(key), (str, int))), None)

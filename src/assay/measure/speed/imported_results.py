@@ -83,11 +83,11 @@ def import_result(path: Path, batch_size: int | None = None) -> ImportedRow | Lo
         return msgspec.structs.replace(row, imported_sha256=source.sha256)
     try:
         content = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _refuse(path, "neither JSON nor a log of LoadGen") from error
     try:
         return _import_json(content, source)
-    except (KeyError, ValueError, TypeError, AttributeError, ZeroDivisionError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise BadInputError(
             f"--import {path}: a value is missing or not what it should be: {shorten(repr(error))}",
             hint=EXPECTED,

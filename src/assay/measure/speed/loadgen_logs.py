@@ -75,7 +75,7 @@ def read_details(path: Path) -> dict[str, Any]:
     logged = [line.removeprefix(":::MLLOG ") for line in lines if line.startswith(":::MLLOG ")]
     try:
         found = {entry["key"]: entry["value"] for entry in map(json.loads, logged)}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInputError(f"{path}: not a detail log of MLPerf LoadGen: {shorten(error)}") from error
     if "result_validity" not in found and found.get("effective_test_mode") != "AccuracyOnly":
         raise BadInputError(
@@ -93,7 +93,7 @@ def make_loadgen_row(details: dict[str, Any], log_folder: str) -> LoadgenRow:
     """
     try:
         return _make_row(details, log_folder)
-    except (KeyError, ValueError, TypeError) as error:
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise BadInputError(
             f"{log_folder}: not the details of a LoadGen performance run: {shorten(error)}"
         ) from error

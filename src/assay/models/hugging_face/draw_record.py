@@ -61,7 +61,7 @@ def read_folder_lines(folder: Path) -> Lines:
         is_timm = "pretrained_cfg" in config or "architecture" in config
         found = _draw_timm(config) if is_timm else _draw_transformers(config, folder)
         return {line.key: line for line in found}
-    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise BadModelError(
             f"{folder / CONFIG_FILE}, or the file beside it with the preprocessing, is not as its library "
             f"writes it: {type(error).__name__}: {shorten(error)}",

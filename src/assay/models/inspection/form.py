@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from assay.errors import BadModelError
+from assay.errors import BadModelError, blame_file
 from assay.models.onnx_file import check_onnx_path
 
 ONNX, OPENVINO_IR = "ONNX", "OpenVINO IR"
@@ -52,6 +52,7 @@ _HOW = {
         "export it: python -m tf2onnx.convert --tflite FILE --output model.onnx",
     ),
 }
+_MAX_PICKLE_BYTES = 2**26
 _PICKLES = 5  # in a file of torch before 1.6: its version, the machine, the object, the storages
 _MODULE_PACKAGES = (
     "torch.nn.modules.",
@@ -139,20 +140,22 @@ def _recognise_file(path: Path) -> str:
     if path.suffix.lower() == ".safetensors" or (len(head) > 9 and head[8:9] == b"{"):
         return SAFETENSORS
     if path.suffix.lower() in {".pth", ".pt", ".bin", ".tar", ".ckpt"} and head[:1] == b"\x80":
-        return WHOLE_MODULE if _holds_module(path.read_bytes()) else STATE_DICT
+        with path.open("rb") as file:
+            return WHOLE_MODULE if _holds_module(file.read(_MAX_PICKLE_BYTES)) else STATE_DICT
     return ""
 
 
 def _recognise_zip(path: Path) -> str:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            pickles = [name for name in names if name.endswith("/data.pkl") or name == "data.pkl"]
-            content = archive.read(pickles[0]) if pickles else b""
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
-        raise BadModelError(
-            f"{path} cannot be read as a zip archive: {error}", hint="copy it again"
-        ) from error
+    with (
+        blame_file(BadModelError, f"{path} cannot be read as a zip archive", hint="copy it again"),
+        zipfile.ZipFile(path) as archive,
+    ):
+        names = archive.namelist()
+        pickles = [name for name in names if name.endswith("/data.pkl") or name == "data.pkl"]
+        content = b""
+        if pickles:
+            with archive.open(pickles[0]) as file:  # never more of it than a pickle has
+                content = file.read(_MAX_PICKLE_BYTES)
     if any("/code/__torch__/" in f"/{name}" for name in names):
         return TORCHSCRIPT
     if any(name.endswith(("models/model.json", "archive_format")) for name in names):

@@ -46,6 +46,8 @@ class GraphTensor:
         if self.file is None or self.dtype not in {"int8", "uint8", "float32"}:
             return None
         kind = np.dtype(self.dtype).newbyteorder("<")
+        if not self.file.is_file() or self.offset + self.size * kind.itemsize > self.file.stat().st_size:
+            return None
         return np.fromfile(self.file, kind, self.size, offset=self.offset).reshape(self.shape)
 
     @property

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from assay.files import is_inner_path
 from assay.models.inspection.graph import GraphNode, GraphTensor, ModelGraph
 from assay.models.onnx_file import DTYPES, read_onnx_messages, read_port
 from assay.models.onnx_messages import Message
@@ -27,6 +29,8 @@ _CONSTANT_NUMBERS = {
     "value_int": "int64",
     "value_ints": "int64",
 }
+
+_OFFSET = re.compile(r"[0-9]{1,18}")
 
 
 def read_onnx_graph(onnx_path: Path) -> ModelGraph:
@@ -127,6 +131,7 @@ def _find_bytes(tensor: Message, onnx_path: Path) -> tuple[Path | None, int]:
     if "raw_data" in tensor.places:
         return onnx_path, tensor.places["raw_data"]
     outside = {entry.text("key"): entry.text("value") for entry in tensor.children("external_data")}
-    if "location" not in outside:
+    location, offset = outside.get("location", ""), outside.get("offset") or "0"
+    if not is_inner_path(location.removeprefix("./")) or not _OFFSET.fullmatch(offset):
         return None, 0
-    return onnx_path.parent / outside["location"], int(outside.get("offset") or 0)
+    return onnx_path.parent / location, int(offset)

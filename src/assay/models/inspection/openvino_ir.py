@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from assay.errors import BadModelError, shorten
+from assay.errors import BadModelError, blame_file, shorten
 from assay.models.inspection.graph import GraphNode, GraphTensor, ModelGraph
 from assay.models.onnx_file import Port
 
@@ -75,13 +75,12 @@ def read_ir_graph(xml_path: Path) -> ModelGraph:
         BadModelError: It is no IR, is cut off, or its .bin is not there.
     """
     weights = find_ir_weights(xml_path)
-    try:
+    with blame_file(
+        BadModelError,
+        f"{xml_path} cannot be read as an OpenVINO IR",
+        hint="expected an .xml that OpenVINO wrote, whole",
+    ):
         return _read_net(ElementTree.parse(xml_path).getroot(), weights)
-    except (ElementTree.ParseError, ValueError, KeyError, OSError) as error:
-        raise BadModelError(
-            f"{xml_path} cannot be read as an OpenVINO IR: {shorten(error)}",
-            hint="expected an .xml that OpenVINO wrote, whole",
-        ) from error
 
 
 def _read_net(net: Element, weights: Path) -> ModelGraph:

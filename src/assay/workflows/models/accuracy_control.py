@@ -15,7 +15,7 @@ from assay.convert.quantize import list_layers, read_float_onnx, read_onnx, retu
 from assay.defaults import DEFAULT_SHARD_SIZE
 from assay.engines.engine import Session
 from assay.errors import BadInputError, UsageError, shorten
-from assay.files import encode_json, write_file, write_in_place_of
+from assay.files import decode_json, encode_json, write_file, write_in_place_of
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
 from assay.inference.identity import compute_fingerprint, identify_run
@@ -272,7 +272,7 @@ def _read_trials(path: Path, fresh: TrialsFile) -> TrialsFile:
     if not path.is_file():
         return fresh
     try:
-        stored = msgspec.json.decode(path.read_bytes(), type=TrialsFile)
+        stored = decode_json(path.read_bytes(), kind=TrialsFile)
     except (OSError, msgspec.DecodeError) as error:
         raise BadInputError(
             f"{path} cannot be read: {shorten(error)}", hint="remove it to start again"

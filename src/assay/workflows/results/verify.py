@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import struct
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from assay.errors import BadInputError, UsageError, quote, shorten
-from assay.files import hash_file, is_inner_path
+from assay.errors import BadInputError, UsageError, blame_file, quote
+from assay.files import decode_json, hash_file, is_inner_path
 from assay.images.labels import find_val_number
 from assay.inference.identity import hash_labels
 from assay.measure.accuracy.answers import BatchChoice
@@ -35,11 +33,6 @@ from assay.workflows.results.verify_speed import list_inconsistent_rows
 
 MAX_BYTES = 8 * 2**30  # unpacked: two million images with all their logits
 MAX_TEXT_BYTES = 2**28  # of each file that is no Parquet
-# What a damaged zip file, or a damaged member of one, was seen to raise.
-_BUNDLE_ERRORS = (
-    OSError, zipfile.BadZipFile, zlib.error, msgspec.DecodeError, NotImplementedError, RuntimeError,
-    EOFError, ValueError, struct.error,
-)  # fmt: skip
 OK = "same"
 LIMIT_OF_PROOF = "A bundle cannot prove that its author did not invent the predictions and the times"
 NOT_HERE = "not computed again: the labels are not in the bundle"
@@ -89,26 +82,24 @@ def check_timings(benchmark: Benchmark) -> Check:
 
 
 def _unpack(bundle: Path, run: Path) -> BundleIndex:
-    try:
-        with zipfile.ZipFile(bundle) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            if sum(entry.file_size for entry in entries) > MAX_BYTES:
-                raise BadInputError(f"{bundle} unpacks to more than {MAX_BYTES:,} bytes")
-            for entry in entries:
-                if not is_inner_path(entry.filename) or entry.filename.count("/") > 2:
-                    raise BadInputError(
-                        f"{bundle} holds {quote(entry.filename)}, which is no path of a bundle"
-                    )
-                target = run / entry.filename
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _refuse_size(bundle, entry)
-                with archive.open(entry) as packed, target.open("wb") as file:
-                    shutil.copyfileobj(packed, file)
-        return msgspec.json.decode((run / BUNDLE_FILE).read_bytes(), type=BundleIndex)
-    except _BUNDLE_ERRORS as error:
-        raise BadInputError(
-            f"{bundle} cannot be read as a bundle: {shorten(error)}", hint="expected a file of `assay bundle`"
-        ) from error
+    with (
+        blame_file(
+            BadInputError, f"{bundle} cannot be read as a bundle", hint="expected a file of `assay bundle`"
+        ),
+        zipfile.ZipFile(bundle) as archive,
+    ):
+        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        if sum(entry.file_size for entry in entries) > MAX_BYTES:
+            raise BadInputError(f"{bundle} unpacks to more than {MAX_BYTES:,} bytes")
+        for entry in entries:
+            if not is_inner_path(entry.filename) or entry.filename.count("/") > 2:
+                raise BadInputError(f"{bundle} holds {quote(entry.filename)}, which is no path of a bundle")
+            target = run / entry.filename
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _refuse_size(bundle, entry)
+            with archive.open(entry) as packed, target.open("wb") as file:
+                shutil.copyfileobj(packed, file)
+        return decode_json((run / BUNDLE_FILE).read_bytes(), kind=BundleIndex)
 
 
 def _refuse_size(bundle: Path, entry: zipfile.ZipInfo) -> None:
