@@ -12,7 +12,7 @@ import pytest
 from assay.errors import BadImagesError, SourceError
 from assay.images.classes import IMAGENET_CLASSES
 from assay.images.forms import parquet_files
-from assay.images.forms.parquet_pages import read_column
+from assay.images.forms.parquet_pages import PagedFile
 from assay.images.sources import index_images
 
 ROW_COUNT = 1000
@@ -45,17 +45,15 @@ def test_pages_that_are_larger_than_the_footer_says_are_refused_before_they_are_
     tmp_path: Path,
 ) -> None:
     path = write_rows(tmp_path / "a.parquet", repeat(bytes(4000)), use_dictionary=False, compression="zstd")
-    file = pq.ParquetFile(path)
-    column = file.metadata.row_group(0).column(0)
+    file = PagedFile(path)
+    column = pq.read_metadata(path).row_group(0).column(0)
     assert column.total_compressed_size < 10_000
     pages = column.total_uncompressed_size
-    assert (
-        sum(len(rows) for rows in read_column(path, file, 0, "image.bytes", pages + ROW_COUNT * 8))
-        == ROW_COUNT
-    )
+    read = file.read_column(0, "image.bytes", pages + ROW_COUNT * 8)
+    assert sum(len(rows) for rows in read) == ROW_COUNT
     before = pyarrow.total_allocated_bytes()
     with pytest.raises(SourceError, match="unpacks to more than"):
-        next(read_column(path, file, 0, "image.bytes", pages // 2))
+        next(file.read_column(0, "image.bytes", pages // 2))
     assert pyarrow.total_allocated_bytes() - before < 100_000
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -162,7 +163,7 @@ def list_weight_files(onnx_path: Path) -> dict[str, Path]:
                 f"{onnx_path}: its weights are said to be in {quote(location)}, outside the model's folder",
                 hint="put the data file beside the ONNX file, and save the model with that location",
             )
-        if not path.is_file():
+        if not os.path.isfile(path):  # noqa: PTH113 - False where the name is too long
             raise BadModelError(
                 f"{onnx_path}: its weights are in {location}, which is not there",
                 hint="keep the ONNX file and its data file together",

@@ -13,17 +13,15 @@ from typing import Any
 import msgspec
 import pyarrow
 import pyarrow.compute
-import pyarrow.parquet as pq
 
 from assay.errors import BadImagesError, SourceError, UndecodableImageError, blame_file, shorten
 from assay.files import decode_json
 from assay.images.forms.local_file import describe_file
-from assay.images.forms.parquet_pages import read_column
+from assay.images.forms.parquet_pages import PagedFile
 from assay.images.listing import LabelledImage, Listing
 
 MAX_ROW_GROUP_BYTES = 2**30
 MAX_TEXT_BYTES = 2**28  # of the paths in a file, and of the labels
-MAX_FOOTER = {"thrift_string_size_limit": 2**25, "thrift_container_size_limit": 10**5}
 _SMALL_COUNT = 10**5  # so many rows may take less than a byte each
 _IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp")
 _LABEL_COLUMNS = ("label", "labels", "cls", "fine_label")
@@ -101,7 +99,8 @@ class _ParquetFile:
         with blame_file(
             BadImagesError, f"--images {path}: cannot be read as Parquet", hint="download it again"
         ):
-            self._file = pq.ParquetFile(path, **MAX_FOOTER)
+            self._pages = PagedFile(path)
+            self._file = self._pages.file
             self._check_groups()
             self._image_column, self._bytes_path, path_column = self._find_image_columns()
             self._label_column = self._find_column(_LABEL_COLUMNS)
@@ -152,7 +151,7 @@ class _ParquetFile:
         """
         expected = self._file.metadata.row_group(group).num_rows
         try:
-            found = read_column(self._path, self._file, group, self._bytes_path, MAX_ROW_GROUP_BYTES)
+            found = self._pages.read_column(group, self._bytes_path, MAX_ROW_GROUP_BYTES)
             rows = [value for array in found for value in self._take_bytes(array)]
         except SourceError:
             raise
@@ -175,7 +174,7 @@ class _ParquetFile:
         rows: list[Any] = []
         left = MAX_TEXT_BYTES
         for group in range(self._file.metadata.num_row_groups):
-            for array in read_column(self._path, self._file, group, column, left):
+            for array in self._pages.read_column(group, column, left):
                 left -= array.nbytes
                 rows += array.to_pylist()
         return rows

@@ -13,7 +13,8 @@ from assay.images.listing import LabelledImage, Listing
 from assay.images.read import Patience
 
 MAX_LIST_BYTES = 64 * 2**20
-_LABEL = re.compile(r"[\s,]+(?:[0-9]{1,9}|n[0-9]{8})$")
+_LABEL = re.compile(r"[\s,](?:[0-9]{1,9}|n[0-9]{8})\Z")
+_LONGEST_LABEL = 10  # with the character before it: a search in the whole line takes its length squared
 
 
 def list_paths(path: Path) -> Listing:
@@ -24,9 +25,10 @@ def list_paths(path: Path) -> Listing:
         SourceError: The file system failed.
     """
     lines = [line.strip() for line in _read_lines(path) if line.strip() and not line.startswith("# ")]
-    have_labels = bool(lines) and all(_LABEL.search(line) for line in lines)
-    names = [_LABEL.sub("", line) for line in lines] if have_labels else lines
-    if not any((path.parent / name).is_file() for name in names[:1000]):
+    unlabelled = [_take_off_label(line) for line in lines]
+    have_labels = bool(lines) and None not in unlabelled
+    names = [name or "" for name in unlabelled] if have_labels else lines
+    if not any(os.path.isfile(path.parent / name) for name in names[:1000]):  # noqa: PTH113 - False if too long
         _refuse(path, names, have_labels=have_labels)
     if len(set(names)) < len(names):
         raise BadImagesError(f"--images {path}: {len(names) - len(set(names)):,} paths are listed twice")
@@ -37,8 +39,20 @@ def list_paths(path: Path) -> Listing:
     )
 
 
+def _take_off_label(line: str) -> str | None:
+    """The line without the label behind it; None where there is none."""
+    found = _LABEL.search(line, max(0, len(line) - _LONGEST_LABEL))
+    if found is None:
+        return None
+    end = found.start()
+    while end and (line[end - 1].isspace() or line[end - 1] == ","):
+        end -= 1
+    return line[:end]
+
+
 def _read_lines(path: Path) -> list[str]:
-    content = path.read_bytes()[: MAX_LIST_BYTES + 1]
+    with path.open("rb") as file:
+        content = file.read(MAX_LIST_BYTES + 1)
     if len(content) > MAX_LIST_BYTES or b"\0" in content:
         raise BadImagesError(
             f"--images {path}: begins with {content[:16]!r}: no archive, no Parquet and no list of paths",
