@@ -28,6 +28,8 @@ QUANTIZE = ("quantize", "m.onnx", "int8.onnx", "--calibration", ".")
         ((*EVALUATE, "--engine", "torch"), "--engine has no effect on a compiled model"),
         ((*BENCHMARK, "--precision", "int8"), "--precision has no effect on a compiled model"),
         (("predict", "compiled", "--images", ".", "-o", "p.csv", "--model", "m"), "--model has no effect"),
+        ((*EVALUATE, "--cpus-per-actor", "2"), "--cpus-per-actor and --resource go with --ray"),
+        ((*EVALUATE, "--ray", "--resource", "NPU"), "expected NAME=NUMBER"),
         ((*BENCHMARK, "--labels", "l.txt"), "--labels has no effect without --loadgen and --images"),
         ((*BENCHMARK, "--label-offset", "1"), "--label-offset has no effect"),
         ((*BENCHMARK, "--loadgen-seconds", "5"), "--loadgen-seconds has no effect without --loadgen"),

@@ -74,6 +74,8 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "--shard",
         "--ray",
         "--num-gpus",
+        "--cpus-per-actor",
+        "--resource",
     ),
     HOW: (),
     OUTPUT: (
