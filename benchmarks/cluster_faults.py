@@ -400,7 +400,8 @@ def mend(bench: Bench) -> None:
             bench.start_node(name)
             if name == "a":
                 wait_for_head(bench)
-    wait_for_nodes(bench)
+            wait_for_nodes(bench, len(bench.nodes))  # two that start at once take each other's files
+    wait_for_nodes(bench, len(NODES))
 
 
 def is_reachable(bench: Bench) -> bool:
@@ -419,15 +420,15 @@ def wait_for_head(bench: Bench) -> None:
         time.sleep(0.5)
 
 
-def wait_for_nodes(bench: Bench) -> None:
-    """Wait until three nodes are alive."""
+def wait_for_nodes(bench: Bench, count: int) -> None:
+    """Wait until so many nodes are alive."""
     probe = (
         "import os, sys, time; from ray._raylet import GcsClient\n"
         "client = GcsClient(address=sys.argv[1])\n"
         "def count(): return sum(n.state == 0 for n in client.get_all_node_info(timeout=10).values())\n"
-        "while count() < 3: time.sleep(0.5)\n"
+        "while count() != int(sys.argv[2]): time.sleep(0.5)\n"
     )
-    command = inside("a", sys.executable, "-c", probe, f"{ADDRESSES['a']}:{RAY_PORT}")
+    command = inside("a", sys.executable, "-c", probe, f"{ADDRESSES['a']}:{RAY_PORT}", count)
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env=bench.make_environment("a")
     )
