@@ -464,6 +464,7 @@ def main() -> None:
     """Print the table."""
     if sys.argv[1:2] == ["--serve"]:
         serve(Path(sys.argv[2]))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing is left
     with tempfile.TemporaryDirectory(prefix="assay-faults-") as name, make_namespaces():
         bench = Bench(place=Path(name))
         bench.fail("", 0)
