@@ -193,7 +193,9 @@ def _list_nodes() -> dict[str, tuple[str, dict[str, float]]]:
     """The name and the resources of each node by its id."""
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return {
-        node["NodeID"]: (node["NodeManagerHostname"], node["Resources"]) for node in nodes if node["Alive"]
+        node["NodeID"]: (f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})", node["Resources"])
+        for node in nodes
+        if node["Alive"]
     }
 
 
@@ -289,9 +291,10 @@ class _Pool:
         self._busy[actor.handle.compute.remote(self._fetch_shard(actor.number))] = actor
 
     def _fail(self, actor: _Actor, number: int, error: AssayError) -> None:
-        self._say(f"{name_shard_file(number)} failed: {error.message}")
+        name = self._names[actor.node_id]
+        self._say(f"{name_shard_file(number)} failed on {name}: {error.message}")
         if self._dispatch.fail(number, actor.node_id, error):
-            self._say(f"{self._names[actor.node_id]} is given no more: several shards in a row failed there")
+            self._say(f"{name} is given no more: several shards in a row failed there")
 
     def _lose(self, actor: _Actor, error: ray.exceptions.RayError) -> None:
         name = self._names[actor.node_id]
