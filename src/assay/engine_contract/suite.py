@@ -20,7 +20,7 @@ from assay.arrays import Images, Pixels
 from assay.engine_contract.classifier import draw_weights
 from assay.engines.catalog import ENGINES, find_engine, load_for_evaluation
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import CompileChoice, CompileOptions, Engine, PixelEngine, Session
+from assay.engines.engine import CompileChoice, CompileOptions, Engine, NumberedEngine, PixelEngine, Session
 from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
 from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord
@@ -191,6 +191,21 @@ def test_a_session_for_pixels_refuses_images(engine: Engine, compiled_dir: Path)
     ):
         session.run(np.zeros((1, 3, 224, 224), dtype=np.uint8))
     session.close()
+
+
+def test_a_device_that_is_chosen_by_its_number_gives_the_logits_of_the_compiled_one(
+    engine: Engine, compiled_dir: Path, colour_record: ModelRecord
+) -> None:
+    if not isinstance(engine, NumberedEngine) or engine.count_devices(read_compiled_json(compiled_dir)) == 0:
+        pytest.skip("its devices are not numbered")
+    pixels = draw_pixels(3)
+    images = normalise_pixels(pixels, colour_record)
+    logits = []
+    for number in (None, 0):
+        session = load_for_evaluation(compiled_dir, number)
+        logits.append(session.run(pixels if session.description.takes_pixels else images))
+        session.close()
+    np.testing.assert_array_equal(logits[0], logits[1])
 
 
 def test_as_many_threads_as_it_says_may_call_at_once(session: Session) -> None:
