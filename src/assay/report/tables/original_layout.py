@@ -99,7 +99,7 @@ def make_layout_throughput_table(runs: Sequence[NamedRun], record: ModelRecord) 
         )
         for column in record.published_throughput
     ]
-    ratios = [*_pair_runs(measured), *_pair_targets(published, record)]
+    ratios = [*_pair_runs(measured, is_own_first=_is_compared_alone(runs)), *_pair_targets(published, record)]
     columns = [*measured, *published]
     sizes = sorted({size for column in columns for size in column.rates})
     rows = [
@@ -148,9 +148,16 @@ def _list_measured(run: NamedRun) -> Iterator[_Column]:
         )
 
 
-def _pair_runs(measured: Sequence[_Column]) -> list[tuple[_Column, _Column]]:
+def _is_compared_alone(runs: Sequence[NamedRun]) -> bool:
+    """Whether there is one run, whose own model stands first and its reference behind it."""
+    return len(runs) == 1 and runs[0].metrics is not None and runs[0].metrics.agreement is not None
+
+
+def _pair_runs(measured: Sequence[_Column], *, is_own_first: bool) -> list[tuple[_Column, _Column]]:
+    """Candidate over reference: the other runs over the first, a run's own model over those beside it."""
     first = measured[0]
-    return [(column, first) for column in measured[1:] if column.clock == first.clock]
+    others = [column for column in measured[1:] if column.clock == first.clock]
+    return [(first, column) if is_own_first else (column, first) for column in others]
 
 
 def _pair_targets(published: Sequence[_Column], record: ModelRecord) -> list[tuple[_Column, _Column]]:
