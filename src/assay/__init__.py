@@ -8,7 +8,8 @@ import importlib
 
 __version__ = "0.1.0"
 _MODULES = {
-    "assay.api": "Run benchmark cascade compare compile evaluate export inspect open_run quantize run",
+    "assay.api": "Run benchmark cascade compare compile evaluate export inspect open_run predict "
+    "quantize run",
     "assay.engines.cascade.record": "CascadeRecord",
     "assay.engines.compiled_model": "CompiledModel",
     "assay.engines.engine": "CompileChoice",
@@ -32,6 +33,7 @@ _MODULES = {
     "assay.runs.listener": "Listener Progress",
     "assay.runs.results_file": "Benchmark Manifest Metrics",
     "assay.workflows.evaluate.evaluate": "EvaluateOptions",
+    "assay.workflows.evaluate.predict_images": "PredictedFile",
     "assay.workflows.full_run": "RunRequest",
     "assay.workflows.models.cascade": "CascadeModels",
     "assay.workflows.models.export": "ExportedModel ExportOptions",

@@ -9,6 +9,7 @@ from assay.api import evaluate as evaluate
 from assay.api import export as export
 from assay.api import inspect as inspect
 from assay.api import open_run as open_run
+from assay.api import predict as predict
 from assay.api import quantize as quantize
 from assay.api import run as run
 from assay.engines.cascade.record import CascadeRecord as CascadeRecord
@@ -50,6 +51,7 @@ from assay.runs.results_file import Benchmark as Benchmark
 from assay.runs.results_file import Manifest as Manifest
 from assay.runs.results_file import Metrics as Metrics
 from assay.workflows.evaluate.evaluate import EvaluateOptions as EvaluateOptions
+from assay.workflows.evaluate.predict_images import PredictedFile as PredictedFile
 from assay.workflows.full_run import RunRequest as RunRequest
 from assay.workflows.models.cascade import CascadeModels as CascadeModels
 from assay.workflows.models.export import ExportedModel as ExportedModel

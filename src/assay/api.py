@@ -34,6 +34,7 @@ from assay.runs.place import Mode, RunPlace
 from assay.runs.results_file import Benchmark, Manifest, Metrics, RunFiles, read_run_files
 from assay.runs.stored import StoredRun
 from assay.workflows.evaluate.evaluate import EvaluateOptions
+from assay.workflows.evaluate.predict_images import PredictedFile, PredictRequest, predict_images
 from assay.workflows.evaluate.run_evaluation import run_evaluation
 from assay.workflows.full_run import RunRequest, run_all
 from assay.workflows.models.cascade import CascadeModels, make_cascade
@@ -182,6 +183,30 @@ def evaluate(
     """
     place = _choose_place(output, mode)
     return Run(run_evaluation(Path(compiled), images, options or EvaluateOptions(), place, listener).folder)
+
+
+def predict(
+    compiled_dir: Path | str,
+    images: ImageRequest,
+    output: Path | str,
+    *,
+    mode: Mode = "new",
+    listener: Listener = SILENT,
+) -> PredictedFile:
+    """What a compiled model says of images without labels, in one file, as `assay predict`.
+
+    Args:
+        compiled_dir: The compiled model.
+        images: The images; their labels are not looked at.
+        output: The file to write: .csv, .jsonl or .parquet.
+        mode: What happens to a file that is there, or to what is left of one.
+        listener: Hears what is done, and how far it is.
+
+    Raises:
+        AssayError: As `run`.
+    """
+    request = PredictRequest(images=images, output=Path(output), mode=mode)
+    return predict_images(Path(compiled_dir), request, listener)
 
 
 def benchmark(

@@ -162,7 +162,8 @@ def list_unlabelled(
         BadImagesError: No images, an archive that is damaged, or a list of classes that is not the model's.
     """
     classes, _ = _choose_classes(path, classes, LabelOptions(classes=names))
-    options = dataclasses.replace(_choose_folder_options(None, reading), any_class_folders=True)
+    options = _choose_folder_options(None, reading)
+    options = dataclasses.replace(options, any_class_folders=True, beside_images=True)
     listing = list_images(path, options)
     images = make_table(listing.images).with_labels(None)
     images = images if listing.in_storage_order else images.sort()

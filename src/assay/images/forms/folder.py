@@ -28,11 +28,13 @@ class FolderOptions:
     Args:
         knows_name: Tells whether a name without a suffix is an image's.
         any_class_folders: Whether folders of whatever name are class folders, as a label file names them.
+        beside_images: Whether they are also where images lie beside them.
         follow_links: Whether links that lead out of the folder are followed.
     """
 
     knows_name: KnowsName
     any_class_folders: bool = False
+    beside_images: bool = False
     follow_links: bool = False
 
 
@@ -48,7 +50,7 @@ def list_folder(root: Path, options: FolderOptions) -> Listing:
     rules = LinkRules(tree=root.resolve(), follow_links=options.follow_links)
     scan = Scan()
     folders = sorted(scan.add_folder(root, "", rules), key=lambda name: os.fsencode(f"{name}/"))
-    beside_images = scan.has_images(0, options.knows_name)
+    beside_images = not options.beside_images and scan.has_images(0, options.knows_name)
     is_class = choose_class_test(folders, beside_images=beside_images, any_name=options.any_class_folders)
     deeper: list[str] = []
     for name in filter(is_class, folders):

@@ -126,9 +126,10 @@ def _sort_out(place: ObjectFolder, infos: Sequence[fs.FileInfo], options: Folder
     files = [_make_image(place, info) for info in infos]
     flat = [file for file in files if "/" not in file.relative_path]
     folders = {folder for file in files if (folder := _get_first_folder(file))}
+    has_images = bool(sort_out_files("", flat, options.knows_name).images)
     is_class = choose_class_test(
         folders,
-        beside_images=bool(sort_out_files("", flat, options.knows_name).images),
+        beside_images=has_images and not options.beside_images,
         any_name=options.any_class_folders,
     )
     chosen = [file for file in files if _is_listed(file.relative_path, is_class)]
