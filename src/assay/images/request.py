@@ -10,6 +10,13 @@ from assay.images.classes import Classes
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, ReadOptions
 from assay.images.sources import ImageIndex, index_images, list_unlabelled, require_labels
+from assay.images.stored_index import (
+    StoredImages,
+    compute_key,
+    find_stored_index,
+    read_index,
+    write_index,
+)
 from assay.images.subset import limit_images
 
 
@@ -36,18 +43,59 @@ class ImageRequest:
         return (self.path, *(path for path in lists if isinstance(path, Path)))
 
 
-def index_requested_images(request: ImageRequest, classes: Classes) -> ImageIndex:
+@dataclass(frozen=True, kw_only=True)
+class StoredPlace:
+    """Where the index of a run is stored.
+
+    Args:
+        path: Its file.
+        is_shared: Whether other processes work by it too: it is believed then as long as no file was added,
+            removed or renamed, and each image is compared with it when it is read.
+    """
+
+    path: Path
+    is_shared: bool = False
+
+    def find(self, request: ImageRequest, classes: Classes) -> ImageIndex | None:
+        """The index of the same request, where one is stored and nothing changed since; else None."""
+        if not self.path.is_file():
+            return None
+        return find_stored_index(self.path, _compute_key(request, classes), looks_at_files=not self.is_shared)
+
+
+def store_index(path: Path, index: ImageIndex, request: ImageRequest, classes: Classes) -> ImageIndex:
+    """Write the index of a request into a file, and give it back with its images read from there.
+
+    One that is there already is left. Where its images are held in a form that has no such file, it stays in
+    memory.
+    """
+    if isinstance(index.images, StoredImages):
+        return index
+    written = write_index(path, index, _compute_key(request, classes))
+    return read_index(path) if written else index
+
+
+def _compute_key(request: ImageRequest, classes: Classes) -> str:
+    return compute_key(request.path, classes, request.labels, request.reading, request.limit)
+
+
+def index_requested_images(
+    request: ImageRequest, classes: Classes, stored: StoredPlace | None = None
+) -> ImageIndex:
     """The images of a request, with the labels that are known of them.
 
     Args:
         request: Which images.
         classes: The classes of the model.
+        stored: Where an index of the same request may be: it is used as long as nothing changed.
 
     Raises:
         UsageError: A limit below 1, or no known set of classes.
         BadImagesError: As `index_images`.
     """
     check_subset_choice(request.labels.subset)
+    if stored is not None and (found := stored.find(request, classes)) is not None:
+        return found
     index = index_images(request.path, classes, request.labels, request.reading)
     return limit_images(index, request.limit)
 
@@ -67,17 +115,20 @@ def index_unlabelled_images(request: ImageRequest, classes: Classes) -> ImageInd
     return limit_images(index, request.limit)
 
 
-def index_labelled_images(request: ImageRequest, classes: Classes) -> ImageIndex:
+def index_labelled_images(
+    request: ImageRequest, classes: Classes, stored: StoredPlace | None = None
+) -> ImageIndex:
     """The images of a request, to be scored: every one must have a label that the model can give.
 
     Args:
         request: Which images.
         classes: The classes of the model.
+        stored: As of `index_requested_images`.
 
     Raises:
         UsageError: A limit below 1.
         BadImagesError: As `index_images` and `require_labels`.
     """
-    index = index_requested_images(request, classes)
+    index = index_requested_images(request, classes, stored)
     require_labels(index)
     return index

@@ -6,6 +6,7 @@ sha256 of each column), so that a damaged or misplaced one is not taken for what
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -216,8 +217,17 @@ def _find_original(path: Path, metadata: dict[bytes, bytes]) -> str:
 
 def find_fault(path: Path, fingerprint: str) -> str:
     """Why the shard is not there, whole, of a run with this fingerprint and in its place; "" where it is."""
-    if not path.exists():
+    try:
+        status = path.stat()
+    except FileNotFoundError:
         return MISSING
+    stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+    return _find_fault(path, fingerprint, stamp)
+
+
+@functools.lru_cache(maxsize=200_000)  # so many shards of 1,024 are 200 million images
+def _find_fault(path: Path, fingerprint: str, _stamp: tuple[int, int, int]) -> str:
+    """As `find_fault`, of the file as it is at that stamp: it is read once in a process."""
     try:
         metadata = pq.read_schema(path).metadata or {}
         if metadata.get(_FINGERPRINT_KEY) != fingerprint.encode():

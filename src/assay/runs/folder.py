@@ -18,7 +18,7 @@ from assay.engines.cascade.record import CascadeRecord
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import SessionDescription
 from assay.errors import AssayError, UsageError, hide_credentials
-from assay.files import escape_name
+from assay.files import escape_name, hash_file
 from assay.images.pixel_check import check_pixels
 from assay.inference.identity import RunIdentity, name_changes
 from assay.interrupts import on_forced_exit
@@ -70,7 +70,7 @@ class RunFolder(Listener):
         self.remote = remote
         self._manifest = manifest
         self._before = before
-        self._is_refused = False
+        self.is_left = False
         self._listener = listener
         self._log = (path / LOG_FILE).open("ab")
         self._ending = threading.Lock()
@@ -164,6 +164,10 @@ class RunFolder(Listener):
             images = msgspec.structs.replace(images, notes=(*images.notes, stop.sentence))
         self._record(early_stop=stop, image_set=images)
 
+    def record_metrics(self, metrics_file: Path) -> None:
+        """Record the sha256 of `metrics.json` as this run wrote it."""
+        self._record(metrics_sha256=hash_file(metrics_file))
+
     def record_gates(self, judged: Sequence[GateResult]) -> None:
         """Record what each gate says of the run."""
         self._record(gates=list(judged))
@@ -184,7 +188,7 @@ class RunFolder(Listener):
             before = stored.identity if stored else None
             changes = name_changes(before, identity) if before else []
             if changes:
-                self._restore()
+                self.leave_as_it_was()
                 raise UsageError(
                     f"{self.path}: cannot resume this run: {', '.join(changes)} changed since it began",
                     hint="choose another folder, or begin again with --overwrite",
@@ -202,7 +206,7 @@ class RunFolder(Listener):
                 self._finish(status, error)
 
     def _finish(self, status: Literal["finished", "failed", "interrupted"], error: str) -> None:
-        if self.share is None and not self._is_refused:
+        if self.share is None and not self.is_left:
             self._record(status=status, error=error, finished=_now())
         self._write_event(f"share {self.share}: {status} {error}".strip() if self.share else status)
         self._log.close()
@@ -211,9 +215,14 @@ class RunFolder(Listener):
         """Write into the manifest that all shares of the run are done."""
         self._record(status="finished", finished=_now())
 
-    def _restore(self) -> None:
-        """Give a run that must not be continued the manifest back that it had."""
-        self._is_refused = True
+    @property
+    def before(self) -> Manifest | None:
+        """The manifest that the run had when it was opened; None for a new run."""
+        return self._before
+
+    def leave_as_it_was(self) -> None:
+        """Give a run that is not continued the manifest back that it had, with how it ended."""
+        self.is_left = True
         if self._before is not None:
             self._manifest = self._before
             write_result(self.path, self._before)

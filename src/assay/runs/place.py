@@ -15,6 +15,8 @@ from typing import Literal
 from assay.errors import UsageError
 from assay.files import PART_SUFFIX, is_unfinished, refuse_same_file
 from assay.images.forms.object_store import find_url
+from assay.images.request import StoredPlace
+from assay.images.stored_index import INDEX_FILE
 from assay.runs.locks import Share, is_lock, lock_manifest
 from assay.runs.remote_store import RemoteRun
 from assay.runs.results_file import FILE_NAMES, Manifest, read_result
@@ -34,7 +36,7 @@ INT8_FILE = "model_int8.onnx"
 CALIBRATION_FILE = "model_int8.json"
 REPORT_FILE = "report.md"
 PAGE_FILE = "report.html"
-_RECORD_FILES = (FILE_NAMES[Manifest], LOG_FILE)  # of what happens, whatever does
+_RECORD_FILES = (FILE_NAMES[Manifest], LOG_FILE, INDEX_FILE)  # of what happens, whatever does
 _OWN_FOLDERS = (
     PREDICTIONS_FOLDER,
     REFERENCE_FOLDER,
@@ -45,7 +47,16 @@ _OWN_FOLDERS = (
     FLOAT_FOLDER,
     CASCADE_FOLDER,
 )
-_OWN_FILES = (LOG_FILE, ONNX_FILE, INT8_FILE, CALIBRATION_FILE, REPORT_FILE, PAGE_FILE, *FILE_NAMES.values())
+_OWN_FILES = (
+    LOG_FILE,
+    INDEX_FILE,
+    ONNX_FILE,
+    INT8_FILE,
+    CALIBRATION_FILE,
+    REPORT_FILE,
+    PAGE_FILE,
+    *FILE_NAMES.values(),
+)
 # the manifest last: a run that is moved is whole in its new place when that is there
 _OWN = (*_OWN_FOLDERS, *sorted(_OWN_FILES, key=lambda name: name == FILE_NAMES[Manifest]))
 
@@ -76,6 +87,13 @@ class RunPlace:
         """Hold what the shares of a run have in common, for a moment."""
         with lock_manifest(folder, self.share), self.remote.hold_manifest() if self.remote else nullcontext():
             yield
+
+    @property
+    def index(self) -> StoredPlace | None:
+        """Where the index of the run that is continued or shared is stored; None for a new run."""
+        if self.path is None or find_url(self.path) or (self.mode != "resume" and self.share is None):
+            return None
+        return StoredPlace(path=self.path / INDEX_FILE, is_shared=self.share is not None)
 
     def refuse_inputs(self, *inputs: Path | None) -> None:
         """Refuse to replace a run folder that holds what the run reads.

@@ -85,6 +85,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     could not be read. `pipelines` says by predictor how fast it went from encoded images to predictions.
     `cascade` says how the model is made of two, `devices` what each of several did; other runs have no such
     keys.
+    `metrics_sha256` is of `metrics.json` as the run wrote it; empty where an older assay or several shares did.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -120,6 +121,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     remark: str = ""
     cascade: CascadeRecord | msgspec.UnsetType = msgspec.UNSET
     devices: dict[str, DeviceUse] | msgspec.UnsetType = msgspec.UNSET
+    metrics_sha256: str = ""
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):

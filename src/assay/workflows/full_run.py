@@ -15,9 +15,10 @@ from assay.engines.sources import is_quantised
 from assay.errors import FixedBatchError, UsageError
 from assay.images.calibration import DEFAULT_CALIBRATION, CalibrationOptions
 from assay.images.classes import read_classes
-from assay.images.request import ImageRequest, index_labelled_images
+from assay.images.request import ImageRequest, index_labelled_images, store_index
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
+from assay.images.stored_index import INDEX_FILE
 from assay.inference.shards import StoredPredictions, list_shard_files
 from assay.measure.speed.repeats import RepeatPlan, check_plan
 from assay.models.choose_record import choose_record, list_sources
@@ -131,10 +132,12 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
     folder, request = request.weights, replace(request, weights=find_model_file(request.weights))
     check_request(request)
     compilations, float_compilation = resolve_compilations(request, record)
-    index = index_labelled_images(request.images, read_classes(record))
+    classes = read_classes(record)
+    index = index_labelled_images(request.images, classes, place.index)
     if request.cascade_max_different is not None:
         check_image_count(len(index.images))
     with open_run_folder(place, record.name, request.compile.engine, listener) as run:
+        index = store_index(run.path / INDEX_FILE, index, request.images, classes)
         run.record_remark(request.remark)
         run.record_model_sources(sources)
         if sources and folder.is_dir():  # of a file, compiling says it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,14 +20,23 @@ from assay.images.read import Patience, try_patiently
 from assay.images.rows import Texts
 from assay.images.table import Columns, ImageTable
 
-_READABLE = stat.S_IRUSR | stat.S_IROTH
+READABLE = stat.S_IRUSR | stat.S_IROTH
+"""What the mode of a file says that anybody may read."""
+_SETTLED_NS = 2 * 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
 class FolderSource:
-    """Opens images by their paths in a folder; their places are when they were last written to."""
+    """Opens images by their paths in a folder; their places are when they were last written to.
+
+    Args:
+        root: The folder.
+        folder_times: The folders that were listed, and when each was last written to, nanoseconds since 1970;
+            0 where that was so short before it was listed that more may have been written at the same time.
+    """
 
     root: Path
+    folder_times: tuple[tuple[str, int], ...] = ()
 
     def open(self, relative_path: str, size_bytes: int, place: int) -> Callable[[], bytes]:
         """See `ImageSource.open`."""
@@ -56,11 +66,13 @@ class Scan:
         folders: The folders that were scanned, each with the `/` at its end.
         ends: Where in `names` the name of each file ends.
         counts: How many files each folder has.
+        times_of_folders: See `FolderSource`.
         faults: What is wrong with a file, by its number.
     """
 
     folders: list[str] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
+    times_of_folders: list[int] = field(default_factory=list)
     names: bytearray = field(default_factory=bytearray)
     ends: array[int] = field(default_factory=lambda: array("q", [0]))
     sizes: array[int] = field(default_factory=lambda: array("q"))
@@ -76,17 +88,20 @@ class Scan:
             BadImagesError: It is no folder, or must not be listed.
             SourceError: The file system failed.
         """
-        begin = len(self.sizes)
+        begin, modified_ns = len(self.sizes), 0
 
         def scan_again() -> list[str]:
+            nonlocal modified_ns
             self._cut(begin)
             try:
+                modified_ns = _find_settled_time(root / prefix)
                 return list(self._add_entries(root / prefix, rules))
             except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
                 raise BadImagesError(f"folder {root / prefix} cannot be listed: {error.strerror}") from error
 
         folders = try_patiently(scan_again, f"folder {root / prefix}", Patience())
         self.folders.append(prefix)
+        self.times_of_folders.append(modified_ns)
         self.counts.append(len(self.sizes) - begin)
         return folders
 
@@ -107,7 +122,7 @@ class Scan:
                     if stat.S_ISDIR(status.st_mode):
                         yield os.fsdecode(entry.name)
                     continue
-                if not status.st_size or status.st_mode & _READABLE != _READABLE or entry.is_symlink():
+                if not status.st_size or status.st_mode & READABLE != READABLE or entry.is_symlink():
                     self._mark(folder / os.fsdecode(entry.name), status, rules)
                 names += entry.name
                 ends.append(len(names))
@@ -152,8 +167,16 @@ class Scan:
             sizes=np.frombuffer(self.sizes, dtype=np.int64),
             places=np.frombuffer(self.times, dtype=np.int64),
         )
-        table = ImageTable(columns, Texts(folders=tuple(self.folders)), FolderSource(root=root))
+        times = tuple(zip(self.folders, self.times_of_folders, strict=True))
+        source = FolderSource(root=root, folder_times=times)
+        table = ImageTable(columns, Texts(folders=tuple(self.folders)), source)
         return _mark_faults(table, self.faults) if self.faults else table
+
+
+def _find_settled_time(folder: Path) -> int:
+    """When a folder was last written to; see `FolderSource`."""
+    modified_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116 - its errors are those of listing it
+    return modified_ns if time.time_ns() - modified_ns > _SETTLED_NS else 0
 
 
 def _mark_faults(table: ImageTable, faults: dict[int, str]) -> ImageTable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -96,12 +97,12 @@ class _Tally:
     both_count: int = 0
     same_count: int = 0
     flips: dict[str, list[Flip]] = field(default_factory=lambda: {"lost": [], "won": [], "changed": []})
-    logit_differences: list[float] = field(default_factory=list)
+    logit_differences: array[float] = field(default_factory=lambda: array("d"))  # 8 bytes each
 
     def add(self, reference: Prediction, candidate: Prediction) -> None:
         """Count one image."""
         self.image_count += 1
-        self.logit_differences += _compare_logits(reference, candidate)
+        self.logit_differences.extend(_compare_logits(reference, candidate))
         is_right = [find_label_rank(row, self.label_offset) == 0 for row in (reference, candidate)]
         self.both_count += all(is_right)
         tops = [row.top_classes[0] if row.status == OK else None for row in (reference, candidate)]

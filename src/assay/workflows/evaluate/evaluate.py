@@ -42,6 +42,7 @@ from assay.runs.results_file import ImageSet, Metrics, write_result
 from assay.runs.stored import PredictedRun
 from assay.workflows.evaluate.batch_sizes import BatchEvaluation
 from assay.workflows.evaluate.early_stop import Workload, check_stop, predict_until_certain
+from assay.workflows.evaluate.finished import find_finished
 from assay.workflows.evaluate.predict import Predictor, predict_missing_shards
 from assay.workflows.results.metrics import compute_metrics
 
@@ -65,6 +66,7 @@ class EvaluateOptions:
         compute_shards: What computes the missing shards: this process, or a cluster.
         batches: Several batch sizes at which all images are predicted, the first into the run's predictions;
             `batch_size` is that one's then.
+        leaves_finished: Whether a run that was finished before, and is as it was, is not even scored again.
     """
 
     batch_size: int | None = None
@@ -75,6 +77,7 @@ class EvaluateOptions:
     stop_error: float | None = None
     compute_shards: ComputeShards = predict_missing_shards
     batches: tuple[BatchEvaluation, ...] = ()
+    leaves_finished: bool = False
 
 
 def evaluate_model(
@@ -104,6 +107,11 @@ def evaluate_model(
         EngineError: The runtime failed.
     """
     work = plan_run(compiled_dir, index, run, options, reference)
+    is_plain = not (reference or options.batches or options.real_labels or options.stop_error)
+    if options.leaves_finished and is_plain and (metrics := find_finished(run, options.gates)):
+        run.announce("The run was finished before, and nothing has changed since: it is left as it is")
+        run.leave_as_it_was()
+        return metrics
     shutil.rmtree(run.path / SAMPLE_FOLDER, ignore_errors=True)  # of a run that was cut, and goes on
     if options.stop_error is None:
         options.compute_shards(work.predictor, work.shards, work.fingerprint, work.pipeline, run)
@@ -111,7 +119,7 @@ def evaluate_model(
         stop = predict_until_certain(work, options.gates, options.stop_error, run)
         if stop is not None:
             metrics = compute_metrics(PredictedRun.from_manifest(run.path, run.manifest), options.real_labels)
-            write_result(run.path, metrics)
+            run.record_metrics(write_result(run.path, metrics))
             return metrics
     return _score_run(work, run, options)
 
@@ -174,9 +182,11 @@ def _score_run(work: Workload, run: RunFolder, options: EvaluateOptions) -> Metr
         reference = work.reference.name if work.reference else ""
         batches = [batch.choice for batch in options.batches]
         metrics = compute_metrics(predicted, options.real_labels, reference, batches)
-        write_result(run.path, metrics)
+        path = write_result(run.path, metrics)
         if run.share is not None:
             run.complete()
+        else:
+            run.record_metrics(path)
     return metrics
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from assay.engines.compiled_model import read_compiled_json
 from assay.images.classes import read_classes
-from assay.images.request import ImageRequest, index_labelled_images
+from assay.images.request import ImageRequest, index_labelled_images, store_index
+from assay.images.stored_index import INDEX_FILE
 from assay.runs.folder import RunResult, open_run_folder
 from assay.runs.listener import SILENT, Listener
 from assay.runs.place import RunPlace
@@ -37,9 +39,12 @@ def run_evaluation(
     place.refuse_inputs(compiled_dir, *images.inputs)
     check_evaluation(options)
     compiled = read_compiled_json(compiled_dir)
-    index = index_labelled_images(images, read_classes(compiled.model))
+    classes = read_classes(compiled.model)
+    index = index_labelled_images(images, classes, place.index)
     with open_run_folder(place, compiled.model.name, compiled.engine, listener) as run:
-        metrics = evaluate_model(compiled_dir, index, run, options)
+        index = store_index(run.path / INDEX_FILE, index, images, classes)
+        metrics = evaluate_model(compiled_dir, index, run, dataclasses.replace(options, leaves_finished=True))
         gates = judge_run(run, options.gates, metrics)
-    write_report(run.path, opens_urls=True)
+    if not run.is_left:
+        write_report(run.path, opens_urls=True)
     return RunResult(folder=run.path, manifest=run.manifest, metrics=metrics, gates=gates)

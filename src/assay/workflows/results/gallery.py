@@ -12,6 +12,7 @@ from assay.images.label_files import LabelOptions
 from assay.images.listing import DEFAULT_READ_OPTIONS, LabelledImage
 from assay.images.read import NO_PATIENCE, read_image
 from assay.images.sources import index_images
+from assay.images.stored_index import INDEX_FILE, find_stored_images
 from assay.inference.predictions import Prediction
 from assay.inference.shards import StoredPredictions
 from assay.measure.accuracy.comparison import compare_predictions
@@ -107,6 +108,8 @@ def _find_images(
     path = Path(run.image_set.path)
     if not wanted:
         return {}, ""
+    if found := find_stored_images(run.path / INDEX_FILE, path, wanted):
+        return found, ""
     if is_remote(path) and not opens_urls:
         return {}, "No thumbnails: the images are behind a URL, which only the run itself opens."
     try:

@@ -1,0 +1,306 @@
+"""The index of a folder of images as an Arrow file: written once, read by range while nothing changed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow
+import pyarrow.compute as pc
+from pyarrow import ipc
+
+from assay import __version__
+from assay.errors import BadImagesError, shorten
+from assay.files import write_in_place_of
+from assay.images.class_lists import find_class_file
+from assay.images.class_subsets import ClassSubset
+from assay.images.classes import Classes
+from assay.images.forms.scan import READABLE, FolderSource
+from assay.images.label_files import LabelOptions
+from assay.images.listing import LabelKind, LabelledImage, ReadOptions
+from assay.images.rows import STRETCH, ImageRows, Stretch, Texts
+from assay.images.sources import ImageIndex
+
+INDEX_FILE = "images.arrow"
+_KEY = b"assay.index"
+_EMPTY = "not decodable: empty file"
+_SCHEMA = pyarrow.schema(
+    [
+        pyarrow.field("name", pyarrow.large_binary(), nullable=False),
+        pyarrow.field("folder", pyarrow.int32(), nullable=False),
+        pyarrow.field("size_bytes", pyarrow.int64(), nullable=False),
+        pyarrow.field("modified_ns", pyarrow.int64(), nullable=False),
+        pyarrow.field("class", pyarrow.int32(), nullable=False),
+        pyarrow.field("fault", pyarrow.int32(), nullable=False),
+        pyarrow.field("label", pyarrow.int64(), nullable=False),
+    ]
+)
+# What reading a damaged file was seen to raise
+_READ_ERRORS = (OSError, pyarrow.ArrowException, msgspec.DecodeError, ValueError, TypeError, KeyError)
+
+
+class _Described(msgspec.Struct, frozen=True, kw_only=True):
+    """What an index says besides its columns; texts that hold names of files are bytes."""
+
+    key: str
+    path: bytes
+    root: bytes
+    form: str
+    label_source: str
+    label_kind: LabelKind
+    class_count: int
+    class_names: tuple[str, ...]
+    class_synsets: tuple[str, ...]
+    subset: ClassSubset | None
+    ignored: tuple[bytes, ...]
+    identity: str
+    notes: tuple[bytes, ...]
+    archive_notes: tuple[bytes, ...]
+    labels_without_image: tuple[bytes, ...]
+    limited_from: int | None
+    reading: ReadOptions
+    image_count: int
+    folders: tuple[bytes, ...]
+    folder_times: tuple[tuple[bytes, int], ...]
+    classes: tuple[bytes, ...]
+    faults: tuple[bytes, ...]
+
+
+class StoredImages(ImageRows):
+    """The images of an index on disk; a stretch of them is in memory at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._reader: Any = ipc.open_file(pyarrow.OSFile(str(path)))
+        self.described = msgspec.json.decode(self._reader.schema.metadata[_KEY], type=_Described)
+        described = self.described
+        texts = Texts(
+            folders=_decode(described.folders),
+            classes=_decode(described.classes),
+            faults=_decode(described.faults),
+        )
+        times = tuple((os.fsdecode(name), when) for name, when in described.folder_times)
+        self.folder = FolderSource(root=Path(os.fsdecode(described.root)), folder_times=times)
+        super().__init__(texts, self.folder)
+        self._lock = threading.Lock()
+        self._last: tuple[int, Any] = (-1, None)
+        if self._reader.num_record_batches != -(-len(self) // STRETCH):
+            raise ValueError("not all images are there")
+
+    def __len__(self) -> int:
+        return self.described.image_count
+
+    def read(self, start: int, stop: int) -> Stretch:
+        """See `ImageRows.read`."""
+        with self._lock:
+            pieces = [
+                self._read_piece(number, start, stop)
+                for number in range(start // STRETCH, -(-stop // STRETCH))
+            ]
+        table = pyarrow.Table.from_batches(pieces, schema=_SCHEMA).combine_chunks()
+        names, *numbers = (column.chunk(0) for column in table.columns)
+        folders, sizes, times, classes, faults, labels = (column.to_numpy() for column in numbers)
+        return Stretch(
+            names=names,
+            folders=folders,
+            sizes=sizes,
+            places=times,
+            classes=classes,
+            faults=faults,
+            labels=labels,
+        )
+
+    def _read_piece(self, number: int, start: int, stop: int) -> Any:
+        """The rows of a batch that are from `start` to before `stop`; the last batch read is kept."""
+        if self._last[0] != number:
+            self._last = (number, self._reader.get_batch(number))
+        first = number * STRETCH
+        begin = max(start - first, 0)
+        return self._last[1].slice(begin, min(stop - first, STRETCH) - begin).replace_schema_metadata()
+
+
+def write_index(path: Path, index: ImageIndex, key: str) -> bool:
+    """Write the index, whole or not at all; False where its images are in a form that has no such file."""
+    images = index.images
+    if not isinstance(images, ImageRows) or not isinstance(images.source, FolderSource):
+        return False
+    if images.source.root != index.path or not images.source.folder_times:
+        return False
+    described = _describe(index, images, images.source, key)
+    schema = _SCHEMA.with_metadata({_KEY: msgspec.json.encode(described)})
+    options = ipc.IpcWriteOptions(compression="zstd")
+    with (
+        write_in_place_of(path) as temporary,
+        pyarrow.OSFile(str(temporary), "wb") as file,
+        ipc.new_file(file, schema, options=options) as writer,
+    ):
+        for one in images.stretches():
+            columns = [
+                one.names,
+                *map(
+                    pyarrow.array, (one.folders, one.sizes, one.places, one.classes, one.faults, one.labels)
+                ),
+            ]
+            writer.write_batch(pyarrow.record_batch(columns, schema=_SCHEMA))
+    return True
+
+
+def _describe(index: ImageIndex, images: ImageRows, source: FolderSource, key: str) -> _Described:
+    return _Described(
+        key=key,
+        path=os.fsencode(index.path),
+        root=os.fsencode(source.root),
+        form=index.form,
+        label_source=index.label_source,
+        label_kind=index.label_kind,
+        class_count=index.classes.count,
+        class_names=index.classes.names,
+        class_synsets=index.classes.synsets,
+        subset=index.subset,
+        ignored=_encode(index.ignored),
+        identity=index.identity,
+        notes=_encode(index.notes),
+        archive_notes=_encode(index.archive_notes),
+        labels_without_image=_encode(index.labels_without_image),
+        limited_from=index.limited_from,
+        reading=index.reading,
+        image_count=len(images),
+        folders=_encode(images.texts.folders),
+        folder_times=tuple((os.fsencode(folder), time_ns) for folder, time_ns in source.folder_times),
+        classes=_encode(images.texts.classes),
+        faults=_encode(images.texts.faults),
+    )
+
+
+def read_index(path: Path) -> ImageIndex:
+    """The index in a file, whose images are read from it when they are asked for.
+
+    Raises:
+        BadImagesError: It is no index, or damaged.
+    """
+    try:
+        images = StoredImages(path)
+    except _READ_ERRORS as error:
+        raise BadImagesError(
+            f"{path} cannot be read as an index of images: {shorten(error)}",
+            hint="assay index writes it again",
+        ) from error
+    found = images.described
+
+    return ImageIndex(
+        path=Path(os.fsdecode(found.path)),
+        form=found.form,
+        label_source=found.label_source,
+        label_kind=found.label_kind,
+        classes=Classes(count=found.class_count, names=found.class_names, synsets=found.class_synsets),
+        subset=found.subset,
+        images=images,
+        ignored=_decode(found.ignored),
+        identity=found.identity,
+        notes=_decode(found.notes),
+        archive_notes=_decode(found.archive_notes),
+        labels_without_image=_decode(found.labels_without_image),
+        limited_from=found.limited_from,
+        reading=found.reading,
+    )
+
+
+def find_stored_images(path: Path, root: Path, relative_paths: Collection[str]) -> dict[str, LabelledImage]:
+    """Those images that the index in a file holds, by their paths; none without such an index."""
+    if not path.is_file():
+        return {}
+    try:
+        index = read_index(path)
+    except BadImagesError:
+        return {}
+    images = index.images if index.path == root else ()
+    wanted = pyarrow.array(
+        {os.fsencode(name.rpartition("/")[2]) for name in relative_paths}, pyarrow.large_binary()
+    )
+    found: dict[str, LabelledImage] = {}
+    for start in range(0, len(images), STRETCH) if isinstance(images, StoredImages) else ():
+        stretch = images.read(start, min(start + STRETCH, len(images)))
+        for row in np.flatnonzero(pc.is_in(stretch.names, wanted).to_numpy(zero_copy_only=False)).tolist():
+            image = images[start + row]
+            if image.relative_path in relative_paths:
+                found[image.relative_path] = image
+    return found
+
+
+def find_stored_index(path: Path, key: str, *, looks_at_files: bool) -> ImageIndex | None:
+    """The index in a file where it is of the same request and nothing changed since; else None.
+
+    Args:
+        path: The file, which may be missing.
+        key: Of the request.
+        looks_at_files: Whether each image is looked at too: that a file was added, removed or renamed, its
+            folder tells; that one was written to, it alone.
+    """
+    if not path.is_file():
+        return None
+    try:
+        index = read_index(path)
+    except BadImagesError:
+        return None
+    images = index.images
+    if not isinstance(images, StoredImages) or images.described.key != key:
+        return None
+    return index if is_unchanged(images, looks_at_files=looks_at_files) else None
+
+
+def is_unchanged(images: StoredImages, *, looks_at_files: bool) -> bool:
+    """Whether the folders, and the images where they are looked at, are as when they were listed."""
+    root = images.folder.root
+    try:
+        if any((root / folder).stat().st_mtime_ns != when for folder, when in images.folder.folder_times):
+            return False
+    except OSError:
+        return False
+    if set(images.texts.faults) - {"", _EMPTY}:
+        return False  # what could not be read may be readable by now
+    return not looks_at_files or all(_are_unchanged(root, images, one) for one in images.stretches())
+
+
+def _are_unchanged(root: Path, images: StoredImages, stretch: Stretch) -> bool:
+    folders = [os.path.join(os.fsencode(root), os.fsencode(folder)) for folder in images.texts.folders]  # noqa: PTH118
+    names = stretch.names.to_pylist()
+    sizes, times = np.empty(len(names), dtype=np.int64), np.empty(len(names), dtype=np.int64)
+    for number, (folder, name) in enumerate(zip(stretch.folders.tolist(), names, strict=True)):
+        try:
+            status = os.stat(folders[folder] + name)  # noqa: PTH116 - a million of them
+        except OSError:
+            return False
+        if status.st_mode & READABLE != READABLE or not stat.S_ISREG(status.st_mode):
+            return False
+        sizes[number], times[number] = status.st_size, status.st_mtime_ns
+    return bool((sizes == stretch.sizes).all() and (times == stretch.places).all())
+
+
+def compute_key(
+    path: Path, classes: Classes, labels: LabelOptions, reading: ReadOptions, limit: int | None
+) -> str:
+    """The sha256, 64 hex digits, of all that decides an index besides the images: request and files."""
+    files = [labels.path, labels.classes if isinstance(labels.classes, Path) else None, find_class_file(path)]
+    parts = (
+        [__version__, os.fsencode(path.resolve()), classes.count, classes.names, classes.synsets],
+        [hashlib.sha256(file.read_bytes()).hexdigest() if file and file.is_file() else "" for file in files],
+        [None if file is None else os.fsencode(file) for file in files],
+        [labels.offset, labels.trusted, labels.unbounded, str(labels.classes), labels.subset],
+        [dataclasses.asdict(reading), limit],
+    )
+    return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def _encode(texts: Iterable[str]) -> tuple[bytes, ...]:
+    return tuple(map(os.fsencode, texts))
+
+
+def _decode(texts: Iterable[bytes]) -> tuple[str, ...]:
+    return tuple(map(os.fsdecode, texts))
