@@ -84,6 +84,7 @@ def test_run_writes_every_file_of_the_run_folder(full_run: Path) -> None:
         "report.md",
         "report.html",
         "log.jsonl",
+        "images.arrow",
     }
     documented = (Path(__file__).parents[2] / "docs" / "reference" / "run-folder.md").read_text()
     assert [name for name in names if f"`{name}" not in documented and not name.startswith(".lock")] == []

@@ -89,6 +89,9 @@ COMMANDS = {
         "engines": "Say which engines run here, and how to get the others.",
         "fetch": "Download a model's weights, and check their hash.",
     },
+    "index": {
+        "index": "List and label a folder of images once, into a file for --images.",
+    },
     "models": {
         "models": "List the models known by name, or write one's record.",
     },

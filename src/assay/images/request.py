@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.errors import BadImagesError, UsageError
 from assay.images.class_subsets import check_subset_choice
 from assay.images.classes import Classes
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
@@ -14,6 +16,9 @@ from assay.images.stored_index import (
     StoredImages,
     compute_key,
     find_stored_index,
+    hash_classes,
+    is_index,
+    is_unchanged,
     read_index,
     write_index,
 )
@@ -69,10 +74,33 @@ def store_index(path: Path, index: ImageIndex, request: ImageRequest, classes: C
     One that is there already is left. Where its images are held in a form that has no such file, it stays in
     memory.
     """
-    if isinstance(index.images, StoredImages):
+    if isinstance(index.images, StoredImages) and index.images.path == path:
         return index
-    written = write_index(path, index, _compute_key(request, classes))
+    written = write_index(path, index, _compute_key(request, classes), classes)
     return read_index(path) if written else index
+
+
+def _open_index(request: ImageRequest, classes: Classes) -> ImageIndex:
+    """The index that the request names instead of images.
+
+    Raises:
+        UsageError: Labels are given beside it.
+        BadImagesError: It is damaged, made for another model's classes, or the images changed since.
+    """
+    path, labels = request.path, request.labels
+    if labels.path or labels.classes or labels.offset or labels.subset:
+        raise UsageError(
+            f"--images {path}: an index, whose images have their labels",
+            hint="give --labels, --classes and --label-offset to assay index",
+        )
+    index = read_index(path)
+    again = "assay index writes it again"
+    if not isinstance(index.images, StoredImages) or index.images.described.made_for != hash_classes(classes):
+        raise BadImagesError(f"--images {path}: was made for the classes of another model", hint=again)
+    if not is_unchanged(index.images, looks_at_files=True):
+        raise BadImagesError(f"--images {path}: the images in {index.path} changed since", hint=again)
+    reading = dataclasses.replace(request.reading, follow_links=index.reading.follow_links)
+    return dataclasses.replace(index, reading=reading)
 
 
 def _compute_key(request: ImageRequest, classes: Classes) -> str:
@@ -96,6 +124,8 @@ def index_requested_images(
     check_subset_choice(request.labels.subset)
     if stored is not None and (found := stored.find(request, classes)) is not None:
         return found
+    if is_index(request.path):
+        return limit_images(_open_index(request, classes), request.limit)
     index = index_images(request.path, classes, request.labels, request.reading)
     return limit_images(index, request.limit)
 

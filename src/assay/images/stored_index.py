@@ -31,6 +31,7 @@ from assay.images.sources import ImageIndex
 
 INDEX_FILE = "images.arrow"
 _KEY = b"assay.index"
+_MAGIC = b"ARROW1"
 _EMPTY = "not decodable: empty file"
 _SCHEMA = pyarrow.schema(
     [
@@ -51,6 +52,7 @@ class _Described(msgspec.Struct, frozen=True, kw_only=True):
     """What an index says besides its columns; texts that hold names of files are bytes."""
 
     key: str
+    made_for: str
     path: bytes
     root: bytes
     form: str
@@ -78,6 +80,7 @@ class StoredImages(ImageRows):
     """The images of an index on disk; a stretch of them is in memory at a time."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._reader: Any = ipc.open_file(pyarrow.OSFile(str(path)))
         self.described = msgspec.json.decode(self._reader.schema.metadata[_KEY], type=_Described)
         described = self.described
@@ -126,14 +129,21 @@ class StoredImages(ImageRows):
         return self._last[1].slice(begin, min(stop - first, STRETCH) - begin).replace_schema_metadata()
 
 
-def write_index(path: Path, index: ImageIndex, key: str) -> bool:
-    """Write the index, whole or not at all; False where its images are in a form that has no such file."""
+def write_index(path: Path, index: ImageIndex, key: str, classes: Classes) -> bool:
+    """Write the index, whole or not at all; False where its images are in a form that has no such file.
+
+    Args:
+        path: The file.
+        index: What is written.
+        key: Of its request.
+        classes: Of the model that it was made for.
+    """
     images = index.images
     if not isinstance(images, ImageRows) or not isinstance(images.source, FolderSource):
         return False
     if images.source.root != index.path or not images.source.folder_times:
         return False
-    described = _describe(index, images, images.source, key)
+    described = _describe(index, images, images.source, (key, hash_classes(classes)))
     schema = _SCHEMA.with_metadata({_KEY: msgspec.json.encode(described)})
     options = ipc.IpcWriteOptions(compression="zstd")
     with (
@@ -152,9 +162,12 @@ def write_index(path: Path, index: ImageIndex, key: str) -> bool:
     return True
 
 
-def _describe(index: ImageIndex, images: ImageRows, source: FolderSource, key: str) -> _Described:
+def _describe(
+    index: ImageIndex, images: ImageRows, source: FolderSource, hashes: tuple[str, str]
+) -> _Described:
     return _Described(
-        key=key,
+        key=hashes[0],
+        made_for=hashes[1],
         path=os.fsencode(index.path),
         root=os.fsencode(source.root),
         form=index.form,
@@ -296,6 +309,19 @@ def compute_key(
         [dataclasses.asdict(reading), limit],
     )
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()
+
+
+def hash_classes(classes: Classes) -> str:
+    """The sha256 of the classes of a model, 64 hex digits."""
+    return hashlib.sha256(msgspec.json.encode([classes.count, classes.names, classes.synsets])).hexdigest()
+
+
+def is_index(path: Path) -> bool:
+    """Whether a path is that of an Arrow file, as indices are."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_MAGIC)) == _MAGIC
 
 
 def _encode(texts: Iterable[str]) -> tuple[bytes, ...]:

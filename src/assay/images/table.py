@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -197,8 +199,11 @@ class ImageTable(ImageRows):
     def sort(self) -> ImageTable:
         """The same images in byte order of their names, those of one name in byte order of their paths."""
         folders = [os.fsencode(folder) for folder in self.texts.folders]
-        ranks = np.empty(len(folders), dtype=np.int64)
-        ranks[sorted(range(len(folders)), key=folders.__getitem__)] = np.arange(len(folders))
+        used = sorted((folders[number], number) for number in np.unique(self.columns.folders).tolist())
+        if any(later.startswith(one) for (one, _), (later, _) in itertools.pairwise(used)):
+            return self._sort_by_paths(folders)
+        ranks = np.zeros(len(folders), dtype=np.int64)
+        ranks[[number for _, number in used]] = np.arange(len(used))
         by_folder = ranks[self.columns.folders]  # (N,)
         if (by_folder[1:] >= by_folder[:-1]).all():
             order = pc.array_sort_indices(self.columns.names).to_numpy().astype(np.int64)  # it is stable
@@ -206,6 +211,16 @@ class ImageTable(ImageRows):
             first = np.argsort(by_folder, kind="stable")
             order = first[pc.array_sort_indices(self.columns.names.take(first)).to_numpy()]
         return ImageTable(self.columns, self.texts, self.source, order)
+
+    def _sort_by_paths(self, folders: Sequence[bytes]) -> ImageTable:
+        """As `sort`, where a folder of images lies in another: names decide too which path comes first."""
+        numbers = pyarrow.array(self.columns.folders)
+        prefixes = pyarrow.array(folders, pyarrow.large_binary()).take(numbers)
+        nothing = pyarrow.scalar(b"", pyarrow.large_binary())
+        paths = pc.binary_join_element_wise(prefixes, self.columns.names, nothing)
+        table = pyarrow.table({"name": self.columns.names, "path": paths})
+        order = pc.sort_indices(table, sort_keys=[("name", "ascending"), ("path", "ascending")])
+        return ImageTable(self.columns, self.texts, self.source, order.to_numpy().astype(np.int64))
 
     def _replace(self, *, texts: Texts | None = None, **columns: object) -> ImageTable:
         changed = replace(self.columns, **columns)  # type: ignore[arg-type]  # fields of `Columns`
@@ -227,6 +242,8 @@ def make_table(images: Sequence[LabelledImage]) -> ImageTable:
     """The images as a table; one already is itself."""
     if isinstance(images, ImageTable):
         return images
+    if isinstance(images, ImageRows):
+        return _gather(images)
     folders: dict[str, int] = {}
     codes = [
         folders.setdefault(image.relative_path.removesuffix(image.name), len(folders)) for image in images
@@ -247,6 +264,24 @@ def make_table(images: Sequence[LabelledImage]) -> ImageTable:
     table = ImageTable(columns, Texts(folders=tuple(folders)), source)
     table = table.with_classes(image.class_name for image in images)
     return table.with_faults(image.fault for image in images)
+
+
+def _gather(images: ImageRows) -> ImageTable:
+    found = list(images.stretches())
+
+    def join(name: str) -> Any:
+        return np.concatenate([getattr(one, name) for one in found])
+
+    columns = Columns(
+        names=pyarrow.concat_arrays([one.names for one in found]),
+        folders=join("folders"),
+        sizes=join("sizes"),
+        places=join("places"),
+        classes=join("classes"),
+        faults=join("faults"),
+        labels=join("labels"),
+    )
+    return ImageTable(columns, images.texts, images.source)
 
 
 def matches_suffix(suffixes: Iterable[str]) -> str:

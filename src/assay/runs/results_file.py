@@ -85,7 +85,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     could not be read. `pipelines` says by predictor how fast it went from encoded images to predictions.
     `cascade` says how the model is made of two, `devices` what each of several did; other runs have no such
     keys.
-    `metrics_sha256` is of `metrics.json` as the run wrote it; empty where an older assay or several shares did.
+    `metrics_sha256` is of `metrics.json` as the run wrote it; empty where an older assay did, or shares.
     """
 
     schema_version: int = SCHEMA_VERSION

@@ -1,0 +1,64 @@
+"""A finished run that is resumed: left as it is while nothing changed, computed again where something did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from assay.images.request import ImageRequest
+from assay.models.record import ModelRecord
+from assay.runs.folder import RunResult
+from assay.runs.listener import SILENT
+from assay.runs.place import RunPlace
+from assay.workflows.evaluate.evaluate import EvaluateOptions
+from assay.workflows.evaluate.run_evaluation import run_evaluation
+from assay.workflows.models.compile import compile_model
+from compiling import resolve_choice
+
+Evaluate = Callable[[], RunResult]
+
+
+@pytest.fixture
+def evaluate(colour_onnx: Path, se_resnext50: ModelRecord, photographs: Path, tmp_path: Path) -> Evaluate:
+    options = resolve_choice(se_resnext50, engine="constant")
+    compile_model(colour_onnx, tmp_path / "compiled", options, overwrite=False, listener=SILENT)
+    place = RunPlace(path=tmp_path / "run", mode="resume")
+
+    def run() -> RunResult:
+        images = ImageRequest(path=photographs)
+        return run_evaluation(tmp_path / "compiled", images, EvaluateOptions(shard_size=4), place)
+
+    return run
+
+
+def stamp(folder: Path) -> dict[str, int]:
+    files = (folder / name for name in ("manifest.json", "metrics.json", "report.md", "report.html"))
+    return {file.name: file.stat().st_mtime_ns for file in files if file.name != "manifest.json"} | {
+        "manifest": hash((folder / "manifest.json").read_bytes())
+    }
+
+
+def test_a_finished_run_is_left_as_it_is(evaluate: Evaluate, tmp_path: Path) -> None:
+    first = evaluate()
+    before = stamp(tmp_path / "run")
+    again = evaluate()
+    assert again.metrics == first.metrics
+    assert stamp(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "report.md", "predictions/part-00001.parquet"])
+def test_what_was_changed_or_removed_of_a_finished_run_is_made_again(
+    name: str, evaluate: Evaluate, tmp_path: Path
+) -> None:
+    first = evaluate()
+    file = tmp_path / "run" / name
+    if name == "report.md":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes().replace(b"a", b"b", 1))
+    changed = file.read_bytes() if file.exists() else b""
+    again = evaluate()
+    assert again.metrics == first.metrics
+    assert file.read_bytes() != changed
