@@ -191,9 +191,8 @@ def main() -> None:
                 f"{one['peak_mib']:.0f} |",
                 flush=True,
             )
-    print(
-        "\n| step | MiB at 0 | bytes an image | MiB at 14 million | MiB at 100 million |\n|---|---:|---:|---:|---:|"
-    )
+    print("\n| step | MiB at 0 | bytes an image | MiB at 14 million | MiB at 100 million |")
+    print("|---|---:|---:|---:|---:|")
     for step, found in peaks.items():
         if len(found) > 1:
             print_fit(step, found)

@@ -122,6 +122,7 @@ EXAMPLES: Mapping[str, str] = {
     "help": "assay help own-classes",
     "completion": "assay completion bash > ~/.local/share/bash-completion/completions/assay",
     "fetch": "assay fetch efficientnet_lite0",
+    "index": "assay index train -o train.arrow",
     "history": "assay history add runs/nightly --gate no-worse-than:baseline",
     "infer": "assay infer compiled -i bins -o results",
     "info": "assay info bin bins info.txt 224 224",
