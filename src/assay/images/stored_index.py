@@ -233,12 +233,14 @@ def find_stored_images(path: Path, root: Path, relative_paths: Collection[str]) 
         index = read_index(path)
     except BadImagesError:
         return {}
-    images = index.images if index.path == root else ()
+    images = index.images
+    if index.path != root or not isinstance(images, StoredImages):
+        return {}
     wanted = pyarrow.array(
         {os.fsencode(name.rpartition("/")[2]) for name in relative_paths}, pyarrow.large_binary()
     )
     found: dict[str, LabelledImage] = {}
-    for start in range(0, len(images), STRETCH) if isinstance(images, StoredImages) else ():
+    for start in range(0, len(images), STRETCH):
         stretch = images.read(start, min(start + STRETCH, len(images)))
         for row in np.flatnonzero(pc.is_in(stretch.names, wanted).to_numpy(zero_copy_only=False)).tolist():
             image = images[start + row]
