@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import IO
 
-from assay.errors import AssayError, EngineError, MissingRuntimeError, shorten
+from assay.errors import AssayError, EngineError, MissingRuntimeError, quote_reason
 from assay.workflows.cluster.actor_needs import ActorRequest
 from assay.workflows.cluster.sessions import end_session
 from assay.workflows.cluster.shard_runner import ShardWork
@@ -138,7 +138,7 @@ class DriverProcess:
         status = self._process.wait()
         self._said.seek(0)
         lines = [line for line in self._said.read().decode(errors="replace").splitlines() if line.strip()]
-        reason = f": {shorten(lines[-1])}" if lines else ""
+        reason = f": {quote_reason(lines[-1])}" if lines else ""
         return EngineError(
             f"Ray ended this run's driver (status {status}){reason}",
             hint="is the cluster still there? --resume computes what is missing",
