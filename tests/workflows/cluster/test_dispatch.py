@@ -100,6 +100,18 @@ def test_a_node_that_joins_gets_actors() -> None:
     assert dispatch.find_room() is None
 
 
+def test_a_node_rests_after_an_actor_is_lost_there() -> None:
+    now = [100.0]
+    dispatch = Dispatch(range(9), clock=lambda: now[0])
+    dispatch.see_nodes({"a": ("host-a", 1)})
+    dispatch.add_actor("a")
+    dispatch.lose_actor(dispatch.give("a"), "a", EngineError("the link is cut"))
+    assert dispatch.find_room() is None
+    assert dispatch.find_end() is None
+    now[0] += 10
+    assert dispatch.find_room() == "a"
+
+
 def test_no_more_actors_are_started_than_shards_wait() -> None:
     dispatch = Dispatch(range(2))
     dispatch.see_nodes({"a": ("host-a", 8)})

@@ -63,7 +63,7 @@ class RemoteFile:
 
     def open(self) -> io.BufferedReader:
         """Open it as a stream that can be sought in; reads blocks as they are wanted, patiently."""
-        return io.BufferedReader(_Blocks(self), _BLOCK_BYTES)  # type: ignore[type-var]
+        return io.BufferedReader(_Blocks(self), _BLOCK_BYTES)
 
 
 class _Blocks(io.RawIOBase):

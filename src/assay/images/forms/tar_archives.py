@@ -128,7 +128,7 @@ def _open_whole(
     """Open the tar stream, and give the file as it is; on this machine it is compared at the end."""
     if isinstance(path, RemoteFile):
         with path.open() as remote:
-            yield remote, path  # type: ignore[misc]  # a BufferedReader is a BinaryIO
+            yield remote, path
         return
     with _open_stream(path, gzipped=gzipped) as stream:
         whole = describe_file(path, os.fstat(stream.fileno()))

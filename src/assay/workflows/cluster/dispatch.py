@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from assay.errors import AssayError, EngineError
 
 MAX_TRIES = 3
 MAX_FAILURES_IN_A_ROW = 3
+REST_S = 10.0  # and twice as long the second time: a link that is cut for a while comes back
 
 
 @dataclass(kw_only=True)
@@ -19,6 +22,7 @@ class _Node:
     room: int = 0
     actor_count: int = 0
     failures_in_a_row: int = 0
+    rests_until: float = -math.inf
     exclusion: AssayError | None = None
 
 
@@ -35,10 +39,15 @@ class Dispatch:
     """Hands out shards by number to nodes by id, in order, and takes back what failed.
 
     A shard that fails on a node is given to another, three times at most. A node on which three shards in a
-    row fail or lose their actor is given no more, and neither is one that refuses.
+    row fail or lose their actor is given no more, nor is one that refuses. After a lost actor a node rests.
+
+    Args:
+        numbers: The shards.
+        clock: Gives the time, seconds.
     """
 
-    def __init__(self, numbers: Iterable[int]) -> None:
+    def __init__(self, numbers: Iterable[int], clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._nodes: dict[str, _Node] = {}
         self._waiting = {number: _Waiting() for number in numbers}
         self._given: dict[int, _Waiting] = {}
@@ -67,6 +76,7 @@ class Dispatch:
             for node_id, node in self._nodes.items()
             if self._is_usable(node)
             and node.actor_count < node.room
+            and node.rests_until <= self._clock()
             and self._find_shard(node_id) is not None
         ]
         actor_count = sum(node.actor_count for node in self._nodes.values())
@@ -120,7 +130,10 @@ class Dispatch:
             shard.tries, shard.error = shard.tries + 1, error
             self._waiting = {number: shard} | self._waiting
             self._failed.add(number)
-        return self._count_failure(node_id, error)
+        excluded = self._count_failure(node_id, error)
+        node = self._nodes[node_id]
+        node.rests_until = self._clock() + REST_S * node.failures_in_a_row
+        return excluded
 
     def exclude(self, node_id: str, error: AssayError) -> None:
         """Give that node no more."""

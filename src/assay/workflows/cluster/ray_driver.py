@@ -24,7 +24,7 @@ from typing import Any
 
 import ray
 import ray.exceptions
-from ray._raylet import GcsClient
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # its native part
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from assay.errors import AssayError, EngineError, MissingRuntimeError, shorten
@@ -245,7 +245,7 @@ class _Pool:
 
     def _start_actor(self, node_id: str) -> None:
         """Start an actor there, which first reads one image."""
-        handle = (
+        handle: Any = (
             ray.remote(ShardRunner)
             .options(
                 num_cpus=self._needs.cpu_count,
@@ -268,8 +268,8 @@ class _Pool:
         """Take an actor's answer, and give it the next shard."""
         try:
             report: ShardReport = ray.get(answer)
-        except ray.exceptions.RayError as error:
-            self._lose(actor, error)
+        except ray.exceptions.RayError as lost:
+            self._lose(actor, lost)
             return
         error = report.find_error()
         if actor.number is None:
