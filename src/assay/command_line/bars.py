@@ -69,7 +69,9 @@ class BarListener(Listener):
         self._bars.console.print(escape_controls(text), markup=False, highlight=False)
 
     def advance(self, progress: Progress) -> None:
-        """Move the task's bar."""
+        """Move the task's bar; one that has nothing to do has none."""
+        if not progress.done and not progress.total:
+            return
         if progress.task not in self._tasks:
             self._bars.start()
             self._tasks[progress.task] = self._bars.add_task(

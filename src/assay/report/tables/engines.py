@@ -34,7 +34,10 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_engine_tables(engines: Sequence[EngineStatus]) -> list[str | Table]:
-    """Return a table of the engines, one of their settings, and a line for each that cannot be used."""
+    """A table of the engines' settings, one of the engines, and a line for each that cannot be used.
+
+    A terminal shows the end: what runs here.
+    """
     rows = tuple(_make_row(engine) for engine in engines)
     header = ("Engine", "Version", "Devices", "here", "run for real", "Precisions")
     settings = tuple(
@@ -46,8 +49,8 @@ def make_engine_tables(engines: Sequence[EngineStatus]) -> list[str | Table]:
         *(f"{engine.name}: {engine.how_to_get}" for engine in engines),
     )
     return [
-        Table(title="Engines", header=header, rows=rows, notes=notes, is_text=True),
         Table(title="Settings", header=("Engine", "--set", "Meaning"), rows=settings, is_text=True),
+        Table(title="Engines", header=header, rows=rows, notes=notes, is_text=True),
         *(_describe_problem(engine) for engine in engines if engine.problem),
     ]
 
