@@ -13,6 +13,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from conftest import RunAssay
+
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
@@ -50,25 +52,23 @@ def run_with(site: Path, *command: object) -> str:
     return done.stdout
 
 
-def test_the_example_passes_the_contract_from_its_own_package(site: Path) -> None:
+def test_the_example_passes_the_contract_from_its_own_package_and_predicts_what_openvino_predicts(
+    site: Path, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
     told = run_with(site, "assay.engine_contract", "mnn", "-q")
     passed, skipped = (int(re.findall(rf"(\d+) {word}", told)[0]) for word in ("passed", "skipped"))
     assert passed >= 30
     assert skipped == 2, told  # it takes images only, and its devices have no numbers
 
-
-def test_the_example_is_listed_and_predicts_what_openvino_predicts(
-    site: Path, colour_onnx: Path, photographs: Path, tmp_path: Path
-) -> None:
     found = json.loads(run_with(site, "assay", "engines", "--json"))["engines"][-1]
     assert (found["name"], found["distribution"], found["problem"]) == ("mnn", "assay-mnn 0.1.0", "")
-    classes = {}
-    for engine in ("mnn", "openvino"):
-        run_with(site, "assay", "compile", colour_onnx, tmp_path / engine, "--engine", engine)
-        given = ["--images", photographs, "-o", tmp_path / f"{engine}_run"]
-        run_with(site, "assay", "evaluate", tmp_path / engine, *given)
-        table = pq.read_table(tmp_path / f"{engine}_run" / "predictions" / "part-00000.parquet")
-        classes[engine] = table["top_classes"].to_pylist()
-    assert classes["mnn"] == classes["openvino"]
-    manifest = json.loads((tmp_path / "mnn_run" / "manifest.json").read_text())
+    own, other = tmp_path / "openvino", tmp_path / "mnn"
+    assert run_assay("compile", colour_onnx, own / "compiled").returncode == 0
+    assert run_assay("evaluate", own / "compiled", "--images", photographs, "-o", own / "run").returncode == 0
+    run_with(site, "assay", "compile", colour_onnx, other / "compiled", "--engine", "mnn")
+    run_with(site, "assay", "evaluate", other / "compiled", "--images", photographs, "-o", other / "run")
+    parts = [folder / "run" / "predictions" / "part-00000.parquet" for folder in (own, other)]
+    classes = [pq.read_table(part)["top_classes"].to_pylist() for part in parts]
+    assert classes[0] == classes[1]
+    manifest = json.loads((other / "run" / "manifest.json").read_text())
     assert manifest["engine_version"].endswith(", by assay-mnn 0.1.0")

@@ -236,14 +236,29 @@ def test_a_run_whose_devices_are_all_lost_ends_and_is_resumed_on_another(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_of_a_device_outlives_the_command(
-    constant: Path, photographs: Path, tmp_path: Path, number: signal.Signals
+    constant: Path, photographs: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
-    command = ["evaluate", constant, "--images", photographs, "-o", run, "--shard-size", "2"]
+    for number in (signal.SIGINT, signal.SIGKILL):
+        run = tmp_path / number.name
+        workers, process, errors = end_in_the_middle(constant, photographs, run, number)
+        assert len(workers) == 2, errors
+        deadline = time.monotonic() + 20
+        while any(map(is_alive, workers)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [worker for worker in workers if is_alive(worker)] == []
+        assert process.returncode == (130 if number == signal.SIGINT else -number), errors
+        assert evaluate(constant, photographs, run, mode="resume")["status"] == "finished"
+        assert len(read_rows(run)) == 12
+
+
+def end_in_the_middle(
+    compiled: Path, images: Path, run: Path, number: signal.Signals
+) -> tuple[list[int], subprocess.Popen[str], str]:
+    """Send a signal to the command after its first shard; returns its workers, itself, and what it said."""
+    command = ["evaluate", compiled, "--images", images, "-o", run, "--shard-size", "2", "--devices", "0,1"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "assay", *map(str, command), "--devices", "0,1"],
+        [sys.executable, "-m", "assay", *map(str, command)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -253,16 +268,7 @@ def test_no_process_of_a_device_outlives_the_command(
     workers = find_workers(process.pid)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert len(workers) == 2, errors
-    deadline = time.monotonic() + 20
-    while set(workers) & set(find_workers(1)) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert [worker for worker in workers if is_alive(worker)] == []
-    if number == signal.SIGINT:
-        assert process.returncode == 130, errors
-    manifest = evaluate(constant, photographs, run, mode="resume")
-    assert manifest["status"] == "finished"
-    assert len(read_rows(run)) == 12
+    return workers, process, errors
 
 
 def is_alive(pid: int) -> bool:
