@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import collections
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,20 +20,24 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+import assay
 from assay.images.pixel_check import PixelCheck
 from assay.measure.environment import describe_machine
 from assay.measure.gates import Evidence, GateResult, parse_gate
 from assay.measure.judge_together import judge_gates
+from assay.measure.speed.repeats import RepeatPlan
 from assay.runs.history_file import HistoryRun, ResultSeries, StoredAccuracy, StoredSpeed
 from assay.runs.results_file import Manifest
 from assay.workflows.history.baseline import list_parts
 from assay.workflows.history.trends import gather_trends
 from assay.workflows.history.verified_run import read_verified_run
+from assay.workflows.speed.run_benchmark import BenchmarkRequest
 
 RUNS, CHANGES_AT, REPEATS, BATCH_SIZES = 20, 10, 5, (1, 8, 32)
 RUN_VARIATION, REPEAT_VARIATION = 0.01, 0.008
 IMAGES, ACCURACY, FLICKER = 50_000, 0.78, 0.001
 GATE = parse_gate("no-worse-than:baseline")
+PLAN = RepeatPlan(batch_sizes=(8,), seconds=0.7)
 SERIES = ResultSeries(model="m", engine="e", device="CPU", precision="fp32", machine="simulated")
 SCENARIOS = {  # what is left of the speed, and points of Top-1 that are lost
     "nothing changes (A/A)": (1.0, 0.0),
@@ -160,8 +162,7 @@ def run_pairs(compiled: Path, pairs: int) -> None:
             runs = []
             for side in ("a", "b"):
                 run = Path(folder) / f"{number}{side}"
-                command = [sys.executable, "-m", "assay", "benchmark", str(compiled), "--batch-size", "8"]
-                subprocess.run([*command, "-q", "-o", str(run)], check=True, stdout=subprocess.DEVNULL)
+                assay.benchmark(compiled, run, request=BenchmarkRequest(plans=(PLAN,)))  # loads it again
                 runs.append(read_verified_run(run, is_baseline=side == "a"))
             seen["as measured"][decide(judge(runs[:1], runs[1:]))] += 1
             valid = [drop_marks(run) for run in runs]

@@ -28,6 +28,8 @@ from assay.measure.gates import Gate, GateResult
 from assay.models.calibration import CalibrationRecord
 from assay.models.choose_record import choose_record
 from assay.report.inspection import Inspection
+from assay.report.named_run import NamedRun
+from assay.report.notebook import WorstImages, render_run
 from assay.runs.class_names import find_classes
 from assay.runs.listener import SILENT, Listener
 from assay.runs.place import Mode, RunPlace
@@ -47,7 +49,9 @@ from assay.workflows.models.export import (
 )
 from assay.workflows.models.inspect import inspect_model
 from assay.workflows.models.quantize import quantize_file
+from assay.workflows.results.answers import read_answers
 from assay.workflows.results.compare import RunComparison, compare_runs
+from assay.workflows.results.gallery import collect_worst
 from assay.workflows.speed.run_benchmark import BenchmarkRequest, run_benchmark
 
 
@@ -109,12 +113,30 @@ class Run:
     def predictions(self) -> pyarrow.Table:
         """One row for each image, in the order of the run; `.to_pandas()` where pandas is installed.
 
-        The columns are those of docs/reference/run-folder.md.
+        The columns are those of docs/reference/run-folder.md, and `class`, `class_name`, `label_name`,
+        `correct`, `probability` and `margin`, as docs/reference/python.md has them.
 
         Raises:
             UsageError: The run predicts no images, or not all of them are predicted.
         """
-        return StoredRun.open(self.path).predictions.read_table()
+        return read_answers(StoredRun.open(self.path))
+
+    def worst(self, count: int = 10) -> WorstImages:
+        """The images that the run has wrong and is surest of, which Jupyter shows as pictures.
+
+        Args:
+            count: So many at most, from 1.
+
+        Raises:
+            UsageError: The run predicts no images, or not all of them are predicted.
+        """
+        return collect_worst(StoredRun.open(self.path), count)
+
+    def _repr_html_(self) -> str:
+        """What Jupyter shows: the verdict, and at most two charts."""
+        files = self.files
+        named = NamedRun(name="", manifest=files.manifest, metrics=files.metrics, benchmark=files.benchmark)
+        return render_run(named)
 
     def flips(self, reference: Run | Path | str) -> tuple[Flip, ...]:
         """The images whose Top-1 is right in one of the two runs only: the lost ones first, then the won.

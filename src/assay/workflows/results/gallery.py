@@ -24,6 +24,7 @@ from assay.measure.accuracy.outputs import (
     reconcile_outputs,
 )
 from assay.report.named_run import Gallery, Guess, Picture, name_class
+from assay.report.notebook import WorstImages
 from assay.report.thumbnail import make_thumbnail
 from assay.runs.stored import StoredRun
 
@@ -81,6 +82,27 @@ def collect_gallery(
         hidden_count=len(chosen) - len(shown),
         confused=mistakes.confused,
         note=" ".join(filter(None, (_NOTES[outputs] if pictures else "", note))),
+    )
+
+
+def collect_worst(run: StoredRun, count: int) -> WorstImages:
+    """The most confident mistakes of a run, the most confident first; images behind a URL are not read."""
+    outputs = reconcile_outputs(recognise_outputs(run.predictions), run.model.output.scores)
+    mistakes = find_mistakes(run.predictions, run.label_offset, outputs=outputs, count=count)
+    wanted = {row.relative_path for row in mistakes.confident}
+    images, note = _find_images(run, wanted, opens_urls=False)
+    pictures = [
+        Picture(
+            relative_path=row.relative_path,
+            kind="mistake",
+            label="none" if row.label is None else name_class(row.label, run.manifest),
+            top=_list_guesses(row, outputs, run),
+            thumbnail=_make_thumbnail(images.get(row.relative_path)),
+        )
+        for row in mistakes.confident
+    ]
+    return WorstImages(
+        pictures=pictures, note=" ".join(filter(None, (_NOTES[outputs] if pictures else "", note)))
     )
 
 
