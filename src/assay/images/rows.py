@@ -13,11 +13,14 @@ import numpy.typing as npt
 import pyarrow
 import pyarrow.compute as pc
 
+from assay.images.labels import find_val_number
 from assay.images.listing import LabelledImage
 
 STRETCH = 16_384
 """Images whose columns are read at once."""
 NO_LABEL = np.iinfo(np.int64).min
+# Strict enough to pass over nearly all other names; `find_val_number` decides
+MAYBE_VAL = r"2012_(?i:val)_[0-9]{8}"
 Int64s = npt.NDArray[np.int64]
 
 
@@ -182,13 +185,15 @@ def iterate_labels(images: Sequence[LabelledImage]) -> Iterator[int | None]:
         yield from (None if label == NO_LABEL else label for label in stretch.labels.tolist())
 
 
-def iterate_names(images: Sequence[LabelledImage]) -> Iterator[str]:
-    """The file name of each image, in order."""
+def count_val_images(images: Sequence[LabelledImage]) -> int:
+    """How many of them have the name of an ImageNet validation image."""
     if not isinstance(images, ImageRows):
-        yield from (image.name for image in images)
-        return
+        return sum(find_val_number(image.name) is not None for image in images)
+    count = 0
     for stretch in images.stretches():
-        yield from map(os.fsdecode, stretch.names.to_pylist())
+        maybe = stretch.names.filter(pc.match_substring_regex(stretch.names, MAYBE_VAL))
+        count += sum(find_val_number(os.fsdecode(name)) is not None for name in maybe.to_pylist())
+    return count
 
 
 def join_lines(stretch: Stretch, texts: Texts) -> bytes:

@@ -16,10 +16,8 @@ import pyarrow.compute as pc
 
 from assay.images.labels import find_val_number
 from assay.images.listing import LabelledImage
-from assay.images.rows import NO_LABEL, ImageRows, ImageSource, Int64s, Stretch, Texts
+from assay.images.rows import MAYBE_VAL, NO_LABEL, ImageRows, ImageSource, Int64s, Stretch, Texts
 
-# Strict enough to pass over nearly all other names; `find_val_number` decides
-_MAYBE_VAL = r"2012_(?i:val)_[0-9]{8}"
 Rows = npt.NDArray[np.bool_] | Int64s
 """Which rows: a mask, or their numbers."""
 
@@ -182,7 +180,7 @@ class ImageTable(ImageRows):
 
     def find_val_numbers(self) -> dict[int, int]:
         """The number in the name of each ImageNet validation image, by its row."""
-        rows = np.flatnonzero(self.match(_MAYBE_VAL)).tolist()
+        rows = np.flatnonzero(self.match(MAYBE_VAL)).tolist()
         found = ((row, find_val_number(self.get_name(row))) for row in rows)
         return {row: number for row, number in found if number is not None}
 

@@ -21,9 +21,8 @@ from assay.errors import UsageError
 from assay.files import escape_name
 from assay.images.calibration import count_calibrated
 from assay.images.classes import read_classes
-from assay.images.labels import find_val_number
 from assay.images.real_labels import RealLabels
-from assay.images.rows import iterate_labels, iterate_names
+from assay.images.rows import count_val_images, iterate_labels
 from assay.images.sources import ImageIndex
 from assay.inference.identity import (
     RunIdentity,
@@ -306,7 +305,7 @@ def _describe_images(
         image_count=len(index.images),
         ignored_count=len(index.ignored),
         unlabelled_count=sum(label is None for label in iterate_labels(index.images)),
-        val_image_count=sum(find_val_number(name) is not None for name in iterate_names(index.images)),
+        val_image_count=count_val_images(index.images),
         limited_from=index.limited_from,
         sha256=identity.images,
         notes=tuple(map(escape_name, notes)),
