@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import importlib
 import os
 import random
 import shutil
@@ -89,6 +90,7 @@ def kill_repeatedly(
 def prepare(folder: Path) -> list[str]:
     """Write the checkpoint, its record and the images, import what a run needs, and return its command."""
     sys.path.insert(0, str(TESTS))
+    importlib.import_module("assay.convert")  # first: it keeps the next two from reporting home
     import nncf  # noqa: F401 - here, so that every fork has it
     import openvino  # noqa: F401
     import torch

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 EXIT_INTERRUPTED = 130
 PATIENCE_S = 1.5
+_PR_SET_PDEATHSIG = 1  # prctl(2): kept by execve
+_EXECUTE = (
+    "import ctypes, os, sys; ctypes.CDLL(None).prctl(1, 9); "
+    "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
+)
 _exit_callbacks: list[Callable[[], None]] = []
 
 
@@ -43,6 +51,31 @@ def end_on_signals() -> Iterator[None]:
         writing.close()  # which ends the thread
 
 
+def end_with_parent(parent: int) -> None:
+    """Let this process be killed as soon as its parent is gone, however that ends (on Linux).
+
+    Args:
+        parent: The parent's number; where that has ended already, this process does so too.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(EXIT_INTERRUPTED)
+
+
+def wrap_command(command: Sequence[str]) -> list[str]:
+    """The command of another program, so that it is killed as soon as this process is gone.
+
+    Raises:
+        FileNotFoundError: There is no such program.
+    """
+    if shutil.which(command[0]) is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), command[0])
+    if sys.platform != "linux":
+        return [*command]
+    return [sys.executable, "-IS", "-c", _EXECUTE, str(os.getpid()), *command]
+
+
 @contextmanager
 def on_forced_exit(callback: Callable[[], None]) -> Iterator[None]:
     """Call `callback`, from another thread, should the process be ended inside the block without waiting."""
@@ -51,6 +84,16 @@ def on_forced_exit(callback: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         _exit_callbacks.remove(callback)
+
+
+def _forget_signals() -> None:
+    """Let a fork of this process, such as a library makes, die alone: its signals would end its parent."""
+    if signal.getsignal(signal.SIGTERM) is _interrupt:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+os.register_at_fork(after_in_child=_forget_signals)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -160,12 +160,22 @@ def test_any_bytes_as_model_record_are_read_or_refused(place: Path, content: byt
 @pytest.mark.skipif(
     importlib.util.find_spec("atheris") is None, reason="atheris has no wheel for this Python"
 )
-@pytest.mark.parametrize("fuzzer", ["fuzz_images.py", "fuzz_archives.py"])
-def test_the_guided_fuzzers_find_nothing_at_once(fuzzer: str, tmp_path: Path) -> None:
-    limits = ["-runs=3000", "-seed=1", "-timeout=20", "-rss_limit_mb=2048"]
+@pytest.mark.parametrize(
+    ("fuzzer", "count"),
+    [
+        ("fuzz_images.py", 3000),
+        ("fuzz_archives.py", 3000),
+        pytest.param("fuzz_parquet.py", 3000, marks=pytest.mark.slow),
+        pytest.param("fuzz_checkpoints.py", 1000, marks=pytest.mark.slow),
+        pytest.param("fuzz_bundles.py", 500, marks=pytest.mark.slow),
+        pytest.param("fuzz_records.py", 3000, marks=pytest.mark.slow),
+    ],
+)
+def test_the_guided_fuzzers_find_nothing_at_once(fuzzer: str, count: int, tmp_path: Path) -> None:
+    limits = [f"-runs={count}", "-seed=1", "-timeout=60", "-rss_limit_mb=2048"]
     # A program takes over the peak memory of the process that starts it; a shell between them has little.
     shell = ["sh", "-c", '"$@"; exit $?', "sh"]
     command = [*shell, sys.executable, str(FOLDER / fuzzer), str(tmp_path / "corpus"), *limits]
     done = subprocess.run(command, cwd=tmp_path, env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "Done 3000 runs" in done.stderr
+    assert f"Done {count} runs" in done.stderr

@@ -81,3 +81,17 @@ def test_a_label_that_is_no_text_is_blamed_on_the_file(tmp_path: Path) -> None:
     pq.write_table(pyarrow.table({"image": images, "label": text}), tmp_path / "a.parquet")
     with pytest.raises(BadImagesError, match="cannot be read as Parquet"):
         index_images(tmp_path / "a.parquet", IMAGENET_CLASSES)
+
+
+def test_a_long_run_of_blanks_in_a_path_list_takes_no_longer_than_its_length(tmp_path: Path) -> None:
+    """A pattern that was tried from every blank took hours for this line."""
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "list.txt").write_text("a.jpg" + " " * 500_000 + "1 x\na.jpg\n")
+    first, second = index_images(tmp_path / "list.txt", IMAGENET_CLASSES).images
+    assert (first.fault, second.fault) == ("", "unreadable: File name too long")
+
+
+def test_a_path_list_whose_lines_are_too_long_for_paths_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a" * 5000 + "\n")
+    with pytest.raises(BadImagesError, match="no paths of files"):
+        index_images(tmp_path / "list.txt", IMAGENET_CLASSES)

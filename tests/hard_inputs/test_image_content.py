@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from assay.errors import UndecodableImageError
+from assay.images import decode
 from assay.images.decode import decode_image
 from assay.images.listing import LabelledImage, ReadOptions
 from assay.images.prepare import preprocess_image
@@ -340,3 +341,21 @@ def test_case_31_the_same_bytes_twice_are_two_images(preprocess: Preprocess) -> 
 )
 def test_case_32_other_kinds_of_image_are_named(begin: bytes, reason: str) -> None:
     assert refuse(begin + bytes(100)) == reason
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "LA", "RGBA", "CMYK", "1"])
+def test_a_large_picture_has_the_same_pixels_in_strips(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Image.radial_gradient("L").resize((37, 53)).convert("RGB").convert(mode)
+    encoded = io.BytesIO()
+    picture.save(encoded, "TIFF" if mode == "CMYK" else "PNG")
+    whole = decode_image(encoded.getvalue()).pixels
+    monkeypatch.setattr(decode, "STRIP_PIXELS", 100)
+    assert (decode_image(encoded.getvalue()).pixels == whole).all()
+
+
+def test_webp_may_have_half_of_the_pixels() -> None:
+    encoded = io.BytesIO()
+    Image.new("RGB", (20, 10)).save(encoded, "WEBP")
+    assert decode_image(encoded.getvalue(), max_pixels=400).pixels.shape == (10, 20, 3)
+    with pytest.raises(UndecodableImageError, match="20x10, over 199 pixels"):
+        decode_image(encoded.getvalue(), max_pixels=399)

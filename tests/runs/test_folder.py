@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from filelock import FileLock
 
 from assay.engines.engine import SessionDescription
 from assay.errors import BadImagesError, EngineError, UsageError
@@ -15,6 +17,7 @@ from assay.inference.identity import RunIdentity
 from assay.measure.gates import GateResult
 from assay.runs.folder import open_run_folder
 from assay.runs.listener import SILENT
+from assay.runs.locks import lock_run
 from assay.runs.place import Mode, RunPlace
 from assay.runs.results_file import Manifest
 
@@ -249,3 +252,15 @@ def test_two_runs_that_begin_in_one_second_have_folders_of_their_own(
         open_run_folder(RunPlace(), "m", "e", SILENT) as third,
     ):
         assert len({one.path, other.path, third.path}) == 3
+
+
+@pytest.mark.parametrize("error", [NotImplementedError("no flock"), OSError(errno.ENOLCK, "no locks")])
+def test_a_file_system_without_locks_is_named(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_lock: FileLock) -> None:
+        raise error
+
+    monkeypatch.setattr(FileLock, "__enter__", refuse)
+    with pytest.raises(UsageError, match="has no locks"), lock_run(tmp_path, None):
+        pass

@@ -306,3 +306,59 @@ with end_on_signals(), open_run_folder(RunPlace(path=Path({str(tmp_path / "run")
     process.communicate(timeout=30)
     assert process.returncode == 130
     assert read_json(tmp_path / "run" / "manifest.json")["status"] == "interrupted"
+
+
+def is_running(process_id: int) -> bool:
+    """Whether it still runs; one that has ended and waits for its parent does not."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+def test_a_child_of_a_killed_process_ends_too() -> None:
+    program = """
+import subprocess
+from assay.interrupts import wrap_command
+child = subprocess.Popen(wrap_command(["sleep", "300"]))
+print(child.pid, flush=True)
+child.wait()
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child_id = int(parent.stdout.readline())
+    while "sleep" not in Path(f"/proc/{child_id}/cmdline").read_text().split("\0")[0]:
+        time.sleep(0.01)
+    parent.kill()
+    parent.communicate()
+    end = time.monotonic() + 30
+    while is_running(child_id) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not is_running(child_id)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+def test_a_child_whose_parent_has_gone_already_ends_at_once() -> None:
+    program = "from assay.interrupts import end_with_parent; end_with_parent(1); print('still here')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+
+
+def test_ending_a_fork_that_a_library_made_does_not_end_the_process() -> None:
+    """It has its parent's signal handlers, and the socket by which they are heard."""
+    program = """
+import os, signal, time
+from assay.interrupts import end_on_signals
+with end_on_signals():
+    child = os.fork()
+    if not child:
+        time.sleep(60)
+        os._exit(0)
+    os.kill(child, signal.SIGTERM)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    time.sleep(2)
+print(status)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{-signal.SIGTERM}\n"), done.stderr

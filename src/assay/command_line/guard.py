@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -22,6 +23,16 @@ if TYPE_CHECKING:
     from assay.command_line.outcome import Outcome
 
 EXIT_BUG = 70
+_NO_SPACE = "make room there, or write to another disk"
+_NO_PERMISSION = "check who may read and write there"
+_HINTS = {
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EFBIG: _NO_SPACE,
+    errno.EACCES: _NO_PERMISSION,
+    errno.EPERM: _NO_PERMISSION,
+    errno.EROFS: _NO_PERMISSION,
+}
 _EXTRAS = {
     "torch": "export",
     "onnx": "export",
@@ -100,7 +111,7 @@ def _describe_shortage(error: OSError | MemoryError) -> AssayError:
         return EngineError("out of memory", hint="give it more, or take smaller batches or fewer callers")
     place = f"{error.filename}: " if error.filename else ""
     return UsageError(
-        f"{place}{error.strerror or error}", hint="check the path, who may write there, and the free space"
+        f"{place}{error.strerror or error}", hint=_HINTS.get(error.errno or 0, "check the path")
     )
 
 

@@ -44,6 +44,7 @@ _FOREIGN_KINDS = (
 )
 MAX_SCANS = 100  # progressive encoders write about 10, optimisers up to 60
 MAX_FRAMES = 100  # are counted
+STRIP_PIXELS = 2**22  # of a picture that is converted at once
 MAX_COUNTED_BYTES = 2**20  # of a GIF whose frames are counted
 _TURNED_ORIENTATIONS = frozenset({5, 6, 7, 8})
 _ALPHA_MODES = frozenset({"LA", "La", "RGBA", "RGBa", "PA"})
@@ -68,7 +69,8 @@ def decode_image(encoded: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImag
 
     Args:
         encoded: A whole image file; its contents tell of which kind, not its name.
-        max_pixels: Larger images are refused before they are decoded.
+        max_pixels: Larger images are refused before they are decoded; WebP, whose decoder takes twice the
+            memory of others, from half of it on.
 
     Raises:
         UndecodableImageError: The reason, in a few words.
@@ -134,14 +136,14 @@ def _is_exact_in_simplejpeg(encoded: bytes, max_pixels: int) -> bool:
 def _decode_with_pillow(encoded: bytes, max_pixels: int) -> DecodedImage:
     try:
         picture = _open_quietly(io.BytesIO(encoded))
-        _check_size(picture.width, picture.height, max_pixels)
+        _check_size(picture.width, picture.height, max_pixels // (2 if picture.format == "WEBP" else 1))
         if picture.mode in _CLIPPING_MODES:
             raise UndecodableImageError(
                 f"unsupported pixel type {picture.mode}: conversion to 8 bits would clip it"
             )
         has_alpha = picture.mode in _ALPHA_MODES or "transparency" in picture.info
         picture.info.pop("transparency", None)  # alpha is dropped; converting it would only warn
-        pixels = np.asarray(picture.convert("RGB"))  # (height, width, 3)
+        pixels = _convert(picture)
         oddities = (
             "4-component" if picture.mode == "CMYK" else "",
             "alpha dropped" if has_alpha else "",
@@ -156,6 +158,22 @@ def _decode_with_pillow(encoded: bytes, max_pixels: int) -> DecodedImage:
     except PILLOW_ERRORS as error:
         reason = f"{error}".strip() or type(error).__name__
         raise UndecodableImageError(describe_broken(encoded, reason)) from error
+
+
+def _convert(picture: Image.Image) -> Pixels:
+    """The pixels as RGB, uint8 (height, width, 3); of a large picture strip by strip.
+
+    Pillow's own conversion and numpy's view hold a large one five times over.
+    """
+    if picture.width * picture.height <= STRIP_PIXELS:
+        return np.asarray(picture.convert("RGB"))
+    picture.load()
+    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
+    row_count = max(1, STRIP_PIXELS // picture.width)
+    for top in range(0, picture.height, row_count):
+        bottom = min(top + row_count, picture.height)
+        pixels[top:bottom] = picture.crop((0, top, picture.width, bottom)).convert("RGB")
+    return pixels
 
 
 def _note_wrong_checksum(encoded: bytes) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,6 +15,8 @@ from assay.errors import UsageError
 
 _LOCK_FILE = ".lock"
 _SHARE_LOCK = re.compile(r"\.lock-[0-9]+-of-[0-9]+")
+# What systems say where a file system has no locks; filelock makes NotImplementedError of the first
+_NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL})
 _SHORT_WAIT_S = 20.0
 
 
@@ -84,4 +87,11 @@ def _take(held: ExitStack, path: Path, timeout_s: float, folder: Path) -> None:
         raise UsageError(
             f"{folder}: another process works on this run",
             hint="wait for it, or choose another folder; --shard 1/2 and --shard 2/2 work side by side",
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
+        raise UsageError(
+            f"{folder}: its file system has no locks (flock), so that nothing keeps a second process out",
+            hint="write to a local disk, or mount it with locks, and copy the run there afterwards",
         ) from error

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
+from assay.interrupts import wrap_command
 from assay.models.network_input import order_axes
 from assay.models.record import ModelRecord
 
@@ -142,7 +143,7 @@ def run_atc(atc: Path, onnx_path: Path, compiled_dir: Path, options: AtcOptions)
             (scratch / AIPP_NAME).write_text(options.aipp, encoding="ascii")
         try:
             done = subprocess.run(
-                command,
+                wrap_command(command),
                 cwd=scratch,
                 capture_output=True,
                 text=True,

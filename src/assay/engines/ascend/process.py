@@ -17,6 +17,7 @@ from assay.engines.ascend.staging import make_folder, stage_model, write_file
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import SessionDescription
 from assay.errors import EngineError, MissingRuntimeError, shorten
+from assay.interrupts import wrap_command
 
 CALL_SIZE = 1024  # images that are staged for one run of the tool, which loads the model each time
 
@@ -112,7 +113,7 @@ class AisBenchProcess:
     def _start(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         try:
             return subprocess.run(
-                command,
+                wrap_command(command),
                 capture_output=True,
                 text=True,
                 errors="replace",

@@ -177,6 +177,8 @@ class _ParquetFile:
             for array in self._pages.read_column(group, column, left):
                 left -= array.nbytes
                 rows += array.to_pylist()
+        if len(rows) != self._file.metadata.num_rows:
+            raise ValueError(f"{len(rows):,} values in {column}, expected {self._file.metadata.num_rows:,}")
         return rows
 
     def _find_column(self, names: Sequence[str]) -> str | None:

@@ -133,7 +133,7 @@ def _recognise_file(path: Path) -> str:
         return TFLITE
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return KERAS_H5
-    if zipfile.is_zipfile(path):
+    if _is_zip(path):
         return _recognise_zip(path)
     if head[:1] == b"<" or path.suffix.lower() == ".xml":
         return OPENVINO_IR if b"<net" in head else ""
@@ -143,6 +143,13 @@ def _recognise_file(path: Path) -> str:
         with path.open("rb") as file:
             return WHOLE_MODULE if _holds_module(file.read(_MAX_PICKLE_BYTES)) else STATE_DICT
     return ""
+
+
+def _is_zip(path: Path) -> bool:
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # of several disks, says the file: not of this one
+        return False
 
 
 def _recognise_zip(path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import numpy as np
 
 from assay.arrays import Images
 from assay.errors import AssayError, EngineError
+from assay.interrupts import end_with_parent
 from assay.measure.speed.repeats import OnRepeat, RepeatPlan
 from assay.measure.speed.throughput import RepeatResult, measure_compiled
 
@@ -21,6 +23,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     compiled_dir: str
     images: str
     plan: RepeatPlan
+    parent: int
 
 
 def measure_in_fresh_processes(
@@ -39,6 +42,7 @@ def measure_in_fresh_processes(
             compiled_dir=str(compiled_dir),
             images=str(path),
             plan=dataclasses.replace(plan, repeats=1),
+            parent=os.getpid(),
         )
         for _ in range(plan.repeats):
             result = _run_process(request)
@@ -69,6 +73,7 @@ def _run_process(request: _Request) -> RepeatResult:
 def main() -> int:
     """Measure what stdin asks for, write the result to stdout, and return the exit status."""
     request = msgspec.json.decode(sys.stdin.buffer.read(), type=_Request)
+    end_with_parent(request.parent)
     try:
         images = np.load(request.images)
         result = measure_compiled(Path(request.compiled_dir), images, request.plan, lambda _size, _rate: None)
