@@ -6,7 +6,7 @@ first used: `import assay` imports nothing else. `__init__.pyi` tells type check
 
 import importlib
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _MODULES = {
     "assay.api": "Run benchmark cascade compare compile evaluate export inspect open_run predict "
     "quantize run",
