@@ -213,7 +213,7 @@ def test_images_that_were_emptied_for_b_are_named_first_and_fail_the_gate(
     done = run_assay("compare", tmp_path / "a", tmp_path / "b", "--gate", "paired:1")
     assert done.returncode == 1, done.stderr
     first = done.stdout.splitlines()[0]
-    assert first.startswith("Note: 4 images of A failed in B, counted as wrong there: ")
+    assert first.startswith("Note: 4 images of A failed in B, counted as wrong there:")
     assert "Top-1: A 12, B 8 right of 12 images that both have" in done.stdout
     assert "Same Top-1 on 8 of 8 that both answered; 4 lost, 0 won" in done.stdout
     assert "Gate paired:1: fail" in done.stdout
