@@ -24,7 +24,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pyarrow.parquet as pq
@@ -101,7 +101,7 @@ def prepare(folder: Path) -> list[str]:
     from assay.models.write_record import write_record_toml
     from colour_classifier import ColourClassifier, draw_weights
 
-    ARCHITECTURES["colour_classifier"] = ColourClassifier
+    cast("dict[str, object]", ARCHITECTURES)["colour_classifier"] = ColourClassifier
     record = read_model_record("se_resnext50_32x4d")
     record = msgspec.structs.replace(record, name="colour", architecture="colour_classifier", weights=())
     (folder / "colour.toml").write_text(write_record_toml(record))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,6 +16,7 @@ from assay.images.classes import SYNSET, Classes, make_classes
 CLASS_FILE = "classes.txt"
 MAX_CLASS_FILE_BYTES = 16 * 2**20
 _SYNSET_AND_NAME = re.compile(r"(n[0-9]{8})[\s,:]+(\S.*)")
+_JSON_LIST: Any = list[str] | dict[str, str | int | tuple[str, str]]  # mypy takes a union for no type
 _MOST_DIGITS = 6
 _NUMBER_FIRST = re.compile(r"([0-9]{1,6})[\s,:]+(\S.*)")
 _NUMBER_LAST = re.compile(r"(.*\S)[\s,:]+([0-9]{1,6})")
@@ -131,7 +132,7 @@ def _read_json(path: Path, text: str) -> list[str]:
     """The names of a JSON list, of `{"0": "cat"}`, `{"cat": 0}` or `{"0": ["n02123045", "tabby"]}`."""
     hint = 'expected ["cat", "dog"], {"0": "cat", "1": "dog"} or {"cat": 0, "dog": 1}'
     try:
-        found = decode_json(text, kind=list[str] | dict[str, str | int | tuple[str, str]])
+        found: list[str] | dict[str, str | int | tuple[str, str]] = decode_json(text, kind=_JSON_LIST)
     except msgspec.DecodeError as error:
         raise BadImagesError(f"--classes {path}: {shorten(error)}", hint=hint) from error
     if isinstance(found, list):

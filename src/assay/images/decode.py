@@ -172,7 +172,8 @@ def _convert(picture: Image.Image) -> Pixels:
     row_count = max(1, STRIP_PIXELS // picture.width)
     for top in range(0, picture.height, row_count):
         bottom = min(top + row_count, picture.height)
-        pixels[top:bottom] = picture.crop((0, top, picture.width, bottom)).convert("RGB")
+        strip = picture.crop((0, top, picture.width, bottom))
+        pixels[top:bottom] = np.asarray(strip.convert("RGB"))
     return pixels
 
 
