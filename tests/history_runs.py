@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -31,7 +31,7 @@ def make_accuracy(is_right: npt.NDArray[np.bool_], **changes: Any) -> StoredAccu
     return msgspec.structs.replace(found, **changes)
 
 
-def make_speed(rates: Sequence[float], *invalid: str, batch_size: int = 8) -> StoredSpeed:
+def make_speed(rates: Iterable[float], *invalid: str, batch_size: int = 8) -> StoredSpeed:
     """A speed of these repeats."""
     return StoredSpeed(
         series=SERIES,

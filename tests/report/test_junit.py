@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 from xml.etree import ElementTree
 
 import pytest
@@ -19,7 +20,9 @@ GATES = [
 
 
 @pytest.mark.parametrize(("cannot_tell", "tag"), [(None, "error"), ("pass", "skipped"), ("fail", "failure")])
-def test_a_gate_is_a_test_case_and_cannot_tell_is_no_pass(cannot_tell, tag: str) -> None:
+def test_a_gate_is_a_test_case_and_cannot_tell_is_no_pass(
+    cannot_tell: Literal["pass", "fail"] | None, tag: str
+) -> None:
     suite = ElementTree.fromstring(render_junit("assay run", GATES, cannot_tell)).find("testsuite")
     assert suite is not None
     cases = suite.findall("testcase")
