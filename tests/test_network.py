@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -101,3 +102,25 @@ def test_the_spy_notes_a_host_that_a_child_process_looks_up(spied: dict[str, str
     look_up = "import os, socket; (os.fork() and os.wait()) or socket.getaddrinfo('localhost', 80)"
     subprocess.run([sys.executable, "-c", look_up], env={**os.environ, **spied}, check=True, timeout=60)
     assert list_looked_up(spied) == ["localhost"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_no_runtime_opens_a_connection_from_native_code(
+    colour_onnx: Path, photographs: Path, tmp_path: Path
+) -> None:
+    """ONNX Runtime looks its maker's host up from C++, where no audit hook of Python sees it."""
+    commands: list[list[object]] = []
+    for engine in ("openvino", "onnxruntime"):
+        commands.append(["compile", colour_onnx, engine, "--engine", engine])
+        commands.append(["evaluate", engine, "--images", photographs, "-o", f"run_{engine}"])
+    given = json.dumps([list(map(str, command)) for command in commands])
+    traced = ["strace", "-f", "-qq", "-e", "trace=connect,sendto", "-o", "trace"]
+    waits = (
+        RUN_ALL.replace("sys.exit(", "import time; ended = (").rstrip() + "; time.sleep(5); sys.exit(ended)\n"
+    )
+    done = subprocess.run(
+        [*traced, sys.executable, "-c", waits, given], cwd=tmp_path, check=False, timeout=600
+    )
+    assert done.returncode == 0
+    assert "AF_INET" not in (tmp_path / "trace").read_text()

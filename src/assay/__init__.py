@@ -5,6 +5,9 @@ first used: `import assay` imports nothing else. `__init__.pyi` tells type check
 """
 
 import importlib
+import os
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before ONNX Runtime is loaded, which else reports its use (1.31)
 
 __version__ = "0.2.0"
 _MODULES = {
