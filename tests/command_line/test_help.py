@@ -17,11 +17,12 @@ from assay.errors import AssayError
 from assay.measure.gates import parse_gate
 from assay.models.read_record import read_model_record
 
+Show = Callable[..., tuple[int, str, str]]
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 
 
 @pytest.fixture
-def show(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+def show(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Show:
     monkeypatch.setenv("COLUMNS", "80")
 
     def run(*arguments: str) -> tuple[int, str, str]:
@@ -39,14 +40,14 @@ def test_every_command_has_an_example_that_can_be_parsed_and_a_group() -> None:
         app.parse_args(shlex.split(example.partition(" > ")[0])[1:], exit_on_error=False, print_error=False)
 
 
-def test_a_command_is_one_line_of_the_list_at_80_columns(show) -> None:
+def test_a_command_is_one_line_of_the_list_at_80_columns(show: Show) -> None:
     _, shown, _ = show("--help")
     lines = shown.splitlines()
     assert [line for line in lines if line.startswith("     ")] == []
     assert max(map(len, lines)) <= 80
 
 
-def test_options_are_grouped_in_the_order_of_use_with_the_required_ones_first(show) -> None:
+def test_options_are_grouped_in_the_order_of_use_with_the_required_ones_first(show: Show) -> None:
     _, shown, _ = show("run", "--help")
     titles = ["What: the model and the images", "Where it runs", "How", "Results", "Limits"]
     places = [shown.index(f"\n{title}\n") for title in titles]
@@ -57,7 +58,7 @@ def test_options_are_grouped_in_the_order_of_use_with_the_required_ones_first(sh
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_help_ends_with_an_example_and_shows_no_empty_default(name: str, show) -> None:
+def test_help_ends_with_an_example_and_shows_no_empty_default(name: str, show: Show) -> None:
     status, shown, _ = show("help", name)
     assert status == 0
     assert " ".join(shown.partition("\nExample: ")[2].split()) == EXAMPLES[name]
@@ -82,21 +83,21 @@ def test_help_ends_with_an_example_and_shows_no_empty_default(name: str, show) -
         ("run --preset fast --weights b --images c", '"mixed", "performance"'),
     ],
 )
-def test_a_mistyped_line_is_answered_with_what_was_meant(line: str, answer: str, show) -> None:
+def test_a_mistyped_line_is_answered_with_what_was_meant(line: str, answer: str, show: Show) -> None:
     status, _, error = show(*line.split())
     assert status == 2
     assert answer in error
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-def test_every_topic_fits_80_columns_and_ends_well(topic: str, show) -> None:
+def test_every_topic_fits_80_columns_and_ends_well(topic: str, show: Show) -> None:
     status, shown, _ = show("help", topic)
     assert status == 0
     assert max(map(len, shown.splitlines())) <= 80
     assert topic in show("help", "topics")[1]
 
 
-def test_a_topic_that_is_not_there_is_answered_with_the_nearest(show) -> None:
+def test_a_topic_that_is_not_there_is_answered_with_the_nearest(show: Show) -> None:
     status, _, error = show("help", "own-clases")
     assert status == 2
     assert "did you mean assay help own-classes?" in error
@@ -109,7 +110,7 @@ def test_topics_that_errors_name_are_there() -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_names_commands_and_options(shell: str, show) -> None:
+def test_completion_names_commands_and_options(shell: str, show: Show) -> None:
     status, script, _ = show("completion", shell)
     assert status == 0
     assert {"evaluate", "precision"} <= set(re.findall(r"[a-z]+", script))
@@ -134,5 +135,5 @@ def test_engines_models_and_gates_are_suggested_by_what_was_meant(
     assert meant in caught.value.hint
 
 
-def test_missing_options_come_with_an_example(show) -> None:
+def test_missing_options_come_with_an_example(show: Show) -> None:
     assert f"for example: {EXAMPLES['run']}" in show("run")[2]

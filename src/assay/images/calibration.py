@@ -60,7 +60,7 @@ class AccuracyControl:
     max_drop: float
 
 
-DEFAULT_CALIBRATION = CalibrationOptions()
+DEFAULT_CALIBRATION: CalibrationOptions = CalibrationOptions()
 
 
 @dataclass(frozen=True, kw_only=True)

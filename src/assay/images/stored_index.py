@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow
-import pyarrow.compute as pc
 from pyarrow import ipc
 
 from assay import __version__
@@ -236,15 +235,12 @@ def find_stored_images(path: Path, root: Path, relative_paths: Collection[str]) 
     images = index.images
     if index.path != root or not isinstance(images, StoredImages):
         return {}
-    wanted = pyarrow.array(
-        {os.fsencode(name.rpartition("/")[2]) for name in relative_paths}, pyarrow.large_binary()
-    )
+    wanted = {os.fsencode(name.rpartition("/")[2]) for name in relative_paths}
     found: dict[str, LabelledImage] = {}
     for start in range(0, len(images), STRETCH):
-        stretch = images.read(start, min(start + STRETCH, len(images)))
-        for row in np.flatnonzero(pc.is_in(stretch.names, wanted).to_numpy(zero_copy_only=False)).tolist():
-            image = images[start + row]
-            if image.relative_path in relative_paths:
+        names = images.read(start, min(start + STRETCH, len(images))).names
+        for row, name in enumerate(names.to_pylist(), start):  # `pyarrow.array` imports pandas
+            if name in wanted and (image := images[row]).relative_path in relative_paths:
                 found[image.relative_path] = image
     return found
 

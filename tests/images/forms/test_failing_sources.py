@@ -6,7 +6,7 @@ import errno
 import os
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -60,7 +60,7 @@ def replace(file: Path) -> None:
     other.replace(file)
 
 
-def read_each(images: tuple[LabelledImage, ...]) -> list[bytes | str]:
+def read_each(images: Sequence[LabelledImage]) -> list[bytes | str]:
     """What each image gives: its bytes, or what the source's failure says."""
     found: list[bytes | str] = []
     for image in images:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from assay.measure.speed.throughput import HandedOn, ThroughputRow, find_best_row, find_outliers, is_unsteady
 from assay.models.record import ModelRecord
@@ -58,14 +59,16 @@ def _show_range(row: ThroughputRow) -> str:
     return f"{format_rate(min(values))}-{format_rate(max(values))}"
 
 
+def _is_invalid_for(reason: str, row: ThroughputRow) -> bool:
+    return row.validity is not None and reason in row.validity.reasons
+
+
 def _make_notes(rows: Sequence[ThroughputRow]) -> Iterator[str]:
     repeats = " or ".join(f"{count}" for count in sorted({len(row.images_per_second.values) for row in rows}))
     yield f"Images/s: median of {repeats} repeats; range: lowest to highest. {describe_best(rows)}"
     reasons = dict.fromkeys(reason for row in rows if row.validity for reason in row.validity.reasons)
     for reason in reasons:
-        where = _find(
-            rows, lambda row, reason=reason: reason in row.validity.reasons if row.validity else False
-        )
+        where = _find(rows, partial(_is_invalid_for, reason))
         yield f"INVALID (!), {reason}: {where}."
     if where := _find(rows, lambda row: is_unsteady(row.images_per_second.values)):
         yield f"Unsteady, repeats differ by more than 10 %: {where}. Measure again when the machine is quiet."
