@@ -152,7 +152,7 @@ def test_the_changelog_opens_with_what_is_unreleased_or_with_this_version() -> N
 def test_file_names_of_the_documentation_are_lower_case_words_with_hyphens() -> None:
     names = [file.name for file in (ROOT / "docs").rglob("*") if file.is_file() and file.name != "README.md"]
     assert [
-        name for name in names if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*\.(md|png|zip|html)", name)
+        name for name in names if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*\.(md|png|zip|html|ipynb)", name)
     ] == []
 
 

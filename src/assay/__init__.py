@@ -11,8 +11,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before ONNX Runtime is loaded, whic
 
 __version__ = "0.2.0"
 _MODULES = {
-    "assay.api": "Run benchmark cascade compare compile evaluate export inspect open_run predict "
-    "quantize run",
+    "assay.api": "benchmark cascade compare compile evaluate export inspect predict quantize run",
     "assay.engines.cascade.record": "CascadeRecord",
     "assay.engines.compiled_model": "CompiledModel",
     "assay.engines.engine": "CompileChoice",
@@ -32,6 +31,7 @@ _MODULES = {
     "assay.models.find_models": "ModelEntry",
     "assay.models.read_record": "read_model_record",
     "assay.models.record": "ModelRecord",
+    "assay.opened_run": "Run open_run",
     "assay.report.inspection": "Inspection",
     "assay.runs.listener": "Listener Progress",
     "assay.runs.results_file": "Benchmark Manifest Metrics",

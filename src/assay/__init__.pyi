@@ -1,6 +1,5 @@
 """The API as type checkers see it; `__init__.py` imports each name when it is first used."""
 
-from assay.api import Run as Run
 from assay.api import benchmark as benchmark
 from assay.api import cascade as cascade
 from assay.api import compare as compare
@@ -8,7 +7,6 @@ from assay.api import compile as compile
 from assay.api import evaluate as evaluate
 from assay.api import export as export
 from assay.api import inspect as inspect
-from assay.api import open_run as open_run
 from assay.api import predict as predict
 from assay.api import quantize as quantize
 from assay.api import run as run
@@ -44,6 +42,8 @@ from assay.models.calibration import CalibrationRecord as CalibrationRecord
 from assay.models.find_models import ModelEntry as ModelEntry
 from assay.models.read_record import read_model_record as read_model_record
 from assay.models.record import ModelRecord as ModelRecord
+from assay.opened_run import Run as Run
+from assay.opened_run import open_run as open_run
 from assay.report.inspection import Inspection as Inspection
 from assay.runs.listener import Listener as Listener
 from assay.runs.listener import Progress as Progress

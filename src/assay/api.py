@@ -6,11 +6,7 @@ Everything here is reached as `assay.NAME`; docs/reference/python.md lists it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-
-import pyarrow
 
 from assay.defaults import DEFAULT_MARGIN_POINTS
 from assay.engines.cascade.record import CascadeRecord
@@ -22,19 +18,13 @@ from assay.images.calibration import CalibrationOptions
 from assay.images.classes import read_classes
 from assay.images.request import ImageRequest, index_requested_images
 from assay.images.sample_images import load_sample_images
-from assay.measure.accuracy.accuracy import Accuracy, ClassAccuracy
-from assay.measure.accuracy.comparison import Flip
-from assay.measure.gates import Gate, GateResult
+from assay.measure.gates import Gate
 from assay.models.calibration import CalibrationRecord
 from assay.models.choose_record import choose_record
+from assay.opened_run import Run, find_folder
 from assay.report.inspection import Inspection
-from assay.report.named_run import NamedRun
-from assay.report.notebook import WorstImages, render_run
-from assay.runs.class_names import find_classes
 from assay.runs.listener import SILENT, Listener
 from assay.runs.place import Mode, RunPlace
-from assay.runs.results_file import Benchmark, Manifest, Metrics, RunFiles, read_run_files
-from assay.runs.stored import StoredRun
 from assay.workflows.evaluate.evaluate import EvaluateOptions
 from assay.workflows.evaluate.predict_images import PredictedFile, PredictRequest, predict_images
 from assay.workflows.evaluate.run_evaluation import run_evaluation
@@ -49,118 +39,8 @@ from assay.workflows.models.export import (
 )
 from assay.workflows.models.inspect import inspect_model
 from assay.workflows.models.quantize import quantize_file
-from assay.workflows.results.answers import read_answers
 from assay.workflows.results.compare import RunComparison, compare_runs
-from assay.workflows.results.gallery import collect_worst
 from assay.workflows.speed.run_benchmark import BenchmarkRequest, run_benchmark
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run folder, read when it is asked.
-
-    Args:
-        path: The folder.
-    """
-
-    path: Path
-
-    @cached_property
-    def files(self) -> RunFiles:
-        """What its JSON files say, in whatever state the run is.
-
-        Raises:
-            BadInputError: The folder holds no run, or one of its files cannot be read.
-        """
-        return read_run_files(self.path)
-
-    @property
-    def manifest(self) -> Manifest:
-        """`manifest.json`: what was run, on what, with what, and how it ended."""
-        return self.files.manifest
-
-    @property
-    def metrics(self) -> Metrics | None:
-        """`metrics.json`; None where accuracy was not measured."""
-        return self.files.metrics
-
-    @property
-    def accuracy(self) -> Accuracy | None:
-        """Counts, percentages and 95 % intervals; None where accuracy was not measured."""
-        return self.metrics.accuracy if self.metrics else None
-
-    @property
-    def per_class(self) -> tuple[ClassAccuracy, ...]:
-        """The accuracy of each class that has images; empty where accuracy was not measured."""
-        return tuple(self.metrics.per_class) if self.metrics else ()
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """What the model's classes are called, by label; empty where nobody named them."""
-        return find_classes(self.manifest).names
-
-    @property
-    def benchmark(self) -> Benchmark | None:
-        """`benchmark.json`: images per second and latency; None where speed was not measured."""
-        return self.files.benchmark
-
-    @property
-    def gates(self) -> tuple[GateResult, ...]:
-        """What each gate says of the run."""
-        return tuple(self.manifest.gates)
-
-    @property
-    def predictions(self) -> pyarrow.Table:
-        """One row for each image, in the order of the run; `.to_pandas()` where pandas is installed.
-
-        The columns are those of docs/reference/run-folder.md, and `class`, `class_name`, `label_name`,
-        `correct`, `probability` and `margin`, as docs/reference/python.md has them.
-
-        Raises:
-            UsageError: The run predicts no images, or not all of them are predicted.
-        """
-        return read_answers(StoredRun.open(self.path))
-
-    def worst(self, count: int = 10) -> WorstImages:
-        """The images that the run has wrong and is surest of, which Jupyter shows as pictures.
-
-        Args:
-            count: So many at most, from 1.
-
-        Raises:
-            UsageError: The run predicts no images, or not all of them are predicted.
-        """
-        return collect_worst(StoredRun.open(self.path), count)
-
-    def _repr_html_(self) -> str:
-        """What Jupyter shows: the verdict, and at most two charts."""
-        files = self.files
-        named = NamedRun(name="", manifest=files.manifest, metrics=files.metrics, benchmark=files.benchmark)
-        return render_run(named)
-
-    def flips(self, reference: Run | Path | str) -> tuple[Flip, ...]:
-        """The images whose Top-1 is right in one of the two runs only: the lost ones first, then the won.
-
-        Args:
-            reference: The run that this one is compared with, over the same images.
-
-        Raises:
-            UsageError: One of the two has no finished predictions.
-            BadInputError: They cannot be compared: no image in common, other labels, other classes.
-        """
-        found = compare(reference, self).comparison
-        return (*found.lost, *found.won)
-
-
-def open_run(path: Path | str) -> Run:
-    """The run in a folder, in whatever state it is.
-
-    Raises:
-        BadInputError: The folder holds no run, or one of its files cannot be read.
-    """
-    run = Run(Path(path))
-    run.files  # noqa: B018 - a folder without a run is refused now, not at the first figure
-    return run
 
 
 def run(
@@ -276,7 +156,7 @@ def compare(
         UsageError: A run without finished predictions, or a margin that is not over 0.
         BadInputError: The runs cannot be compared: no image in common, other labels, other classes.
     """
-    return compare_runs(_find_folder(reference), _find_folder(candidate), margin_points, gates)
+    return compare_runs(find_folder(reference), find_folder(candidate), margin_points, gates)
 
 
 def export(
@@ -410,7 +290,3 @@ def inspect(
 
 def _choose_place(output: Path | str | None, mode: Mode) -> RunPlace:
     return RunPlace(path=None if output is None else Path(output), mode=mode)
-
-
-def _find_folder(run: Run | Path | str) -> Path:
-    return run.path if isinstance(run, Run) else Path(run)

@@ -6,9 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-pytest.register_assert_rewrite("assay.engine_contract.suite")
-
-from assay.engine_contract.suite import *  # noqa: E402, F403 - collected here, beside the fixtures of tests
+from assay.engine_contract.suite import *  # noqa: F403 - collected here, beside the fixtures of tests
 
 
 @pytest.fixture(name="prepare_machine")

@@ -13,6 +13,8 @@ from assay.engine_contract.classifier import ColourClassifier, draw_weights, mak
 from assay.models.read_record import read_model_record
 from assay.models.record import ModelRecord
 
+pytest.register_assert_rewrite("assay.engine_contract.suite")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """What the contract is held to besides the defaults; `scripts/device_check.sh` names a GPU."""

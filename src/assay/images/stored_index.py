@@ -108,7 +108,8 @@ class StoredImages(ImageRows):
             ]
         table = pyarrow.Table.from_batches(pieces, schema=_SCHEMA).combine_chunks()
         names, *numbers = (column.chunk(0) for column in table.columns)
-        folders, sizes, times, classes, faults, labels = (column.to_numpy() for column in numbers)
+        # `to_numpy` imports pandas
+        folders, sizes, times, classes, faults, labels = (np.from_dlpack(column) for column in numbers)
         return Stretch(
             names=names,
             folders=folders,
@@ -239,7 +240,7 @@ def find_stored_images(path: Path, root: Path, relative_paths: Collection[str]) 
     found: dict[str, LabelledImage] = {}
     for start in range(0, len(images), STRETCH):
         names = images.read(start, min(start + STRETCH, len(images))).names
-        for row, name in enumerate(names.to_pylist(), start):  # `pyarrow.array` imports pandas
+        for row, name in enumerate(names.to_pylist(), start):
             if name in wanted and (image := images[row]).relative_path in relative_paths:
                 found[image.relative_path] = image
     return found

@@ -133,6 +133,7 @@ def test_a_store_that_is_gone_for_good_ends_the_run(
     store: FailingStore, compiled: Path, photographs: Path, tmp_path: Path
 ) -> None:
     upload(store, photographs)
+    store.wanted = ".JPEG"  # the place is there, its images cannot be read
     store.fail(403)
     done = evaluate(compiled, URL, tmp_path / "far")
     assert done.returncode == 4, done.stderr
@@ -142,6 +143,7 @@ def test_a_store_that_is_gone_for_good_ends_the_run(
 
 def test_ctrl_c_ends_a_pause(store: FailingStore, compiled: Path, photographs: Path, tmp_path: Path) -> None:
     upload(store, photographs)
+    store.wanted = ".JPEG"  # the place is there, its images cannot be read
     store.fail(403)
     command = ["evaluate", compiled, "--images", URL, "-o", tmp_path / "run"]
     process = subprocess.Popen(

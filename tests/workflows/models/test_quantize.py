@@ -152,11 +152,15 @@ def test_a_full_range_is_said_when_it_is_compiled_on_a_processor_that_clips(
 
 def test_the_seed_decides_which_images_are_chosen_and_they_keep_their_order(photographs: Path) -> None:
     images = index_images(photographs, IMAGENET_CLASSES).images
-    chosen = choose_images(images, CalibrationOptions(image_count=6))
-    assert choose_images(images, CalibrationOptions(image_count=6)) == chosen
-    assert choose_images(images, CalibrationOptions(image_count=6, seed=1)) != chosen
-    assert [image.name for image in chosen] == sorted(image.name for image in chosen)
-    assert choose_images(images, CalibrationOptions(image_count=300)) == list(images)
+
+    def choose(**options: int) -> list[str]:
+        return [image.relative_path for image in choose_images(images, CalibrationOptions(**options))]
+
+    chosen = choose(image_count=6)
+    assert choose(image_count=6) == chosen
+    assert choose(image_count=6, seed=1) != chosen
+    assert chosen == sorted(chosen)
+    assert choose(image_count=300) == [image.relative_path for image in images]
 
 
 @pytest.mark.parametrize(

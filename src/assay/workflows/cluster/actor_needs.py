@@ -71,7 +71,7 @@ def choose_needs(request: ActorRequest, nodes: Mapping[str, Mapping[str, float]]
         nodes: The resources of each node by its id.
 
     >>> choose_needs(ActorRequest(gpu_count=1), {"a": {"CPU": 32.0, "GPU": 4.0}})
-    ActorNeeds(cpu_count=8, devices={'GPU': 1})
+    ActorNeeds(cpu_count=8.0, devices={'GPU': 1})
     """
     devices = request.devices
     if request.cpu_count is not None:
