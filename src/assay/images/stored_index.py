@@ -108,8 +108,8 @@ class StoredImages(ImageRows):
             ]
         table = pyarrow.Table.from_batches(pieces, schema=_SCHEMA).combine_chunks()
         names, *numbers = (column.chunk(0) for column in table.columns)
-        # `to_numpy` imports pandas
-        folders, sizes, times, classes, faults, labels = (np.from_dlpack(column) for column in numbers)
+        columns: list[Any] = [np.from_dlpack(column) for column in numbers]  # `to_numpy` imports pandas
+        folders, sizes, times, classes, faults, labels = columns
         return Stretch(
             names=names,
             folders=folders,

@@ -153,14 +153,15 @@ def test_a_full_range_is_said_when_it_is_compiled_on_a_processor_that_clips(
 def test_the_seed_decides_which_images_are_chosen_and_they_keep_their_order(photographs: Path) -> None:
     images = index_images(photographs, IMAGENET_CLASSES).images
 
-    def choose(**options: int) -> list[str]:
-        return [image.relative_path for image in choose_images(images, CalibrationOptions(**options))]
+    def choose(image_count: int, seed: int = 0) -> list[str]:
+        options = CalibrationOptions(image_count=image_count, seed=seed)
+        return [image.relative_path for image in choose_images(images, options)]
 
-    chosen = choose(image_count=6)
-    assert choose(image_count=6) == chosen
-    assert choose(image_count=6, seed=1) != chosen
+    chosen = choose(6)
+    assert choose(6) == chosen
+    assert choose(6, seed=1) != chosen
     assert chosen == sorted(chosen)
-    assert choose(image_count=300) == [image.relative_path for image in images]
+    assert choose(300) == [image.relative_path for image in images]
 
 
 @pytest.mark.parametrize(
