@@ -207,7 +207,7 @@ def evaluate(model: Path, /, flags: EvaluateFlags) -> Outcome:
     with open_listener(quiet=flags.quiet) as listener:
         (folder,) = provide_models([model], flags, listener)
     if several := flags.to_devices(folder):
-        options = dataclasses.replace(options, compute_shards=several.compute_missing_shards)
+        options = dataclasses.replace(options, compute_shards=several.predict_missing_shards)
     if cluster := flags.to_cluster(folder):
         options = dataclasses.replace(options, compute_shards=cluster.predict_missing_shards)
         if not find_url(images.path):  # nodes work in other folders

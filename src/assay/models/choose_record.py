@@ -86,7 +86,7 @@ def _draw_whole(source: Path) -> Lines:
     lines = draw_record(facts)
     if not (left := list_open(lines)):
         return lines
-    known = [f"{each.library.partition(' ')[0]}/{each.architecture}" for each in facts.architectures]
+    known = [each.record_name for each in facts.architectures]
     looks = f" (its tensors are those of {', '.join(known[:3])})" if known else ""
     command = f"assay inspect {source} --like {known[0] if known else 'RECORD'} -o record.toml"
     raise UsageError(

@@ -74,7 +74,7 @@ def evaluate(
     options = EvaluateOptions(shard_size=2)
     if devices:
         several = SeveralDevices(compiled_dir=compiled, devices=choose_devices(devices, compiled))
-        options = dataclasses.replace(options, compute_shards=several.compute_missing_shards)
+        options = dataclasses.replace(options, compute_shards=several.predict_missing_shards)
     place = {"mode": "new", **place}
     run_evaluation(
         compiled, ImageRequest(path=images), options, RunPlace(path=run, **place), listener or Hearing()

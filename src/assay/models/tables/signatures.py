@@ -35,6 +35,16 @@ class ArchitectureSignature(msgspec.Struct, frozen=True, kw_only=True, rename={"
     sha1_shapes_only: str
     same_shapes: int
 
+    @property
+    def library_name(self) -> str:
+        """The library without its version, "timm"."""
+        return self.library.partition(" ")[0]
+
+    @property
+    def record_name(self) -> str:
+        """What `--model` and `--like` call its record, "timm/resnet50"."""
+        return f"{self.library_name}/{self.architecture}"
+
 
 @functools.cache
 def read_architecture_signatures() -> tuple[ArchitectureSignature, ...]:

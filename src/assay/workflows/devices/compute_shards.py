@@ -98,7 +98,7 @@ class SeveralDevices:
     compiled_dir: Path
     devices: tuple[Device, ...]
 
-    def compute_missing_shards(
+    def predict_missing_shards(
         self,
         predictor: Predictor,
         shards: Sequence[Shard],

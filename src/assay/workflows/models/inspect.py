@@ -95,7 +95,7 @@ def _describe_checkpoint(path: Path, form: str) -> Inspection:
 
     shapes, notes = read_tensor_shapes(path)
     found, has_names = recognise_checkpoint(shapes)
-    names = [_name_record(each.library, each.architecture) for each in found]
+    names = [each.record_name for each in found]
     command = f"  assay run --weights {shlex.quote(str(path))}"
     if names:
         which = "Run it:" if len(names) == 1 else "Run it as the one that it is; its tensors do not tell:"
@@ -112,7 +112,7 @@ def _describe_checkpoint(path: Path, form: str) -> Inspection:
         tensor_count=len(shapes),
         parameter_count=count_parameters(shapes),
         metadata={key: shorten(value, _SHOWN) for key, value in notes.items()},
-        architectures=tuple(f"{each.library.partition(' ')[0]} {each.architecture}" for each in found),
+        architectures=tuple(f"{each.library_name} {each.architecture}" for each in found),
         same=("names and shapes" if has_names else "shapes") if found else "",
         next=tuple(use),
     )
@@ -153,9 +153,7 @@ def _describe(facts: NetworkFacts, lines: Lines, stored_name: str, record_path: 
         training_nodes=facts.training_nodes,
         functions=tuple(sorted(graph.functions)),
         metadata={key: shorten(value, _SHOWN) for key, value in graph.metadata.items() if key != RECORD_KEY},
-        architectures=tuple(
-            f"{each.library.partition(' ')[0]} {each.architecture}" for each in facts.architectures
-        ),
+        architectures=tuple(f"{each.library_name} {each.architecture}" for each in facts.architectures),
         same=("names and shapes" if facts.has_names else "shapes") if facts.architectures else "",
         inputs=tuple(InspectedInput(name=p.name, dtype=p.dtype, shape=p.shape) for p in graph.inputs),
         layout=front.layout if front else "",
@@ -206,14 +204,10 @@ def _say_next(facts: NetworkFacts, lines: Lines, record_path: Path | None) -> li
         return ["Nothing is open. Run it:", f"  assay run --weights {model}{use} --images DIR"]
     target = shlex.quote(str(record_path or "record.toml"))
     names = ", ".join(dict.fromkeys(line.key for line in left))
-    like = next((_name_record(each.library, each.architecture) for each in facts.architectures), "timm/NAME")
+    like = next((each.record_name for each in facts.architectures), "timm/NAME")
     return [
         f"Open: {names}." + (f" {target} is refused until they are filled." if record_path else ""),
         "Fill them from a record of a network that was trained like this one, or by hand:",
         f"  assay inspect {model} --like {like} -o {target}",
         f"  assay inspect {model} --set {left[-1].key}=… -o {target}",
     ]
-
-
-def _name_record(library: str, architecture: str) -> str:
-    return f"{library.partition(' ')[0]}/{architecture}"
