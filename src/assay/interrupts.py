@@ -23,6 +23,7 @@ _EXECUTE = (
     "os.getppid() == int(sys.argv[1]) or os._exit(1); os.execvp(sys.argv[2], sys.argv[2:])"
 )
 _exit_callbacks: list[Callable[[], None]] = []
+_forking = threading.local()
 
 
 @contextmanager
@@ -86,14 +87,27 @@ def on_forced_exit(callback: Callable[[], None]) -> Iterator[None]:
         _exit_callbacks.remove(callback)
 
 
-def _forget_signals() -> None:
+def _hold_signals() -> None:
+    """Let signals wait while this thread forks: the child's would be heard here until it is set apart."""
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+
+
+def _release_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
+def _set_child_apart() -> None:
     """Let a fork of this process, such as a library makes, die alone: its signals would end its parent."""
     if signal.getsignal(signal.SIGTERM) is _interrupt:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _release_signals()
 
 
-os.register_at_fork(after_in_child=_forget_signals)
+if hasattr(os, "register_at_fork"):  # Windows has no forks
+    os.register_at_fork(
+        before=_hold_signals, after_in_parent=_release_signals, after_in_child=_set_child_apart
+    )
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
