@@ -97,3 +97,21 @@ def test_a_device_that_is_gone_for_good_ends_the_run(
     with pytest.raises(EngineError, match="3 shards failed, 3 were not tried"):
         evaluate(compiled, photographs, tmp_path, set(range(1, 100)), monkeypatch)
     assert DyingSession.calls <= 3 * 3  # three sessions, and three batches under way at once
+
+
+def test_a_run_without_failures_opens_one_session_and_times_all_of_its_images(
+    compiled: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = 0
+
+    def load(path: Path) -> Session:
+        nonlocal opened
+        opened += 1
+        return load_for_evaluation(path)
+
+    monkeypatch.setattr(evaluating, "load_for_evaluation", load)
+    index = index_images(photographs, IMAGENET_CLASSES)
+    with open_run_folder(RunPlace(path=tmp_path / "run"), "m", "constant", SILENT) as run:
+        evaluate_model(compiled, index, run, EvaluateOptions(shard_size=1, batch_size=1))
+    [speed] = run.manifest.pipelines.values()
+    assert (opened, speed.image_count) == (1, len(index.images))

@@ -107,7 +107,8 @@ def _predict_until_error(
     with announce_wait(run, f"loading {predictor.name}"):
         session = predictor.open_session()
     run.record_session(predictor.name, session.description)
-    stream = predict_shards(session, missing, predictor.record, options, on_batch)
+    shards = tuple(missing)  # which is cut as they are done
+    stream = predict_shards(session, shards, predictor.record, options, on_batch)
     timed_count, begin = 0, time.perf_counter()
     try:
         with closing(session), close_at_end(stream):
