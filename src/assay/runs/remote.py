@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 from pyarrow import ArrowException
 
@@ -43,13 +43,13 @@ def stage_run(place: RunPlace, cache: Path | None = None, listener: Listener = S
     folder = (cache or user_cache_path("assay") / "runs") / hashlib.sha256(key.encode()).hexdigest()[:16]
     folder.parent.mkdir(parents=True, exist_ok=True)
     unpublished = folder.with_suffix(".unpublished")
-    with FileLock(folder.with_suffix(".lock")):
+    with _hold(folder.with_suffix(".lock"), url):
         remote = RemoteRun(url, folder, place.share)
         with _reporting(url, "check the URL and the credentials, which the store's own tools find"):
-            names = remote.list_files()
+            remote.list_files()  # which refuses what is no run, before anything is written there
             remote.claim(listener)
             with _releasing(remote):
-                _fetch(url, remote, folder, names, is_kept=unpublished.exists())
+                _fetch(url, remote, folder, remote.list_files(), is_kept=unpublished.exists())
         unpublished.touch()
         remote.follow()
         try:
@@ -64,6 +64,23 @@ def stage_run(place: RunPlace, cache: Path | None = None, listener: Listener = S
             with _reporting(url, hint, SourceError):
                 remote.end()
             unpublished.unlink()
+
+
+@contextmanager
+def _hold(lock: Path, url: str) -> Iterator[None]:
+    """Hold this machine's copy of the run; raises UsageError where another process does."""
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout as error:
+        raise UsageError(
+            f"-o {url}: another process of this machine works on this run",
+            hint="wait for it, or choose another URL; --shard 1/2 and --shard 2/2 work side by side",
+        ) from error
+    try:
+        yield
+    finally:
+        held.release()
 
 
 @contextmanager

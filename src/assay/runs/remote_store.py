@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from pyarrow import ArrowException, fs
 
@@ -29,10 +30,18 @@ Stamps = dict[str, tuple[int, int]]
 _UNKNOWN = (-1, -1)
 _PART = re.compile(r"(?:.*/)?part-([0-9]+)\.parquet")
 _CLAIM = ".claim-"
+_ASKS, _HOLDS = b"asks", b""
 _RENEWS_S = 10.0
 _ABANDONED_S = 45.0
 _LOOKS_S = 2.0
 _SHORT_WAIT_S = 120.0
+
+
+class StoredFile(NamedTuple):
+    """When a file was last written, seconds since 1970 by the store's clock, and its size."""
+
+    written_s: float
+    size_bytes: int
 
 
 class RemoteStore:
@@ -44,8 +53,8 @@ class RemoteStore:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def list_files(self) -> dict[str, float]:
-        """When each file was last written, seconds since 1970 by the store's clock; claims are among them."""
+    def list_files(self) -> dict[str, StoredFile]:
+        """The files by their paths; claims are among them."""
         return self._try(self._list, "")
 
     def read(self, name: str) -> bytes:
@@ -72,11 +81,13 @@ class RemoteStore:
 
         return try_patiently(attempt, f"{self.url}/{name}".rstrip("/"), Patience())
 
-    def _list(self) -> dict[str, float]:
+    def _list(self) -> dict[str, StoredFile]:
         file_system, root = open_url(self.url)
         infos = file_system.get_file_info(fs.FileSelector(root, recursive=True, allow_not_found=True))
         return {
-            info.path[len(root) :].lstrip("/"): info.mtime.timestamp() if info.mtime else 0.0
+            info.path[len(root) :].lstrip("/"): StoredFile(
+                info.mtime.timestamp() if info.mtime else 0.0, info.size
+            )
             for info in infos
             if info.type == fs.FileType.File
         }
@@ -101,8 +112,9 @@ class RemoteStore:
 class Claim:
     """Says behind the URL who writes there, in a small file that is renewed as long as that is so.
 
-    pyarrow has no conditional put. So everybody writes its own claim first and then looks for others': of two
-    at once, at least one sees the other, as stores list what was written before. A claim that is not renewed
+    pyarrow has no conditional put. So everybody first writes that it asks for the place, then looks for
+    others, as stores list what was written before: of two at once, at least one sees the other. Who asks
+    gives way to who holds the place, and of those that ask to the first by name. A claim that is not renewed
     was left by a process that was killed. One place on one machine has one name, which a local lock guards.
     """
 
@@ -113,7 +125,7 @@ class Claim:
         self._renewed = time.monotonic()
 
     def take(self, conflicts: Callable[[str], bool], listener: Listener) -> None:
-        """Write the claim and look at others'; wait for those that may be left over.
+        """Ask for the place and look at others' claims; wait for those that may be left over.
 
         Args:
             conflicts: Tells of what another claims whether both cannot be.
@@ -122,7 +134,7 @@ class Claim:
         Raises:
             UsageError: Another process writes there.
         """
-        self._store.write(self._name, b"")
+        self._store.write(self._name, _ASKS)
         seen = self._list_others(conflicts)
         until = time.monotonic() + _ABANDONED_S
         if seen:
@@ -131,27 +143,35 @@ class Claim:
             )
         while seen and time.monotonic() < until:
             time.sleep(_LOOKS_S)
-            self.renew()
+            self._store.write(self._name, _ASKS)
             now = self._list_others(conflicts)
-            if any(seen.get(name) != written for name, written in now.items()):
+            if any(seen.get(name) != file and self._gives_way(name, file) for name, file in now.items()):
                 self.release()
                 raise UsageError(
                     f"-o {self._store.url}: another process works on this run",
                     hint="wait for it, or choose another URL; --shard 1/2 and --shard 2/2 work side by side",
                 )
+            if any(seen.get(name) != file for name, file in now.items()):
+                until = time.monotonic() + _ABANDONED_S  # it is there, and will give way
             seen = now
         for name in seen:
             self._store.delete(name)
+        self._renew()
+
+    def _gives_way(self, name: str, other: StoredFile) -> bool:
+        """Whether this process, which asks, is to leave the place to another that is there."""
+        return other.size_bytes != len(_ASKS) or name < self._name
 
     @contextmanager
     def hold_for_a_moment(self) -> Iterator[None]:
         """Hold what the shares of a run have in common; waits for the others' turns."""
         until = time.monotonic() + _SHORT_WAIT_S
         while True:
-            self._store.write(self._name, b"")
+            self._store.write(self._name, _HOLDS)
             files = self._store.list_files()
             others = self._select(files, lambda what: what == self._what)
-            for name in [name for name in others if files[self._name] - others[name] > _ABANDONED_S]:
+            now = files[self._name].written_s
+            for name in [name for name in others if now - others[name].written_s > _ABANDONED_S]:
                 self._store.delete(name)
                 del others[name]
             if not others:
@@ -168,20 +188,25 @@ class Claim:
     def renew(self) -> None:
         """Write it again, where the last time is long ago."""
         if time.monotonic() - self._renewed > _RENEWS_S:
-            self._store.write(self._name, b"")
-            self._renewed = time.monotonic()
+            self._renew()
+
+    def _renew(self) -> None:
+        self._store.write(self._name, _HOLDS)
+        self._renewed = time.monotonic()
 
     def release(self) -> None:
         """Take it away."""
         self._store.delete(self._name)
 
-    def _list_others(self, conflicts: Callable[[str], bool]) -> dict[str, float]:
+    def _list_others(self, conflicts: Callable[[str], bool]) -> dict[str, StoredFile]:
         return self._select(self._store.list_files(), conflicts)
 
-    def _select(self, files: dict[str, float], conflicts: Callable[[str], bool]) -> dict[str, float]:
+    def _select(
+        self, files: dict[str, StoredFile], conflicts: Callable[[str], bool]
+    ) -> dict[str, StoredFile]:
         return {
-            name: written
-            for name, written in files.items()
+            name: file
+            for name, file in files.items()
             if is_claim(name) and name != self._name and conflicts(name[len(_CLAIM) :].rpartition("-")[0])
         }
 
@@ -213,6 +238,7 @@ class RemoteRun:
         self._is_last = False  # of the shares to end: it writes what they have in common
         self._lock = threading.RLock()
         self._ended = threading.Event()
+        self._threads: list[threading.Thread] = []
         owner = name_owner(folder)
         self._claim = Claim(self._store, str(share).replace("/", "-of-") if share else "all", owner)
         self._manifest_claim = Claim(self._store, "manifest", owner)
@@ -293,19 +319,30 @@ class RemoteRun:
         return True
 
     def follow(self) -> None:
-        """Copy what changes until `end`, from a thread of its own; what fails is tried again."""
-        threading.Thread(target=self._follow, name="copies the run", daemon=True).start()
+        """Copy what changes until `end`, and renew the claim, each from a thread of its own.
 
-    def _follow(self) -> None:
+        What fails is tried again, and said at the end, if it lasts.
+        """
+        self._threads = [
+            threading.Thread(target=self._repeat, args=(act,), name=f"{act.__name__}s the run", daemon=True)
+            for act in (self.copy, self._claim.renew)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _repeat(self, act: Callable[[], None]) -> None:
         while not self._ended.wait(_LOOKS_S):
-            with suppress(SourceError, OSError):  # said at the end, if it lasts
-                self.copy()
-                self._claim.renew()
+            with suppress(SourceError, OSError):
+                act()
 
     def end(self) -> None:
         """Copy what is left, and say that the run is not worked on any more."""
-        self._ended.set()
-        self.copy()
+        try:
+            self.copy()
+        finally:
+            self._ended.set()
+        for thread in self._threads:
+            thread.join()
         self._claim.release()
 
     def copy(self) -> None:

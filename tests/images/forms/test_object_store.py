@@ -352,7 +352,7 @@ def test_a_url_that_holds_something_else_is_refused_and_left_as_it_is(
 def test_a_key_that_leads_out_of_the_run_is_never_written(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(RemoteStore, "list_files", lambda _store: {"manifest.json": 0.0, name: 0.0})
+    monkeypatch.setattr(RemoteStore, "list_files", lambda _store: ["manifest.json", name])
     monkeypatch.setattr(RemoteStore, "read", lambda _store, _name: b"{}")
     place = RunPlace(path=Path("s3://bucket/run?region=us-east-1"), mode="resume")
     with pytest.raises(UsageError, match="is no file of a run"), stage_run(place, tmp_path / "cache"):
