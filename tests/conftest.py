@@ -22,6 +22,7 @@ from assay.engine_contract.plugin import colour_checkpoint as colour_checkpoint
 from assay.engine_contract.plugin import colour_onnx as colour_onnx
 from assay.engine_contract.plugin import colour_record as colour_record
 from assay.engine_contract.plugin import pytest_addoption as pytest_addoption
+from assay.engines.openvino import tuning
 from assay.images.forms.object_store import open_url
 from assay.images.pixel_check import PixelCheck
 from assay.inference.predictions import Prediction
@@ -35,6 +36,7 @@ from assay.models.record import ModelRecord
 from assay.runs.results_file import Benchmark, ImageSet, Manifest, Metrics
 from assay_command import RunAssay as RunAssay
 from assay_command import run_here, run_in_its_own_process
+from built_once import build_once
 from failing_store import FailingStore
 
 GOLDEN = Path(__file__).resolve().parents[2] / "shared" / "golden"
@@ -48,6 +50,7 @@ torch.set_num_threads(1)  # workers share the processors: threads would only wai
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that they start
 settings.register_profile("assay", deadline=None)  # no test times anything
 settings.load_profile("assay")
+tuning.TURNS, tuning.TURN_CALLS = 1, 1  # nor does it tell which inner batch is the fastest
 MakeRow = Callable[..., ThroughputRow]
 
 
@@ -121,12 +124,25 @@ def lite0_record(lite0_toml: Path) -> ModelRecord:
 def lite0_compiled(
     run_assay: RunAssay, golden: Path, lite0_toml: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """EfficientNet-Lite0 compiled for OpenVINO, for all tests of a worker: they read it alone."""
-    folder = tmp_path_factory.mktemp("lite0") / "compiled"
-    onnx_path = golden / "efficientnet_lite0" / "model.onnx"
-    done = run_assay("compile", onnx_path, folder, "--model", lite0_toml, "-q")
-    assert done.returncode == 0, done.stderr
-    return folder
+    """EfficientNet-Lite0 compiled for OpenVINO, for all tests: they read it alone."""
+
+    def build(folder: Path) -> None:
+        onnx_path = golden / "efficientnet_lite0" / "model.onnx"
+        done = run_assay("compile", onnx_path, folder, "--model", lite0_toml, "-q")
+        assert done.returncode == 0, done.stderr
+
+    return build_once(tmp_path_factory, "lite0", build)
+
+
+@pytest.fixture(scope="session")
+def colour_compiled(run_assay: RunAssay, colour_onnx: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The colour classifier compiled for OpenVINO, for one thread, for all tests: they read it alone."""
+
+    def build(folder: Path) -> None:
+        done = run_assay("compile", colour_onnx, folder, "--set", "threads=1", "-q")
+        assert done.returncode == 0, done.stderr
+
+    return build_once(tmp_path_factory, "colour", build)
 
 
 @pytest.fixture

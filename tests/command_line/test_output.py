@@ -65,10 +65,9 @@ def test_a_usage_error_is_json_too(run_assay: RunAssay) -> None:
 
 
 def test_progress_goes_to_stderr_as_lines_where_it_is_no_terminal(
-    run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+    run_assay: RunAssay, colour_compiled: Path, photographs: Path, tmp_path: Path
 ) -> None:
-    run_assay("compile", colour_onnx, tmp_path / "compiled")
-    arguments = ["evaluate", tmp_path / "compiled", "--images", photographs]
+    arguments = ["evaluate", colour_compiled, "--images", photographs]
     done = run_assay(*arguments, "-o", tmp_path / "run")
     assert "Evaluating: 12 of 12 images" in done.stderr
     assert "Top-1" in done.stderr

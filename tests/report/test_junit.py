@@ -42,14 +42,13 @@ def test_a_summary_is_one_row_for_each_gate_whatever_its_reason_holds() -> None:
 
 
 def test_commands_with_gates_write_both_and_never_leave_an_older_file(
-    run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+    run_assay: RunAssay, colour_compiled: Path, photographs: Path, tmp_path: Path
 ) -> None:
     summary = tmp_path / "summary.md"
     summary.write_text("before\n")
-    assert run_assay("compile", colour_onnx, tmp_path / "compiled", "-q").returncode == 0
     command = [
         "evaluate",
-        tmp_path / "compiled",
+        colour_compiled,
         "--images",
         photographs,
         "-q",

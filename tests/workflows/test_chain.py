@@ -10,13 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 
-from assay.checkpoint.network import SEResNeXt50
+from assay.checkpoint.network import ARCHITECTURES
+from assay.engine_contract.classifier import ColourClassifier
 from assay.images.drawn_images import draw_labelled_images
 from conftest import RunAssay
 
@@ -29,13 +30,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def test_a_users_own_classifier_gives_torchs_logits_and_the_known_accuracy(
-    run_assay: RunAssay, golden: Path, lite0_toml: Path, tmp_path: Path
+    run_assay: RunAssay, golden: Path, lite0_compiled: Path, tmp_path: Path
 ) -> None:
-    onnx_path = golden / "efficientnet_lite0" / "model.onnx"
-    done = run_assay("compile", onnx_path, tmp_path / "lite0", "--engine", "openvino", "--model", lite0_toml)
-    assert done.returncode == 0, done.stderr
     images = ["--images", golden / "images", "--labels", golden / "labels.txt"]
-    done = run_assay("evaluate", tmp_path / "lite0", *images, "--keep-logits", "-o", tmp_path / "run")
+    done = run_assay("evaluate", lite0_compiled, *images, "--keep-logits", "-o", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     accuracy = read_json(tmp_path / "run" / "metrics.json")["accuracy"]
     assert (accuracy["top1"]["hits"], accuracy["top5"]["hits"], accuracy["image_count"]) == (89, 96, 100)
@@ -52,15 +50,14 @@ def add_suffix(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def full_run(run_assay: RunAssay, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished `assay run` of the real network, with random weights, over six JPEGs."""
+def full_run(run_assay: RunAssay, colour_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished `assay run` of a checkpoint, over six JPEGs; the demo runs the real network."""
     folder = tmp_path_factory.mktemp("full")
     make_photographs(folder / "val")
-    torch.manual_seed(0)
-    torch.save(SEResNeXt50().state_dict(), folder / "weights.pth")
+    shutil.copy(colour_checkpoint, folder / "weights.pth")
     arguments = ["--weights", folder / "weights.pth", "--images", folder / "val", "--batch-size", "1,2"]
-    arguments += ["--set", "inner_batch=1", "--compare-with-torch"]
-    done = run_assay("run", *arguments, "-o", folder / "run")
+    with patch.dict(ARCHITECTURES, {"se_resnext50_32x4d": ColourClassifier}):
+        done = run_assay("run", *arguments, "--compare-with-torch", "-o", folder / "run")
     assert done.returncode == 0, done.stderr
     return folder
 

@@ -31,9 +31,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def compiled(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> Path:
-    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
-    return tmp_path / "compiled"
+def compiled(colour_compiled: Path) -> Path:
+    return colour_compiled
 
 
 @pytest.fixture

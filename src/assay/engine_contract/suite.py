@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -73,12 +74,27 @@ def options(engine: Engine, choice: CompileChoice, colour_record: ModelRecord) -
     return engine.resolve(choice, colour_record)
 
 
+@pytest.fixture(scope="module")
+def compiled_dirs() -> dict[str, Path]:
+    """The model that each engine has compiled, by the engine's name."""
+    return {}
+
+
 @pytest.fixture
-def compiled_dir(engine: Engine, source: Path, options: CompileOptions, tmp_path: Path) -> Path:
-    folder = tmp_path / "compiled"
-    folder.mkdir()
-    engine.compile(source, folder, options)
-    return folder
+def compiled_dir(
+    engine: Engine,
+    source: Path,
+    options: CompileOptions,
+    compiled_dirs: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+    tmp_path: Path,
+) -> Path:
+    """A copy, for the test to change, of the model that is compiled once for all tests."""
+    if engine.name not in compiled_dirs:
+        folder = tmp_path_factory.mktemp(engine.name)
+        engine.compile(source, folder, options)
+        compiled_dirs[engine.name] = folder
+    return Path(shutil.copytree(compiled_dirs[engine.name], tmp_path / "compiled"))
 
 
 @pytest.fixture

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from assay.report.charts.chart import Chart
 from assay.report.contents import Card, Contents
@@ -13,6 +15,9 @@ from assay.report.named_run import Picture
 from assay.report.run_charts import choose_charts
 from assay.report.tables.runs import show_guess
 from assay.report.tables.table import Table
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 LONGEST_OPEN = 12  # rows of a table that stands open
 MOST_PRINTED = 9  # pictures on paper
@@ -67,16 +72,11 @@ def render_page(contents: Contents) -> str:
 
 def fill_page(contents: Contents, parts: PageParts) -> str:
     """The page of some contents, as HTML that needs nothing beside it."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("assay.report")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
-    environment.filters["show_guess"] = show_guess
     tables = list(_place_tables(contents))
     kinds = dict.fromkeys(("lost", "won", "changed", "mistake"), 0)
     for _, picture in parts.pictures:
         kinds[picture.kind] += 1
-    return environment.get_template("report.html.j2").render(
+    return _load_template().render(
         contents=contents,
         parts=parts,
         main_tables=tables[: len(contents.main_tables)],
@@ -90,6 +90,17 @@ def fill_page(contents: Contents, parts: PageParts) -> str:
         ],
         hidden_count=sum(run.gallery.hidden_count for run in contents.runs),
     )
+
+
+@functools.cache
+def _load_template() -> Template:
+    """The page's template, compiled once for all pages of a process."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("assay.report")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment.filters["show_guess"] = show_guess
+    return environment.get_template("report.html.j2")
 
 
 def _place_tables(contents: Contents) -> Iterator[_ShownTable]:

@@ -170,13 +170,12 @@ def test_a_store_that_refuses_the_credentials_is_not_asked_again(store: FailingS
 
 
 def test_a_run_over_a_bucket_predicts_what_a_run_over_the_folder_does(
-    bucket: object, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+    bucket: object, run_assay: RunAssay, colour_compiled: Path, photographs: Path, tmp_path: Path
 ) -> None:
     upload(bucket, photographs, "val")
-    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
     for run, images in (("near", photographs), ("far", "s3://bucket/val?region=us-east-1")):
         done = run_assay(
-            "evaluate", tmp_path / "compiled", "--images", images, "-o", tmp_path / run, "--shard-size", 5
+            "evaluate", colour_compiled, "--images", images, "-o", tmp_path / run, "--shard-size", 5
         )
         assert done.returncode == 0, done.stderr
     for name in ("part-00000.parquet", "part-00001.parquet", "part-00002.parquet"):
@@ -185,11 +184,10 @@ def test_a_run_over_a_bucket_predicts_what_a_run_over_the_folder_does(
 
 
 def test_a_run_behind_a_url_holds_what_one_in_a_folder_holds_and_can_be_resumed(
-    bucket: object, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+    bucket: object, run_assay: RunAssay, colour_compiled: Path, photographs: Path, tmp_path: Path
 ) -> None:
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
-    command = ["evaluate", tmp_path / "compiled", "--images", photographs, "--shard-size", 5]
+    command = ["evaluate", colour_compiled, "--images", photographs, "--shard-size", 5]
     url = "s3://bucket/runs/val?region=us-east-1"
     assert run_assay(*command, "-o", tmp_path / "near").returncode == 0
     done = run_assay(*command, "-o", url, env=environment)
@@ -219,16 +217,15 @@ def test_a_run_behind_a_url_holds_what_one_in_a_folder_holds_and_can_be_resumed(
 def test_results_that_cannot_be_copied_are_kept_and_resume_copies_them(
     store: FailingStore,
     run_assay: RunAssay,
-    colour_onnx: Path,
+    colour_compiled: Path,
     photographs: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("assay.images.read.PAUSES_S", (0.01,))
     environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
     url = "s3://bucket/runs/val?region=us-east-1"
-    command = ["evaluate", tmp_path / "compiled", "--images", photographs, "--shard-size", 5, "-o", url]
+    command = ["evaluate", colour_compiled, "--images", photographs, "--shard-size", 5, "-o", url]
     store.fails_writing, store.wanted = True, ".parquet"
     store.fail(403)
     done = run_assay(*command, env=environment)
@@ -247,18 +244,17 @@ def test_results_that_cannot_be_copied_are_kept_and_resume_copies_them(
 def test_a_url_that_cannot_be_written_to_is_refused_before_any_computing(
     store: FailingStore,
     run_assay: RunAssay,
-    colour_onnx: Path,
+    colour_compiled: Path,
     photographs: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("assay.images.read.PAUSES_S", (0.01,))
-    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
     store.fails_writing = True
     store.fail(403)
     place = ["-o", "s3://bucket/run?region=us-east-1"]
     done = run_assay(
-        "evaluate", tmp_path / "compiled", "--images", photographs, *place,
+        "evaluate", colour_compiled, "--images", photographs, *place,
         env={"XDG_CACHE_HOME": str(tmp_path / "cache")},
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
@@ -267,12 +263,11 @@ def test_a_url_that_cannot_be_written_to_is_refused_before_any_computing(
 
 
 def test_shares_compiled_model_and_images_behind_urls_make_the_same_run(
-    bucket: object, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+    bucket: object, run_assay: RunAssay, colour_compiled: Path, photographs: Path, tmp_path: Path
 ) -> None:
-    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
-    command = ["evaluate", tmp_path / "compiled", "--images", photographs, "--shard-size", 5]
+    command = ["evaluate", colour_compiled, "--images", photographs, "--shard-size", 5]
     assert run_assay(*command, "-o", tmp_path / "near").returncode == 0
-    upload(bucket, tmp_path / "compiled", "model")
+    upload(bucket, colour_compiled, "model")
     upload(bucket, photographs, "val")
     model, images, url = (f"s3://bucket/{name}?region=us-east-1" for name in ("model", "val", "run"))
     command = ["evaluate", model, "--images", images, "--shard-size", 5, "-o", url]
@@ -336,12 +331,11 @@ def test_results_that_could_not_be_copied_never_replace_another_run(
 
 
 def test_a_url_that_holds_something_else_is_refused_and_left_as_it_is(
-    bucket: object, run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+    bucket: object, run_assay: RunAssay, colour_compiled: Path, photographs: Path
 ) -> None:
     upload(bucket, photographs, "val")
     before = download(bucket)
-    assert run_assay("compile", colour_onnx, tmp_path / "compiled").returncode == 0
-    command = ["evaluate", tmp_path / "compiled", "--images", photographs, "--overwrite"]
+    command = ["evaluate", colour_compiled, "--images", photographs, "--overwrite"]
     done = run_assay(*command, "-o", "s3://bucket/val?region=us-east-1")
     assert done.returncode == 2, done.stderr
     assert "holds something that is no run of assay" in done.stderr

@@ -31,12 +31,8 @@ GATE = (parse_gate("agree>=99.5"),)
 
 
 @pytest.fixture
-def compiled(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -> Path:
-    """The tiny classifier, compiled by OpenVINO for any batch size."""
-    folder = tmp_path / "openvino"
-    folder.mkdir()
-    compile_with(OpenVinoEngine(), colour_onnx, folder, se_resnext50)
-    return folder
+def compiled(colour_compiled: Path) -> Path:
+    return colour_compiled
 
 
 def test_a_session_that_goes_wrong_at_batch_8_is_caught_with_its_image(

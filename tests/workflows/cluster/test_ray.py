@@ -34,14 +34,12 @@ def test_a_ray_of_this_machine_alone_gives_the_same_files_and_leaves_nothing(
     done = run_assay(*command, "-o", tmp_path / "ray", "--ray", "-q", env={"TMPDIR": str(tmp_path)})
     assert (done.returncode, done.stderr) == (0, "")
     assert read_parts(tmp_path / "ray") == read_parts(tmp_path / "local")
-    assert {path.name for path in tmp_path.iterdir()} == {"compiled", "photographs", "local", "ray"}
+    assert {path.name for path in tmp_path.iterdir()} == {"photographs", "local", "ray"}
 
 
 @pytest.fixture
-def compiled(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> Path:
-    done = run_assay("compile", colour_onnx, tmp_path / "compiled", "--set", "threads=1")
-    assert done.returncode == 0, done.stderr
-    return tmp_path / "compiled"
+def compiled(colour_compiled: Path) -> Path:
+    return colour_compiled
 
 
 @pytest.fixture

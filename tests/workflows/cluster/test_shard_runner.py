@@ -9,25 +9,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import read_compiled_json
 from assay.errors import BadModelError, MissingRuntimeError, SourceError
 from assay.images.classes import IMAGENET_CLASSES
 from assay.images.sources import index_images
 from assay.inference.pipeline import PipelineOptions
 from assay.inference.shards import cut_shards, read_shard
-from assay.models.record import ModelRecord
 from assay.workflows.cluster.model_cache import hash_compiled, keep_compiled, read_files
 from assay.workflows.cluster.shard_runner import ShardReport, ShardRunner, ShardWork, find_versions
-from compiling import compile_with
 
 
 @pytest.fixture
-def compiled_dir(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -> Path:
-    folder = tmp_path / "compiled"
-    folder.mkdir()
-    compile_with(find_engine("openvino"), colour_onnx, folder, se_resnext50, settings={"threads": "1"})
-    return folder
+def compiled_dir(colour_compiled: Path) -> Path:
+    return colour_compiled
 
 
 @pytest.fixture

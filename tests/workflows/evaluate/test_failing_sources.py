@@ -17,7 +17,7 @@ import pytest
 from assay.images import read, sources
 from assay.images.forms import recognise
 from assay.images.listing import Listing
-from assay_command import RunAssay, run_here
+from assay_command import run_here
 from failing_store import FailingStore
 
 PATIENT = (
@@ -29,10 +29,8 @@ URL = "s3://bucket/val?region=us-east-1"
 
 
 @pytest.fixture
-def compiled(run_assay: RunAssay, colour_onnx: Path, tmp_path: Path) -> Path:
-    done = run_assay("compile", colour_onnx, tmp_path / "compiled", "--set", "threads=1")
-    assert done.returncode == 0, done.stderr
-    return tmp_path / "compiled"
+def compiled(colour_compiled: Path) -> Path:
+    return colour_compiled
 
 
 def evaluate(

@@ -31,13 +31,13 @@ def golden_images(golden: Path) -> Images:
 
 @pytest.fixture(scope="module")
 def baseline(
-    run_assay: RunAssay, golden: Path, lite0_compiled: Path, tmp_path_factory: pytest.TempPathFactory
+    run_assay: RunAssay, golden: Path, colour_compiled: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, dict[str, Row]]:
     """A compiled model, and what it predicts from the golden folder itself, with its label file."""
     run = tmp_path_factory.mktemp("baseline") / "run"
     images = ["--images", golden / "images", "--labels", golden / "labels.txt"]
-    assert run_assay("evaluate", lite0_compiled, *images, "-o", run).returncode == 0
-    return lite0_compiled, read_rows(run)
+    assert run_assay("evaluate", colour_compiled, *images, "-o", run).returncode == 0
+    return colour_compiled, read_rows(run)
 
 
 def read_rows(run: Path) -> dict[str, Row]:
@@ -60,6 +60,9 @@ def test_predictions_do_not_depend_on_the_form(
     command = ["evaluate", compiled, "--images", tmp_path / "data", *labels, "-o", tmp_path / "run"]
     done = run_assay(*command, "--json")
     assert done.returncode == 0, done.stderr
-    assert read_rows(tmp_path / "run") == expected
+    rows = read_rows(tmp_path / "run")
+    assert rows == expected
+    assert {name: row[0] for name, row in rows.items()} == {n: i.label for n, i in golden_images.items()}
+    hits = sum(label == top_classes[0] for label, _, top_classes, _ in rows.values())
     accuracy = json.loads(done.stdout)["accuracy"]
-    assert (accuracy["top1"]["hits"], accuracy["top5"]["hits"], accuracy["image_count"]) == (89, 96, 100)
+    assert (accuracy["top1"]["hits"], accuracy["image_count"]) == (hits, 100)

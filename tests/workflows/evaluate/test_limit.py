@@ -10,13 +10,11 @@ from conftest import RunAssay
 
 
 def test_a_run_cut_by_limit_says_so_everywhere_and_passes_no_gate_for_the_whole_set(
-    run_assay: RunAssay, colour_onnx: Path, photographs: Path, tmp_path: Path
+    run_assay: RunAssay, colour_compiled: Path, photographs: Path, tmp_path: Path
 ) -> None:
     given = ["--images", photographs, "--limit", "5", "--shard-size", "2", "-q"]
-    done = run_assay("compile", colour_onnx, tmp_path / "compiled", "-q")
-    assert done.returncode == 0, done.stderr
     gates = ["--gate", "published", "--gate", "mlperf-99", "--gate", "mlperf-99.9"]
-    done = run_assay("evaluate", tmp_path / "compiled", *given, *gates, "-o", tmp_path / "run")
+    done = run_assay("evaluate", colour_compiled, *given, *gates, "-o", tmp_path / "run")
     assert done.returncode == 6, done.stderr
     assert "Cut by --limit to 5 of 12 images" in done.stdout
     assert len(re.findall(r"^Gate .*: cannot tell", done.stdout, re.MULTILINE)) == 3
@@ -31,10 +29,10 @@ def test_a_run_cut_by_limit_says_so_everywhere_and_passes_no_gate_for_the_whole_
     assert run_assay("bundle", tmp_path / "run", tmp_path / "run.zip").returncode == 0
     assert run_assay("verify", tmp_path / "run.zip").returncode == 0
 
-    again = run_assay("evaluate", tmp_path / "compiled", *given, "-o", tmp_path / "run", "--resume")
+    again = run_assay("evaluate", colour_compiled, *given, "-o", tmp_path / "run", "--resume")
     assert again.returncode == 0, again.stderr
     given[3] = "6"
-    other = run_assay("evaluate", tmp_path / "compiled", *given, "-o", tmp_path / "run", "--resume")
+    other = run_assay("evaluate", colour_compiled, *given, "-o", tmp_path / "run", "--resume")
     assert other.returncode == 2
     assert "the images, the labels changed" in other.stderr
 

@@ -14,27 +14,19 @@ from PIL import Image
 
 from assay.engines.catalog import find_engine
 from assay.engines.engine import Session
-from assay.engines.openvino.engine import OpenVinoEngine
 from assay.errors import BadImagesError, EngineError, UsageError
 from assay.images.label_files import LabelOptions
 from assay.images.request import ImageRequest
-from assay.models.record import ModelRecord
 from assay.runs.place import Mode, RunPlace
 from assay.workflows.evaluate import evaluate
 from assay.workflows.evaluate.evaluate import EvaluateOptions
 from assay.workflows.evaluate.predict_images import PredictedFile, PredictRequest, predict_images
 from assay.workflows.evaluate.run_evaluation import run_evaluation
-from compiling import compile_with
 
 
 @pytest.fixture
-def compiled(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -> Path:
-    """The tiny classifier over ImageNet's classes."""
-    folder = tmp_path / "compiled"
-    folder.mkdir()
-    settings = {"inner_batch": "1", "streams": "1"}
-    compile_with(OpenVinoEngine(), colour_onnx, folder, se_resnext50, settings=settings)
-    return folder
+def compiled(colour_compiled: Path) -> Path:
+    return colour_compiled
 
 
 @pytest.fixture
@@ -175,7 +167,7 @@ def test_what_cannot_be_predicted_leaves_nothing_behind(
         request = dataclasses.replace(request_of, output=Path(name))
         with pytest.raises(UsageError, match=complaint):
             predict_images(compiled, request)
-    assert {path.name for path in tmp_path.iterdir()} == {"compiled", "photographs"}
+    assert {path.name for path in tmp_path.iterdir()} == {"photographs"}
 
 
 def test_photographs_in_folders_of_any_name_and_beside_the_file_are_predicted(
