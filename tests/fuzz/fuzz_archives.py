@@ -16,6 +16,7 @@ import zipfile
 from pathlib import Path
 
 import atheris
+from watch import fuzz
 
 with atheris.instrument_imports(include=["assay", "tarfile", "zipfile"]):
     from assay.errors import BadImagesError, SourceError
@@ -29,10 +30,7 @@ PLACE = Path(tempfile.mkdtemp()) / "data.tar"
 
 def index(content: bytes) -> None:
     PLACE.write_bytes(content)
-    try:
-        found = index_images(PLACE, IMAGENET_CLASSES)
-    except (BadImagesError, SourceError):
-        return
+    found = index_images(PLACE, IMAGENET_CLASSES)
     for image in found.images:
         if image.size_bytes < 2**20:
             with contextlib.suppress(
@@ -59,5 +57,4 @@ def write_seeds(folder: Path) -> None:
 if __name__ == "__main__":
     read.PAUSES_S = ()  # here, not above: pytest imports this file for its doctests
     write_seeds(Path(sys.argv[1]))
-    atheris.Setup(sys.argv, index)
-    atheris.Fuzz()
+    fuzz(index, (BadImagesError, SourceError))

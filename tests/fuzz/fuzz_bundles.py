@@ -1,7 +1,8 @@
 """Feeds damaged bundles to `verify` by coverage: any error but our own is a find.
 
 An input is a zip file, or the number of a file in a bundle and other contents for it: else the checksums of
-zip would keep all but few damages from what reads the files.
+zip would keep all but few damages from what reads the files. From 128 on, the number is of a JSON file, and
+what follows puts odd values into some of its places: else nearly all inputs would end as no JSON.
 
 By hand, for as long as you like: python tests/fuzz/fuzz_bundles.py FOLDER -max_total_time=3600
 FOLDER keeps the inputs that were worth keeping; a find is written to ./crash-â€¦.
@@ -9,14 +10,18 @@ FOLDER keeps the inputs that were worth keeping; a find is written to ./crash-â€
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import io
+import json
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import atheris
+from watch import fuzz
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -26,16 +31,44 @@ with atheris.instrument_imports(include=["assay", "zipfile"]):
 
 PLACE = Path(tempfile.mkdtemp()) / "bundle.zip"
 FILES: dict[str, bytes] = {}
+ODD_VALUES = (None, True, 0, -1, 1, 2, 10**30, 1e308, -1e308, 0.5, float("nan"), float("inf"))
+ODD_VALUES += ("", "x", "\x1b[31m", "../x", "/etc/passwd", "s3://host/x", "12", "0" * 64, "top1>=0.5")
+ODD_VALUES += ("\ud800", "a" * 5000, [], {}, [1], [[]])
 
 
 def verify(content: bytes) -> None:
-    number = content[:1]
-    if number and number[0] < len(FILES):
-        write_zip({**FILES, list(FILES)[number[0]]: content[1:]})
+    number = content[0] if content else len(FILES)
+    if number < len(FILES):
+        write_zip({**FILES, list(FILES)[number]: content[1:]})
+    elif number >= 128:
+        names = [name for name in FILES if name.endswith(".json")]
+        name = names[number % len(names)]
+        write_zip({**FILES, name: put_odd_values(FILES[name], content[1:])})
     else:
         PLACE.write_bytes(content)
-    with contextlib.suppress(BadInputError):
-        verify_bundle(PLACE)
+    verify_bundle(PLACE)
+
+
+def put_odd_values(document: bytes, choices: bytes) -> bytes:
+    """Put up to eight odd values, or values of other places, into a JSON document."""
+    chosen = atheris.FuzzedDataProvider(choices)
+    whole = json.loads(document)
+    for _ in range(chosen.ConsumeIntInRange(1, 8)):
+        places = list(list_places(whole))
+        if not places:
+            break
+        holder, key = places[chosen.ConsumeIntInRange(0, len(places) - 1)]
+        other, other_key = places[chosen.ConsumeIntInRange(0, len(places) - 1)]
+        values = [*ODD_VALUES, copy.deepcopy(other[other_key])]
+        holder[key] = values[chosen.ConsumeIntInRange(0, len(values) - 1)]
+    return json.dumps(whole).encode()
+
+
+def list_places(value: Any) -> Iterator[tuple[Any, Any]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield value, key
+        yield from list_places(inner)
 
 
 def write_zip(files: dict[str, bytes]) -> None:
@@ -68,5 +101,4 @@ def write_seeds(folder: Path) -> None:
 
 if __name__ == "__main__":
     write_seeds(Path(sys.argv[1]))
-    atheris.Setup([*sys.argv, "-keep_seed=1", "-len_control=0"], verify)
-    atheris.Fuzz()
+    fuzz(verify, (BadInputError,), "-keep_seed=1", "-len_control=0")

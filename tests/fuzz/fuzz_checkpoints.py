@@ -17,6 +17,7 @@ import atheris
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from watch import fuzz
 
 with atheris.instrument_imports(include=["assay", "zipfile", "pickletools"]):
     from assay.checkpoint.choose_weights import choose_weights, list_tensor_names
@@ -35,9 +36,8 @@ def read(encoded: bytes) -> None:
         content = read_content(PLACE, recognise_format(encoded[:512], PLACE))
         list_tensor_names(content)
         choose_weights(content, NAMES, PLACE)
-    with contextlib.suppress(BadInputError):
-        refuse_unreadable(PLACE, recognise_form(PLACE))
-        read_tensor_shapes(PLACE)
+    refuse_unreadable(PLACE, recognise_form(PLACE))
+    read_tensor_shapes(PLACE)
 
 
 def write_seeds(folder: Path) -> None:
@@ -63,5 +63,4 @@ def write_seeds(folder: Path) -> None:
 
 if __name__ == "__main__":
     write_seeds(Path(sys.argv[1]))
-    atheris.Setup([*sys.argv, "-keep_seed=1", "-len_control=0"], read)
-    atheris.Fuzz()
+    fuzz(read, (BadInputError,), "-keep_seed=1", "-len_control=0")

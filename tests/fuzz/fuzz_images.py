@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import atheris
+from watch import fuzz
 
 with atheris.instrument_imports(include=["assay", "PIL"]):
     from PIL import Image
@@ -24,15 +25,12 @@ MAX_PIXELS = 1_000_000
 
 
 def decode(encoded: bytes) -> None:
-    try:
-        pixels = decode_image(encoded, max_pixels=MAX_PIXELS).pixels
-        assert pixels.ndim == 3
-        assert pixels.shape[2] == 3
-    except UndecodableImageError:
-        pass
     image = LabelledImage(relative_path="a.JPEG", size_bytes=len(encoded), read_bytes=lambda: encoded)
     if len(encoded) < 4096:  # what else doctor looks at
         examine_image(image, DEFAULT_READ_OPTIONS)
+    pixels = decode_image(encoded, max_pixels=MAX_PIXELS).pixels
+    assert pixels.ndim == 3
+    assert pixels.shape[2] == 3
 
 
 def write_seeds(folder: Path) -> None:
@@ -59,5 +57,4 @@ def write_seeds(folder: Path) -> None:
 
 if __name__ == "__main__":
     write_seeds(Path(sys.argv[1]))
-    atheris.Setup(sys.argv, decode)
-    atheris.Fuzz()
+    fuzz(decode, (UndecodableImageError,))

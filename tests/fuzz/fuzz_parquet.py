@@ -14,6 +14,7 @@ from pathlib import Path
 import atheris
 import pyarrow
 import pyarrow.parquet as pq
+from watch import fuzz
 
 with atheris.instrument_imports(include=["assay"]):
     from assay.errors import BadImagesError, SourceError
@@ -28,10 +29,7 @@ ROWS = [{"bytes": b"one", "path": "a.jpg"}, {"bytes": b"two", "path": "b.jpg"}, 
 
 def index(content: bytes) -> None:
     PLACE.write_bytes(content)
-    try:
-        found = index_images(PLACE, IMAGENET_CLASSES)
-    except (BadImagesError, SourceError):
-        return
+    found = index_images(PLACE, IMAGENET_CLASSES)
     for image in found.images[:20]:
         with contextlib.suppress(SourceError, BadImagesError):  # fails its shard, or is its status
             read_image(image)
@@ -58,5 +56,4 @@ def write_seeds(folder: Path) -> None:
 if __name__ == "__main__":
     read.PAUSES_S = ()  # here, not above: pytest imports this file for its doctests
     write_seeds(Path(sys.argv[1]))
-    atheris.Setup([*sys.argv, "-keep_seed=1", "-len_control=0"], index)
-    atheris.Fuzz()
+    fuzz(index, (BadImagesError, SourceError), "-keep_seed=1", "-len_control=0")

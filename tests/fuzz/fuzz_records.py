@@ -8,7 +8,6 @@ FOLDER keeps the inputs that were worth keeping; a find is written to ./crash-â€
 
 from __future__ import annotations
 
-import contextlib
 import shutil
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import atheris
 import numpy as np
+from watch import fuzz
 
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -84,8 +84,7 @@ def read(content: bytes) -> None:
     FOLDER.mkdir()
     path = FOLDER / name
     path.write_bytes(content[1:])
-    with contextlib.suppress(AssayError):
-        reader(path)
+    reader(path)
 
 
 SEEDS = {
@@ -129,5 +128,4 @@ def write_seeds(folder: Path) -> None:
 
 if __name__ == "__main__":
     write_seeds(Path(sys.argv[1]))
-    atheris.Setup([*sys.argv, "-keep_seed=1", "-len_control=0"], read)
-    atheris.Fuzz()
+    fuzz(read, (AssayError,), "-keep_seed=1", "-len_control=0")

@@ -164,10 +164,10 @@ def verify(file: Path, /, flags: ShowFlags = ShowFlags()) -> Outcome:  # noqa: A
         file: A file of `assay bundle`.
     """
     from assay.report.tables.verification import make_check_table
-    from assay.workflows.results.verify import LIMIT_OF_PROOF, NOT_HERE, OK, verify_bundle
+    from assay.workflows.results.verify import LIMIT_OF_PROOF, differs, verify_bundle
 
     checks = verify_bundle(file)
-    differing = [check for check in checks if check.found not in (OK, NOT_HERE)]
+    differing = [check for check in checks if differs(check)]
     verdict = f"{len(differing)} of {len(checks)} checks differ" if differing else "Every figure is the same"
     return Outcome(
         lines=[LIMIT_OF_PROOF, make_check_table(checks), f"{verdict}: {file}"],

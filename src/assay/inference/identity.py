@@ -54,8 +54,8 @@ def identify_run(
         keep_logits: Whether all logits are kept.
     """
     return RunIdentity(
-        compiled_model=_hash_text(_encode(model)),
-        preprocessing=_hash_text(_encode(preprocessing)),
+        compiled_model=hash_value(model),
+        preprocessing=hash_value(preprocessing),
         images=_hash_images(images, data_set),
         labels=hash_labels(iterate_labels(images)),
         shard_size=shard_size,
@@ -77,7 +77,7 @@ def _hash_images(images: Sequence[LabelledImage], data_set: str) -> str:
 
 def add_class_subset(identity: RunIdentity, labels: Sequence[int]) -> RunIdentity:
     """The identity of a run whose images are ranked among the classes of these labels besides."""
-    return msgspec.structs.replace(identity, class_subset=_hash_text(_encode(labels))) if labels else identity
+    return msgspec.structs.replace(identity, class_subset=hash_value(labels)) if labels else identity
 
 
 def hash_labels(labels: Iterable[int | None]) -> str:
@@ -95,7 +95,7 @@ def add_arithmetic(identity: RunIdentity, *, clips_sums: bool) -> RunIdentity:
 
 def compute_fingerprint(identity: RunIdentity) -> str:
     """Compute the sha256 of the identity, as 64 hex digits; every shard carries it."""
-    return _hash_text(_encode(identity))
+    return hash_value(identity)
 
 
 def name_changes(before: RunIdentity, now: RunIdentity) -> list[str]:
@@ -116,12 +116,7 @@ def name_changes(before: RunIdentity, now: RunIdentity) -> list[str]:
     return changes
 
 
-def _encode(value: object) -> str:
-    return msgspec.json.encode(value, order="deterministic").decode("utf-8")
-
-
-def _hash_text(*texts: str) -> str:
-    sha256 = hashlib.sha256()
-    for text in texts:
-        sha256.update(text.encode("utf-8", "surrogateescape"))
-    return sha256.hexdigest()
+def hash_value(value: object) -> str:
+    """The sha256 of anything that JSON holds, as 64 hex digits."""
+    text = msgspec.json.encode(value, order="deterministic").decode("utf-8")
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()

@@ -114,8 +114,8 @@ def test_an_edited_result_is_caught(
 
 def make_faster(document: Any) -> None:
     rates = document["rows"][1]["images_per_second"]
-    rates["median"] *= 10
-    rates["values"] = [10 * value for value in rates["values"]]
+    rates["median"] *= 1000
+    rates["values"] = [1000 * value for value in rates["values"]]
 
 
 def mark_as_valid(document: Any) -> None:

@@ -19,7 +19,7 @@ from assay.report.tables.verification import Check
 from assay.runs.history_file import HistoryRun, ResultSeries, StoredAccuracy, StoredSpeed
 from assay.runs.results_file import Benchmark, Manifest, RunFiles, read_run_files
 from assay.runs.stored import StoredRun
-from assay.workflows.results.verify import NOT_HERE, OK, check_results, check_timings
+from assay.workflows.results.verify import check_results, check_timings, differs
 
 NOT_JUDGED = "nothing says whether it is VALID"
 
@@ -72,7 +72,7 @@ def _check(files: RunFiles, stored: StoredRun | None) -> Iterator[Check]:
 
 
 def _refuse_differing(folder: Path, checks: Iterable[Check]) -> None:
-    differing = [check for check in checks if check.found not in (OK, NOT_HERE)]
+    differing = [check for check in checks if differs(check)]
     if differing:
         raise BadInputError(
             f"{folder} says what its predictions and times do not give: "

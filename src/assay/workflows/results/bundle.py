@@ -47,12 +47,7 @@ def write_bundle(run: Path, bundle: Path) -> BundleIndex:
     status = stored.manifest.status
     if status != "finished":
         raise UsageError(f"{run}: the run is {status}, not finished", hint="finish it with --resume")
-    paths = [path for name in _FILES if (path := run / name).is_file()]
-    for beside in (stored.predictions, stored.reference, stored.fast):
-        paths += beside.paths if beside else ()
-    paths += [
-        path for batch in stored.metrics.batches[1:] for path in stored.read_batch(batch.batch_size).paths
-    ]
+    paths = list_bundled(stored)
     refuse_same_file(bundle, *paths)
     contents = {path.relative_to(run).as_posix(): path.read_bytes() for path in paths}
     index = BundleIndex(
@@ -66,3 +61,12 @@ def write_bundle(run: Path, bundle: Path) -> BundleIndex:
             entry.compress_type = zipfile.ZIP_STORED if is_packed else zipfile.ZIP_DEFLATED
             archive.writestr(entry, content)
     return index
+
+
+def list_bundled(run: StoredRun) -> list[Path]:
+    """The files of a run that its bundle holds."""
+    paths = [path for name in _FILES if (path := run.path / name).is_file()]
+    for beside in (run.predictions, run.reference, run.fast):
+        paths += beside.paths if beside else ()
+    batches = (run.read_batch(batch.batch_size) for batch in run.metrics.batches[1:])
+    return [*paths, *(path for batch in batches for path in batch.paths)]

@@ -10,22 +10,26 @@ from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from assay.errors import BadInputError, UsageError, blame_file, quote
-from assay.files import decode_json, hash_file, is_inner_path
+from assay import __version__
+from assay.errors import BadInputError, BadModelError, UsageError, blame_file, quote
+from assay.files import decode_json, escape_name, hash_file, is_inner_path
 from assay.images.labels import find_val_number
-from assay.inference.identity import hash_labels
+from assay.images.listing import DEFAULT_READ_OPTIONS
+from assay.inference.identity import hash_labels, hash_value
 from assay.measure.accuracy.answers import BatchChoice
 from assay.measure.gates import judge_gate, parse_gate
 from assay.measure.judge_together import judge_gates
+from assay.models.read_record import read_model_record
+from assay.models.record import ModelRecord
 from assay.report.contents import gather_contents
 from assay.report.document import select_cascade_results
 from assay.report.markdown import render_markdown
 from assay.report.named_run import Gallery, NamedRun
 from assay.report.tables.verification import Check
 from assay.runs.place import REPORT_FILE
-from assay.runs.results_file import Benchmark
+from assay.runs.results_file import Benchmark, Manifest
 from assay.runs.stored import StoredRun
-from assay.workflows.results.bundle import BUNDLE_FILE, BundleIndex
+from assay.workflows.results.bundle import BUNDLE_FILE, BundleIndex, list_bundled
 from assay.workflows.results.gallery import collect_gallery
 from assay.workflows.results.gates import collect_evidence
 from assay.workflows.results.metrics import compute_metrics
@@ -34,8 +38,11 @@ from assay.workflows.results.verify_speed import list_inconsistent_rows
 MAX_BYTES = 8 * 2**30  # unpacked: two million images with all their logits
 MAX_TEXT_BYTES = 2**28  # of each file that is no Parquet
 OK = "same"
-LIMIT_OF_PROOF = "A bundle cannot prove that its author did not invent the predictions and the times"
-NOT_HERE = "not computed again: the labels are not in the bundle"
+LIMIT_OF_PROOF = (
+    "A bundle cannot prove that its author did not invent the predictions and the times, nor that the "
+    "model, the images and the machine are those that it names"
+)
+_NOT_AGAIN = "not computed again: "
 
 
 def verify_bundle(bundle: Path) -> list[Check]:
@@ -54,10 +61,15 @@ def verify_bundle(bundle: Path) -> list[Check]:
                 f"{bundle} lacks manifest.json, metrics.json or predictions", hint="make the bundle again"
             ) from error
         missing = run.list_missing()
-        checks += check_results(run, missing)
+        checks += [_check_members(run), *_check_record(run), *check_results(run, missing)]
         checks += _check_gates(run)
         checks.append(_check_report(run, missing))
     return checks
+
+
+def differs(check: Check) -> bool:
+    """Whether what was computed again is something else; what could not be computed again is not."""
+    return check.found != OK and not check.found.startswith(_NOT_AGAIN)
 
 
 def check_results(run: StoredRun, missing: Sequence[str]) -> Iterator[Check]:
@@ -70,9 +82,13 @@ def check_results(run: StoredRun, missing: Sequence[str]) -> Iterator[Check]:
     yield _check_shards(run, missing)
     if not missing:
         yield _check_images(run)
+        yield from _check_calibration(run)
         yield from _check_metrics(run)
     if run.benchmark is not None:
         yield check_timings(run.benchmark)
+        if run.benchmark.loadgen or run.benchmark.imported:
+            found = f"{_NOT_AGAIN}their files are not in the bundle"
+            yield Check(what="speeds that other tools measured", found=found)
 
 
 def check_timings(benchmark: Benchmark) -> Check:
@@ -91,7 +107,11 @@ def _unpack(bundle: Path, run: Path) -> BundleIndex:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
         if sum(entry.file_size for entry in entries) > MAX_BYTES:
             raise BadInputError(f"{bundle} unpacks to more than {MAX_BYTES:,} bytes")
+        names = set()
         for entry in entries:
+            if entry.filename.casefold() in names:
+                raise BadInputError(f"{bundle} holds {quote(entry.filename)} twice")
+            names.add(entry.filename.casefold())
             if not is_inner_path(entry.filename) or entry.filename.count("/") > 2:
                 raise BadInputError(f"{bundle} holds {quote(entry.filename)}, which is no path of a bundle")
             target = run / entry.filename
@@ -124,6 +144,43 @@ def _check_hashes(index: BundleIndex, run: Path) -> Check:
     return Check(what=f"sha256 of {len(index.files):,} files", found=", ".join(differing[:3]) or OK)
 
 
+def _check_members(run: StoredRun) -> Check:
+    """Find files that no run has: nothing here is computed again from them."""
+    expected = {BUNDLE_FILE, *(path.relative_to(run.path).as_posix() for path in list_bundled(run))}
+    present = {path.relative_to(run.path).as_posix() for path in run.path.rglob("*") if path.is_file()}
+    strange = ", ".join(quote(name) for name in sorted(present - expected)[:3])
+    return Check(what="files that a run has", found=f"others are there: {strange}" if strange else OK)
+
+
+def _check_record(run: StoredRun) -> Iterator[Check]:
+    """Compare what the manifest says of the model with the identity, and with the record that assay has."""
+    manifest, model = run.manifest, run.model
+    if manifest.assay_version == __version__ and not _has_own_limits(manifest):
+        computed = hash_value([model.input, model.preprocessing, manifest.pixel_check, DEFAULT_READ_OPTIONS])
+        is_same = computed == run.identity.preprocessing
+        yield Check(what="preprocessing", found=OK if is_same else "not that of the predictions")
+    known = _find_record(model.name)
+    if known is not None:
+        published = ("published_accuracy", "published_throughput", "speed_target")
+        one, other = ({name: getattr(record, name) for name in published} for record in (model, known))
+        found = _find_difference(one, other).replace("the predictions give", "the record of assay gives")
+        yield Check(what=f"what is published of {model.name}", found=found)
+
+
+def _has_own_limits(manifest: Manifest) -> bool:
+    """Whether limits on images were set, which decide the predictions too and are not in the manifest."""
+    given = " ".join([*manifest.arguments, *manifest.supplied]).replace("_", "-")
+    return any(limit in given for limit in ("max-pixels", "max-image-mib", "follow-links"))
+
+
+def _find_record(name: str) -> ModelRecord | None:
+    """The record that assay has under a name; None where it has none, as of a user's own."""
+    try:
+        return None if name.endswith(".toml") else read_model_record(name)  # never a path from outside
+    except BadModelError:
+        return None
+
+
 def _check_shards(run: StoredRun, missing: Sequence[str]) -> Check:
     found = f"missing or of another run: {', '.join(missing[:3])}" if missing else OK
     return Check(what=f"{len(run.shards):,} shards of the predictions", found=found)
@@ -150,6 +207,19 @@ def _check_images(run: StoredRun) -> Check:
     return Check(what=f"{len(rows):,} images and labels", found=found or OK)
 
 
+def _check_calibration(run: StoredRun) -> Iterator[Check]:
+    """Say how many of the images have names of images that served for calibration."""
+    calibration, counted = run.manifest.calibration, run.image_set.calibrated_count
+    what = "images that served for calibration"
+    if calibration is not None:
+        names = {image.relative_path for image in calibration.images}
+        same = sum(escape_name(row.relative_path) in names for row in run.predictions)
+        found = f"{_NOT_AGAIN}the run counted {counted:,} by content, {same:,} have the same names"
+        yield Check(what=what, found=found)
+    elif counted and not run.manifest.cascade:
+        yield Check(what=what, found=f"{counted:,} are counted, but no calibration is told")
+
+
 def _check_metrics(run: StoredRun) -> Iterator[Check]:
     said = run.metrics
     batches = [
@@ -174,7 +244,7 @@ def _check_metrics(run: StoredRun) -> Iterator[Check]:
         one, other = (select_cascade_results(metrics) for metrics in (said, again))
         yield Check(what="answers of a cascade's models", found=_find_difference(one, other))
     if said.real is not None:
-        yield Check(what="accuracy by ReaL labels", found=NOT_HERE)
+        yield Check(what="accuracy by ReaL labels", found=f"{_NOT_AGAIN}the labels are not in the bundle")
     if said.agreement is not None and again.agreement is None:
         yield Check(what="agreement", found="the reference's predictions are missing")
     elif said.agreement is not None:
