@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from assay import __version__
-from assay.command_line.app import app
+from assay.command_line.command_parser import app
 from assay.models.read_record import read_model_record
 from brightness_classifier import FLOAT, make_brightness_classifier, make_port
 

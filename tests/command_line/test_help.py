@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from assay.command_line.app import COMMANDS, app, main
+from assay.command_line.app import main
+from assay.command_line.command_parser import app
+from assay.command_line.commands import COMMAND_GROUPS, COMMANDS, EXAMPLES
 from assay.command_line.help import TOPICS
-from assay.command_line.help_page import COMMAND_GROUPS, EXAMPLES
 from assay.engines.catalog import find_engine
 from assay.errors import AssayError
 from assay.measure.gates import parse_gate
@@ -34,17 +35,35 @@ def show(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_every_command_has_an_example_that_can_be_parsed_and_a_group() -> None:
-    assert set(NAMES) - set(EXAMPLES) == set()
-    assert set(NAMES) - {name for names in COMMAND_GROUPS.values() for name in names} == set()
+    assert set(NAMES) == set(EXAMPLES)
+    assert sorted(NAMES) == sorted(name for names in COMMAND_GROUPS.values() for name in names)
     for example in EXAMPLES.values():
-        app.parse_args(shlex.split(example.partition(" > ")[0])[1:], exit_on_error=False, print_error=False)
+        app.parse_args(shlex.split(example.partition(" >")[0])[1:], exit_on_error=False, print_error=False)
 
 
-def test_a_command_is_one_line_of_the_list_at_80_columns(show: Show) -> None:
+@pytest.mark.parametrize("line", ["", "-h", "help", "help --help", "--help --json", "-q --help"])
+def test_what_asks_for_help_of_no_command_gets_the_page_of_all(line: str, show: Show) -> None:
+    assert show(*line.split()) == show("--help")
+
+
+def test_the_page_of_all_commands_has_a_line_for_each_at_80_columns(show: Show) -> None:
     _, shown, _ = show("--help")
     lines = shown.splitlines()
+    assert [name for name in app if not name.startswith("-") and f"\n  {name} " not in shown] == []
     assert [line for line in lines if line.startswith("     ")] == []
     assert max(map(len, lines)) <= 80
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("command", ["", "run", "completion"])
+def test_help_is_wrapped_to_the_width_without_spaces_at_the_end_or_two_blank_lines(
+    command: str, columns: int, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", f"{columns}")
+    status, shown, _ = show(*command.split(), "--help")
+    assert status == 0
+    assert max(map(len, shown.splitlines())) <= columns
+    assert not re.search(r" $|\n\n\n", shown, re.MULTILINE)
 
 
 def test_options_are_grouped_in_the_order_of_use_with_the_required_ones_first(show: Show) -> None:

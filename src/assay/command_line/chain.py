@@ -114,7 +114,7 @@ def run(flags: RunFlags) -> Outcome:
 
 
 def demo(flags: DemoFlags = DemoFlags()) -> Outcome:
-    """Do the same on images and weights made on the spot; no download."""
+    """Do everything on images and weights made on the spot; no download."""
     from assay.command_line.terminal import open_listener
     from assay.workflows.demo import run_demo
 

@@ -40,7 +40,7 @@ def help(word: str = "topics", /, flags: ShowFlags = ShowFlags()) -> Outcome:  #
 
 
 def _refuse(word: str) -> UsageError:
-    from assay.command_line.app import app
+    from assay.command_line.command_parser import app
 
     known = [*(name for name in app if not name.startswith("-")), *TOPICS]
     close = difflib.get_close_matches(word, known, n=1)
@@ -58,7 +58,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /, flags: ShowFlags = Show
         shell: Which shell. In ~/.bashrc: `source <(assay completion bash)`; for zsh into a folder of its
             fpath, as _assay; in config.fish: `assay completion fish | source`.
     """
-    from assay.command_line.app import app
+    from assay.command_line.command_parser import app
 
     script = app.generate_completion(prog_name="assay", shell=shell)
     return Outcome(lines=[script], document={"shell": shell, "script": script})

@@ -13,7 +13,7 @@ from cyclopts.exceptions import (
     UnusedCliTokensError,
 )
 
-from assay.command_line.help_page import EXAMPLES
+from assay.command_line.commands import EXAMPLES
 from assay.errors import UsageError, quote
 
 if TYPE_CHECKING:
