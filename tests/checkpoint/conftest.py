@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from assay.checkpoint.network import SEResNeXt50
 from assay.models.read_record import read_model_record
 from assay.models.record import ModelRecord
+from narrow_network import build_narrow
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -54,15 +56,24 @@ def cadene_shapes() -> Shapes:
     return shapes
 
 
+@pytest.fixture(scope="module")
+def narrow_network() -> Iterator[None]:
+    """SE-ResNeXt-50 has few channels in the tests of a module: see tests/narrow_network.py."""
+    with build_narrow():
+        yield
+
+
 @pytest.fixture(scope="session")
-def thin_weights(cadene_shapes: Shapes) -> dict[str, Tensor]:
-    """All 384 entries, each a single number spread over its shape: a file of them is small.
+def thin_weights() -> dict[str, Tensor]:
+    """All 384 entries of the narrow network, each a single number spread over its shape.
 
     The n-th entry is n / 1024, which float16 and bfloat16 hold to within 0.4 %.
     """
+    with build_narrow(), torch.device("meta"):
+        shapes = {key: tensor.shape for key, tensor in SEResNeXt50().state_dict().items()}
     return {
         key: torch.tensor(7) if key.endswith("num_batches_tracked") else torch.tensor(n / 1024).expand(shape)
-        for n, (key, shape) in enumerate(cadene_shapes.items())
+        for n, (key, shape) in enumerate(shapes.items())
     }
 
 

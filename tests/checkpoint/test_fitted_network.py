@@ -11,7 +11,9 @@ from assay.arrays import Images
 from assay.checkpoint.fitted_network import fit_last_layer, fit_network, seed_network, solve_ridge
 from assay.checkpoint.network import SEResNeXt50
 from assay.errors import BadImagesError
+from narrow_network import build_narrow
 
+pytestmark = pytest.mark.usefixtures("narrow_network")
 LABELS = np.array([7, 300, 999] * 8)
 
 
@@ -24,7 +26,8 @@ def make_tinted_images(seed: int) -> Images:
 
 @pytest.fixture(scope="module")
 def fitted() -> SEResNeXt50:
-    return fit_network(make_tinted_images(0), LABELS, seed=1)
+    with build_narrow():
+        return fit_network(make_tinted_images(0), LABELS, seed=1)
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -13,6 +14,7 @@ from assay.models.record import ModelRecord
 from seeded_network import draw_seeded_weights
 
 
+@pytest.mark.slow
 def test_the_same_weights_give_the_same_logits_in_timms_network(record: ModelRecord, tmp_path: Path) -> None:
     import timm
 

@@ -21,6 +21,7 @@ from assay.checkpoint.load import load_checkpoint
 from assay.errors import BadCheckpointError, BadModelError, MissingRuntimeError
 from assay.models.record import ModelRecord
 
+pytestmark = pytest.mark.usefixtures("narrow_network")
 Weights = dict[str, Tensor]
 Save = Callable[..., Path]
 
@@ -159,7 +160,7 @@ def test_class_count_of_the_last_layer_is_the_records(
 ) -> None:
     ten = msgspec.structs.replace(record, output=msgspec.structs.replace(record.output, class_count=10))
     weights = thin_weights | {
-        "last_linear.weight": torch.ones(()).expand(10, 2048),
+        "last_linear.weight": torch.ones(()).expand(10, 128),
         "last_linear.bias": torch.ones(10),
     }
     logits = load_checkpoint(save(weights), ten).network(torch.zeros(1, 3, 64, 64))

@@ -8,15 +8,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from assay.checkpoint.network import SEResNeXt50
+from narrow_network import build_narrow
 
 Shapes = dict[str, tuple[int, ...]]
 
 
 @pytest.fixture(scope="module")
 def network() -> SEResNeXt50:
-    """A network whose statistics are not the trivial 0 and 1."""
+    """A network of few channels, whose statistics are not the trivial 0 and 1."""
     generator = torch.Generator().manual_seed(5)
-    network = SEResNeXt50().eval().requires_grad_(False)
+    with build_narrow():
+        network = SEResNeXt50().eval().requires_grad_(False)
     for key, tensor in network.state_dict().items():
         if key.endswith("running_mean"):
             tensor.uniform_(-0.1, 0.1, generator=generator)
@@ -28,6 +30,13 @@ def network() -> SEResNeXt50:
             bound = math.sqrt(3 / tensor[0].numel())  # keeps the signal's variance
             tensor.uniform_(-bound, bound, generator=generator)
     return network
+
+
+@pytest.fixture(scope="module")
+def real_network() -> SEResNeXt50:
+    """The network with all its channels, for its names and shapes alone."""
+    with torch.device("meta"):
+        return SEResNeXt50()
 
 
 def draw_images(side: int) -> Tensor:
@@ -67,18 +76,20 @@ def compute_logits(weights: dict[str, Tensor], images: Tensor) -> Tensor:
     return x.mean(dim=(2, 3)) @ weights["last_linear.weight"].T + weights["last_linear.bias"]
 
 
-def test_network_has_the_published_number_of_parameters(network: SEResNeXt50) -> None:
-    assert sum(parameter.numel() for parameter in network.parameters()) == 27_559_896
+def test_network_has_the_published_number_of_parameters(real_network: SEResNeXt50) -> None:
+    assert sum(parameter.numel() for parameter in real_network.parameters()) == 27_559_896
 
 
-def test_state_dict_has_384_entries_of_which_53_are_batch_counters(network: SEResNeXt50) -> None:
-    keys = list(network.state_dict())
+def test_state_dict_has_384_entries_of_which_53_are_batch_counters(real_network: SEResNeXt50) -> None:
+    keys = list(real_network.state_dict())
     assert len(keys) == 384
     assert len([key for key in keys if not key.endswith("num_batches_tracked")]) == 331
 
 
-def test_state_dict_has_cadenes_names_shapes_and_order(network: SEResNeXt50, cadene_shapes: Shapes) -> None:
-    found = [(key, tuple(tensor.shape)) for key, tensor in network.state_dict().items()]
+def test_state_dict_has_cadenes_names_shapes_and_order(
+    real_network: SEResNeXt50, cadene_shapes: Shapes
+) -> None:
+    found = [(key, tuple(tensor.shape)) for key, tensor in real_network.state_dict().items()]
     assert found == list(cadene_shapes.items())
 
 

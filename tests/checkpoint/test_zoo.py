@@ -27,6 +27,8 @@ TINY_VIT = {
 }
 TINY_SWIN = {"image_size": 64, "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4}
 
+NARROW_SWIN = {"embed_dim": 24, "depths": [2, 2, 2, 2], "num_heads": [1, 2, 4, 8]}
+
 
 def describe(
     record: ModelRecord, architecture: str, side: int, options: dict[str, Any] | None = None
@@ -77,33 +79,32 @@ def run(network: nn.Module, side: int) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("name", "side"),
+    ("name", "side", "options"),
     [
-        ("test_resnet", 160),
-        ("test_vit", 160),
-        ("test_convnext", 160),
-        ("test_efficientnet", 160),
-        ("swin_tiny_patch4_window7_224", 224),  # computes its indices and masks
-        ("eva02_tiny_patch14_224", 224),  # computes its rotary positions
-        ("tf_efficientnet_lite0", 64),
+        ("test_resnet", 160, {}),
+        ("test_vit", 160, {}),
+        ("test_convnext", 160, {}),
+        ("test_efficientnet", 160, {}),
+        ("swin_tiny_patch4_window7_224", 224, NARROW_SWIN),  # computes its indices and masks
+        ("eva02_tiny_patch14_224", 224, {"depth": 2}),  # computes its rotary positions
+        ("tf_efficientnet_lite0", 64, {}),
     ],
 )
 def test_a_network_of_timm_gives_the_logits_that_timm_gives(
-    record: ModelRecord, tmp_path: Path, name: str, side: int
+    record: ModelRecord, tmp_path: Path, name: str, side: int, options: dict[str, Any]
 ) -> None:
     import timm
 
-    network = seed(timm.create_model(name, num_classes=CLASS_COUNT))
-    checkpoint = load_checkpoint(
-        save(network, tmp_path / "w.safetensors"), describe(record, f"timm/{name}", side)
-    )
+    network = seed(timm.create_model(name, num_classes=CLASS_COUNT, **options))
+    described = describe(record, f"timm/{name}", side, options)
+    checkpoint = load_checkpoint(save(network, tmp_path / "w.safetensors"), described)
     wanted = run(network, side)
     assert torch.equal(run(checkpoint.network, side), wanted)
     assert (wanted[0] - wanted[1]).abs().max() > 1e-4  # the images are told apart
     assert not checkpoint.network.training
 
 
-@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", "swin_t"])
+@pytest.mark.parametrize("name", ["shufflenet_v2_x0_5", pytest.param("swin_t", marks=pytest.mark.slow)])
 def test_a_network_of_torchvision_gives_the_logits_that_torchvision_gives(
     record: ModelRecord, tmp_path: Path, name: str
 ) -> None:
@@ -265,7 +266,8 @@ def test_a_network_of_transformers_that_cannot_be_imported_is_named_with_the_rea
 def test_names_of_an_older_timm_are_read_as_timm_reads_them(record: ModelRecord, tmp_path: Path) -> None:
     import timm
 
-    network = seed(timm.create_model("swin_tiny_patch4_window7_224", num_classes=CLASS_COUNT))
+    name = "swin_tiny_patch4_window7_224"
+    network = seed(timm.create_model(name, num_classes=CLASS_COUNT, **NARROW_SWIN))
     tensors = {  # timm 0.6: the classifier had no `fc`, and a stage ended in its downsampling
         name.replace("head.fc.", "head."): tensor
         for name, tensor in network.state_dict().items()
@@ -276,7 +278,7 @@ def test_names_of_an_older_timm_are_read_as_timm_reads_them(record: ModelRecord,
             old = f"layers.{stage}.downsample.{end}"
             tensors[old] = network.state_dict()[f"layers.{stage + 1}.downsample.{end}"]
     save_file(tensors, tmp_path / "w.safetensors")
-    described = describe(record, "timm/swin_tiny_patch4_window7_224", 224)
+    described = describe(record, f"timm/{name}", 224, NARROW_SWIN)
     checkpoint = load_checkpoint(tmp_path / "w.safetensors", described)
     assert torch.equal(run(checkpoint.network, 224), run(network, 224))
 

@@ -25,13 +25,14 @@ QUICK = {"streams": "1", "inner_batch": "4"}
 
 
 def test_all_golden_images_have_the_same_top1_and_the_same_logits_within_1e_4(
-    golden: Path, lite0_record: ModelRecord, tmp_path: Path
+    golden: Path, lite0_record: ModelRecord, lite0_compiled: Path
 ) -> None:
-    onnx_path = golden / "efficientnet_lite0" / "model.onnx"
-    compile_with(OpenVinoEngine(), onnx_path, tmp_path, lite0_record, settings=QUICK)
     index = index_images(golden / "images", IMAGENET_CLASSES, LabelOptions(path=golden / "labels.txt"))
     images = stack_images(preprocess_image(image, lite0_record) for image in index.images)
-    for_images, for_pixels = OpenVinoEngine().load(tmp_path), OpenVinoEngine().load_for_pixels(tmp_path)
+    for_images, for_pixels = (
+        OpenVinoEngine().load(lite0_compiled),
+        OpenVinoEngine().load_for_pixels(lite0_compiled),
+    )
     assert for_pixels.description.takes_pixels
     by_host = for_images.run(images)
     by_graph = for_pixels.run(recover_pixels(images, lite0_record))
