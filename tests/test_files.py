@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,6 +18,7 @@ from assay.errors import UsageError
 from assay.files import (
     hash_file,
     is_unfinished,
+    make_temporary_folder,
     refuse_same_file,
     write_file,
     write_folder_in_place_of,
@@ -165,3 +169,47 @@ def test_an_input_that_is_not_there_is_compared_by_its_path(tmp_path: Path) -> N
     refuse_same_file(tmp_path / "a.onnx", tmp_path / "b.onnx")
     with pytest.raises(UsageError):
         refuse_same_file(tmp_path / "a.onnx", tmp_path / "x" / ".." / "a.onnx")
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that this process takes for the system's temporary one."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_a_temporary_folder_is_empty_and_goes_with_the_block(temporary: Path) -> None:
+    with make_temporary_folder("parity") as folder:
+        assert list(folder.iterdir()) == []
+        assert folder.parent.name.startswith("assay-parity-")
+        assert folder.parent.parent == temporary
+    with pytest.raises(ValueError, match="mine"), make_temporary_folder("parity") as folder:
+        (folder / "file").touch()
+        raise ValueError("mine")
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_killed_processs_temporary_folder_goes_with_the_next_and_one_in_use_stays(temporary: Path) -> None:
+    kill = "import os; from assay.files import make_temporary_folder as make\n"
+    kill += f"with make('x') as folder: (folder / 'a').touch(); os.kill(os.getpid(), {signal.SIGKILL})"
+    subprocess.run([sys.executable, "-c", kill], env=os.environ | {"TMPDIR": str(temporary)}, check=False)
+    (left,) = temporary.glob("assay-x-*/files/a")
+    with make_temporary_folder("used") as used:
+        for held in temporary.glob("*/.held"):
+            os.utime(held, (0, 0))
+        assert left.exists()
+        with make_temporary_folder("next"):
+            assert not left.parent.parent.exists()
+            assert used.exists()
+
+
+def test_a_temporary_folder_goes_where_the_process_is_ended_without_waiting(temporary: Path) -> None:
+    leave = "from assay import interrupts; from assay.files import make_temporary_folder as make\n"
+    leave += (
+        "import os\nwith make('x'):\n for callback in interrupts._exit_callbacks: callback()\n os._exit(130)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", leave], env=os.environ | {"TMPDIR": str(temporary)}, check=False
+    )
+    assert done.returncode == 130
+    assert list(temporary.iterdir()) == []

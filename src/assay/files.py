@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,9 @@ Decoded = TypeVar("Decoded")
 SCHEMA_VERSION = 1  # the first, of result files and of what --json shows
 PART_SUFFIX = ".part"
 """How the hidden name of a file or folder ends that is still being written."""
+_TEMPORARY = "assay-"
+_HELD = ".held"
+_HELD_AFTER_S = 60.0  # a lock that is younger may not be taken yet
 
 
 def hash_file(path: Path) -> str:
@@ -101,6 +105,42 @@ def make_draft_folder(path: Path) -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def make_temporary_folder(purpose: str) -> Iterator[Path]:
+    """Give an empty folder among the system's temporary files, and remove it at the block's or process's end.
+
+    Folders of killed processes, whose locks nobody holds any more, are removed when the next one is made.
+
+    Args:
+        purpose: Stands in its name.
+    """
+    from filelock import FileLock
+
+    place = Path(tempfile.gettempdir())
+    _remove_left_folders(place)
+    folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{purpose}-", dir=place))
+    lock, inner = FileLock(folder / _HELD), folder / "files"
+    try:
+        with on_forced_exit(lambda: shutil.rmtree(folder, ignore_errors=True)):
+            with suppress(OSError, NotImplementedError):  # no locks there: a killed process leaves its folder
+                lock.acquire()
+            inner.mkdir()
+            yield inner
+    finally:
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_left_folders(place: Path) -> None:
+    from filelock import FileLock, Timeout
+
+    for held in place.glob(f"{_TEMPORARY}*/{_HELD}"):
+        with suppress(OSError, NotImplementedError, Timeout):  # another's, or in use
+            if time.time() - held.stat().st_mtime > _HELD_AFTER_S:
+                with FileLock(held, timeout=0):
+                    shutil.rmtree(held.parent, ignore_errors=True)
 
 
 def refuse_same_file(output: Path, *inputs: Path | None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from assay.errors import BadInputError, quote, shorten
-from assay.files import decode_json, write_in_place_of
+from assay.files import decode_json, write_file
 from assay.images.listing import LabelledImage
 from assay.inference.predictions import Prediction
 
@@ -119,6 +120,13 @@ def write_shard(
     path: Path, predictions: Sequence[Prediction], fingerprint: str, *, keep_logits: bool = False
 ) -> None:
     """Write one shard's predictions, whole or not at all, with what binds them to their run and place."""
+    write_file(path, encode_shard(path.name, predictions, fingerprint, keep_logits=keep_logits))
+
+
+def encode_shard(
+    file_name: str, predictions: Sequence[Prediction], fingerprint: str, *, keep_logits: bool = False
+) -> bytes:
+    """The content of one shard's file, which names itself, the run and the sha256 of each column."""
     schema = _SCHEMA
     if any(row.answered_by for row in predictions):
         schema = schema.append(_ANSWERED_BY_FIELD)
@@ -129,12 +137,13 @@ def write_shard(
     table = table.replace_schema_metadata(
         {
             _FINGERPRINT_KEY: fingerprint,
-            _FILE_KEY: path.name,
+            _FILE_KEY: file_name,
             _COLUMNS_KEY: msgspec.json.encode(_hash_columns(table)),
         }
     )
-    with write_in_place_of(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    content = io.BytesIO()
+    pq.write_table(table, content, compression="zstd")
+    return content.getvalue()
 
 
 def read_shard(path: Path, *, keep_logits: bool = False) -> list[Prediction]:

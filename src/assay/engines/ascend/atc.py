@@ -7,12 +7,12 @@ import re
 import shlex
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
+from assay.files import make_temporary_folder
 from assay.interrupts import wrap_command
 from assay.models.network_input import order_axes
 from assay.models.record import ModelRecord
@@ -136,8 +136,7 @@ def run_atc(atc: Path, onnx_path: Path, compiled_dir: Path, options: AtcOptions)
         MissingRuntimeError: ATC cannot be started.
     """
     command = build_command(atc, options)
-    with tempfile.TemporaryDirectory(prefix="assay-atc-") as folder:
-        scratch = Path(folder)
+    with make_temporary_folder("atc") as scratch:
         (scratch / ONNX_NAME).symlink_to(onnx_path.resolve())
         if options.aipp:
             (scratch / AIPP_NAME).write_text(options.aipp, encoding="ascii")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from assay.engines.ascend.staging import make_folder, stage_model, write_file
 from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import SessionDescription
 from assay.errors import EngineError, MissingRuntimeError, shorten
+from assay.files import make_temporary_folder
 from assay.interrupts import wrap_command
 
 CALL_SIZE = 1024  # images that are staged for one run of the tool, which loads the model each time
@@ -40,8 +41,9 @@ class AisBenchProcess:
         self._is_open = True
         self._python = compiled.settings.get("python", "python3")
         self._check_tool()
-        self._staging = tempfile.TemporaryDirectory(prefix="assay_om_")
-        self._om_path = stage_model(om_path, Path(self._staging.name))
+        self._staging = ExitStack()
+        staged = self._staging.enter_context(make_temporary_folder("om"))
+        self._om_path = stage_model(om_path, staged)
 
     @property
     def description(self) -> SessionDescription:
@@ -58,8 +60,7 @@ class AisBenchProcess:
         if not self._is_open:
             raise ValueError("the session is closed")
         check_images(images, self._compiled.model, None, takes_pixels=self._input.takes_pixels)
-        with tempfile.TemporaryDirectory(prefix="assay_ais_bench_") as name:
-            place = Path(name)
+        with make_temporary_folder("ais_bench") as place:
             staged = make_folder(place / "input")
             for number, row in enumerate(self._input.suit_model(images, self._compiled.model)):
                 write_file(staged / f"{number:08d}.bin", row.tobytes())
@@ -74,7 +75,7 @@ class AisBenchProcess:
     def close(self) -> None:
         """See `Session.close`."""
         self._is_open = False
-        self._staging.cleanup()
+        self._staging.close()
 
     def _check_tool(self) -> None:
         done = self._start([self._python, "-m", "ais_bench", "--help"])

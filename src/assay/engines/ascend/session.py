@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import tempfile
 import threading
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +18,7 @@ from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import SessionDescription
 from assay.engines.native_output import NativeOutput, capture_native_output
 from assay.errors import EngineError, MissingRuntimeError, quote_reason, shorten
+from assay.files import make_temporary_folder
 
 WHEELS_HINT = (
     "install the aclruntime and ais_bench wheels for this Python from Huawei's tools repository, or let "
@@ -150,10 +150,10 @@ def _load_model(interface: ModuleType, om_path: Path, device_id: int) -> Any:
     said = NativeOutput()
     try:
         with (
-            tempfile.TemporaryDirectory(prefix="assay_om_") as folder,
+            make_temporary_folder("om") as folder,
             capture_native_output() as said,
         ):
-            return interface.InferSession(device_id, str(stage_model(om_path, Path(folder))))
+            return interface.InferSession(device_id, str(stage_model(om_path, folder)))
     except (RuntimeError, ValueError, OSError) as error:
         raise EngineError(
             f"the chip cannot load {om_path}: {_find_reason(said.text) or error}",

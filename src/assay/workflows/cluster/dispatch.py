@@ -58,6 +58,11 @@ class Dispatch:
         """The shards that wait."""
         return list(self._waiting)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether no shard waits or is given."""
+        return not self._waiting and not self._given
+
     def see_nodes(self, rooms: Mapping[str, tuple[str, int]]) -> None:
         """Learn which nodes there are now.
 

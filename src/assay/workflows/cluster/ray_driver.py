@@ -47,14 +47,22 @@ from assay.workflows.cluster.shard_runner import ShardReport, ShardRunner, Shard
 _OBJECT_STORE_BYTES = 256 * 2**20
 _LOOKS_EVERY_S = 2.0
 _WAITS_S = 0.5
+_STARTS_WITHIN_S = (
+    120.0  # where the link of the control store is cut meanwhile, Ray waits for an actor for ever
+)
 
 
 @dataclass(eq=False, kw_only=True)
 class _Actor:
-    """An actor on a node, and the shard it computes; None while it finds out whether it can compute any."""
+    """An actor on a node, until when it has to be there, and the shard it computes.
+
+    The number is None while it starts and finds out whether it can compute any.
+    """
 
     handle: Any
     node_id: str
+    starts_until: float
+    is_there: bool = False
     number: int | None = None
 
 
@@ -221,16 +229,18 @@ class _Pool:
                 self._connection.send(LostShard(number=number, error=error))
             while (node_id := self._dispatch.find_room()) is not None:
                 self._start_actor(node_id)
+            if self._dispatch.is_done:
+                return Finished(untried_count=0, error=None)  # whoever is still starting
             if not self._busy:
-                untried = len(self._dispatch.untried)
-                end = self._dispatch.find_end() if untried else None
-                if not untried or end is not None:
-                    return Finished(untried_count=untried, error=end)
+                end = self._dispatch.find_end()
+                if end is not None:
+                    return Finished(untried_count=len(self._dispatch.untried), error=end)
                 time.sleep(_WAITS_S)
                 continue
             ready, _ = ray.wait(list(self._busy), timeout=_WAITS_S)
             for answer in ready:
                 self._take(answer, self._busy.pop(answer))
+            self._lose_late()
 
     def _look_at_nodes(self) -> None:
         if time.monotonic() - self._looked < _LOOKS_EVERY_S:
@@ -244,7 +254,7 @@ class _Pool:
         self._connection.send(Tick())
 
     def _start_actor(self, node_id: str) -> None:
-        """Start an actor there, which first reads one image."""
+        """Start an actor there."""
         handle: Any = (
             ray.remote(ShardRunner)
             .options(
@@ -255,9 +265,18 @@ class _Pool:
             )
             .remote(self._work)
         )
-        shard = self._fetch_shard(self._dispatch.peek())
-        self._busy[handle.check.remote(shard)] = _Actor(handle=handle, node_id=node_id)
+        until = time.monotonic() + _STARTS_WITHIN_S
+        actor = _Actor(handle=handle, node_id=node_id, starts_until=until)
+        self._busy[handle.__ray_ready__.remote()] = actor
         self._dispatch.add_actor(node_id)
+
+    def _lose_late(self) -> None:
+        """Give up actors that do not start."""
+        for answer, actor in list(self._busy.items()):
+            if not actor.is_there and time.monotonic() > actor.starts_until:
+                del self._busy[answer]
+                ray.kill(actor.handle)
+                self._lose(actor, f"it did not start within {_STARTS_WITHIN_S:.0f} s")
 
     def _fetch_shard(self, number: int) -> bytes:
         self._connection.send(WantedShard(number=number))
@@ -269,7 +288,10 @@ class _Pool:
         try:
             report: ShardReport = ray.get(answer)
         except ray.exceptions.RayError as lost:
-            self._lose(actor, lost)
+            self._lose(actor, _quote(lost))
+            return
+        if not actor.is_there:
+            self._check(actor)
             return
         error = report.find_error()
         if actor.number is None:
@@ -282,6 +304,13 @@ class _Pool:
         else:
             self._fail(actor, actor.number, error)
         self._give_next(actor)
+
+    def _check(self, actor: _Actor) -> None:
+        """Let an actor that is there find out whether it can compute any: it reads an image, say."""
+        actor.is_there = True
+        if not self._dispatch.is_done:
+            shard = self._fetch_shard(self._dispatch.peek())
+            self._busy[actor.handle.check.remote(shard)] = actor
 
     def _give_next(self, actor: _Actor) -> None:
         actor.number = self._dispatch.give(actor.node_id)
@@ -296,9 +325,9 @@ class _Pool:
         if self._dispatch.fail(number, actor.node_id, error):
             self._say(f"{name} is given no more: several shards in a row failed there")
 
-    def _lose(self, actor: _Actor, error: ray.exceptions.RayError) -> None:
+    def _lose(self, actor: _Actor, reason: str) -> None:
         name = self._names[actor.node_id]
-        lost = EngineError(f"an actor on {name} was lost: {_quote(error)}")
+        lost = EngineError(f"an actor on {name} was lost: {reason}")
         self._say(lost.message)
         if self._dispatch.lose_actor(actor.number, actor.node_id, lost):
             self._say(f"{name} is given no more: several actors in a row were lost there")

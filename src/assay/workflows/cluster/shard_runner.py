@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import pickle
 import socket
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
@@ -28,8 +26,7 @@ from assay.errors import (
 from assay.images.pixel_check import PixelCheck, check_pixels
 from assay.images.read import Patience, read_image
 from assay.inference.pipeline import PipelineOptions, predict_shards
-from assay.inference.predictions import Prediction
-from assay.inference.shards import Shard, write_shard
+from assay.inference.shards import Shard, encode_shard
 from assay.measure.accuracy.accuracy import count_topk_hits
 from assay.workflows.cluster.model_cache import keep_compiled
 
@@ -160,7 +157,12 @@ class ShardRunner:
             image_count=len(shard.images),
             hits=count_topk_hits(predictions, self._work.compiled.model.output.label_offset)[0],
             node=socket.gethostname(),
-            content=self._encode(shard, predictions),
+            content=encode_shard(
+                shard.file_name,
+                predictions,
+                self._work.fingerprint,
+                keep_logits=self._work.options.keep_logits,
+            ),
             session=self._session.description,
         )
 
@@ -181,14 +183,6 @@ class ShardRunner:
         if self._session is not None:
             self._session.close()
             self._session = None
-
-    def _encode(self, shard: Shard, predictions: Sequence[Prediction]) -> bytes:
-        """The bytes of the shard's file, which names itself."""
-        work = self._work
-        with tempfile.TemporaryDirectory(prefix="assay-shard-") as folder:
-            path = Path(folder, shard.file_name)
-            write_shard(path, predictions, work.fingerprint, keep_logits=work.options.keep_logits)
-            return path.read_bytes()
 
     def _load_session(self) -> Session:
         work = self._work

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,6 +20,7 @@ from assay.engines.catalog import find_engine
 from assay.engines.engine import CompileOptions
 from assay.engines.openvino.tensors import compute_outputs
 from assay.errors import BadModelError
+from assay.files import make_temporary_folder
 from assay.runs.listener import Listener
 
 IMAGE_COUNT = 4
@@ -99,8 +98,8 @@ def _run_head(reference: Any, tensor: str, options: CompileOptions, images: Imag
     output = msgspec.structs.replace(record.output, class_count=count, scores="logits")
     known = replace(options, record=msgspec.structs.replace(record, output=output), compares_batches=False)
     engine = find_engine(options.engine)
-    with tempfile.TemporaryDirectory(prefix="assay-head-") as folder:
-        path, compiled_dir = Path(folder) / "head.onnx", Path(folder) / "compiled"
+    with make_temporary_folder("head") as folder:
+        path, compiled_dir = folder / "head.onnx", folder / "compiled"
         write_onnx(head, path)
         compiled_dir.mkdir()
         engine.compile(path, compiled_dir, known)

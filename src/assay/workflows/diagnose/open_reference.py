@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from assay.errors import UsageError
+from assay.files import make_temporary_folder
 from assay.images.sample_images import load_sample_images
 from assay.models.choose_record import choose_record, describes_itself
 from assay.models.hugging_face.folder import find_model_file, is_model_folder
@@ -46,8 +46,8 @@ def open_reference(path: Path, record: ModelRecord, model: str, listener: Listen
     if describes_itself(source):
         yield source
         return
-    with tempfile.TemporaryDirectory(prefix="assay-reference-") as folder:
-        yield _export(path, record, model, Path(folder) / ONNX_FILE, listener)
+    with make_temporary_folder("reference") as folder:
+        yield _export(path, record, model, folder / ONNX_FILE, listener)
 
 
 def _export(path: Path, record: ModelRecord, model: str, onnx_path: Path, listener: Listener) -> Path:

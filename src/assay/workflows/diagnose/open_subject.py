@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from assay.engines.compiled_model import COMPILED_JSON, CompiledModel, read_comp
 from assay.engines.engine import CompileChoice, Session
 from assay.engines.sources import is_quantised
 from assay.errors import UsageError
+from assay.files import make_temporary_folder
 from assay.models.check_network import fits_logits
 from assay.models.choose_record import choose_record, describes_itself
 from assay.models.hugging_face.folder import find_model_file, is_model_folder
@@ -86,8 +86,8 @@ def open_file(path: Path, record: ModelRecord, listener: Listener) -> Iterator[S
     else:
         choice = CompileChoice(engine="torch")
     options = find_engine(choice.engine).resolve(choice, record)
-    with tempfile.TemporaryDirectory(prefix="assay-") as folder:
-        compiled_dir = Path(folder) / COMPILED_FOLDER
+    with make_temporary_folder("subject") as folder:
+        compiled_dir = folder / COMPILED_FOLDER
         compile_model(path, compiled_dir, options, overwrite=False, listener=listener)
         is_onnx = describes_itself(source) and not is_openvino_ir(source)
         with _load(compiled_dir, source if is_onnx else None) as subject:

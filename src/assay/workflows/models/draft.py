@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from assay.convert.quantize import write_onnx
 from assay.engines.catalog import find_engine
 from assay.engines.engine import CompileChoice, Session
+from assay.files import make_temporary_folder
 from assay.models.record import ModelRecord
 from assay.processors import count_processors
 
@@ -27,8 +26,8 @@ def open_draft(model: Any, record: ModelRecord, precision: str) -> Iterator[Sess
     settings = {"streams": str(count_processors()), "inner_batch": "1", "normalise": "on_host"}
     choice = CompileChoice(precision=precision, settings=settings)
     engine = find_engine(choice.engine)
-    with tempfile.TemporaryDirectory(prefix="assay-draft-") as folder:
-        path, compiled_dir = Path(folder) / "model.onnx", Path(folder) / "compiled"
+    with make_temporary_folder("draft") as folder:
+        path, compiled_dir = folder / "model.onnx", folder / "compiled"
         write_onnx(model, path)
         compiled_dir.mkdir()
         engine.compile(path, compiled_dir, replace(engine.resolve(choice, record), compares_batches=False))

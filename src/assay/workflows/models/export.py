@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,13 @@ from assay.engines.engine import CompileChoice, Session
 from assay.engines.torch.engine import TorchEngine
 from assay.engines.torch.session import TorchSession
 from assay.errors import UsageError
-from assay.files import hash_file, make_draft_folder, refuse_same_file, write_in_place_of
+from assay.files import (
+    hash_file,
+    make_draft_folder,
+    make_temporary_folder,
+    refuse_same_file,
+    write_in_place_of,
+)
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener
 
@@ -124,14 +129,14 @@ def _compare_with_torch(
     reference: Session, onnx_path: Path, record: ModelRecord, images: Images
 ) -> LogitParity:
     """Run the images in torch and, by the default engine in fp32, from the ONNX file."""
-    with tempfile.TemporaryDirectory(prefix="assay-parity-") as folder:
+    with make_temporary_folder("parity") as folder:
         # a batch runs whole, so that the check is of batches too
         settings = {"streams": "1", "inner_batch": str(PARITY_IMAGE_COUNT), "normalise": "on_host"}
         choice = CompileChoice(settings=settings)
         engine = find_engine(choice.engine)
         options = replace(engine.resolve(choice, record), compares_batches=False)  # compared here
-        engine.compile(onnx_path, Path(folder), options)
-        with closing(engine.load(Path(folder))) as session:
+        engine.compile(onnx_path, folder, options)
+        with closing(engine.load(folder)) as session:
             return measure_logit_parity(_run_batches(reference, images), _run_batches(session, images))
 
 

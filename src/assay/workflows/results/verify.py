@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -12,7 +11,7 @@ import msgspec
 
 from assay import __version__
 from assay.errors import BadInputError, BadModelError, UsageError, blame_file, quote
-from assay.files import decode_json, escape_name, hash_file, is_inner_path
+from assay.files import decode_json, escape_name, hash_file, is_inner_path, make_temporary_folder
 from assay.images.labels import find_val_number
 from assay.images.listing import DEFAULT_READ_OPTIONS
 from assay.inference.identity import hash_labels, hash_value
@@ -51,8 +50,7 @@ def verify_bundle(bundle: Path) -> list[Check]:
     Raises:
         BadInputError: Not a bundle, or a file in it cannot be read.
     """
-    with tempfile.TemporaryDirectory(prefix="assay-verify-") as folder:
-        path = Path(folder)
+    with make_temporary_folder("verify") as path:
         checks = [_check_hashes(_unpack(bundle, path), path)]
         try:
             run = StoredRun.open_unchecked(path)

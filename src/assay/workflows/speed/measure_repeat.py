@@ -6,7 +6,6 @@ import dataclasses
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -14,6 +13,7 @@ import numpy as np
 
 from assay.arrays import Images
 from assay.errors import AssayError, EngineError
+from assay.files import make_temporary_folder
 from assay.interrupts import end_with_parent
 from assay.measure.speed.repeats import OnRepeat, RepeatPlan
 from assay.measure.speed.throughput import RepeatResult, measure_compiled
@@ -35,8 +35,8 @@ def measure_in_fresh_processes(
         EngineError: A process failed; what it said is in the message.
     """
     results = []
-    with tempfile.TemporaryDirectory(prefix="assay-") as folder:
-        path = Path(folder) / "images.npy"
+    with make_temporary_folder("repeat") as folder:
+        path = folder / "images.npy"
         np.save(path, images)
         request = _Request(
             compiled_dir=str(compiled_dir),
