@@ -56,8 +56,10 @@ def inside(name: str, *command: object) -> list[str]:
 
 
 def set_link(name: str, state: str) -> None:
-    """Take a node's link `down` or `up`."""
+    """Take a node's link `down`, or `up` with a route, by which a driver of Ray finds its own address."""
     run(*inside(name, "ip", "link", "set", "eth0", state))
+    if state == "up":
+        run(*inside(name, "ip", "route", "replace", "default", "via", ADDRESSES["host"]))
 
 
 @contextlib.contextmanager
