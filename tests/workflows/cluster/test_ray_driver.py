@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("ray")
+from ray import exceptions
+
 from assay.errors import EngineError
 from assay.inference.pipeline import PipelineOptions
 from assay.workflows.cluster import dispatch, ray_driver
@@ -21,8 +23,8 @@ from assay.workflows.cluster.shard_runner import ShardReport
 class Method:
     """A method of an actor: calling it gives an answer's number, which is ready if the actor ever starts."""
 
-    def __init__(self, ray: RayDouble, node: str, value: object) -> None:
-        self._ray, self._node, self._value = ray, node, value
+    def __init__(self, double: RayDouble, node: str, value: object) -> None:
+        self._ray, self._node, self._value = double, node, value
 
     def remote(self, shard: bytes = b"") -> int:
         answer = next(self._ray.numbers)
@@ -36,7 +38,7 @@ class Method:
 class RayDouble:
     """Nodes by name; the actors of `silent` ones never start."""
 
-    exceptions = ray_driver.ray.exceptions
+    exceptions = exceptions
 
     def __init__(self, nodes: Sequence[str], silent: Sequence[str]) -> None:
         self._nodes, self._silent = nodes, silent
@@ -93,8 +95,8 @@ class Strategy:
         self.node_id = node_id
 
 
-def run_pool(ray: RayDouble, monkeypatch: pytest.MonkeyPatch) -> tuple[Finished, Messages]:
-    monkeypatch.setattr(ray_driver, "ray", ray)
+def run_pool(double: RayDouble, monkeypatch: pytest.MonkeyPatch) -> tuple[Finished, Messages]:
+    monkeypatch.setattr(ray_driver, "ray", double)
     monkeypatch.setattr(ray_driver, "NodeAffinitySchedulingStrategy", Strategy)
     monkeypatch.setattr(ray_driver, "_LOOKS_EVERY_S", 0.0)
     monkeypatch.setattr(ray_driver, "_WAITS_S", 0.001)
@@ -119,12 +121,12 @@ def test_a_node_whose_actors_never_start_is_given_no_more_and_the_run_ends_with_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ray_driver, "_STARTS_WITHIN_S", 0.0)
-    ray = RayDouble(["a"], silent=["a"])
-    finished, messages = run_pool(ray, monkeypatch)
+    double = RayDouble(["a"], silent=["a"])
+    finished, messages = run_pool(double, monkeypatch)
     assert finished.untried_count == 3
     assert isinstance(finished.error, EngineError)
     assert "an actor on host (a) was lost: it did not start within 0 s" in finished.error.message
-    assert ray.killed == ["a", "a", "a"]
+    assert double.killed == ["a", "a", "a"]
     said = [message.text for message in messages if isinstance(message, Note)]
     assert said[-1] == "host (a) is given no more: several actors in a row were lost there"
     assert not [message for message in messages if isinstance(message, LostShard)]

@@ -24,7 +24,7 @@ from typing import Any
 
 import ray
 import ray.exceptions
-from ray._raylet import GcsClient  # type: ignore[attr-defined]  # its native part
+from ray._raylet import AuthenticationTokenLoader, GcsClient  # type: ignore[attr-defined]  # its native part
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from assay.errors import AssayError, EngineError, MissingRuntimeError, shorten
@@ -154,12 +154,14 @@ def _settle_authentication(control_store: str, connection: Connection) -> None:
     try:
         GcsClient(address=control_store)
     except ray.exceptions.AuthenticationError as error:
-        if not uses_token:
+        has_token = _has_token()
+        if has_token and not uses_token:
             os.environ["RAY_AUTH_MODE"] = "token"
             os.set_inheritable(connection.fileno(), True)
             os.execv(sys.executable, [sys.executable, "-m", DRIVER, *sys.argv[1:]])
+        found = "does not take the one that was found" if has_token else "none was found"
         raise MissingRuntimeError(
-            f"--ray: the cluster at {control_store} asks for a token; none was found, or another",
+            f"--ray: the cluster at {control_store} asks for a token, {'and ' * has_token}{found}",
             hint="give its token: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or ~/.ray/auth_token",
         ) from error
     if not uses_token:
@@ -169,6 +171,14 @@ def _settle_authentication(control_store: str, connection: Connection) -> None:
                 "runs what they like on its nodes (RAY_AUTH_MODE=token when it is started)"
             )
         )
+
+
+def _has_token() -> bool:
+    """Whether Ray finds a token; without one it would end this process."""
+    try:
+        return bool(AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True))
+    except ray.exceptions.AuthenticationError:  # the file that the environment names is not there, or empty
+        return False
 
 
 def _compute(plan: DriverPlan, connection: Connection) -> None:
