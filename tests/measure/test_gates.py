@@ -160,15 +160,23 @@ def test_of_several_caller_counts_the_fastest_is_judged() -> None:
 
 
 def test_the_original_results_own_acceptance_rule(se_resnext50: ModelRecord) -> None:
-    """The best batch of the 310P over that of the 310, 1.62 as published; on the device clock."""
+    """The best batch of the 310P over that of the 310, 1.62 as published; on the device clock.
+
+    Of one load each it may be from 1.25 to 2.11; of five loads each that agree it is 1.62.
+    """
     best = [max(column.images_per_second.values()) for column in se_resnext50.published_throughput]
-    rows = [make_speed_row(best[1], best[1], best[1], clock="device", batch_size=4)]
-    reference = [make_speed_row(best[0], best[0], best[0], clock="device", batch_size=16)]
-    evidence = Evidence(rows=rows, reference_rows=reference)
-    assert judge("speedup>=1.2", evidence).outcome == "pass"
-    assert judge("speedup>=1.6", evidence).outcome == "pass"
-    assert judge("speedup>=1.7", evidence).outcome == "fail"
-    assert judge("speedup>=1.6", evidence).reason.startswith("1.62 ")
+    bounds = ("speedup>=1.2", "speedup>=1.6", "speedup>=1.7", "speedup>=2.2")
+    for is_fresh, outcomes in (
+        (True, ["pass", "pass", "fail", "fail"]),
+        (False, ["pass", "cannot tell", "cannot tell", "fail"]),
+    ):
+        rows, reference = (
+            [make_speed_row(*5 * [rate], clock="device", batch_size=size, fresh_processes=is_fresh)]
+            for rate, size in ((best[1], 4), (best[0], 16))
+        )
+        found = [judge(text, Evidence(rows=rows, reference_rows=reference)) for text in bounds]
+        assert [one.outcome for one in found] == outcomes
+        assert found[0].reason.startswith("1.62 ")
 
 
 def test_speeds_on_other_clocks_are_never_in_one_ratio() -> None:
@@ -200,9 +208,9 @@ def test_a_valid_row_passes_though_a_faster_one_is_invalid_but_does_not_fail() -
 def test_a_speedup_is_not_told_where_the_best_batch_of_either_may_be_an_invalid_one(side: str) -> None:
     """20 VALID over 10 VALID would be 2; the 40 that is INVALID may be what either is capable of."""
     evidence = {"rows": [make_speed_row(20, 20, 20)], "reference_rows": [make_speed_row(10, 10, 10)]}
-    assert judge("speedup>=2", Evidence(**evidence)).outcome == "pass"  # type: ignore[arg-type]
+    assert judge("speedup>=1.5", Evidence(**evidence)).outcome == "pass"  # type: ignore[arg-type]
     evidence[side] = [*evidence[side], make_speed_row(40, 40, 40, batch_size=8, is_valid=False)]
-    result = judge("speedup>=2", Evidence(**evidence))  # type: ignore[arg-type]
+    result = judge("speedup>=1.5", Evidence(**evidence))  # type: ignore[arg-type]
     assert result.outcome == "cannot tell"
     assert "the INVALID row of 40.00 images/s at batch 8" in result.reason
 

@@ -51,9 +51,6 @@ class BenchmarkFlags(GateFlags, FolderFlags, EngineFlags, ClassFlags, SpeedFlags
     max_latency_ms: Annotated[
         float | None, make_help("Recommend the fastest batch size that keeps this bound on the latency.")
     ] = None
-    fresh_processes: Annotated[
-        bool, make_help("Run each repeat in a new process, which loads the model again.")
-    ] = False
     devices: Annotated[
         str | None,
         make_help(
@@ -103,7 +100,7 @@ class BenchmarkFlags(GateFlags, FolderFlags, EngineFlags, ClassFlags, SpeedFlags
         Raises:
             UsageError: Lists that are not of whole numbers from 1.
         """
-        plan = dataclasses.replace(self.to_repeat_plan(), fresh_processes=self.fresh_processes)
+        plan = self.to_repeat_plan()
         callers = parse_numbers("--callers", self.callers)
         return tuple(dataclasses.replace(plan, callers=count) for count in callers or (None,))
 

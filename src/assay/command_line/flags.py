@@ -356,6 +356,9 @@ class SpeedFlags:
     seconds: Annotated[float, make_help("Length of one repeat; a VALID row needs 3 s in all.")] = (
         REPEAT_SECONDS
     )
+    fresh_processes: Annotated[
+        bool, make_help("Each repeat in a new process, which loads the model again; models take turns.")
+    ] = False
 
     def to_repeat_plan(self) -> "RepeatPlan":
         """What is measured, and for how long.
@@ -369,6 +372,7 @@ class SpeedFlags:
             batch_sizes=parse_numbers("--batch-size", self.batch_size),
             repeats=self.repeats,
             seconds=self.seconds,
+            fresh_processes=self.fresh_processes,
         )
 
 

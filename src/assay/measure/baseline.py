@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,12 +9,22 @@ from typing import Literal
 
 from assay.measure.accuracy.coverage import Coverage, describe_other_images
 from assay.measure.accuracy.paired import PairedAccuracy
-from assay.measure.speed.comparison import compute_faster_p
+from assay.measure.speed.between_loads import count_needed, estimate_ratio, find_provable
 from assay.measure.speed.throughput import ThroughputRow
 
 ERROR = 0.05  # the chance that a test takes to be wrong, one-sided
+BASELINE_RUNS = 5
+"""So many runs of the baseline at most are taken for a speed, the newest ones."""
 BaselineOutcome = Literal["pass", "fail", "cannot tell"]
 Rates = tuple[float, ...]
+Unit = Literal["run", "load"]
+MOST: dict[Unit, int] = {"run": BASELINE_RUNS, "load": 20}  # that are worth asking for
+_ASK: dict[Unit, str] = {
+    "run": "one run on each side does not show how far runs differ by themselves: make the baseline of "
+    f"{BASELINE_RUNS} runs, assay history add RUN --baseline adds one",
+    "load": "one load of the model on each side does not show how far loads differ by themselves: measure "
+    "both with --fresh-processes",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +36,8 @@ class BaselinePart:
         paired: The candidate's Top-1 against the baseline's on the same images; None for a speed.
         baseline: Images per second of each repeat, a tuple for each run of the baseline; empty for accuracy.
         candidate: Likewise, of the candidate's runs.
+        unit: What the tuples are of: runs, or loads of the model within one run.
+        remark: What must be known of how far they differ; empty where nothing.
         problem: Why it cannot be compared; empty where it can.
     """
 
@@ -34,6 +45,8 @@ class BaselinePart:
     paired: PairedAccuracy | None = None
     baseline: tuple[Rates, ...] = ()
     candidate: tuple[Rates, ...] = ()
+    unit: Unit = "run"
+    remark: str = ""
     problem: str = ""
 
 
@@ -74,33 +87,43 @@ def _judge_accuracy(
 
 
 def _judge_speed(part: BaselinePart, margin_percent: float, fail_error: float) -> tuple[BaselineOutcome, str]:
-    """By the exact rank-sum test over the repeats: within the margin of all, or slower than each run.
+    """By Student's t test of the runs, or of the loads: within the margin, or slower.
 
-    What differs between one run and the next, though nothing changed, is seen only where the baseline has
-    several runs: to fail, the candidate is slower than every one of them.
+    How far one run differs from the next, though nothing changed, is measured: by the runs themselves.
     """
-    baseline, candidate = ([rate for run in runs for rate in run] for runs in (part.baseline, part.candidate))
-    medians = statistics.median(candidate), statistics.median(baseline)
+    sides = [[statistics.median(repeats) for repeats in runs] for runs in (part.baseline, part.candidate)]
+    levels = [statistics.geometric_mean(side) for side in sides]
     reason = (
-        f"{medians[0]:.2f} images/s ({_count(part.candidate)}), baseline {medians[1]:.2f} "
-        f"({_count(part.baseline)}): {100 * (medians[0] / medians[1] - 1):+.1f} %"
+        f"{levels[1]:.2f} images/s ({_count(sides[1], part.unit)}), baseline {levels[0]:.2f} "
+        f"({_count(sides[0], part.unit)}): {100 * (levels[1] / levels[0] - 1):+.1f} %"
     )
-    allowed = [rate * (1 - margin_percent / 100) for rate in baseline]
-    if (p_value := compute_faster_p(allowed, candidate)) <= ERROR:
-        return "pass", f"{reason}; {margin_percent:g} % slower is ruled out, exact rank-sum p = {p_value:.2g}"
-    p_value = max(compute_faster_p(candidate, run) for run in part.baseline)
-    if p_value <= fail_error:
-        which = "it" if len(part.baseline) == 1 else f"each of its {len(part.baseline)} runs"
-        return "fail", f"{reason}; slower than {which}, exact rank-sum p = {p_value:.2g}"
-    least = max(1 / math.comb(len(candidate) + len(run), len(run)) for run in part.baseline)
-    if least > fail_error:
-        return "cannot tell", f"{reason}; so few repeats cannot fail, measure with more --repeats"
-    return "cannot tell", f"{reason}; neither slower nor within {margin_percent:g} % is proven"
+    found = estimate_ratio(*sides)
+    if found is None:
+        return "cannot tell", f"{reason}; {_ASK[part.unit]}"
+    reason += f", where one {part.unit} differs from the next by {100 * found.deviation:.2g} %"
+    reason += f" ({part.remark})" if part.remark else ""
+    within = 1 - margin_percent / 100
+    if (p_value := found.compute_p_above(within)) <= ERROR:
+        return "pass", f"{reason}; {margin_percent:g} % slower is ruled out, t test p = {p_value:.2g}"
+    if (p_value := found.compute_p_below(1)) <= fail_error:
+        return "fail", f"{reason}; slower, t test p = {p_value:.2g}"
+    need = _describe_need(found.deviation, within, min(map(len, sides)), part.unit)
+    return "cannot tell", f"{reason}; neither slower nor within {margin_percent:g} % is proven{need}"
 
 
-def _count(runs: Sequence[Rates]) -> str:
-    repeats = sum(map(len, runs))
-    return f"{repeats} repeats" if len(runs) == 1 else f"{repeats} repeats of {len(runs)} runs"
+def _describe_need(deviation: float, within: float, count: int, unit: Unit) -> str:
+    """How many runs or loads would settle it, or what at most could be proven."""
+    needed = count_needed(deviation, within, ERROR)
+    if count >= needed:
+        return ""
+    if needed <= MOST[unit]:
+        return f": that takes about {needed} {unit}s on each side"
+    provable = 100 * (1 - find_provable(deviation, MOST[unit], ERROR))
+    return f": {unit}s that differ so much prove {provable:.2g} % at best, with {MOST[unit]} on each side"
+
+
+def _count(speeds: Sequence[float], unit: Unit) -> str:
+    return f"{len(speeds)} {unit}" + "s" * (len(speeds) > 1)
 
 
 def compare_with_baseline(
@@ -135,8 +158,9 @@ def _pair_rows(name: str, baseline: ThroughputRow, candidate: ThroughputRow) -> 
     ]
     return BaselinePart(
         name=name,
-        baseline=(baseline.images_per_second.values,),
-        candidate=(candidate.images_per_second.values,),
+        baseline=tuple((speed,) for speed in baseline.load_speeds),
+        candidate=tuple((speed,) for speed in candidate.load_speeds),
+        unit="load",
         problem="; ".join(reasons),
     )
 

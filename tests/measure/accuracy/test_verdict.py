@@ -94,8 +94,25 @@ def test_a_ratio_is_candidate_over_reference_and_marked_where_a_figure_is_invali
     assert describe_ratio(compare_speeds(FAST, SLOW)) == "0.35 times as fast (batch 8)."
     invalid = make_speed_row(90, 91, 92, 93, 94, batch_size=8, is_valid=False)
     assert describe_ratio(compare_speeds(SLOW, invalid)) == "2.9 ! times as fast (batch 8; ! INVALID)."
+
+
+def test_a_ratio_says_what_is_proven_of_it() -> None:
+    """Loads of their own give an interval; one load on each side may be 30 % apart without any reason."""
     assert (
-        describe_ratio(compare_speeds(SLOW, SLOW)) == "As fast within the noise: 1.00 times (batch 8, p = 1)."
+        describe_ratio(compare_speeds(SLOW, SLOW))
+        == "1.00 times as fast (batch 8), which two loads of one model may be too."
+    )
+    loads = [
+        make_speed_row(*values, batch_size=8, fresh_processes=True)
+        for values in ((10, 11, 12, 13, 14), (12, 12, 12, 12.1, 12), (30, 31, 32, 33, 34))
+    ]
+    assert (
+        describe_ratio(compare_speeds(loads[0], loads[1]))
+        == "1.01 times as fast (batch 8; 95 %: 0.88 to 1.16), so no difference is proven."
+    )
+    assert (
+        describe_ratio(compare_speeds(loads[0], loads[2]))
+        == "2.7 times as fast (batch 8; 95 %: 2.32 to 3.11)."
     )
 
 

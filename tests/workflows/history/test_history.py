@@ -105,12 +105,16 @@ def test_a_speed_whose_verdict_was_taken_away_is_invalid(run_folder: Path, tmp_p
 def test_the_same_run_is_no_worse_and_a_worse_one_is(manifest: Manifest) -> None:
     rng = np.random.default_rng(2)
     worse = RIGHT & (rng.random(2000) > 0.02)
-    before = make_run(manifest, 1, make_accuracy(RIGHT), make_speed(RATES), is_baseline=True)
-    same = make_run(manifest, 2, make_accuracy(RIGHT), make_speed(RATES + 0.2))
-    slow = make_run(manifest, 3, make_accuracy(worse), make_speed(RATES * 0.9))
-    assert judge([before], same) == {"(accuracy)": "pass", "(speed, batch 8, call clock)": "pass"}
-    assert judge([before], slow) == {"(accuracy)": "fail", "(speed, batch 8, call clock)": "fail"}
-    assert list_unmeasured([before], [make_run(manifest, 4, make_accuracy(RIGHT))]) == [
+    before = [
+        make_run(manifest, number, make_accuracy(RIGHT), make_speed(RATES + number / 2), is_baseline=True)
+        for number in range(1, 6)
+    ]
+    same = make_run(manifest, 6, make_accuracy(RIGHT), make_speed(RATES + 1))
+    slow = make_run(manifest, 7, make_accuracy(worse), make_speed(RATES * 0.9))
+    assert judge(before, same) == {"(accuracy)": "pass", "(speed, batch 8, call clock)": "pass"}
+    assert judge(before, slow) == {"(accuracy)": "fail", "(speed, batch 8, call clock)": "fail"}
+    assert judge(before[:1], slow)["(speed, batch 8, call clock)"] == "cannot tell"
+    assert list_unmeasured(before, [make_run(manifest, 8, make_accuracy(RIGHT))]) == [
         "Not judged: speed, batch 8, call clock, which was not measured"
     ]
 
@@ -126,6 +130,22 @@ def test_invalid_speeds_and_other_inputs_are_no_baseline(manifest: Manifest) -> 
     elsewhere = msgspec.structs.replace(make_speed(RATES), series=machine)
     (moved,) = list_parts([before], [make_run(manifest, 3, None, elsewhere)])
     assert "no baseline of" in moved.problem
+
+
+def test_a_baseline_of_one_day_says_that_days_may_differ(manifest: Manifest) -> None:
+    before = [
+        msgspec.structs.replace(
+            make_run(manifest, number, None, make_speed(RATES + number), is_baseline=True),
+            started=f"2026-01-01T0{number}:00:00Z",
+        )
+        for number in range(5)
+    ]
+    for started, remark in (
+        ("2026-01-01T09:00:00Z", ""),
+        ("2026-01-07T09:00:00Z", "the baseline is of 2026-01-01 alone and does not show how far days differ"),
+    ):
+        own = msgspec.structs.replace(make_run(manifest, 9, None, make_speed(RATES)), started=started)
+        assert list_parts(before, [own])[0].remark == remark
 
 
 def test_a_run_is_never_its_own_baseline(manifest: Manifest) -> None:

@@ -137,8 +137,12 @@ def describe_ratio(speed: SpeedComparison) -> str:
     ratio = f"{speed.ratio:.1f}" if speed.ratio >= 2 else f"{speed.ratio:.2f}"
     if speed.reason:
         return f"{ratio} ! times as fast ({place}; ! INVALID)."
+    if speed.interval is not None:
+        low, high = speed.interval
+        unproven = "" if speed.outcome != "cannot tell" else ", so no difference is proven"
+        return f"{ratio} times as fast ({place}; 95 %: {low:.2f} to {high:.2f}){unproven}."
     if speed.outcome == "cannot tell":
-        return f"As fast within the noise: {ratio} times ({place}, p = {speed.p_value:.2g})."
+        return f"{ratio} times as fast ({place}), which two loads of one model may be too."
     return f"{ratio} times as fast ({place})."
 
 

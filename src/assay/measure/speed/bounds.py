@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from assay.measure.speed.between_loads import LOAD_FACTOR
 from assay.measure.speed.throughput import ThroughputRow, find_best_row, find_faster_invalid
 
+LEAST_LOADS = 10  # of both sides, five each: one a repeat
 BoundOutcome = Literal["pass", "fail", "cannot tell"]
 
 
@@ -47,7 +49,10 @@ def _judge_range(lowest: float, highest: float, bound: float) -> BoundOutcome:
 def judge_speedup(
     all_rows: Sequence[ThroughputRow], reference_rows: Sequence[ThroughputRow], bound: float
 ) -> tuple[BoundOutcome, str]:
-    """The best batch over the reference's best batch, on the same clock."""
+    """The best batch over the reference's best batch, on the same clock, for every pair of repeats.
+
+    Where each side is one load of the model, within what two loads of one model may differ by.
+    """
     clocks = {row.clock for row in all_rows} & {row.clock for row in reference_rows}
     if not clocks:
         return "cannot tell", (
@@ -59,9 +64,14 @@ def judge_speedup(
     candidate, reference = map(find_best_row, sides)
     one, other = candidate.images_per_second, reference.images_per_second
     lowest, highest = min(one.values) / max(other.values), max(one.values) / min(other.values)
+    loads = ""
+    if len(candidate.load_speeds) + len(reference.load_speeds) < LEAST_LOADS:
+        lowest, highest = lowest / LOAD_FACTOR, highest * LOAD_FACTOR
+        loads = f", as two loads of one model may differ by {100 * (LOAD_FACTOR - 1):.0f} %"
+        loads += ": --fresh-processes measures by how much"
     reason = (
-        f"{one.median / other.median:.2f} ({lowest:.2f} to {highest:.2f}): {one.median:.2f} images/s at "
-        f"batch {candidate.batch_size} over {other.median:.2f} at batch {reference.batch_size}, "
+        f"{one.median / other.median:.2f} ({lowest:.2f} to {highest:.2f}{loads}): {one.median:.2f} images/s "
+        f"at batch {candidate.batch_size} over {other.median:.2f} at batch {reference.batch_size}, "
         f"{clock} clock"
     )
     invalid = [row for row in (candidate, reference) if not row.is_valid] + [

@@ -1,23 +1,26 @@
-"""Two runs' speeds at the same batch size: which is faster, and whether the repeats prove it."""
+"""Two runs' speeds at the same batch size: which is faster, and whether their loads prove it."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
+from assay.measure.speed.between_loads import LOAD_FACTOR, RatioEstimate, estimate_ratio
 from assay.measure.speed.throughput import ThroughputRow, find_best_row
 
-ALPHA = 0.05  # of the rank-sum test, two-sided
+ALPHA = 0.05  # of the t test, two-sided
 SpeedOutcome = Literal["faster", "slower", "cannot tell"]
 
 
 class SpeedComparison(msgspec.Struct, frozen=True, kw_only=True):
     """The speeds of two runs at one batch size on one clock; `ratio` is candidate over reference.
 
-    Where one of them is INVALID the outcome is "cannot tell", and `reason` says why it is.
+    `load_counts` says how many loads of the model each side was measured on. From three in all, `interval`
+    is the 95 % interval of the ratio and `p_value` that of no difference; else nothing says how far two
+    loads of one model differ, and both are None. Where one side is INVALID the outcome is "cannot tell", and
+    `reason` says why it is.
     """
 
     batch_size: int
@@ -27,7 +30,9 @@ class SpeedComparison(msgspec.Struct, frozen=True, kw_only=True):
     reference_is_valid: bool
     candidate_is_valid: bool
     ratio: float
-    p_value: float
+    load_counts: tuple[int, int]
+    interval: tuple[float, float] | None = None
+    p_value: float | None = None
     outcome: SpeedOutcome
     reason: str = ""
 
@@ -52,79 +57,45 @@ def _group_rows(rows: Iterable[ThroughputRow]) -> dict[tuple[int, str], list[Thr
 
 
 def compare_speeds(reference: ThroughputRow, candidate: ThroughputRow) -> SpeedComparison:
-    """Whether the candidate is faster: by the exact rank-sum test over the repeats, at 5 %.
+    """Whether the candidate is faster: by Student's t test of the loads' logarithms, at 5 %.
 
-    Mann and Whitney, Ann. Math. Stat. 18 (1947) 50, two-sided. What is INVALID is neither faster nor slower.
+    Of one load on each side, it is where the ratio is more than `LOAD_FACTOR`. What is INVALID is neither.
 
     Args:
         reference: A row of the one run.
         candidate: The row of the other, at the same batch size on the same clock.
     """
-    spreads = reference.images_per_second, candidate.images_per_second
-    p_value = compute_rank_sum_p(spreads[0].values, spreads[1].values)
+    sides = reference.load_speeds, candidate.load_speeds
+    found = estimate_ratio(*sides)
+    medians = reference.images_per_second.median, candidate.images_per_second.median
+    ratio = found.ratio if found else medians[1] / medians[0]
     reasons = [
         f"{name} is INVALID: {row.invalid_reasons}"
         for name, row in (("A", reference), ("B", candidate))
         if not row.is_valid
     ]
-    outcome: SpeedOutcome = "cannot tell"
-    if p_value <= ALPHA and not reasons:
-        outcome = "faster" if spreads[1].median > spreads[0].median else "slower"
     return SpeedComparison(
         batch_size=candidate.batch_size,
         clock=candidate.clock,
-        reference=spreads[0].median,
-        candidate=spreads[1].median,
+        reference=medians[0],
+        candidate=medians[1],
         reference_is_valid=reference.is_valid,
         candidate_is_valid=candidate.is_valid,
-        ratio=spreads[1].median / spreads[0].median,
-        p_value=p_value,
-        outcome=outcome,
+        ratio=ratio,
+        load_counts=(len(sides[0]), len(sides[1])),
+        interval=found.interval if found else None,
+        p_value=_compute_p(found) if found else None,
+        outcome="cannot tell" if reasons else _judge(ratio, found),
         reason="; ".join(reasons),
     )
 
 
-def compute_rank_sum_p(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """Return the two-sided p-value of the exact rank-sum test, equal values counted as half.
-
-    >>> round(compute_rank_sum_p((1.0, 2.0, 3.0, 4.0, 5.0), (6.0, 7.0, 8.0, 9.0, 10.0)), 4)
-    0.0079
-
-    Args:
-        one: Some values, at least one.
-        other: Likewise.
-    """
-    wins = sum((a < b) + 0.5 * (a == b) for a in one for b in other)
-    least = math.floor(min(wins, len(one) * len(other) - wins))
-    counts = _count_rank_sums(len(one), len(other))
-    return min(1.0, 2 * sum(counts[: least + 1]) / sum(counts))
+def _compute_p(found: RatioEstimate) -> float:
+    return 2 * min(found.compute_p_above(1), found.compute_p_below(1))
 
 
-def compute_faster_p(slower: Sequence[float], faster: Sequence[float]) -> float:
-    """The one-sided p-value of the exact rank-sum test that `faster` is so, equal values counted as half.
-
-    >>> round(compute_faster_p((1.0, 2.0, 3.0, 4.0, 5.0), (6.0, 7.0, 8.0, 9.0, 10.0)), 4)
-    0.004
-
-    Args:
-        slower: Some values, at least one.
-        faster: Likewise.
-    """
-    losses = sum((a > b) + 0.5 * (a == b) for a in slower for b in faster)
-    counts = _count_rank_sums(len(slower), len(faster))
-    return sum(counts[: math.ceil(losses) + 1]) / sum(counts)
-
-
-def _count_rank_sums(one: int, other: int) -> list[int]:
-    """Return in how many orders of the values each number of wins comes about, from 0 to one * other.
-
-    The coefficients of the Gaussian binomial, by multiplying and dividing polynomials.
-    """
-    counts = [1] + [0] * (one * other)
-    for number in range(1, one + 1):
-        factor = other + number
-        for place in range(len(counts) - 1, factor - 1, -1):
-            counts[place] -= counts[place - factor]
-        for place in range(number, len(counts)):
-            counts[place] += counts[place - number]
-    return counts
+def _judge(ratio: float, found: RatioEstimate | None) -> SpeedOutcome:
+    is_other = _compute_p(found) <= ALPHA if found else not 1 / LOAD_FACTOR <= ratio <= LOAD_FACTOR
+    if not is_other:
+        return "cannot tell"
+    return "faster" if ratio > 1 else "slower"

@@ -85,6 +85,12 @@ class ThroughputRow(msgspec.Struct, frozen=True, kw_only=True):
     handed_on: HandedOn | msgspec.UnsetType = msgspec.UNSET
 
     @property
+    def load_speeds(self) -> tuple[float, ...]:
+        """Images per second of each load of the model: of every repeat, or the median where all share one."""
+        rates = self.images_per_second
+        return rates.values if self.fresh_processes else (rates.median,)
+
+    @property
     def is_valid(self) -> bool:
         """Whether nothing is known against the row; one that was not judged has no reasons against it."""
         return self.validity is None or self.validity.is_valid

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from assay.measure.accuracy.accuracy import SubsetAccuracy, TopKAccuracy
 from assay.measure.accuracy.comparison import Comparison, Flip
+from assay.measure.speed.between_loads import LOAD_FACTOR
 from assay.measure.speed.comparison import SpeedComparison
 from assay.models.record import PublishedAccuracy
 from assay.report.sentences import describe_doubts
@@ -91,20 +92,36 @@ def make_speed_table(speeds: Sequence[SpeedComparison]) -> Table | None:
             f"{format_rate(speed.reference)}{mark(is_valid=speed.reference_is_valid)}",
             f"{format_rate(speed.candidate)}{mark(is_valid=speed.candidate_is_valid)}",
             f"{speed.ratio:.2f}{mark(is_valid=not speed.reason)}",
-            f"{speed.p_value:.2g}",
+            "" if speed.interval is None else "{:.2f} to {:.2f}".format(*speed.interval),
             speed.outcome,
         )
         for speed in speeds
     )
     return Table(
         title="Speed",
-        header=("Batch", "clock", "A images/s", "B images/s", "B / A", "p", "B is"),
+        header=("Batch", "clock", "A images/s", "B images/s", "B / A", "95 %", "B is"),
         rows=rows,
         notes=(
-            "Medians of the repeats; p: exact rank-sum test over them, two-sided.",
+            "Medians of the repeats.",
+            *_note_loads(speeds),
             *_note_invalid(speeds),
         ),
     )
+
+
+def _note_loads(speeds: Sequence[SpeedComparison]) -> Iterator[str]:
+    """Yield what the intervals cover, and what is called faster or slower without one."""
+    if any(speed.interval for speed in speeds):
+        yield (
+            "B / A and its 95 % interval: of the loads of the model, each in a process of its own; what "
+            "differs from one time of measuring to another is not in it."
+        )
+    if any(not speed.interval for speed in speeds):
+        yield (
+            "Without an interval each side is one load of the model, and two loads of one model may differ "
+            f"by {100 * (LOAD_FACTOR - 1):.0f} %: less is neither faster nor slower. --fresh-processes "
+            "measures how far they do."
+        )
 
 
 def _note_invalid(speeds: Sequence[SpeedComparison]) -> Iterator[str]:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from assay.measure.accuracy.paired import PairedAccuracy, measure_paired_accuracy
-from assay.measure.baseline import BaselinePart, choose_clocks, name_speed
+from assay.measure.baseline import BASELINE_RUNS, BaselinePart, choose_clocks, name_speed
 from assay.runs.history_file import HistoryRun, ResultSeries, StoredAccuracy, StoredSpeed
 
-BASELINE_RUNS = 5
-"""So many runs of the baseline at most are taken for a speed, the newest ones."""
 SpeedKey = tuple[ResultSeries, int, str, int, str]
+SpeedOfRun = tuple[HistoryRun, StoredSpeed]
 
 
 def list_parts(history: Sequence[HistoryRun], candidates: Sequence[HistoryRun]) -> list[BaselinePart]:
@@ -110,12 +109,12 @@ def name_stored_speed(speed: StoredSpeed) -> str:
     return f"{name_speed(speed.batch_size, speed.clock, speed.caller_count)}{speed.setting}"
 
 
-def group_speeds(runs: Sequence[HistoryRun]) -> dict[SpeedKey, list[StoredSpeed]]:
+def group_speeds(runs: Sequence[HistoryRun]) -> dict[SpeedKey, list[SpeedOfRun]]:
     """The speeds of several runs by what they can be compared by, in the order of the runs."""
-    grouped: dict[SpeedKey, list[StoredSpeed]] = {}
+    grouped: dict[SpeedKey, list[SpeedOfRun]] = {}
     for run in runs:
         for speed in run.speeds:
-            grouped.setdefault(key_speed(speed), []).append(speed)
+            grouped.setdefault(key_speed(speed), []).append((run, speed))
     return grouped
 
 
@@ -127,25 +126,32 @@ def _compare_speeds(
     for key in own:
         by_series.setdefault(key[0], []).append(key)
     for series, keys in by_series.items():
-        named = {name_stored_speed(own[key][0]): key for key in keys}
+        named = {name_stored_speed(own[key][0][1]): key for key in keys}
         which = f" of {series.engine} {series.precision}" if len(by_series) > 1 else ""
         for name in choose_clocks(named):
-            part = _compare_speed(before, own, named[name])
+            key = named[name]
+            problem = "" if key in before else _miss(series)
+            part = BaselinePart(name="", problem=problem) if problem else _pair_speeds(before[key], own[key])
             yield dataclasses.replace(part, name=f"{name}{which}")
 
 
-def _compare_speed(
-    before: Mapping[SpeedKey, list[StoredSpeed]], own: Mapping[SpeedKey, list[StoredSpeed]], key: SpeedKey
-) -> BaselinePart:
-    sides = before.get(key, []), own[key]
-    if not sides[0]:
-        return BaselinePart(name="", problem=_miss(key[0]))
-    valid = [[speed for speed in side if not speed.invalid] for side in sides]
-    for which, side, kept in zip(("the baseline", "the run"), sides, valid, strict=True):
+def _pair_speeds(before: Sequence[SpeedOfRun], own: Sequence[SpeedOfRun]) -> BaselinePart:
+    """The VALID speeds of the newest runs of the baseline, and those of the runs that are judged."""
+    valid = [[(run, speed) for run, speed in side if not speed.invalid] for side in (before, own)]
+    for which, side, kept in zip(("the baseline", "the run"), (before, own), valid, strict=True):
         if not kept:
-            return BaselinePart(name="", problem=f"{which} is INVALID: {'; '.join(side[-1].invalid)}")
+            return BaselinePart(name="", problem=f"{which} is INVALID: {'; '.join(side[-1][1].invalid)}")
+    newest = valid[0][-BASELINE_RUNS:]
     return BaselinePart(
         name="",
-        baseline=tuple(speed.images_per_second for speed in valid[0][-BASELINE_RUNS:]),
-        candidate=tuple(speed.images_per_second for speed in valid[1]),
+        baseline=tuple(speed.images_per_second for _, speed in newest),
+        candidate=tuple(speed.images_per_second for _, speed in valid[1]),
+        remark=_describe_days(*([run.started[:10] for run, _ in side] for side in (newest, valid[1]))),
     )
+
+
+def _describe_days(before: Sequence[str], own: Sequence[str]) -> str:
+    """That the baseline does not show how far days differ, where it does not; empty where it does."""
+    if len(before) < 2 or len(set(before)) > 1 or before[0] in own:
+        return ""
+    return f"the baseline is of {before[0]} alone and does not show how far days differ"

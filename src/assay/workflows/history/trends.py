@@ -13,11 +13,11 @@ from assay.measure.accuracy.accuracy import compute_wilson_interval
 from assay.measure.change_points import ChangePoint, find_level_changes, find_steps
 from assay.report.differences import list_differences
 from assay.report.trend import Trend, TrendChange, TrendRun, render_trend_page
-from assay.runs.history_file import HistoryRun, ResultSeries, StoredAccuracy, StoredSpeed, read_history
+from assay.runs.history_file import HistoryRun, ResultSeries, StoredAccuracy, read_history
 from assay.workflows.history.baseline import (
+    SpeedOfRun,
     find_other_inputs,
     group_speeds,
-    key_speed,
     name_stored_speed,
     pair_accuracies,
 )
@@ -38,7 +38,7 @@ def gather_trends(history: Sequence[HistoryRun]) -> tuple[Trend, ...]:
     error = ERROR / max(1, len(accuracies) + len(speeds))
     return (
         *(_make_accuracy_trend(group, accuracies, error) for group in accuracies),
-        *(_make_speed_trend(group, history, error) for group in speeds.values()),
+        *(_make_speed_trend(group, error) for group in speeds.values()),
     )
 
 
@@ -108,11 +108,11 @@ def _make_accuracy_run(
     )
 
 
-def _make_speed_trend(group: Sequence[StoredSpeed], history: Sequence[HistoryRun], error: float) -> Trend:
-    first = group[0]
-    runs = [run for run in history for speed in run.speeds if key_speed(speed) == key_speed(first)]
-    medians = [statistics.median(speed.images_per_second) for speed in group]
-    valid = [place for place, speed in enumerate(group) if not speed.invalid]
+def _make_speed_trend(group: Sequence[SpeedOfRun], error: float) -> Trend:
+    runs, speeds = [run for run, _ in group], [speed for _, speed in group]
+    first = speeds[0]
+    medians = [statistics.median(speed.images_per_second) for speed in speeds]
+    valid = [place for place, speed in enumerate(speeds) if not speed.invalid]
     found = find_level_changes([medians[place] for place in valid], error)
     changes = [
         _name_change(
@@ -140,7 +140,7 @@ def _make_speed_trend(group: Sequence[StoredSpeed], history: Sequence[HistoryRun
                 changed=_list_changed(runs, place),
                 is_baseline=runs[place].is_baseline,
             )
-            for place, speed in enumerate(group)
+            for place, speed in enumerate(speeds)
         ),
         changes=tuple(changes),
     )

@@ -17,10 +17,14 @@ from assay.errors import UsageError
 from assay.images.sample_images import load_sample_images
 from assay.images.sources import ImageIndex
 from assay.images.subset import limit_images
-from assay.measure.speed.loading import LoadCost
 from assay.measure.speed.recommendation import recommend_batch_sizes
-from assay.measure.speed.repeats import RepeatPlan, join_times
-from assay.measure.speed.throughput import SessionName, ThroughputRow, make_throughput_rows, measure_compiled
+from assay.measure.speed.repeats import OnRepeat, RepeatPlan, join_times
+from assay.measure.speed.throughput import (
+    RepeatResult,
+    SessionName,
+    make_throughput_rows,
+    measure_compiled,
+)
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder
 from assay.runs.listener import Listener, Progress
@@ -44,7 +48,7 @@ def benchmark_models(
     """Measure each compiled model, write `benchmark.json`, and return what that says.
 
     Args:
-        compiled_dirs: The compiled models, measured one after the other.
+        compiled_dirs: The compiled models, measured one after the other; in fresh processes they take turns.
         images: What they are measured on, float32 (N, 3, H, W).
         plans: What is measured of each, one plan after the other.
         run: The run folder.
@@ -57,14 +61,19 @@ def benchmark_models(
         EngineError: A runtime failed.
     """
     benchmark = Benchmark(rows=[])
+    in_turn = {
+        plan: _measure_in_turn(compiled_dirs, images, plan, run) for plan in plans if plan.fresh_processes
+    }
     for compiled_dir in compiled_dirs:
         for plan in plans:
             if several := devices.get(compiled_dir):
                 _add_devices(benchmark, compiled_dir, several, images, plan, run)
-                continue
-            rows, costs = _benchmark_model(compiled_dir, images, plan, run)
-            benchmark.rows.extend(rows)
-            benchmark.loading.extend(costs)
+            elif plan.fresh_processes:
+                _add_results(benchmark, compiled_dir, plan, in_turn[plan][compiled_dir], run)
+            else:
+                own, report = _announce(compiled_dir, plan, run)
+                results = [measure_compiled(compiled_dir, images, own, report)]
+                _add_results(benchmark, compiled_dir, plan, results, run)
     if max_latency_ms is not None:
         found = recommend_batch_sizes(benchmark.rows, max_latency_ms)
         benchmark = msgspec.structs.replace(benchmark, recommended=found)
@@ -91,18 +100,20 @@ def _add_devices(
     benchmark.loading.extend(found.loading)
 
 
-def _benchmark_model(
-    compiled_dir: Path, images: Images, plan: RepeatPlan, run: RunFolder
-) -> tuple[list[ThroughputRow], list[LoadCost]]:
+def _measure_in_turn(
+    compiled_dirs: Sequence[Path], images: Images, plan: RepeatPlan, run: RunFolder
+) -> dict[Path, list[RepeatResult]]:
+    """What each model's repeats found, each in a process of its own."""
+    told = {path: _announce(path, plan, run) for path in compiled_dirs}
+    plans = {path: own for path, (own, _) in told.items()}
+    reports = {path: report for path, (_, report) in told.items()}
+    return measure_in_fresh_processes(plans, images, reports)
+
+
+def _announce(compiled_dir: Path, plan: RepeatPlan, run: RunFolder) -> tuple[RepeatPlan, OnRepeat]:
+    """The plan with the model's batch sizes, and what is called after each repeat; says what is measured."""
     compiled = read_compiled_json(compiled_dir)
     plan = fill_batch_sizes(compiled, plan)
-    name = SessionName(
-        engine=compiled.engine,
-        device=compiled.device,
-        precision=compiled.precision,
-        card_devices=int(compiled.settings.get("card_devices", "1")),
-        fresh_processes=plan.fresh_processes,
-    )
     total = len(plan.batch_sizes) * plan.repeats
     done = 0
 
@@ -116,19 +127,33 @@ def _benchmark_model(
     by = "" if plan.callers is None else f" by {plan.callers} callers"
     run.announce(f"Measuring {compiled.engine} on {compiled.device} at batch sizes {sizes}{by}")
     run.advance(Progress(task="Measuring speed", unit="repeats", done=0, total=total))
-    if plan.fresh_processes:
-        results = measure_in_fresh_processes(compiled_dir, images, plan, report)
-        times = join_times([result.times for result in results])
-    else:
-        results = [measure_compiled(compiled_dir, images, plan, report)]
-        times = results[0].times
-    rows = make_throughput_rows(name, times)
+    return plan, report
+
+
+def _add_results(
+    benchmark: Benchmark,
+    compiled_dir: Path,
+    plan: RepeatPlan,
+    results: Sequence[RepeatResult],
+    run: RunFolder,
+) -> None:
+    """Add the rows of what one or several processes measured of a model, and what loading it cost."""
+    compiled = read_compiled_json(compiled_dir)
+    name = SessionName(
+        engine=compiled.engine,
+        device=compiled.device,
+        precision=compiled.precision,
+        card_devices=int(compiled.settings.get("card_devices", "1")),
+        fresh_processes=plan.fresh_processes,
+    )
+    rows = make_throughput_rows(name, join_times([result.times for result in results]))
     if handed_on := results[0].handed_on:
         run.announce(
             f"{handed_on.count:,} of {handed_on.image_count:,} images were handed on to the exact model"
         )
         rows = [msgspec.structs.replace(row, handed_on=handed_on) for row in rows]
-    return rows, [result.cost for result in results]
+    benchmark.rows.extend(rows)
+    benchmark.loading.extend(result.cost for result in results)
 
 
 def choose_samples(

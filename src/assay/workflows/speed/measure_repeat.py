@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -27,28 +28,32 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure_in_fresh_processes(
-    compiled_dir: Path, images: Images, plan: RepeatPlan, on_repeat: OnRepeat
-) -> list[RepeatResult]:
-    """What repeats found that each loaded the model in a process of its own.
+    plans: Mapping[Path, RepeatPlan], images: Images, on_repeat: Mapping[Path, OnRepeat]
+) -> dict[Path, list[RepeatResult]]:
+    """What repeats found that each loaded the model in a process of its own; the models take turns.
+
+    Args:
+        plans: By compiled model; as many repeats of each.
+        images: What they are measured on, float32 (N, 3, H, W).
+        on_repeat: By compiled model, called after each repeat of a batch size.
 
     Raises:
         EngineError: A process failed; what it said is in the message.
     """
-    results = []
+    results: dict[Path, list[RepeatResult]] = {compiled_dir: [] for compiled_dir in plans}
     with make_temporary_folder("repeat") as folder:
         path = folder / "images.npy"
         np.save(path, images)
-        request = _Request(
-            compiled_dir=str(compiled_dir),
-            images=str(path),
-            plan=dataclasses.replace(plan, repeats=1),
-            parent=os.getpid(),
-        )
-        for _ in range(plan.repeats):
-            result = _run_process(request)
-            results.append(result)
-            for size, times in result.times.items():
-                on_repeat(size, times.repeats[0].images_per_second)
+        for _ in range(max(plan.repeats for plan in plans.values())):
+            for compiled_dir, plan in plans.items():
+                once = dataclasses.replace(plan, repeats=1)
+                request = _Request(
+                    compiled_dir=str(compiled_dir), images=str(path), plan=once, parent=os.getpid()
+                )
+                result = _run_process(request)
+                results[compiled_dir].append(result)
+                for size, times in result.times.items():
+                    on_repeat[compiled_dir](size, times.repeats[0].images_per_second)
     return results
 
 
