@@ -136,6 +136,34 @@ def test_completion_names_commands_and_options(shell: str, show: Show) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "offered", "not_offered"),
+    [
+        ("run --engine ", {"openvino", "onnxruntime", "torch"}, {"CPU"}),
+        ("run --engine constant --device ", {"none"}, {"CPU"}),
+        ("predict model.onnx --precision ", {"fp32", "int8"}, {"openvino"}),
+        ("run --model torchvision/resnet1", {"torchvision/resnet18:IMAGENET1K_V1"}, {"mine.toml"}),
+        ("run --model mi", {"mine.toml"}, {"mine.txt"}),
+    ],
+)
+def test_a_shell_is_offered_the_values_of_an_option(
+    line: str,
+    offered: set[str],
+    not_offered: set[str],
+    show: Show,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.toml", "mine.txt"):
+        (tmp_path / name).touch()
+    status, shown, _ = show("__complete", *line.split(" "))
+    assert status == 0
+    found = set(shown.splitlines())
+    assert offered <= found
+    assert not not_offered & found
+
+
+@pytest.mark.parametrize(
     ("find", "name", "meant"),
     [
         (find_engine, "trt", "did you mean onnxruntime?"),

@@ -45,8 +45,8 @@ class RunFlags(
     accuracy_batch: Annotated[
         str | None,
         make_help(
-            "Batch sizes to predict all images at, such as 1,best: best is the fastest VALID one. Says "
-            "whether all answers are the same."
+            "Batch sizes to predict all images at, such as 1,best (the fastest VALID one): are all answers "
+            "the same?"
         ),
     ] = None
     compare_with_torch: Annotated[bool, make_help("Let torch predict the same images, and compare.")] = False

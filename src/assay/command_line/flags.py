@@ -5,12 +5,14 @@ Their annotations are evaluated here, not later in the module of a command that 
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from assay.command_line.candidates import list_devices, list_engine_names, list_precisions, list_records
 from assay.command_line.parse import (
     choose_mode,
     parse_mebibytes,
@@ -48,9 +50,11 @@ MAX_DIFFERENT_HELP = "Other answers than the exact model's to be left at most, i
 _SIZES = ",".join(map(str, DEFAULT_BATCH_SIZES))
 
 
-def make_help(text: str, alias: str | None = None, *, is_flag: bool = True) -> Parameter:
-    """How a flag is shown, and its short name; a field that is no flag is filled in by `main`."""
-    return Parameter(help=text, alias=alias, parse=is_flag)
+def make_help(
+    text: str, alias: str | None = None, *, is_flag: bool = True, offers: Callable[..., Any] | None = None
+) -> Parameter:
+    """How a flag is shown, its short name, and what shells offer; what is no flag is filled in by `main`."""
+    return Parameter(help=text, alias=alias, parse=is_flag, completer=offers)
 
 
 @Parameter(name="*")  # the flags of every class below are given by their own names
@@ -70,8 +74,8 @@ class ModelFlags:
     model: Annotated[
         str,
         make_help(
-            "Model record: a name that `assay models` lists, or a TOML file; if not given, what the model "
-            "file carries."
+            "Model record: TOML file, or name of `assay models`; what the model file carries if not given.",
+            offers=list_records,
         ),
     ] = ""
 
@@ -95,9 +99,15 @@ class CheckpointFlags(ModelFlags):
 class EngineFlags(ModelFlags):
     """What the model is compiled for."""
 
-    engine: Annotated[str, make_help("The engine; `assay engines` lists them.")] = DEFAULT_ENGINE
-    precision: Annotated[str, make_help("fp32, bf16, fp16 or int8; the engine's first if not given.")] = ""
-    device: Annotated[str, make_help("Device of the engine; its first if not given.")] = ""
+    engine: Annotated[str, make_help("The engine; `assay engines` lists them.", offers=list_engine_names)] = (
+        DEFAULT_ENGINE
+    )
+    precision: Annotated[
+        str, make_help("fp32, bf16, fp16 or int8; the engine's first if not given.", offers=list_precisions)
+    ] = ""
+    device: Annotated[
+        str, make_help("Device of the engine; its first if not given.", offers=list_devices)
+    ] = ""
     set: Annotated[
         tuple[str, ...], make_help("NAME=VALUE, a setting of the engine; `assay engines` lists them.")
     ] = ()
@@ -135,8 +145,7 @@ class CalibrationFlags:
     weight_range: Annotated[
         Literal["half", "full"],
         make_help(
-            "Range of the int8 weights: half (7 bits) is right on every processor; full is more exact, on "
-            "processors with VNNI only."
+            "Of int8 weights: half (7 bits) is right on every processor, full more exact where it has VNNI."
         ),
     ] = "half"
     keep_float: Annotated[
@@ -191,10 +200,7 @@ class ClassFlags(LabelFileFlags):
 
     classes: Annotated[
         str | None,
-        make_help(
-            "File with the names of the model's classes in the order of its labels, or the word sorted: the "
-            "names of the class folders in their order."
-        ),
+        make_help("Names of the model's classes, as its outputs go: a file, or sorted (the class folders)."),
     ] = None
 
     def to_label_options(self, path: Path | None = None) -> "LabelOptions":
@@ -257,8 +263,7 @@ class ImageFlags(ClassFlags, ReadFlags):
     subset: Annotated[
         str | None,
         make_help(
-            "Score also among the classes of imagenet-a, imagenette, …, or of the images; none: do not. A "
-            "known set is recognised by its synsets if not given."
+            "Score also among classes of imagenet-a, imagenette, …, images; or none; by synset if not given."
         ),
     ] = None
     limit: Annotated[

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ from assay.command_line.streams import (
     write_to_stderr,
 )
 from assay.errors import AssayError, EngineError, UsageError, escape_controls, missing_package
-from assay.interrupts import EXIT_INTERRUPTED, end_on_signals
 
 if TYPE_CHECKING:
     from assay.command_line.outcome import Outcome
@@ -61,8 +59,11 @@ def run_to_end(run: Callable[[], int], *, is_process: bool) -> int:
     except OSError as error:
         failure = error
         drain(sys.stdout)
-    if status == EXIT_INTERRUPTED and is_process:
-        os._exit(status)
+    if status and is_process:
+        from assay.interrupts import EXIT_INTERRUPTED
+
+        if status == EXIT_INTERRUPTED:
+            os._exit(status)
     if failure is None and STDOUT not in closed:
         return status
     return _show_lost_result(failure, status)
@@ -79,6 +80,8 @@ def show_errors(run: Callable[[], int], *, as_json: bool) -> int:
     except AssayError as error:
         return _show_error(error, as_json=as_json)
     except KeyboardInterrupt:
+        from assay.interrupts import EXIT_INTERRUPTED
+
         interruption = AssayError("interrupted; what was done is kept", hint="continue with --resume")
         return _show_error(interruption, as_json=as_json, exit_status=EXIT_INTERRUPTED)
     except (OSError, MemoryError) as error:
@@ -90,6 +93,7 @@ def show_errors(run: Callable[[], int], *, as_json: bool) -> int:
 def show_outcome(command: Callable[[], Outcome], *, as_json: bool) -> int:
     """Run a command, which signals end, and write what it found to stdout; returns its exit status."""
     from assay.command_line.terminal import keep_stdout_for_result, write_document, write_lines
+    from assay.interrupts import end_on_signals
 
     with end_on_signals(), keep_stdout_for_result() as stdout:
         outcome = command()
@@ -144,6 +148,8 @@ def _show_error(error: AssayError, *, as_json: bool, exit_status: int | None = N
 
 
 def _show_bug(*, as_json: bool) -> int:
+    import traceback
+
     write_to_stderr(traceback.format_exc())
     kind, value, _ = sys.exc_info()
     name = kind.__name__ if kind else "error"

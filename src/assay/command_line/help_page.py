@@ -122,8 +122,11 @@ def _sort_options(options: Iterable[HelpEntry]) -> Iterator[tuple[str, list[Help
     places = {
         name: (title, place) for title, names in OPTION_GROUPS.items() for place, name in enumerate(names)
     }
+    entries = list(options)
+    if not any(entry.all_options[0] == "--engine" for entry in entries):
+        places["--set"] = (WHAT, len(places))  # a line of the record, no setting of an engine
     sorted_entries: dict[str, list[tuple[bool, int, HelpEntry]]] = {title: [] for title in OPTION_GROUPS}
-    for number, entry in enumerate(options):
+    for number, entry in enumerate(entries):
         title, place = places.get(entry.all_options[0], (HOW, len(places) + number))
         sorted_entries[title].append((not entry.required, place, entry))
     for title, found in sorted_entries.items():

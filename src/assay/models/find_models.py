@@ -46,14 +46,15 @@ def find_models(word: str) -> tuple[ModelEntry, ...]:
     "SE-ResNeXt50_32x4d" and "legacy_seresnext50_32x4d".
     """
     wanted = _simplify(word)
-    return tuple(_describe(name, source) for name, source in _list_names() if wanted in _simplify(name))
+    return tuple(_describe(name, source) for name, source in list_names() if wanted in _simplify(name))
 
 
 def _simplify(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def _list_names() -> Iterator[tuple[str, Source]]:
+def list_names() -> Iterator[tuple[str, Source]]:
+    """Every name, with whose it is; no record is made for it."""
     yield from ((name, "assay") for name in list_model_names())
     yield from ((name_torchvision_record(row), "torchvision") for row in read_torchvision_weights())
     yield from ((f"timm/{row.name}", "timm") for row in read_timm_models())
