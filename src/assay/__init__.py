@@ -11,7 +11,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before ONNX Runtime is loaded, whic
 
 __version__ = "0.2.0"
 _MODULES = {
-    "assay.api": "benchmark cascade compare compile evaluate export inspect predict quantize run",
+    "assay.api": "benchmark cascade compare compile evaluate export inspect predict quantize run use_devices",
     "assay.engines.cascade.record": "CascadeRecord",
     "assay.engines.compiled_model": "CompiledModel",
     "assay.engines.engine": "CompileChoice",

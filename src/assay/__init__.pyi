@@ -10,6 +10,7 @@ from assay.api import inspect as inspect
 from assay.api import predict as predict
 from assay.api import quantize as quantize
 from assay.api import run as run
+from assay.api import use_devices as use_devices
 from assay.engines.cascade.record import CascadeRecord as CascadeRecord
 from assay.engines.compiled_model import CompiledModel as CompiledModel
 from assay.engines.engine import CompileChoice as CompileChoice

@@ -6,9 +6,10 @@ Everything here is reached as `assay.NAME`; docs/reference/python.md lists it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from assay.defaults import DEFAULT_MARGIN_POINTS
+from assay.defaults import DEFAULT_MARGIN_POINTS, DEVICE_TIMEOUT_S
 from assay.engines.cascade.record import CascadeRecord
 from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
@@ -25,7 +26,10 @@ from assay.opened_run import Run, find_folder
 from assay.report.inspection import Inspection
 from assay.runs.listener import SILENT, Listener
 from assay.runs.place import Mode, RunPlace
+from assay.workflows.devices.choose import choose_devices
+from assay.workflows.devices.compute_shards import SeveralDevices
 from assay.workflows.evaluate.evaluate import EvaluateOptions
+from assay.workflows.evaluate.predict import ComputeShards
 from assay.workflows.evaluate.predict_images import PredictedFile, PredictRequest, predict_images
 from assay.workflows.evaluate.run_evaluation import run_evaluation
 from assay.workflows.full_run import RunRequest, run_all
@@ -76,7 +80,7 @@ def evaluate(
         compiled: The compiled model's folder.
         images: Which images, with which labels.
         output: The run folder; a new one in `runs/` if None.
-        options: Batch size, shard size, gates, …
+        options: Batch size, shard size, gates, …; `compute_shards` of `use_devices` for several devices.
         mode: As in `run`.
         listener: Hears what is done, and how far it is.
 
@@ -87,11 +91,26 @@ def evaluate(
     return Run(run_evaluation(Path(compiled), images, options or EvaluateOptions(), place, listener).folder)
 
 
+def use_devices(devices: str, compiled: Path | str, timeout_s: float = DEVICE_TIMEOUT_S) -> ComputeShards:
+    """What predicts on several devices of this machine, a process for each, as `assay evaluate --devices`.
+
+    Args:
+        devices: Their numbers, such as `0,1` or `cuda:0-7`, or `all`.
+        compiled: The folder of the compiled model that is to be run.
+        timeout_s: How long a device may take to load the model, or for a batch, before it counts as hanging.
+
+    Raises:
+        AssayError: No such devices.
+    """
+    return SeveralDevices(group=choose_devices(devices, Path(compiled), timeout_s)).compute_shards
+
+
 def predict(
     compiled_dir: Path | str,
     images: ImageRequest,
     output: Path | str,
     *,
+    devices: str = "",
     mode: Mode = "new",
     listener: Listener = SILENT,
 ) -> PredictedFile:
@@ -101,6 +120,7 @@ def predict(
         compiled_dir: The compiled model.
         images: The images; their labels are not looked at.
         output: The file to write: .csv, .jsonl or .parquet.
+        devices: Several devices to predict on, as `use_devices` takes them; empty for the model's own.
         mode: What happens to a file that is there, or to what is left of one.
         listener: Hears what is done, and how far it is.
 
@@ -108,6 +128,8 @@ def predict(
         AssayError: As `run`.
     """
     request = PredictRequest(images=images, output=Path(output), mode=mode)
+    if devices:
+        request = replace(request, compute_shards=use_devices(devices, compiled_dir))
     return predict_images(Path(compiled_dir), request, listener)
 
 

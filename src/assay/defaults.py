@@ -15,6 +15,7 @@ MIN_REPEATS = 5
 REPEAT_SECONDS = 1.0
 
 DEFAULT_SHARD_SIZE = 1024
+DEVICE_TIMEOUT_S = 600.0  # with several devices: to load the model, or for one batch
 MAX_PIXELS = 100_000_000
 MAX_FILE_MIB = 64  # of an image, and of a label file
 

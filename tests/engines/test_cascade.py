@@ -20,12 +20,13 @@ from assay.engines.cascade.gather import Gatherer
 from assay.engines.cascade.margins import compute_margins
 from assay.engines.cascade.record import CascadeCount, CascadeRecord
 from assay.engines.cascade.session import CascadeSession
-from assay.engines.catalog import find_engine
+from assay.engines.catalog import find_engine, load_for_evaluation
 from assay.engines.compiled_model import CompiledModel, read_compiled_json
 from assay.engines.engine import CompileChoice, Session
-from assay.errors import BadModelError, EngineError, UsageError
+from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
 from assay.models.calibration import CalibrationRecord
 from assay.models.record import ModelRecord
+from assay.workflows.devices.choose import choose_devices
 from compiling import compile_with
 from engines import engine_contract as contract
 from session_double import SessionDouble
@@ -265,3 +266,27 @@ def test_models_that_are_not_of_one_network_are_refused(compiled_models: tuple[P
 def test_nothing_is_compiled_for_it(engine: CascadeEngine, colour_record: ModelRecord) -> None:
     with pytest.raises(UsageError, match="compiles nothing"):
         engine.resolve(CompileChoice(engine="cascade"), colour_record)
+
+
+def test_both_models_of_a_cascade_run_on_the_device_of_a_number(
+    colour_onnx: Path, colour_record: ModelRecord, tmp_path: Path
+) -> None:
+    models = {"fast": {"devices": "4"}, "exact": {"devices": "3"}, "cascade": {}}
+    for name in models:
+        (tmp_path / name).mkdir()
+    for name in ("fast", "exact"):
+        compile_with(
+            find_engine("constant"), colour_onnx, tmp_path / name, colour_record, settings=models[name]
+        )
+    fast, exact, cascade = (tmp_path / name for name in models)
+    made = describe_cascade(read_compiled_json(fast), read_compiled_json(exact))
+    write_cascade(fast, exact, cascade, made, make_record(0.5))
+    assert [device.number for device in choose_devices("all", cascade).devices] == [0, 1, 2]
+    load_for_evaluation(cascade, 2).close()
+    with pytest.raises(MissingRuntimeError, match="no device none:3"):
+        load_for_evaluation(cascade, 3)
+
+
+def test_a_cascade_of_models_without_numbered_devices_is_refused_on_several(compiled_dir: Path) -> None:
+    with pytest.raises(UsageError, match="openvino does not tell several CPU apart and engine onnxruntime"):
+        choose_devices("0", compiled_dir)

@@ -84,6 +84,12 @@ def test_images_over_the_limit_on_pixels_are_not_measured_on(request_of: RunRequ
         ({"evaluation": EvaluateOptions(shard_size=0)}, "--shard-size is 0"),
         ({"evaluation": EvaluateOptions(stop_error=0.1)}, "needs a gate on accuracy"),
         ({"compile": CompileChoice(engine="constant", batch_size=4)}, "not measured at"),
+        ({"devices": "0-1", "device_timeout_s": 0.0}, "--device-timeout is 0"),
+        ({"devices": "cuda:0"}, "the model was compiled for none"),
+        (
+            {"devices": "0", "evaluation": EvaluateOptions(stop_error=0.1, gates=(parse_gate("smoke"),))},
+            "--devices and --stop-when-certain exclude each other",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(value),
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from assay.command_line.device_flags import DeviceFlags
 from assay.command_line.flags import (
     CLASS_FLAGS,
     ClassFlags,
@@ -38,11 +39,12 @@ MEASURING_FLAGS = (
     "images",
     "pipeline",
     "devices",
+    "device_timeout",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
-class BenchmarkFlags(GateFlags, FolderFlags, EngineFlags, ClassFlags, SpeedFlags):
+class BenchmarkFlags(GateFlags, FolderFlags, DeviceFlags, EngineFlags, ClassFlags, SpeedFlags):
     """Flags of `assay benchmark`."""
 
     callers: Annotated[
@@ -50,13 +52,6 @@ class BenchmarkFlags(GateFlags, FolderFlags, EngineFlags, ClassFlags, SpeedFlags
     ] = None
     max_latency_ms: Annotated[
         float | None, make_help("Recommend the fastest batch size that keeps this bound on the latency.")
-    ] = None
-    devices: Annotated[
-        str | None,
-        make_help(
-            "Measure on several devices, each alone and all at once: 0,1,2,3, cuda:0-7 or all; on the "
-            "compiled model's own if not given."
-        ),
     ] = None
     imports: Annotated[
         tuple[str, ...],
@@ -158,7 +153,8 @@ def benchmark(*models: Path, flags: BenchmarkFlags = BenchmarkFlags()) -> Outcom
         loadgen=flags.to_loadgen_options(),
         imports=flags.to_imports(),
         gates=flags.to_gates(),
-        devices=flags.devices or "",
+        devices=flags.get_devices(),
+        device_timeout_s=flags.device_timeout,
     )
     place = flags.to_run_place()
     place.refuse_inputs(*models)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from assay.command_line.device_flags import DeviceFlags
 from assay.command_line.flags import (
     MAX_DIFFERENT_HELP,
     CalibrationFlags,
@@ -33,6 +34,7 @@ class RunFlags(
     FolderFlags,
     CalibrationFlags,
     SpeedFlags,
+    DeviceFlags,
     EngineFlags,
     CheckpointFlags,
     ImageFlags,
@@ -107,6 +109,8 @@ def run(flags: RunFlags) -> Outcome:
         speed=flags.to_repeat_plan(),
         accuracy_batches=parse_batches("--accuracy-batch", flags.accuracy_batch),
         cascade_max_different=flags.to_max_different(),
+        devices=flags.get_devices(),
+        device_timeout_s=flags.device_timeout,
     )
     with open_listener(quiet=flags.quiet) as listener:
         result = run_all(request, flags.to_run_place(), listener)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from assay.command_line.device_flags import DeviceFlags
 from assay.command_line.flags import (
     EngineFlags,
     FolderFlags,
@@ -26,12 +27,11 @@ if TYPE_CHECKING:
     from assay.runs.launchers import LaunchedShare
     from assay.workflows.cluster.actor_needs import ActorRequest
     from assay.workflows.cluster.ray_cluster import RayCluster
-    from assay.workflows.devices.compute_shards import SeveralDevices
     from assay.workflows.evaluate.evaluate import EvaluateOptions
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateFlags(PredictionFlags, FolderFlags, EngineFlags, ImageFlags):
+class EvaluateFlags(PredictionFlags, FolderFlags, DeviceFlags, EngineFlags, ImageFlags):
     """Flags of `assay evaluate`."""
 
     batch_size: Annotated[
@@ -43,13 +43,6 @@ class EvaluateFlags(PredictionFlags, FolderFlags, EngineFlags, ImageFlags):
         make_help(
             "Compute only share I of N of the run, given as I/N, beside other processes; auto asks the "
             "launcher: Slurm, torchrun, MPI, SkyPilot, with auto/N a Kubernetes Indexed Job."
-        ),
-    ] = None
-    devices: Annotated[
-        str | None,
-        make_help(
-            "Compute on several devices of this machine, a process for each: 0,1,2,3, cuda:0-7 or all; the "
-            "compiled model's own if not given."
         ),
     ] = None
     ray: Annotated[
@@ -85,24 +78,17 @@ class EvaluateFlags(PredictionFlags, FolderFlags, EngineFlags, ImageFlags):
             real_labels=read_real_labels(self.real_labels) if self.real_labels else None,
         )
 
-    def to_devices(self, compiled_dir: Path) -> SeveralDevices | None:
-        """The devices that compute the shards, or None where this process does, by the compiled model's own.
+    def check_devices(self) -> None:
+        """Refuse --devices beside what computes shards in another way.
 
         Raises:
-            UsageError: --devices with --ray or --stop-when-certain; or as `choose_devices`.
+            UsageError: --devices with --ray or --stop-when-certain.
         """
-        if self.devices is None:
-            return None
-        if self.ray is not None or self.stop_when_certain:
+        if self.devices is not None and (self.ray is not None or self.stop_when_certain):
             other = "--ray" if self.ray is not None else "--stop-when-certain"
             raise UsageError(f"--devices and {other} exclude each other", hint="leave one of them out")
-        from assay.workflows.devices.choose import choose_devices
-        from assay.workflows.devices.compute_shards import SeveralDevices
 
-        devices = choose_devices(self.devices, compiled_dir)
-        return SeveralDevices(compiled_dir=compiled_dir, devices=devices)
-
-    def to_cluster(self, compiled_dir: Path) -> RayCluster | None:
+    def to_cluster(self) -> RayCluster | None:
         """The Ray cluster that computes the shards, or None where this process does.
 
         Raises:
@@ -117,7 +103,7 @@ class EvaluateFlags(PredictionFlags, FolderFlags, EngineFlags, ImageFlags):
             raise UsageError("--ray and --stop-when-certain exclude each other")
         from assay.workflows.cluster.ray_cluster import RayCluster
 
-        return RayCluster(compiled_dir=compiled_dir, address=self.ray[0] if self.ray else "", request=request)
+        return RayCluster(address=self.ray[0] if self.ray else "", request=request)
 
     def _to_actor_request(self) -> ActorRequest:
         """What each actor takes of its node.
@@ -199,6 +185,7 @@ def evaluate(model: Path, /, flags: EvaluateFlags) -> Outcome:
     from assay.runs.remote import stage_run
     from assay.workflows.evaluate.run_evaluation import run_evaluation
 
+    flags.check_devices()
     options = flags.to_evaluate_options()
     images = flags.to_image_request()
     launched = flags.to_share()
@@ -206,10 +193,10 @@ def evaluate(model: Path, /, flags: EvaluateFlags) -> Outcome:
     place.refuse_inputs(model)
     with open_listener(quiet=flags.quiet) as listener:
         (folder,) = provide_models([model], flags, listener)
-    if several := flags.to_devices(folder):
-        options = dataclasses.replace(options, compute_shards=several.predict_missing_shards)
-    if cluster := flags.to_cluster(folder):
-        options = dataclasses.replace(options, compute_shards=cluster.predict_missing_shards)
+    if several := flags.to_several_devices(folder):
+        options = dataclasses.replace(options, compute_shards=several.compute_shards)
+    if cluster := flags.to_cluster():
+        options = dataclasses.replace(options, compute_shards=cluster.compute_shards)
         if not find_url(images.path):  # nodes work in other folders
             images = dataclasses.replace(images, path=images.path.absolute())
     with open_listener(quiet=flags.quiet) as listener, stage_run(place, listener=listener) as place:

@@ -41,6 +41,7 @@ OPTION_GROUPS: Mapping[str, tuple[str, ...]] = {
         "--engine",
         "--device",
         "--devices",
+        "--device-timeout",
         "--precision",
         "--set",
         "--soc-version",

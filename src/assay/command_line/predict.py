@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from assay.command_line.device_flags import DeviceFlags
 from assay.command_line.flags import EngineFlags, ReadFlags, ShowFlags, make_help
 from assay.command_line.outcome import EXIT_SOME_IMAGES_FAILED, Outcome
 from assay.command_line.parse import choose_mode
@@ -14,7 +16,7 @@ from assay.files import refuse_same_file
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictFlags(ShowFlags, ReadFlags, EngineFlags):
+class PredictFlags(ShowFlags, ReadFlags, DeviceFlags, EngineFlags):
     """Flags of `assay predict`."""
 
     images: Annotated[
@@ -61,6 +63,8 @@ def predict(model: Path, /, flags: PredictFlags) -> Outcome:
     refuse_same_file(flags.output, model, flags.images, flags.classes, flags.find_model_file())
     with open_listener(quiet=flags.quiet) as listener:
         (compiled_dir,) = provide_models([model], flags, listener)
+        if several := flags.to_several_devices(compiled_dir):
+            request = dataclasses.replace(request, compute_shards=several.compute_shards)
         made = predict_images(compiled_dir, request, listener, sys.argv[1:])
     failed_count = sum(made.failures.values())
     reasons = "; ".join(f"{count:,} {reason}" for reason, count in made.failures.items())

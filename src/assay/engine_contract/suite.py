@@ -19,9 +19,10 @@ import pytest
 
 from assay.arrays import Images, Pixels
 from assay.engine_contract.classifier import draw_weights
-from assay.engines.catalog import ENGINES, find_engine, load_for_evaluation
+from assay.engines.catalog import ENGINES, find_engine, find_numbered, load_for_evaluation
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import CompileChoice, CompileOptions, Engine, NumberedEngine, PixelEngine, Session
+from assay.engines.engine import CompileChoice, CompileOptions, Engine, PixelEngine, Session
+from assay.engines.sources import recall_options
 from assay.errors import BadModelError, EngineError, MissingRuntimeError, UsageError
 from assay.models.pixel_values import normalise_pixels
 from assay.models.record import ModelRecord
@@ -210,9 +211,9 @@ def test_a_session_for_pixels_refuses_images(engine: Engine, compiled_dir: Path)
 
 
 def test_a_device_that_is_chosen_by_its_number_gives_the_logits_of_the_compiled_one(
-    engine: Engine, compiled_dir: Path, colour_record: ModelRecord
+    compiled_dir: Path, colour_record: ModelRecord
 ) -> None:
-    if not isinstance(engine, NumberedEngine) or engine.count_devices(read_compiled_json(compiled_dir)) == 0:
+    if find_numbered(recall_options(read_compiled_json(compiled_dir))) is None:
         pytest.skip("its devices are not numbered")
     pixels = draw_pixels(3)
     images = normalise_pixels(pixels, colour_record)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import Engine, NumberedEngine, PixelEngine, Session
+from assay.engines.engine import CompileOptions, DeviceLoader, Engine, NumberedEngine, PixelEngine, Session
 from assay.engines.outside import describe_version, list_outside, load_outside
 from assay.errors import MissingRuntimeError, UsageError, missing_package, quote
 
@@ -109,6 +109,15 @@ def identify_outside(name: str) -> str:
     return "" if name in ENGINES | COMPOSED else describe_version(find_engine(name))
 
 
+def find_numbered(options: CompileOptions) -> NumberedEngine | None:
+    """The engine of a model, where it tells several devices of the model's kind apart by their numbers."""
+    engine = find_engine(options.engine)
+    if not isinstance(engine, NumberedEngine):
+        return None
+    is_processor = options.device.lower() == "cpu"
+    return None if is_processor and engine.count_devices(options) == 0 else engine
+
+
 def load_session(compiled_dir: Path) -> Session:
     """A session of the compiled model for images, by the engine that `compiled.json` names."""
     return find_engine(read_compiled_json(compiled_dir).engine).load(compiled_dir)
@@ -122,7 +131,7 @@ def load_for_evaluation(compiled_dir: Path, number: int | None = None) -> Sessio
         number: Of the device, of an engine that numbers them; None means the one it was compiled for.
     """
     engine = find_engine(read_compiled_json(compiled_dir).engine)
-    if number is not None and isinstance(engine, NumberedEngine):
+    if number is not None and isinstance(engine, DeviceLoader):
         return engine.load_on(compiled_dir, number)
     if isinstance(engine, PixelEngine):
         return engine.load_for_pixels(compiled_dir)

@@ -71,13 +71,13 @@ class ConstantEngine:
         compiled = read_compiled_for(self.name, compiled_dir)
         return self._open(compiled_dir, takes_pixels=compiled.takes_pixels)
 
-    def count_devices(self, compiled: CompiledModel) -> int:
+    def count_devices(self, options: CompileOptions) -> int:
         """See `NumberedEngine.count_devices`: as many as were asked for."""
-        return choose_count(recall_options(compiled), "devices") or 1
+        return choose_count(options, "devices") or 1
 
     def load_on(self, compiled_dir: Path, number: int) -> ConstantSession:
         """See `NumberedEngine.load_on`."""
-        count = self.count_devices(read_compiled_for(self.name, compiled_dir))
+        count = self.count_devices(recall_options(read_compiled_for(self.name, compiled_dir)))
         if number >= count:
             raise MissingRuntimeError(
                 f"no device none:{number}: the model was compiled for {count}",

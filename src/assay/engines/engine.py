@@ -197,14 +197,8 @@ class PixelEngine(Protocol):
 
 
 @runtime_checkable
-class NumberedEngine(Protocol):
-    """An engine of devices that a machine can have several of, which their numbers tell apart, from 0 on."""
-
-    def count_devices(self, compiled: CompiledModel) -> int | None:
-        """How many devices of the kind that the model was compiled for are here; None where nobody tells.
-
-        0 where that kind is not numbered, such as a processor.
-        """
+class DeviceLoader(Protocol):
+    """An engine that can load a model on one of several devices of a machine, by its number, from 0 on."""
 
     def load_on(self, compiled_dir: Path, number: int) -> Session:
         """Load a compiled model for an evaluation, on the device of that number.
@@ -213,4 +207,15 @@ class NumberedEngine(Protocol):
 
         Raises:
             AssayError: As `Engine.load`.
+        """
+
+
+@runtime_checkable
+class NumberedEngine(DeviceLoader, Protocol):
+    """An engine of devices that a machine can have several of, which their numbers tell apart."""
+
+    def count_devices(self, options: CompileOptions) -> int | None:
+        """How many devices of the kind that a model is compiled for are here; None where nobody tells.
+
+        0 where that kind is not numbered, such as a processor.
         """

@@ -149,7 +149,7 @@ class RunFolder(Listener):
 
     def record_devices(self, uses: Mapping[str, DeviceUse]) -> None:
         """Record what each of several devices did, beside what they did before the run was resumed."""
-        before = self._manifest.devices or {}
+        before = self._before.devices or {} if self._before else {}
         counts = {name: use.image_count for name, use in before.items()}
         added = {
             name: msgspec.structs.replace(use, image_count=use.image_count + counts.get(name, 0))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from assay.defaults import DEFAULT_BATCH_SIZES, DEFAULT_OPSET
+from assay.defaults import DEFAULT_BATCH_SIZES, DEFAULT_OPSET, DEVICE_TIMEOUT_S
 from assay.engines.catalog import find_engine
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import WEIGHTS_KEY, CompileChoice, CompileOptions
@@ -38,6 +38,8 @@ from assay.runs.place import (
     RunPlace,
 )
 from assay.runs.results_file import Metrics
+from assay.workflows.devices.choose import DeviceGroup, choose_devices_for
+from assay.workflows.devices.compute_shards import SeveralDevices
 from assay.workflows.evaluate.batch_sizes import BEST, AskedBatch, BatchEvaluation, plan_batches
 from assay.workflows.evaluate.evaluate import (
     EvaluateOptions,
@@ -59,6 +61,9 @@ from assay.workflows.models.compile import compile_model
 from assay.workflows.results.gates import judge_run
 from assay.workflows.results.report import write_report
 from assay.workflows.speed.benchmark import benchmark_models, choose_samples
+
+Compilations = tuple[list[CompileOptions], CompileOptions | None]
+"""How a model is compiled, once or for each batch size, and the float model beside an int8 one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +89,9 @@ class RunRequest:
             compiled for, else 8.
         cascade_max_different: Makes a cascade of the int8 model and the float one, with so many different
             answers left at most, in percent of all images, and evaluates all three; None makes none.
+        devices: Several devices that predict, and that speed is measured on, as `choose_devices_for` reads
+            them; empty for the compiled model's own.
+        device_timeout_s: How long one of those may take to load the model, or for a batch.
         remark: Stands at the head of the report.
     """
 
@@ -99,6 +107,8 @@ class RunRequest:
     speed: RepeatPlan = field(default_factory=RepeatPlan)
     accuracy_batches: tuple[AskedBatch, ...] = ()
     cascade_max_different: float | None = None
+    devices: str = ""
+    device_timeout_s: float = DEVICE_TIMEOUT_S
     remark: str = ""
 
     @property
@@ -131,7 +141,11 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
     sources = [] if request.model else list_sources(record, request.weights)
     folder, request = request.weights, replace(request, weights=find_model_file(request.weights))
     check_request(request)
-    compilations, float_compilation = resolve_compilations(request, record)
+    compilations = resolve_compilations(request, record)
+    devices = _choose_devices(request, compilations[0])
+    if devices is not None:
+        compute = SeveralDevices(group=devices).compute_shards
+        request = replace(request, evaluation=replace(request.evaluation, compute_shards=compute))
     classes = read_classes(record)
     index = index_labelled_images(request.images, classes, place.index)
     if request.cascade_max_different is not None:
@@ -142,24 +156,12 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
         run.record_model_sources(sources)
         if sources and folder.is_dir():  # of a file, compiling says it
             run.announce(f"Note: the model record is drawn from {folder}: {'; '.join(sources)}")
-        source = _export(request, record, index, run) if request.is_exported else request.weights
-        float_dirs: list[Path] = []
-        if float_compilation is not None:
-            float_dirs = _compile(source, run.path / FLOAT_FOLDER, [float_compilation], request.speed, run)
-            source = _quantise(request, record, source, index, run)
-        compiled_dirs = _compile(source, run.path / COMPILED_FOLDER, compilations, request.speed, run)
-        fast_dirs: list[Path] = []
-        if request.cascade_max_different is not None:
-            models = CascadeModels(
-                fast_dir=compiled_dirs[-1],
-                exact_dir=float_dirs[0],
-                max_different_percent=request.cascade_max_different,
-            )
-            fast_dirs, compiled_dirs = compiled_dirs, [_compose(models, index, run, request.evaluation)]
-        measured_dirs = [*compiled_dirs, *fast_dirs, *float_dirs]
+        compiled_dirs, beside, float_dirs = _make_models(request, record, compilations, index, run)
+        measured_dirs = [*compiled_dirs, *beside]
         samples = choose_samples(measured_dirs, record, index, run)
-        plan = request.speed if len(compilations) == 1 else replace(request.speed, batch_sizes=())
-        measure = partial(benchmark_models, measured_dirs, samples, [plan], run)
+        plan = request.speed if len(compilations[0]) == 1 else replace(request.speed, batch_sizes=())
+        groups = dict.fromkeys(measured_dirs, devices) if devices else {}
+        measure = partial(benchmark_models, measured_dirs, samples, [plan], run, devices=groups)
         benchmark = measure() if BEST in request.accuracy_batches else None  # which is the best?
         rows = benchmark.rows if benchmark else ()
         batches = plan_batches(request.accuracy_batches, compiled_dirs, rows, run)
@@ -171,6 +173,35 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
     return RunResult(
         folder=run.path, manifest=run.manifest, metrics=metrics, benchmark=benchmark, gates=gates
     )
+
+
+def _choose_devices(request: RunRequest, compilations: Sequence[CompileOptions]) -> DeviceGroup | None:
+    """The devices that were asked for; None for the model's own. All models here are for one kind."""
+    if not request.devices:
+        return None
+    return choose_devices_for(request.devices, compilations[:1], request.device_timeout_s)
+
+
+def _make_models(
+    request: RunRequest, record: ModelRecord, compilations: Compilations, index: ImageIndex, run: RunFolder
+) -> tuple[list[Path], list[Path], list[Path]]:
+    """The folders of the compiled models that the run is of, of those beside them, and of float ones."""
+    source = _export(request, record, index, run) if request.is_exported else request.weights
+    own, float_compilation = compilations
+    float_dirs: list[Path] = []
+    if float_compilation is not None:
+        float_dirs = _compile(source, run.path / FLOAT_FOLDER, [float_compilation], request.speed, run)
+        source = _quantise(request, record, source, index, run)
+    compiled_dirs = _compile(source, run.path / COMPILED_FOLDER, own, request.speed, run)
+    if request.cascade_max_different is None:
+        return compiled_dirs, float_dirs, float_dirs
+    models = CascadeModels(
+        fast_dir=compiled_dirs[-1],
+        exact_dir=float_dirs[0],
+        max_different_percent=request.cascade_max_different,
+    )
+    composed = _compose(models, index, run, request.evaluation)
+    return [composed], [*compiled_dirs, *float_dirs], float_dirs
 
 
 def _evaluate(
@@ -200,6 +231,8 @@ def check_request(request: RunRequest) -> None:
     check_plan(request.speed)
     check_evaluation(request.evaluation)
     _check_batches(request)
+    if request.devices and request.evaluation.stop_error is not None:
+        raise UsageError("--devices and --stop-when-certain exclude each other", hint="leave one of them out")
     if request.has_onnx_weights:
         check_model_path(request.weights)
     if request.weights_key is not None and request.has_onnx_weights:
@@ -258,9 +291,7 @@ def _check_batches(request: RunRequest) -> None:
         )
 
 
-def resolve_compilations(
-    request: RunRequest, record: ModelRecord
-) -> tuple[list[CompileOptions], CompileOptions | None]:
+def resolve_compilations(request: RunRequest, record: ModelRecord) -> Compilations:
     """How the model is compiled, once or for each batch size, and the float model beside an int8 one.
 
     Raises:

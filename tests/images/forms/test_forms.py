@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from assay.errors import BadImagesError
 from assay.images.classes import IMAGENET_CLASSES
 from assay.images.label_files import LabelOptions
 from assay.images.labels import read_synsets
+from assay.images.listing import LabelledImage
 from assay.images.sources import index_images
 from data_set_forms import FORMS, UNLABELLED_FORMS, Encoded
 
@@ -31,6 +33,24 @@ def test_every_form_holds_the_same_images(form: str, tmp_path: Path) -> None:
     found = {image.name: (image.label, image.read_bytes(), image.fault) for image in index.images}
     assert found == {name: (image.label, image.content, "") for name, image in IMAGES.items()}
     assert len({image.relative_path for image in index.images}) == len(IMAGES)
+
+
+@pytest.mark.parametrize("form", ["zip", "tar", "tar.gz", "Parquet"])
+def test_another_process_opens_an_archive_once_and_reads_the_same_bytes(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    EVERY_FORM[form](path, IMAGES)
+    images = index_images(path, IMAGENET_CLASSES).images
+    first, second = (pickle.loads(pickle.dumps(part)) for part in (images[:3], images[3:]))
+    found = {image.name: (image.label, image.read_bytes()) for image in [*first, *second]}
+    labels = {name: None if form.startswith("tar") else image.label for name, image in IMAGES.items()}
+    assert found == {name: (labels[name], image.content) for name, image in IMAGES.items()}
+    readers = [_find_reader(image) for image in (first[0], first[2], second[0])]
+    assert form == "tar" or all(reader is readers[0] for reader in readers)
+
+
+def _find_reader(image: LabelledImage) -> object:
+    """What a form that must be opened reads all of its images with."""
+    return image.read_bytes.func.__self__  # type: ignore[attr-defined]  # a partial of a bound method
 
 
 @pytest.mark.parametrize("form", sorted(EVERY_FORM.keys() - {"tar.gz", "Parquet"}))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,16 +18,22 @@ import pyarrow.parquet as pq
 import pytest
 
 from assay.engines.catalog import find_engine
+from assay.engines.engine import CompileChoice
 from assay.errors import AssayError, EngineError, MissingRuntimeError, SourceError, UsageError
 from assay.images.request import ImageRequest
+from assay.measure.gates import parse_gate
+from assay.measure.speed.repeats import RepeatPlan
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener, Progress
 from assay.runs.place import RunPlace
-from assay.workflows.devices import compute_shards
+from assay.workflows.devices import compute_shards, measure_speed
 from assay.workflows.devices.choose import Device, choose_devices
 from assay.workflows.devices.compute_shards import SeveralDevices
+from assay.workflows.devices.process import DeviceProcess
 from assay.workflows.evaluate.evaluate import EvaluateOptions
 from assay.workflows.evaluate.run_evaluation import run_evaluation
+from assay.workflows.full_run import RunRequest, run_all
+from assay.workflows.results.compare import compare_runs
 from compiling import compile_with
 from conftest import RunAssay
 
@@ -73,8 +80,8 @@ def evaluate(
     """Evaluate in shards of two; returns the manifest."""
     options = EvaluateOptions(shard_size=2)
     if devices:
-        several = SeveralDevices(compiled_dir=compiled, devices=choose_devices(devices, compiled))
-        options = dataclasses.replace(options, compute_shards=several.predict_missing_shards)
+        several = SeveralDevices(group=choose_devices(devices, compiled))
+        options = dataclasses.replace(options, compute_shards=several.compute_shards)
     place = {"mode": "new", **place}
     run_evaluation(
         compiled, ImageRequest(path=images), options, RunPlace(path=run, **place), listener or Hearing()
@@ -134,13 +141,39 @@ def test_four_devices_of_which_one_is_killed_give_the_rows_of_one_device(
     assert find_workers(os.getpid()) == []
 
 
+@pytest.mark.slow
+def test_a_device_that_hangs_is_ended_and_named_and_the_others_compute_its_shard(
+    chips: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = evaluate(chips, photographs, tmp_path / "alone")
+    monkeypatch.setenv("ASSAY_DOUBLE_HANGING_DEVICE", "1")
+    several = SeveralDevices(group=choose_devices("all", chips, timeout_s=25))
+    options = EvaluateOptions(shard_size=3, compute_shards=several.compute_shards)
+    place = RunPlace(path=tmp_path / "run")
+    result = run_evaluation(chips, ImageRequest(path=photographs), options, place)
+    assert result.manifest.devices
+    use = result.manifest.devices["npu:1"]
+    assert use.failure.startswith("has not answered for 25 s (--device-timeout), and was ended, in part-")
+    assert read_rows(tmp_path / "run") == read_rows(tmp_path / "alone")
+    assert result.manifest.hashes == alone["hashes"]
+    assert find_workers(os.getpid()) == []
+
+
+def test_a_process_that_is_silent_for_too_long_is_ended() -> None:
+    with DeviceProcess(Device(kind="npu", number=1), timeout_s=0.5) as process:
+        with pytest.raises(EngineError, match=r"has not answered for 0\.5 s") as caught:
+            process.ask(partial(time.sleep, 3600))
+        assert caught.value.exit_status == 4
+        assert find_workers(os.getpid()) == []
+
+
 class InThisProcess:
     """Stands in for the process of a device; the first shard of those in `failing` ends with its error."""
 
     failing: ClassVar[dict[int, Exception]] = {}
     has_failed: ClassVar[threading.Event]
 
-    def __init__(self, device: Device) -> None:
+    def __init__(self, device: Device, _timeout_s: float) -> None:
         self.device, self.killed = device, False
         self._answerer: Any = None
 
@@ -153,7 +186,7 @@ class InThisProcess:
     def kill(self) -> None:
         self.killed = True
 
-    def ask(self, request: Any) -> Any:
+    def ask(self, request: Any, _more_s: float = 0) -> Any:
         assert not self.killed
         if self._answerer is None:
             self._answerer, first = request()
@@ -165,13 +198,14 @@ class InThisProcess:
         while self.failing:  # others fail first, so that a test knows who computes what
             assert self.has_failed.wait(20)
             self.has_failed.clear()
-        return self._answerer.answer(request)
+        return self._answerer.answer(request, lambda: None)
 
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> dict[int, Exception]:
     """What the first shard of devices ends with, by their numbers."""
-    monkeypatch.setattr(compute_shards, "DeviceProcess", InThisProcess)
+    for module in (compute_shards, measure_speed):
+        monkeypatch.setattr(module, "DeviceProcess", InThisProcess)
     monkeypatch.setattr(InThisProcess, "has_failed", threading.Event(), raising=False)
     monkeypatch.setattr(InThisProcess, "failing", {})
     return InThisProcess.failing
@@ -204,6 +238,51 @@ def test_a_second_device_that_fails_ends_the_run(
     assert "device none:1 failed: the first is lost" in caught.value.message
     assert "device none:2 failed: the second is lost" in caught.value.message
     assert json.loads((tmp_path / "run" / "manifest.json").read_text())["status"] == "failed"
+
+
+@pytest.fixture
+def whole_run(colour_onnx: Path, photographs: Path) -> RunRequest:
+    """The whole chain on two of four stand-ins of chips, in six shards."""
+    return RunRequest(
+        weights=colour_onnx,
+        images=ImageRequest(path=photographs),
+        compile=CompileChoice(engine="constant", settings={"devices": "4", "images_per_second": "4000"}),
+        evaluation=EvaluateOptions(shard_size=2, gates=(parse_gate("throughput>=1@bs2"),)),
+        speed=RepeatPlan(batch_sizes=(2,), seconds=0.01),
+        devices="1-2",
+    )
+
+
+@pytest.mark.usefixtures("failing")
+def test_a_whole_run_predicts_and_is_measured_on_all_its_devices(
+    whole_run: RunRequest, tmp_path: Path
+) -> None:
+    done = run_all(whole_run, RunPlace(path=tmp_path / "run"))
+    assert done.manifest.devices
+    assert sorted(done.manifest.devices) == ["none:1", "none:2"]
+    assert sum(use.image_count for use in done.manifest.devices.values()) == 12
+    assert done.benchmark is not None
+    assert [row.device for row in done.benchmark.rows] == ["none:1", "none:2"]
+    assert [list(row.at_once) for row in done.benchmark.devices] == [["none:1", "none:2"]]
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "Computed by several devices: none:1" in report
+    assert "Several devices: constant, fp32" in report
+    assert "was not measured" not in done.gates[0].reason, "the gate finds the speeds of the devices"
+
+
+def test_a_run_that_lost_its_devices_is_resumed_without_and_says_the_same_as_one_that_did_not(
+    whole_run: RunRequest, tmp_path: Path, failing: dict[int, Exception]
+) -> None:
+    alone = run_all(dataclasses.replace(whole_run, devices=""), RunPlace(path=tmp_path / "alone"))
+    failing.update({1: EngineError("lost"), 2: EngineError("lost too")})
+    with pytest.raises(EngineError, match="device none:2 failed: lost too"):
+        run_all(whole_run, RunPlace(path=tmp_path / "run"))
+    place = RunPlace(path=tmp_path / "run", mode="resume")
+    resumed = run_all(dataclasses.replace(whole_run, devices="3"), place)
+    assert resumed.manifest.identity == alone.manifest.identity
+    assert read_rows(tmp_path / "run") == read_rows(tmp_path / "alone")
+    compared = compare_runs(tmp_path / "alone", tmp_path / "run")
+    assert compared.verdict.sentence.startswith("Same answer as A on all 12 images")
 
 
 def test_images_that_cannot_be_read_fail_their_shard_and_no_device(
@@ -281,7 +360,9 @@ def is_alive(pid: int) -> bool:
 def test_devices_are_named_by_number_by_kind_and_by_all(constant: Path) -> None:
     named = {"all": [0, 1, 2, 3], "2,0": [2, 0], "none:1-3": [1, 2, 3], "0-1,NONE:3": [0, 1, 3]}
     for text, numbers in named.items():
-        assert [str(device) for device in choose_devices(text, constant)] == [f"none:{n}" for n in numbers]
+        assert [str(device) for device in choose_devices(text, constant).devices] == [
+            f"none:{n}" for n in numbers
+        ]
 
 
 def test_what_names_no_devices_is_refused(constant: Path) -> None:

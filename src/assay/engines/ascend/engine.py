@@ -119,9 +119,9 @@ class AscendEngine:
         """See `PixelEngine.load_for_pixels`: AIPP normalises them on the chip."""
         return self._open(compiled_dir, takes_pixels=True)
 
-    def count_devices(self, compiled: CompiledModel) -> int | None:
+    def count_devices(self, options: CompileOptions) -> int | None:
         """See `NumberedEngine.count_devices`: those that npu-smi lists, in ACL's order."""
-        del compiled
+        del options
         return len(find_chips()) or None
 
     def load_on(self, compiled_dir: Path, number: int) -> Session:

@@ -10,7 +10,7 @@ from typing import NoReturn
 from assay import __version__
 from assay.engines.cascade.record import CASCADE, EXACT_FOLDER, FAST_FOLDER, read_cascade_json
 from assay.engines.cascade.session import CascadeSession
-from assay.engines.catalog import find_engine
+from assay.engines.catalog import find_engine, find_numbered
 from assay.engines.compiled_model import read_compiled_for, read_compiled_json
 from assay.engines.engine import (
     BatchSizes,
@@ -20,6 +20,7 @@ from assay.engines.engine import (
     Session,
     SourceKind,
 )
+from assay.engines.sources import recall_options
 from assay.errors import UsageError
 from assay.models.record import ModelRecord
 
@@ -58,6 +59,11 @@ class CascadeEngine:
         """See `PixelEngine.load_for_pixels`."""
         return _open(compiled_dir, takes_pixels=read_compiled_for(CASCADE, compiled_dir).takes_pixels)
 
+    def load_on(self, compiled_dir: Path, number: int) -> CascadeSession:
+        """See `DeviceLoader.load_on`: a model on something else, such as the processor, stays there."""
+        takes_pixels = read_compiled_for(CASCADE, compiled_dir).takes_pixels
+        return _open(compiled_dir, takes_pixels=takes_pixels, number=number)
+
 
 def _nothing_to_compile() -> UsageError:
     return UsageError(
@@ -66,21 +72,24 @@ def _nothing_to_compile() -> UsageError:
     )
 
 
-def _open(compiled_dir: Path, *, takes_pixels: bool) -> CascadeSession:
+def _open(compiled_dir: Path, *, takes_pixels: bool, number: int | None = None) -> CascadeSession:
     read_compiled_for(CASCADE, compiled_dir)
     record = read_cascade_json(compiled_dir)
-    fast = _load(compiled_dir / FAST_FOLDER, takes_pixels=takes_pixels)
+    fast = _load(compiled_dir / FAST_FOLDER, number, takes_pixels=takes_pixels)
     try:
         exact_dir = compiled_dir / EXACT_FOLDER
-        exact = _load(exact_dir, takes_pixels=takes_pixels)
+        exact = _load(exact_dir, number, takes_pixels=takes_pixels)
         return CascadeSession(record, fast, exact, read_compiled_json(exact_dir))
     except BaseException:
         fast.close()
         raise
 
 
-def _load(compiled_dir: Path, *, takes_pixels: bool) -> Session:
-    engine = find_engine(read_compiled_json(compiled_dir).engine)
+def _load(compiled_dir: Path, number: int | None, *, takes_pixels: bool) -> Session:
+    compiled = read_compiled_json(compiled_dir)
+    if number is not None and (numbered := find_numbered(recall_options(compiled))):
+        return numbered.load_on(compiled_dir, number)
+    engine = find_engine(compiled.engine)
     if takes_pixels and isinstance(engine, PixelEngine):
         return engine.load_for_pixels(compiled_dir)
     return engine.load(compiled_dir)

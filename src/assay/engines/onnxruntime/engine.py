@@ -124,9 +124,9 @@ class OnnxRuntimeEngine:
         """See `Engine.load`."""
         return _load(read_compiled_for(self.name, compiled_dir), compiled_dir)
 
-    def count_devices(self, compiled: CompiledModel) -> int | None:
+    def count_devices(self, options: CompileOptions) -> int | None:
         """See `NumberedEngine.count_devices`: ONNX Runtime does not tell."""
-        return None if compiled.device in NUMBERED else 0
+        return None if options.device in NUMBERED else 0
 
     def load_on(self, compiled_dir: Path, number: int) -> OnnxRuntimeSession:
         """See `NumberedEngine.load_on`."""

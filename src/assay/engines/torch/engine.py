@@ -98,9 +98,9 @@ class TorchEngine:
         compiled = read_compiled_for(self.name, compiled_dir)
         return _open(compiled, compiled_dir, takes_pixels=compiled.takes_pixels)
 
-    def count_devices(self, compiled: CompiledModel) -> int:
+    def count_devices(self, options: CompileOptions) -> int:
         """See `NumberedEngine.count_devices`: the GPUs that torch finds."""
-        return count_gpus() if name_kind(compiled.device) == "cuda" else 0
+        return count_gpus() if name_kind(options.device) == "cuda" else 0
 
     def load_on(self, compiled_dir: Path, number: int) -> Session:
         """See `NumberedEngine.load_on`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import hashlib
 import threading
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import pyarrow.compute
 
 from assay.errors import BadImagesError, SourceError, UndecodableImageError, blame_file, shorten
 from assay.files import decode_json
-from assay.images.forms.local_file import describe_file
+from assay.images.forms.local_file import LocalFile, describe_file
 from assay.images.forms.parquet_pages import PagedFile
 from assay.images.listing import LabelledImage, Listing
 
@@ -88,21 +89,87 @@ class _Description(msgspec.Struct, frozen=True):
     info: _Features = _Features()
 
 
+class _ImageColumn:
+    """The images of one file, a row group at a time; sent to another process, it is opened there once.
+
+    Args:
+        whole: The file as it was when it was listed.
+        bytes_path: The path in the schema of the images' bytes.
+        pages: The file, where it is open already.
+    """
+
+    def __init__(self, whole: LocalFile, bytes_path: str, pages: PagedFile | None = None) -> None:
+        self._whole = whole
+        self._bytes_path = bytes_path
+        self._pages = pages
+        self._lock = threading.Lock()
+        self._groups: collections.OrderedDict[int, list[Any]] = collections.OrderedDict()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _reopen, (self._whole, self._bytes_path)
+
+    def read(self, group: int, row: int) -> bytes:
+        with self._lock:
+            column = self._groups.get(group)
+            if column is None:
+                column = self._groups[group] = self._read_group(group)
+                while len(self._groups) > _KEPT_GROUPS:
+                    self._groups.popitem(last=False)
+        content = column[row].as_py()
+        if content is None:
+            raise UndecodableImageError("no bytes in its row, only a path perhaps")
+        return bytes(content)
+
+    def _read_group(self, group: int) -> list[Any]:
+        """Read the images of a row group, a value of Arrow for each row.
+
+        Raises:
+            SourceError: The file changed since it was listed, or the group unpacks to more than its limit.
+            OSError: It cannot be read, or the group is damaged: no fault of one image.
+        """
+        path = self._whole.path
+        try:
+            self._pages = pages = self._pages or PagedFile(self._whole.path)
+            expected = pages.file.metadata.row_group(group).num_rows
+            found = pages.read_column(group, self._bytes_path, MAX_ROW_GROUP_BYTES)
+            rows = [value for array in found for value in self._take_bytes(array)]
+        except SourceError:
+            raise
+        except Exception as error:
+            self._whole.check(path.stat())  # Arrow raises anything on a damaged file
+            raise OSError(f"row group {group} of {path.name}: {shorten(error)}") from error
+        self._whole.check(path.stat())
+        if len(rows) != expected:
+            raise OSError(f"row group {group} of {path.name}: {len(rows):,} of {expected:,} rows")
+        return rows
+
+    def _take_bytes(self, column: Any) -> Any:
+        """The images' bytes in a part of the image column; none where a row is null."""
+        return (
+            pyarrow.compute.struct_field(column, "bytes") if self._bytes_path.endswith(".bytes") else column
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def _reopen(whole: LocalFile, bytes_path: str) -> _ImageColumn:
+    """The column in a process that it was sent to: the same one for every shard."""
+    return _ImageColumn(whole, bytes_path)
+
+
 class _ParquetFile:
-    """One file: its rows' paths and labels, and its images, a row group at a time."""
+    """One file: its rows' paths and labels, and its images."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._whole = describe_file(path, path.stat())
-        self._lock = threading.Lock()
-        self._groups: collections.OrderedDict[int, list[Any]] = collections.OrderedDict()
         with blame_file(
             BadImagesError, f"--images {path}: cannot be read as Parquet", hint="download it again"
         ):
             self._pages = PagedFile(path)
             self._file = self._pages.file
             self._check_groups()
-            self._image_column, self._bytes_path, path_column = self._find_image_columns()
+            bytes_path, path_column = self._find_image_columns()
+            self._images = _ImageColumn(self._whole, bytes_path, self._pages)
             self._label_column = self._find_column(_LABEL_COLUMNS)
             self.paths = self._read_paths(path_column)
             self._labels = self._read_labels()
@@ -125,49 +192,10 @@ class _ParquetFile:
                 label=label if isinstance(label, int) else None,
                 class_name=label if isinstance(label, str) else "",
                 size_bytes=0,
-                read_bytes=partial(self._read, *place),
+                read_bytes=partial(self._images.read, *place),
             )
             for name, label, place in zip(names, self._labels, rows_in_groups, strict=True)
         ]
-
-    def _read(self, group: int, row: int) -> bytes:
-        with self._lock:
-            column = self._groups.get(group)
-            if column is None:
-                column = self._groups[group] = self._read_group(group)
-                while len(self._groups) > _KEPT_GROUPS:
-                    self._groups.popitem(last=False)
-        content = column[row].as_py()
-        if content is None:
-            raise UndecodableImageError("no bytes in its row, only a path perhaps")
-        return bytes(content)
-
-    def _read_group(self, group: int) -> list[Any]:
-        """Read the images of a row group, a value of Arrow for each row.
-
-        Raises:
-            SourceError: The file changed since it was listed, or the group unpacks to more than its limit.
-            OSError: It cannot be read, or the group is damaged: no fault of one image.
-        """
-        expected = self._file.metadata.row_group(group).num_rows
-        try:
-            found = self._pages.read_column(group, self._bytes_path, MAX_ROW_GROUP_BYTES)
-            rows = [value for array in found for value in self._take_bytes(array)]
-        except SourceError:
-            raise
-        except Exception as error:
-            self._whole.check(self._path.stat())  # Arrow raises anything on a damaged file
-            raise OSError(f"row group {group} of {self._path.name}: {shorten(error)}") from error
-        self._whole.check(self._path.stat())
-        if len(rows) != expected:
-            raise OSError(f"row group {group} of {self._path.name}: {len(rows):,} of {expected:,} rows")
-        return rows
-
-    def _take_bytes(self, column: Any) -> Any:
-        """The images' bytes in a part of the image column; none where a row is null."""
-        return (
-            pyarrow.compute.struct_field(column, "bytes") if self._bytes_path.endswith(".bytes") else column
-        )
 
     def _read_text(self, column: str) -> list[Any]:
         """A column of paths or labels, as Python has its values."""
@@ -184,17 +212,17 @@ class _ParquetFile:
     def _find_column(self, names: Sequence[str]) -> str | None:
         return next((name for name in names if name in self._file.schema_arrow.names), None)
 
-    def _find_image_columns(self) -> tuple[str, str, str | None]:
-        """Find the image column, the path of its bytes, and that of its paths, if it has any."""
+    def _find_image_columns(self) -> tuple[str, str | None]:
+        """Find the path of the images' bytes in the schema, and that of their paths, if there are any."""
         name = self._find_column(_IMAGE_COLUMNS)
         schema = self._file.schema_arrow
         kind: Any = schema.field(name).type if name else None
         if name and pyarrow.types.is_struct(kind) and "bytes" in (fields := {field.name for field in kind}):
-            return name, f"{name}.bytes", f"{name}.path" if "path" in fields else None
+            return f"{name}.bytes", f"{name}.path" if "path" in fields else None
         is_bytes = kind is not None and (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
         is_list = kind is not None and pyarrow.types.is_list(kind) and kind.value_type == pyarrow.uint8()
         if name and (is_bytes or is_list):
-            return name, name, None
+            return name, None
         found = ", ".join(f"{field.name} ({field.type})" for field in schema)
         raise BadImagesError(f"--images {self._path}: no column of images: {shorten(found)}", hint=_LAYOUT)
 

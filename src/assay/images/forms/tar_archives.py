@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import tarfile
 import threading
@@ -93,7 +94,7 @@ def read_tar_files(path: Path | RemoteFile, *, gzipped: bool = False, prefix: st
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
         raise _describe_damage(path, len(members), error) from error
     last = {_clean_name(member.name): member for member in members}
-    read_at = _make_gzip_reader(whole) if gzipped and isinstance(whole, LocalFile) else whole.read_at
+    read_at = _GzipReader(whole).read_at if gzipped and isinstance(whole, LocalFile) else whole.read_at
     notes = []
     if len(last) < len(members):
         notes.append(
@@ -222,13 +223,29 @@ def _read_sparse(whole: LocalFile, member: tarfile.TarInfo) -> bytes:
     return content
 
 
-def _make_gzip_reader(whole: LocalFile) -> ReadAt:
-    """Make what reads at an offset of the unpacked stream; one caller at a time."""
-    stream = _open_stream(whole.path, gzipped=True)
-    lock = threading.Lock()
+class _GzipReader:
+    """Reads at an offset of the unpacked stream, for one caller at a time.
 
-    def read_at(offset: int, size: int) -> bytes:
-        with lock:
+    Sent to another process, it is opened there once, and unpacks on its way what lies before the offset.
+    """
+
+    def __init__(self, whole: LocalFile) -> None:
+        self._whole = whole
+        self._lock = threading.Lock()
+        self._stream: BinaryIO | None = None
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _reopen, (self._whole,)
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """See `ReadAt`.
+
+        Raises:
+            SourceError: The archive changed since it was listed.
+        """
+        whole = self._whole
+        with self._lock:
+            self._stream = stream = self._stream or _open_stream(whole.path, gzipped=True)
             try:
                 stream.seek(offset)
                 content = stream.read(size)
@@ -240,4 +257,8 @@ def _make_gzip_reader(whole: LocalFile) -> ReadAt:
             raise OSError(f"{whole.path.name} gave {len(content):,} of {size:,} bytes")
         return content
 
-    return read_at
+
+@functools.lru_cache(maxsize=8)
+def _reopen(whole: LocalFile) -> _GzipReader:
+    """The reader in a process that it was sent to: the same one for every shard."""
+    return _GzipReader(whole)

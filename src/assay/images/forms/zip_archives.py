@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import lzma
 import os
 import struct
+import threading
 import zipfile
 import zlib
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -43,18 +44,15 @@ def list_zip(path: Path | RemoteFile, knows_name: KnowsName) -> Listing:
         BadImagesError: It is cut short or damaged, or it is another archive of ImageNet.
     """
     try:
-        if isinstance(path, RemoteFile):
-            whole, archive = None, zipfile.ZipFile(path.open())  # its reads are checked one by one
-        else:
-            whole = describe_file(path, path.stat())
-            archive = zipfile.ZipFile(path)  # stays open as long as its members are wanted
+        source = path if isinstance(path, RemoteFile) else describe_file(path, path.stat())
+        archive = _open_archive(source)
     except _DAMAGE as error:
         raise BadImagesError(
             f"--images {path}: cut short or damaged: {shorten(error)}", hint="download it again"
         ) from error
     members = [member for member in archive.infolist() if not member.filename.endswith("/")]
     last = {member.filename: member for member in members}
-    opened = _OpenZip(whole=whole, archive=archive)
+    opened = _OpenZip(source, archive)
     files = [_make_image(opened, member) for member in last.values()]
     listing = sort_out_files("zip archive", files, knows_name)
     refuse_other_archives(path, listing)
@@ -63,12 +61,21 @@ def list_zip(path: Path | RemoteFile, knows_name: KnowsName) -> Listing:
     return dataclasses.replace(listing, notes=(note,) if replaced_count else ())
 
 
-@dataclass(frozen=True, kw_only=True)
 class _OpenZip:
-    """An archive that is read from, and its file as it was when it was listed."""
+    """An archive that is read from; sent to another process, it is opened there once.
 
-    whole: LocalFile | None
-    archive: zipfile.ZipFile
+    Args:
+        source: Its file as it was when it was listed; reads of one behind a URL are checked one by one.
+        archive: The archive, where it is open already.
+    """
+
+    def __init__(self, source: LocalFile | RemoteFile, archive: zipfile.ZipFile | None = None) -> None:
+        self._source = source
+        self._archive = archive
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _reopen, (self._source,)
 
     def read_member(self, member: zipfile.ZipInfo) -> bytes:
         """Read a member, never more than the archive's directory says it has.
@@ -79,7 +86,9 @@ class _OpenZip:
             OSError: It cannot be read.
         """
         try:
-            content = self.archive.read(member)
+            with self._lock:
+                self._archive = archive = self._archive or _open_archive(self._source)
+            content = archive.read(member)
         except _DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:  # the system's, not bzip2's
                 raise
@@ -90,8 +99,21 @@ class _OpenZip:
 
     def _check(self) -> None:
         """Compare the file that is open with what was listed; what replaces it under its name is not read."""
-        if self.whole is not None and self.archive.fp is not None:
-            self.whole.check(os.fstat(self.archive.fp.fileno()))
+        source, archive = self._source, self._archive
+        if isinstance(source, RemoteFile):
+            return
+        source.check(os.fstat(archive.fp.fileno()) if archive and archive.fp else source.path.stat())
+
+
+@functools.lru_cache(maxsize=8)
+def _reopen(source: LocalFile | RemoteFile) -> _OpenZip:
+    """The archive in a process that it was sent to: the same one for every shard."""
+    return _OpenZip(source)
+
+
+def _open_archive(source: LocalFile | RemoteFile) -> zipfile.ZipFile:
+    """Open the archive; it stays open as long as its members are wanted."""
+    return zipfile.ZipFile(source.open() if isinstance(source, RemoteFile) else source.path)
 
 
 def _make_image(opened: _OpenZip, member: zipfile.ZipInfo) -> LabelledImage:

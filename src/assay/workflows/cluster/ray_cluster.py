@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import pickle
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 
 from assay.engines.cascade.compose import list_engines
 from assay.engines.compiled_model import read_compiled_json
-from assay.errors import AssayError, EngineError, SourceError, UsageError, missing_package
+from assay.errors import AssayError, EngineError, SourceError, missing_package
 from assay.files import write_file
-from assay.inference.pipeline import PipelineOptions
-from assay.inference.shards import Shard
-from assay.runs.folder import RunFolder
 from assay.runs.listener import Progress
 from assay.workflows.cluster.actor_needs import ActorRequest
 from assay.workflows.cluster.driver_process import (
@@ -32,25 +27,22 @@ from assay.workflows.cluster.driver_process import (
 from assay.workflows.cluster.model_cache import hash_compiled, read_files
 from assay.workflows.cluster.shard_runner import ShardReport, ShardWork, find_versions
 from assay.workflows.evaluate.predict import (
-    Predictor,
+    MissingShards,
     ShardError,
     describe_running_top1,
-    list_missing_shards,
     summarise_failures,
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RayCluster:
-    """Computes the missing shards of a run on a Ray cluster.
+    """Computes shards on a Ray cluster, whose nodes get the compiled model from this machine.
 
     Args:
-        compiled_dir: The compiled model, on this machine; the nodes get it.
         address: Of the cluster; empty means what RAY_ADDRESS says, else a Ray of this machine alone.
         request: What each actor asks of its node.
     """
 
-    compiled_dir: Path
     address: str = ""
     request: ActorRequest = field(default_factory=ActorRequest)
 
@@ -58,65 +50,44 @@ class RayCluster:
         if importlib.util.find_spec("ray") is None:
             raise missing_package("ray", "ray")
 
-    def predict_missing_shards(
-        self,
-        predictor: Predictor,
-        shards: Sequence[Shard],
-        fingerprint: str,
-        options: PipelineOptions,
-        run: RunFolder,
-    ) -> None:
-        """Compute and write the shards that are missing, each by one actor; one that is lost is tried again.
+    def compute_shards(self, missing: MissingShards) -> None:
+        """Compute each shard by one actor; one that is lost is tried again. See `ComputeShards`.
 
         Raises:
             UsageError: The images are held in a form that cannot be sent.
             MissingRuntimeError: No cluster, no node that has what an actor needs, or no node with the same
                 versions.
-            EngineError: Shards failed, or the cluster is gone; what was finished is kept.
-            SourceError: Likewise, where the first failed for its images' source.
+            EngineError: The cluster is gone; what was finished is kept.
         """
-        missing = list_missing_shards(predictor, shards, fingerprint, run)
-        if not missing:
-            return
-        _pickle_shard(missing[0])
-        compiled = read_compiled_json(self.compiled_dir)
+        missing.check_form("--ray")
+        compiled_dir = missing.predictor.compiled_dir
+        assert compiled_dir is not None
+        compiled = read_compiled_json(compiled_dir)
         threads = compiled.settings.get("threads")
         plan = DriverPlan(
             work=ShardWork(
                 compiled=compiled,
-                compiled_sha256=hash_compiled(compiled, self.compiled_dir),
-                fetch_files=partial(read_files, compiled, self.compiled_dir.resolve()),
-                fingerprint=fingerprint,
-                options=options,
+                compiled_sha256=hash_compiled(compiled, compiled_dir),
+                fetch_files=partial(read_files, compiled, compiled_dir.resolve()),
+                fingerprint=missing.fingerprint,
+                options=missing.options,
                 versions=find_versions(*list_engines(compiled)),
             ),
-            numbers=[shard.number for shard in missing],
+            numbers=[shard.number for shard in missing.shards],
             request=replace(self.request, thread_count=int(threads) if threads else None),
         )
         with open_driver(choose_address(self.address)) as driver:
             driver.send(plan)
-            _Follower(predictor, missing, run).follow(driver)
-
-
-def _pickle_shard(shard: Shard) -> bytes:
-    try:
-        return pickle.dumps(shard)
-    except (TypeError, pickle.PicklingError) as error:
-        raise UsageError(
-            f"--ray: images in this form cannot be read by other processes: {error}",
-            hint="unpack them into a folder, or use --shard I/N",
-        ) from error
+            _Follower(missing).follow(driver)
 
 
 class _Follower:
     """Writes the shards as they come, and tells the user how far the cluster is and what failed."""
 
-    def __init__(self, predictor: Predictor, missing: Sequence[Shard], run: RunFolder) -> None:
-        self._predictor = predictor
-        self._run = run
-        self._folder = run.path / predictor.folder
-        self._shards = {shard.number: shard for shard in missing}
-        self._total = sum(len(shard.images) for shard in missing)
+    def __init__(self, missing: MissingShards) -> None:
+        self._missing = missing
+        self._run = missing.run
+        self._shards = {shard.number: shard for shard in missing.shards}
         self._failed: dict[str, ShardError] = {}
         self._shards_done = self._done = self._hits = 0
 
@@ -139,7 +110,7 @@ class _Follower:
 
     def _take(self, message: object, driver: DriverProcess) -> None:
         if isinstance(message, WantedShard):
-            driver.send(_pickle_shard(self._shards[message.number]))
+            driver.send(pickle.dumps(self._shards[message.number]))
         elif isinstance(message, Note):
             self._run.announce(message.text)
         elif isinstance(message, ShardReport):
@@ -153,8 +124,8 @@ class _Follower:
 
     def _count(self, report: ShardReport) -> None:
         if report.session is not None:
-            self._run.record_session(self._predictor.name, report.session)
-        write_file(self._folder / self._shards[report.number].file_name, report.content)
+            self._run.record_session(self._missing.predictor.name, report.session)
+        write_file(self._missing.folder / self._shards[report.number].file_name, report.content)
         self._shards_done += 1
         self._done += report.image_count
         self._hits += report.hits
@@ -164,9 +135,8 @@ class _Follower:
         detail = f"{self._shards_done:,} of {len(self._shards):,} shards"
         if self._done:
             detail += f", {describe_running_top1(self._hits, self._done)}"
-        task = self._predictor.task
-        progress = Progress(task=task, unit="images", done=self._done, total=self._total, detail=detail)
-        self._run.advance(progress)
+        task, total = self._missing.predictor.task, self._missing.image_count
+        self._run.advance(Progress(task=task, unit="images", done=self._done, total=total, detail=detail))
 
     def _end(self, finished: Finished) -> None:
         if self._failed:

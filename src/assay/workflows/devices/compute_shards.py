@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -15,24 +14,22 @@ from pathlib import Path
 from assay.engines.catalog import load_for_evaluation
 from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import Session, SessionDescription
-from assay.errors import EngineError, MissingRuntimeError, SourceError, UsageError
+from assay.errors import EngineError, MissingRuntimeError, SourceError
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.shards import Shard, write_shard
 from assay.measure.accuracy.accuracy import count_topk_hits
 from assay.measure.speed.pipeline_speed import PipelineSpeed
 from assay.models.record import ModelRecord
 from assay.processors import count_processors
-from assay.runs.folder import RunFolder
 from assay.runs.listener import Progress
 from assay.runs.results_file import DeviceUse
-from assay.workflows.devices.choose import Device
+from assay.workflows.devices.choose import Device, DeviceGroup
 from assay.workflows.devices.process import DeviceProcess
 from assay.workflows.evaluate.predict import (
     MAX_FAILED_SHARDS,
-    Predictor,
+    MissingShards,
     ShardError,
     describe_running_top1,
-    list_missing_shards,
     summarise_failures,
 )
 
@@ -66,10 +63,11 @@ class ShardComputer:
     record: ModelRecord
     session: Session
 
-    def answer(self, shard: Shard) -> int:
+    def answer(self, shard: Shard, show_life: Callable[[], None]) -> int:
         """Compute and write a shard; gives its Top-1 hits."""
         work = self.work
-        ((_, predictions),) = predict_shards(self.session, [shard], self.record, work.options, lambda _: None)
+        stream = predict_shards(self.session, [shard], self.record, work.options, lambda _: show_life())
+        ((_, predictions),) = stream
         keep_logits = work.options.keep_logits
         write_shard(work.folder / shard.file_name, predictions, work.fingerprint, keep_logits=keep_logits)
         return count_topk_hits(predictions, self.record.output.label_offset)[0]
@@ -88,25 +86,18 @@ def open_computer(work: DeviceWork) -> tuple[ShardComputer, SessionDescription]:
 
 @dataclass(frozen=True, kw_only=True)
 class SeveralDevices:
-    """Computes the missing shards of a run on several devices of this machine.
+    """Computes shards on several devices of this machine.
 
     Args:
-        compiled_dir: The compiled model.
-        devices: At least one; see `choose_devices`.
+        group: The devices.
+        uses: What each has done so far, by its name: one that failed is given nothing more, of no model.
     """
 
-    compiled_dir: Path
-    devices: tuple[Device, ...]
+    group: DeviceGroup
+    uses: dict[str, DeviceUse] = field(default_factory=dict)
 
-    def predict_missing_shards(
-        self,
-        predictor: Predictor,
-        shards: Sequence[Shard],
-        fingerprint: str,
-        options: PipelineOptions,
-        run: RunFolder,
-    ) -> None:
-        """Compute and write the shards that are missing; those of a device that fails are left to the others.
+    def compute_shards(self, missing: MissingShards) -> None:
+        """Compute shards by a process for each device; those of one that fails are left to the others.
 
         Raises:
             UsageError: The images are held in a form that other processes cannot read.
@@ -114,55 +105,52 @@ class SeveralDevices:
             SourceError: The place that holds images failed; other shards are kept. After three in a row, the
                 rest is not tried.
         """
-        missing = list_missing_shards(predictor, shards, fingerprint, run)
-        if not missing:
-            return
-        _check_pickles(missing[0])
-        devices = self.devices[: len(missing)]
-        run.announce(f"Shards to compute: {len(missing):,}, on {', '.join(map(str, devices))}")
-        folder = run.path / predictor.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        threads = options.decode_threads or max(1, count_processors() // len(devices))
-        work = DeviceWork(
-            compiled_dir=self.compiled_dir.absolute(),
-            number=0,
-            folder=folder.absolute(),
-            fingerprint=fingerprint,
-            options=replace(options, decode_threads=threads),
-        )
+        missing.check_form("--devices")
+        usable = [device for device in self.group.devices if not self._has_failed(device)]
+        devices = usable[: len(missing.shards)]
+        names = ", ".join(map(str, devices))
+        missing.run.announce(f"Shards to compute: {len(missing.shards):,}, on {names}")
+        missing.folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(len(devices), "device"))
-            processes = [stack.enter_context(DeviceProcess(device)) for device in devices]
-            sharing = _Sharing(predictor=predictor, run=run, missing=missing, pool=pool)
+            timeout_s = self.group.timeout_s
+            processes = [stack.enter_context(DeviceProcess(device, timeout_s)) for device in devices]
+            sharing = _Sharing(missing=missing, pool=pool, uses=self.uses)
             for process in processes:
-                opening = partial(open_computer, replace(work, number=process.device.number))
-                sharing.running[pool.submit(process.ask, opening)] = (process, None)
+                work = _make_work(missing, process.device, len(devices))
+                opening = pool.submit(process.ask, partial(open_computer, work))
+                sharing.running[opening] = (process, None)
             try:
                 sharing.follow()
             finally:
-                sharing.record(options.batch_size)
+                sharing.record()
+
+    def _has_failed(self, device: Device) -> bool:
+        use = self.uses.get(str(device))
+        return use is not None and bool(use.failure)
 
 
-def _check_pickles(shard: Shard) -> None:
-    try:
-        pickle.dumps(shard)
-    except (TypeError, pickle.PicklingError) as error:
-        raise UsageError(
-            f"--devices: images in this form cannot be read by other processes: {error}",
-            hint="unpack them into a folder, or use --shard I/N",
-        ) from error
+def _make_work(missing: MissingShards, device: Device, device_count: int) -> DeviceWork:
+    options, compiled_dir = missing.options, missing.predictor.compiled_dir
+    assert compiled_dir is not None
+    threads = options.decode_threads or max(1, count_processors() // device_count)
+    return DeviceWork(
+        compiled_dir=compiled_dir.absolute(),
+        number=device.number,
+        folder=missing.folder.absolute(),
+        fingerprint=missing.fingerprint,
+        options=replace(options, decode_threads=threads),
+    )
 
 
 @dataclass(kw_only=True)
 class _Sharing:
     """Hands shards to processes, one at a time to each, and follows what comes of them."""
 
-    predictor: Predictor
-    run: RunFolder
-    missing: Sequence[Shard]
+    missing: MissingShards
     pool: ThreadPoolExecutor
+    uses: dict[str, DeviceUse]
     running: dict[Future[object], tuple[DeviceProcess, Shard | None]] = field(default_factory=dict)
-    uses: dict[str, DeviceUse] = field(default_factory=dict)
     failed: dict[str, ShardError] = field(default_factory=dict)
     failed_in_a_row: int = 0
     hits: int = 0
@@ -170,9 +158,9 @@ class _Sharing:
     began: float | None = None
 
     def __post_init__(self) -> None:
-        self.waiting = deque(self.missing)
+        self.run, self.predictor = self.missing.run, self.missing.predictor
+        self.waiting = deque(self.missing.shards)
         self.idle: list[DeviceProcess] = []
-        self.total = sum(len(shard.images) for shard in self.missing)
         self._tell()
 
     def follow(self) -> None:
@@ -197,17 +185,17 @@ class _Sharing:
         if self.failed:
             raise summarise_failures(self.failed, len(self.waiting))
 
-    def record(self, batch_size: int) -> None:
+    def record(self) -> None:
         """Record what each device did, and how fast all were where none failed."""
         self.run.record_devices(self.uses)
         images = self.run.manifest.image_set
-        if self.began is None or not self.done or self.done < self.total:
+        if self.began is None or not self.done or self.done < self.missing.image_count:
             return
         speed = PipelineSpeed(
             image_count=self.done,
             whole_count=images.image_count if images else self.done,
             seconds=time.perf_counter() - self.began,
-            batch_size=batch_size,
+            batch_size=self.missing.options.batch_size,
         )
         self.run.record_pipeline(self.predictor.name, speed)
 
@@ -220,7 +208,7 @@ class _Sharing:
         if shard is None:
             assert isinstance(answer, SessionDescription)
             self.began = self.began or time.perf_counter()
-            self.uses[name] = DeviceUse(image_count=0)
+            self.uses.setdefault(name, DeviceUse(image_count=0))
             self.run.record_session(self.predictor.name, answer)
             return
         assert isinstance(answer, int)
@@ -264,9 +252,8 @@ class _Sharing:
         detail = ""
         if self.done:
             running = sum(shard is not None for _, shard in self.running.values())
-            shard_count = len(self.missing) - len(self.waiting) - running - len(self.failed)
-            shards_done = f"{shard_count:,} of {len(self.missing):,} shards"
+            count = len(self.missing.shards)
+            shards_done = f"{count - len(self.waiting) - running - len(self.failed):,} of {count:,} shards"
             detail = f"{shards_done}, {describe_running_top1(self.hits, self.done)}"
-        self.run.advance(
-            Progress(task=self.predictor.task, unit="images", done=self.done, total=self.total, detail=detail)
-        )
+        task, total = self.predictor.task, self.missing.image_count
+        self.run.advance(Progress(task=task, unit="images", done=self.done, total=total, detail=detail))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,11 +19,11 @@ from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import Session
 from assay.errors import AssayError
 from assay.measure.speed.loading import LoadCost, close_cost, load_timed
-from assay.measure.speed.repeats import BatchTimes, Repeat, RepeatMeter, RepeatPlan, tile_images
+from assay.measure.speed.repeats import LONGEST, BatchTimes, Repeat, RepeatMeter, RepeatPlan, tile_images
 from assay.measure.speed.several_devices import SeveralDevicesRow, make_devices_row
 from assay.measure.speed.throughput import SessionName, ThroughputRow, make_throughput_rows
 from assay.runs.listener import Listener, Progress
-from assay.workflows.devices.choose import Device
+from assay.workflows.devices.choose import Device, DeviceGroup
 from assay.workflows.devices.process import DeviceProcess
 
 TASK = "Measuring speed"
@@ -38,7 +38,9 @@ class SpeedMeter:
     cost: LoadCost
     repeats: dict[int, list[Repeat]] = field(default_factory=dict)
 
-    def answer(self, request: Literal["warm up", "times", "cost"] | int) -> object:
+    def answer(
+        self, request: Literal["warm up", "times", "cost"] | int, _show_life: Callable[[], None]
+    ) -> object:
         """Warm up; measure a repeat of a batch size; give all since the warm-up, or what loading cost."""
         if request == "warm up":
             self.repeats = {}
@@ -79,7 +81,7 @@ class DeviceSpeeds:
 
 
 def measure_devices(
-    compiled_dir: Path, devices: Sequence[Device], images: Images, plan: RepeatPlan, listener: Listener
+    compiled_dir: Path, devices: DeviceGroup, images: Images, plan: RepeatPlan, listener: Listener
 ) -> DeviceSpeeds:
     """Measure a compiled model on each device while the others wait, and then on all at once.
 
@@ -87,7 +89,7 @@ def measure_devices(
 
     Args:
         compiled_dir: The compiled model.
-        devices: At least one.
+        devices: The devices.
         images: What it is measured on, float32 (N, 3, H, W).
         plan: Batch sizes, at least one; repeats, seconds, callers.
         listener: Hears how far it is.
@@ -96,7 +98,7 @@ def measure_devices(
         AssayError: A device failed; its name is in the message.
     """
     compiled = read_compiled_json(compiled_dir)
-    total = len(plan.batch_sizes) * plan.repeats * (len(devices) + 1)
+    total = len(plan.batch_sizes) * plan.repeats * (len(devices.devices) + 1)
     done = 0
 
     def report(who: str, size: int, rate: float) -> None:
@@ -106,14 +108,16 @@ def measure_devices(
         listener.advance(Progress(task=TASK, unit="repeats", done=done, total=total, detail=detail))
 
     with ExitStack() as stack:
-        pool = stack.enter_context(ThreadPoolExecutor(len(devices), "device"))
-        group = _Group(
-            pool=pool, processes=[stack.enter_context(DeviceProcess(device)) for device in devices]
-        )
+        pool = stack.enter_context(ThreadPoolExecutor(len(devices.devices), "device"))
+        processes = [
+            stack.enter_context(DeviceProcess(device, devices.timeout_s)) for device in devices.devices
+        ]
+        longest_s = LONGEST * plan.seconds * len(plan.batch_sizes)
+        group = _Group(pool=pool, processes=processes, busy_s=longest_s)
         listener.advance(Progress(task=TASK, unit="repeats", done=0, total=total))
         group.ask(lambda process: partial(open_meter, compiled_dir.absolute(), process.device, images, plan))
         alone = {
-            str(process.device): _measure(_Group(pool=pool, processes=[process]), plan, report)[0]
+            str(process.device): _measure(replace(group, processes=[process]), plan, report)[0]
             for process in group.processes
         }
         at_once = dict(zip(alone, _measure(group, plan, report), strict=True))
@@ -145,15 +149,17 @@ def measure_devices(
 
 @dataclass(frozen=True, kw_only=True)
 class _Group:
-    """Processes that are asked at once."""
+    """Processes that are asked at once; none is busy with one for longer than `busy_s` seconds."""
 
     pool: ThreadPoolExecutor
     processes: Sequence[DeviceProcess]
+    busy_s: float
 
     def ask(self, make_request: Callable[[DeviceProcess], object]) -> list[Any]:
         """Ask each, and wait for all; gives their answers in order."""
         asked = [
-            (process, self.pool.submit(process.ask, make_request(process))) for process in self.processes
+            (process, self.pool.submit(process.ask, make_request(process), self.busy_s))
+            for process in self.processes
         ]
         answers = []
         for process, future in asked:

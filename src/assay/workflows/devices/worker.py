@@ -19,12 +19,15 @@ from typing import BinaryIO, Protocol
 from assay.errors import AssayError
 from assay.interrupts import EXIT_INTERRUPTED
 
+SIGN_OF_LIFE = ...
+"""What a worker sends before its answer, where that takes long."""
+
 
 class Answerer(Protocol):
     """What answers requests."""
 
-    def answer(self, request: object) -> object:
-        """Carry a request out; both can be pickled."""
+    def answer(self, request: object, show_life: Callable[[], None], /) -> object:
+        """Carry a request out; both can be pickled. `show_life` is called now and then in a long one."""
 
     def close(self) -> None:
         """Free what it holds."""
@@ -37,31 +40,35 @@ MakeAnswerer = Callable[[], tuple[Answerer, object]]
 def main() -> int:
     """Answer what comes on stdin until that is None, and return the exit status."""
     requests, answers = _take_streams()
-    inbox: queue.SimpleQueue[object] = queue.SimpleQueue()
+    inbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, inbox), name="requests", daemon=True).start()
     answerer: Answerer | None = None
 
-    def carry_out(request: object) -> object:
+    def send(content: object) -> None:
+        pickle.dump(content, answers)
+        answers.flush()
+
+    def carry_out(message: bytes) -> object:
         nonlocal answerer
+        request = pickle.loads(message)
         if answerer is not None:
-            return answerer.answer(request)
-        answerer, first = request()  # type: ignore[operator]  # MakeAnswerer
+            return answerer.answer(request, lambda: send(SIGN_OF_LIFE))
+        answerer, first = request()  # MakeAnswerer
         return first
 
     try:
-        while (request := inbox.get()) is not None:
-            pickle.dump(_try(carry_out, request), answers)
-            answers.flush()
+        while (message := inbox.get()) is not None:
+            send(_try(carry_out, message))
     finally:
         if answerer is not None:
             answerer.close()
     return 0
 
 
-def _try(carry_out: Callable[[object], object], request: object) -> object:
-    """The answer to a request, or the error that it ended with."""
+def _try(carry_out: Callable[[bytes], object], message: bytes) -> object:
+    """The answer to a pickled request, or the error that it ended with."""
     try:
-        return carry_out(request)
+        return carry_out(message)
     except (AssayError, OSError, MemoryError) as error:
         return error
     except Exception:  # noqa: BLE001 - a bug, which the process that asked shows as its own
@@ -78,11 +85,11 @@ def _take_streams() -> tuple[BinaryIO, BinaryIO]:
     return requests, answers
 
 
-def _receive(requests: BinaryIO, inbox: queue.SimpleQueue[object]) -> None:
-    """Pass requests on; end this process, and those it has started, where the other one is gone."""
+def _receive(requests: BinaryIO, inbox: queue.SimpleQueue[bytes | None]) -> None:
+    """Pass pickled requests on; end this process, and those it has started, where the other one is gone."""
     try:
-        while (request := pickle.load(requests)) is not None:
-            inbox.put(request)
+        while (message := pickle.load(requests)) is not None:
+            inbox.put(message)
     except (EOFError, OSError, pickle.UnpicklingError):
         if os.name == "posix":
             os.killpg(0, signal.SIGKILL)  # it leads a group of its own

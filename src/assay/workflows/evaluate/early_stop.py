@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from assay.errors import UsageError
 from assay.images.labels import IMAGENET_VAL_COUNT
@@ -26,7 +27,13 @@ from assay.runs.folder import RunFolder
 from assay.runs.listener import announce_wait
 from assay.runs.place import PREDICTIONS_FOLDER, SAMPLE_FOLDER
 from assay.runs.results_file import ImageSet
-from assay.workflows.evaluate.predict import Predictor, close_at_end, predict_missing_shards, report_progress
+from assay.workflows.evaluate.predict import (
+    Predictor,
+    close_at_end,
+    compute_here,
+    predict_missing_shards,
+    report_progress,
+)
 
 MOST_SAMPLED = 2048
 SAMPLED_SHARE = 10  # at most one in so many, since the sample's images are run again in their shards
@@ -198,9 +205,8 @@ def predict_until_certain(
             rows = read_shard(run.path / PREDICTIONS_FOLDER / shard.file_name)
             watch.look_at_shard(shard, rows)
         if not watch.is_certain:
-            predict_missing_shards(
-                work.predictor, work.shards, work.fingerprint, work.pipeline, run, watch.look_at_shard
-            )
+            compute = partial(compute_here, is_enough=watch.look_at_shard)
+            predict_missing_shards(work.predictor, work.shards, work.fingerprint, work.pipeline, run, compute)
         if watch.is_certain and watch.seen.image_count < watch.count:
             stop = watch.describe_stop(by_sample=False)
     if stop is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from assay.inference.identity import (
     identify_run,
 )
 from assay.inference.pipeline import PipelineOptions
-from assay.inference.shards import Shard, cut_shards
+from assay.inference.shards import cut_shards
 from assay.measure.gates import Gate
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder
@@ -42,12 +42,10 @@ from assay.runs.stored import PredictedRun
 from assay.workflows.evaluate.batch_sizes import BatchEvaluation
 from assay.workflows.evaluate.early_stop import Workload, check_stop, predict_until_certain
 from assay.workflows.evaluate.finished import find_finished
-from assay.workflows.evaluate.predict import Predictor, predict_missing_shards
+from assay.workflows.evaluate.predict import ComputeShards, Predictor, compute_here, predict_missing_shards
 from assay.workflows.results.metrics import compute_metrics
 
 DEFAULT_BATCH_SIZE = 8
-ComputeShards = Callable[[Predictor, Sequence[Shard], str, PipelineOptions, RunFolder], None]
-"""Computes and writes the shards that are missing; see `predict_missing_shards`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +60,8 @@ class EvaluateOptions:
         gates: What the run must show.
         stop_error: Ends the run as soon as every gate on accuracy is certain, with so much of a chance
             that one is failed which the whole run passes, 0 to 0.5; None means that all images are run.
-        compute_shards: What computes the missing shards: this process, or a cluster.
+        compute_shards: What computes the missing shards of compiled models: this process, several devices, or
+            a cluster.
         batches: Several batch sizes at which all images are predicted, the first into the run's predictions;
             `batch_size` is that one's then.
         leaves_finished: Whether a run that was finished before, and is as it was, is not even scored again.
@@ -74,7 +73,7 @@ class EvaluateOptions:
     real_labels: RealLabels | None = None
     gates: tuple[Gate, ...] = ()
     stop_error: float | None = None
-    compute_shards: ComputeShards = predict_missing_shards
+    compute_shards: ComputeShards = compute_here
     batches: tuple[BatchEvaluation, ...] = ()
     leaves_finished: bool = False
 
@@ -113,7 +112,9 @@ def evaluate_model(
         return metrics
     shutil.rmtree(run.path / SAMPLE_FOLDER, ignore_errors=True)  # of a run that was cut, and goes on
     if options.stop_error is None:
-        options.compute_shards(work.predictor, work.shards, work.fingerprint, work.pipeline, run)
+        predict_missing_shards(
+            work.predictor, work.shards, work.fingerprint, work.pipeline, run, options.compute_shards
+        )
     else:
         stop = predict_until_certain(work, options.gates, options.stop_error, run)
         if stop is not None:
@@ -234,6 +235,7 @@ def make_predictor(
         open_session=partial(load_for_evaluation, compiled_dir),
         folder=folder,
         batch_size=compiled.call_size or compiled.batch_size or DEFAULT_BATCH_SIZE,
+        compiled_dir=compiled_dir,
     )
 
 
@@ -252,7 +254,8 @@ def predict_beside(predictor: Predictor, index: ImageIndex, run: RunFolder, opti
         reading=index.reading,
     )
     shards = cut_shards(index.images, options.shard_size)
-    predict_missing_shards(predictor, shards, fingerprint, pipeline, run)
+    compute = options.compute_shards if predictor.compiled_dir else compute_here
+    predict_missing_shards(predictor, shards, fingerprint, pipeline, run, compute)
     _delete_stale(run.path / predictor.folder, [shard.file_name for shard in shards])
 
 
@@ -330,7 +333,7 @@ def check_evaluation(options: EvaluateOptions) -> None:
     if options.batch_size is not None and options.batch_size < 1:
         raise UsageError(f"--batch-size is {options.batch_size}; expected 1 or more")
     check_stop(options.gates, options.stop_error)
-    if options.stop_error is not None and options.compute_shards is not predict_missing_shards:
+    if options.stop_error is not None and options.compute_shards is not compute_here:
         raise UsageError("--ray, --devices and --stop-when-certain exclude one another")
 
 

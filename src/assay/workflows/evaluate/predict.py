@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 from assay.engines.engine import Session
-from assay.errors import EngineError, SourceError
+from assay.errors import EngineError, SourceError, UsageError
 from assay.inference.pipeline import BatchListener, PipelineOptions, predict_shards
 from assay.inference.predictions import Prediction
 from assay.inference.shards import MISSING, Shard, find_fault, write_shard
@@ -39,6 +42,7 @@ class Predictor:
         open_session: Gives a session of it, which the caller closes.
         folder: Of the run folder, for its shards.
         batch_size: Images in one call where nobody says otherwise.
+        compiled_dir: The compiled model; None where it is none, which this process alone can run.
     """
 
     name: str
@@ -48,6 +52,54 @@ class Predictor:
     open_session: Callable[[], Session]
     folder: str
     batch_size: int
+    compiled_dir: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingShards:
+    """Shards that are to be computed and written.
+
+    Args:
+        predictor: What predicts their images.
+        shards: At least one, in order.
+        fingerprint: Of the run.
+        options: How images are streamed.
+        run: The run folder, which hears how far it is.
+    """
+
+    predictor: Predictor
+    shards: Sequence[Shard]
+    fingerprint: str
+    options: PipelineOptions
+    run: RunFolder
+
+    @property
+    def folder(self) -> Path:
+        """Where the shards go."""
+        return self.run.path / self.predictor.folder
+
+    @cached_property
+    def image_count(self) -> int:
+        """The images of all of them."""
+        return sum(len(shard.images) for shard in self.shards)
+
+    def check_form(self, flag: str) -> None:
+        """Refuse images that other processes cannot read.
+
+        Raises:
+            UsageError: They are held in such a form.
+        """
+        try:
+            pickle.dumps(self.shards[0])
+        except (TypeError, pickle.PicklingError) as error:
+            raise UsageError(
+                f"{flag}: images in this form cannot be read by other processes: {error}",
+                hint="unpack them into a folder, or use --shard I/N",
+            ) from error
+
+
+ComputeShards = Callable[[MissingShards], None]
+"""Computes and writes shards; where some failed it raises a `ShardError`, the others are kept."""
 
 
 def predict_missing_shards(
@@ -56,31 +108,38 @@ def predict_missing_shards(
     fingerprint: str,
     options: PipelineOptions,
     run: RunFolder,
-    is_enough: ShardListener | None = None,
+    compute: ComputeShards,
 ) -> None:
-    """Compute and write the shards that are missing, or this process's share of them.
+    """Compute and write the shards that are missing, or this process's share of them; see `ComputeShards`."""
+    missing = list_missing_shards(predictor, shards, fingerprint, run)
+    if missing:
+        compute(
+            MissingShards(
+                predictor=predictor, shards=missing, fingerprint=fingerprint, options=options, run=run
+            )
+        )
+
+
+def compute_here(work: MissingShards, is_enough: ShardListener | None = None) -> None:
+    """Compute shards in this process; see `ComputeShards`.
 
     Where the session dies in a shard, or the place that holds its images fails, that shard is left out with
-    its cause, a new session is loaded and the next shards are computed.
-
-    Raises:
-        EngineError: Shards failed; the others are kept. After three in a row, the rest is not tried.
-        SourceError: Likewise, where the first failed for its images' source.
+    its cause, a new session is loaded and the next shards are computed. After three in a row, the rest is not
+    tried.
     """
-    missing = list_missing_shards(predictor, shards, fingerprint, run)
-    total = sum(len(shard.images) for shard in missing)
-    on_batch = report_progress(predictor.task, total, predictor.record.output.label_offset, run)
-    folder, keep_logits = run.path / predictor.folder, options.keep_logits
+    predictor, run, missing = work.predictor, work.run, list(work.shards)
+    on_batch = report_progress(predictor.task, work.image_count, predictor.record.output.label_offset, run)
 
     def keep(shard: Shard, predictions: Sequence[Prediction]) -> bool:
-        write_shard(folder / shard.file_name, predictions, fingerprint, keep_logits=keep_logits)
+        keep_logits = work.options.keep_logits
+        write_shard(work.folder / shard.file_name, predictions, work.fingerprint, keep_logits=keep_logits)
         return is_enough is not None and is_enough(shard, predictions)
 
     failed: dict[str, ShardError] = {}
     failed_in_a_row = 0
     while missing and failed_in_a_row < MAX_FAILED_SHARDS:
         missing_before = len(missing)
-        error = _predict_until_error(predictor, missing, options, on_batch, keep, run)
+        error = _predict_until_error(predictor, missing, work.options, on_batch, keep, run)
         if error is not None:
             failed_in_a_row = failed_in_a_row + 1 if len(missing) == missing_before else 1
             shard = missing.pop(0)

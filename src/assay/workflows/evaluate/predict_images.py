@@ -29,7 +29,7 @@ from assay.runs.listener import SILENT, Listener
 from assay.runs.place import Mode, RunPlace
 from assay.runs.stored import PredictedRun
 from assay.workflows.evaluate.evaluate import EvaluateOptions, check_evaluation, plan_run
-from assay.workflows.evaluate.predict import predict_missing_shards
+from assay.workflows.evaluate.predict import ComputeShards, compute_here, predict_missing_shards
 
 KEPT_TOGETHER = 128  # images; what a process that is killed loses at most
 UNFINISHED = ".assay-unfinished"  # beside the file, while it is made
@@ -45,6 +45,7 @@ class PredictRequest:
         mode: What happens to a file, or to what is there of one.
         batch_size: Images in one call; None means the compiled model's, else 8.
         shard_size: Images whose predictions are kept together.
+        compute_shards: What computes those that are missing: this process, or several devices.
     """
 
     images: ImageRequest
@@ -52,6 +53,7 @@ class PredictRequest:
     mode: Mode = "new"
     batch_size: int | None = None
     shard_size: int = KEPT_TOGETHER
+    compute_shards: ComputeShards = compute_here
 
     @property
     def unfinished(self) -> Path:
@@ -105,7 +107,9 @@ def predict_images(
     with open_run_folder(place, compiled.model.name, compiled.engine, listener) as run:
         work = plan_run(compiled_dir, index, run, options, None)
         predictor = dataclasses.replace(work.predictor, task="Predicting")
-        predict_missing_shards(predictor, work.shards, work.fingerprint, work.pipeline, run)
+        predict_missing_shards(
+            predictor, work.shards, work.fingerprint, work.pipeline, run, request.compute_shards
+        )
         written = _write(output, PredictedRun.from_manifest(run.path, run.manifest), index.classes)
     shutil.rmtree(request.unfinished)
     return written

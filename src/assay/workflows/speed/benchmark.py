@@ -29,7 +29,7 @@ from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder
 from assay.runs.listener import Listener, Progress
 from assay.runs.results_file import Benchmark, write_result
-from assay.workflows.devices.choose import Device
+from assay.workflows.devices.choose import DeviceGroup
 from assay.workflows.devices.measure_speed import measure_devices
 from assay.workflows.speed.measure_repeat import measure_in_fresh_processes
 
@@ -43,7 +43,7 @@ def benchmark_models(
     plans: Sequence[RepeatPlan],
     run: RunFolder,
     max_latency_ms: float | None = None,
-    devices: Mapping[Path, Sequence[Device]] = MappingProxyType({}),
+    devices: Mapping[Path, DeviceGroup] = MappingProxyType({}),
 ) -> Benchmark:
     """Measure each compiled model, write `benchmark.json`, and return what that says.
 
@@ -84,7 +84,7 @@ def benchmark_models(
 def _add_devices(
     benchmark: Benchmark,
     compiled_dir: Path,
-    devices: Sequence[Device],
+    devices: DeviceGroup,
     images: Images,
     plan: RepeatPlan,
     run: RunFolder,
@@ -92,7 +92,7 @@ def _add_devices(
     """Add what is measured of a model on several devices."""
     compiled = read_compiled_json(compiled_dir)
     plan = fill_batch_sizes(compiled, plan)
-    sizes, names = ", ".join(map(str, plan.batch_sizes)), ", ".join(map(str, devices))
+    sizes, names = ", ".join(map(str, plan.batch_sizes)), ", ".join(map(str, devices.devices))
     run.announce(f"Measuring {compiled.engine} on {names} at batch sizes {sizes}, each alone and all at once")
     found = measure_devices(compiled_dir, devices, images, plan, run)
     benchmark.rows.extend(found.rows)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from assay.defaults import DEVICE_TIMEOUT_S
 from assay.engines.cascade.record import CASCADE, read_cascade_json
 from assay.engines.compiled_model import read_compiled_json
 from assay.errors import UsageError
@@ -46,6 +47,7 @@ class BenchmarkRequest:
         gates: What the speeds must show.
         devices: Several devices to measure on, each alone and all at once, as `choose_devices` reads them;
             empty for the compiled model's own.
+        device_timeout_s: How long one of those may take to load the model, or for a batch.
     """
 
     images: ImageRequest | None = None
@@ -56,6 +58,7 @@ class BenchmarkRequest:
     imports: tuple[tuple[Path, int | None], ...] = ()
     gates: tuple[Gate, ...] = ()
     devices: str = ""
+    device_timeout_s: float = DEVICE_TIMEOUT_S
 
 
 def run_benchmark(
@@ -91,7 +94,11 @@ def run_benchmark(
     record = compiled.model
     _check_inputs(compiled_dirs, record)
     index = index_requested_images(request.images, read_classes(record)) if request.images else None
-    devices = {path: choose_devices(request.devices, path) for path in compiled_dirs if request.devices}
+    devices = {
+        path: choose_devices(request.devices, path, request.device_timeout_s)
+        for path in compiled_dirs
+        if request.devices
+    }
     samples = choose_samples(compiled_dirs, record, index, listener)
     with open_run_folder(place, record.name, compiled.engine, listener) as run:
         run.record_model(compiled)

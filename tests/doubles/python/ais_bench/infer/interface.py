@@ -16,6 +16,7 @@ import onnxruntime
 
 DEVICE_COUNT = int(os.environ.get("ASSAY_DOUBLE_DEVICES", "1"))
 LOST_DEVICE = int(os.environ.get("ASSAY_DOUBLE_LOST_DEVICE", "-1"))
+HANGING_DEVICE = int(os.environ.get("ASSAY_DOUBLE_HANGING_DEVICE", "-1"))
 IS_NEWER = os.environ.get("ASSAY_DOUBLE_GENERATION", "2024") == "2024"
 
 
@@ -93,6 +94,8 @@ class InferSession:
         if self._device_id == LOST_DEVICE and self._times:
             print(f"[ERROR] device {self._device_id} lost heartbeat")
             raise RuntimeError("[507010][ACL: runtime lost heartbeat]")
+        while self._device_id == HANGING_DEVICE and self._times:
+            time.sleep(1)
         batch = self._choose_batch(len(array) if mode == "dymbatch" else 0)
         raw = array.tobytes() if IS_NEWER else _read_memory(array)
         images = self._read_images(raw, batch)
