@@ -37,8 +37,8 @@ from assay.runs.place import (
     REFERENCE_FOLDER,
     RunPlace,
 )
-from assay.runs.results_file import Metrics
-from assay.workflows.devices.choose import DeviceGroup, choose_devices_for
+from assay.runs.results_file import Benchmark, Metrics
+from assay.workflows.devices.choose import choose_devices_for
 from assay.workflows.devices.compute_shards import SeveralDevices
 from assay.workflows.evaluate.batch_sizes import BEST, AskedBatch, BatchEvaluation, plan_batches
 from assay.workflows.evaluate.evaluate import (
@@ -62,8 +62,7 @@ from assay.workflows.results.gates import judge_run
 from assay.workflows.results.report import write_report
 from assay.workflows.speed.benchmark import benchmark_models, choose_samples
 
-Compilations = tuple[list[CompileOptions], CompileOptions | None]
-"""How a model is compiled, once or for each batch size, and the float model beside an int8 one."""
+Compilations = tuple[list[CompileOptions], CompileOptions | None]  # see `resolve_compilations`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,10 +141,10 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
     folder, request = request.weights, replace(request, weights=find_model_file(request.weights))
     check_request(request)
     compilations = resolve_compilations(request, record)
-    devices = _choose_devices(request, compilations[0])
-    if devices is not None:
-        compute = SeveralDevices(group=devices).compute_shards
-        request = replace(request, evaluation=replace(request.evaluation, compute_shards=compute))
+    several = _choose_devices(request, compilations[0])
+    if several is not None:
+        evaluation = replace(request.evaluation, compute_shards=several.compute_shards)
+        request = replace(request, evaluation=evaluation)
     classes = read_classes(record)
     index = index_labelled_images(request.images, classes, place.index)
     if request.cascade_max_different is not None:
@@ -160,10 +159,13 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
         measured_dirs = [*compiled_dirs, *beside]
         samples = choose_samples(measured_dirs, record, index, run)
         plan = request.speed if len(compilations[0]) == 1 else replace(request.speed, batch_sizes=())
-        groups = dict.fromkeys(measured_dirs, devices) if devices else {}
-        measure = partial(benchmark_models, measured_dirs, samples, [plan], run, devices=groups)
+
+        def measure() -> Benchmark:
+            groups = dict.fromkeys(measured_dirs, several.find_usable()) if several else {}
+            return benchmark_models(measured_dirs, samples, [plan], run, devices=groups)
+
         benchmark = measure() if BEST in request.accuracy_batches else None  # which is the best?
-        rows = benchmark.rows if benchmark else ()
+        rows = benchmark.rows if benchmark else []
         batches = plan_batches(request.accuracy_batches, compiled_dirs, rows, run)
         reference = _choose_reference(request, record, float_dirs)
         metrics = _evaluate(request, compiled_dirs[-1], batches, index, run, reference)
@@ -175,11 +177,12 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
     )
 
 
-def _choose_devices(request: RunRequest, compilations: Sequence[CompileOptions]) -> DeviceGroup | None:
+def _choose_devices(request: RunRequest, compilations: Sequence[CompileOptions]) -> SeveralDevices | None:
     """The devices that were asked for; None for the model's own. All models here are for one kind."""
     if not request.devices:
         return None
-    return choose_devices_for(request.devices, compilations[:1], request.device_timeout_s)
+    group = choose_devices_for(request.devices, compilations[:1], request.device_timeout_s)
+    return SeveralDevices(group=group)
 
 
 def _make_models(
@@ -187,10 +190,9 @@ def _make_models(
 ) -> tuple[list[Path], list[Path], list[Path]]:
     """The folders of the compiled models that the run is of, of those beside them, and of float ones."""
     source = _export(request, record, index, run) if request.is_exported else request.weights
-    own, float_compilation = compilations
-    float_dirs: list[Path] = []
-    if float_compilation is not None:
-        float_dirs = _compile(source, run.path / FLOAT_FOLDER, [float_compilation], request.speed, run)
+    own, beside = compilations
+    float_dirs = _compile(source, run.path / FLOAT_FOLDER, [beside], request.speed, run) if beside else []
+    if beside is not None:
         source = _quantise(request, record, source, index, run)
     compiled_dirs = _compile(source, run.path / COMPILED_FOLDER, own, request.speed, run)
     if request.cascade_max_different is None:
@@ -200,8 +202,7 @@ def _make_models(
         exact_dir=float_dirs[0],
         max_different_percent=request.cascade_max_different,
     )
-    composed = _compose(models, index, run, request.evaluation)
-    return [composed], [*compiled_dirs, *float_dirs], float_dirs
+    return [_compose(models, index, run, request.evaluation)], [*compiled_dirs, *float_dirs], float_dirs
 
 
 def _evaluate(

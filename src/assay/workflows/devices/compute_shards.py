@@ -106,8 +106,7 @@ class SeveralDevices:
                 rest is not tried.
         """
         missing.check_form("--devices")
-        usable = [device for device in self.group.devices if not self._has_failed(device)]
-        devices = usable[: len(missing.shards)]
+        devices = self.find_usable().devices[: len(missing.shards)]
         names = ", ".join(map(str, devices))
         missing.run.announce(f"Shards to compute: {len(missing.shards):,}, on {names}")
         missing.folder.mkdir(parents=True, exist_ok=True)
@@ -125,9 +124,10 @@ class SeveralDevices:
             finally:
                 sharing.record()
 
-    def _has_failed(self, device: Device) -> bool:
-        use = self.uses.get(str(device))
-        return use is not None and bool(use.failure)
+    def find_usable(self) -> DeviceGroup:
+        """Those that have not failed."""
+        failed = {name for name, use in self.uses.items() if use.failure}
+        return replace(self.group, devices=tuple(one for one in self.group.devices if str(one) not in failed))
 
 
 def _make_work(missing: MissingShards, device: Device, device_count: int) -> DeviceWork:
