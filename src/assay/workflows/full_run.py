@@ -38,8 +38,7 @@ from assay.runs.place import (
     RunPlace,
 )
 from assay.runs.results_file import Benchmark, Metrics
-from assay.workflows.devices.choose import choose_devices_for
-from assay.workflows.devices.compute_shards import SeveralDevices
+from assay.workflows.devices.compute_shards import use_devices_for
 from assay.workflows.evaluate.batch_sizes import BEST, AskedBatch, BatchEvaluation, plan_batches
 from assay.workflows.evaluate.evaluate import (
     EvaluateOptions,
@@ -141,7 +140,7 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
     folder, request = request.weights, replace(request, weights=find_model_file(request.weights))
     check_request(request)
     compilations = resolve_compilations(request, record)
-    several = _choose_devices(request, compilations[0])
+    several = use_devices_for(compilations[0][0], request.devices, request.device_timeout_s)
     if several is not None:
         evaluation = replace(request.evaluation, compute_shards=several.compute_shards)
         request = replace(request, evaluation=evaluation)
@@ -175,14 +174,6 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
     return RunResult(
         folder=run.path, manifest=run.manifest, metrics=metrics, benchmark=benchmark, gates=gates
     )
-
-
-def _choose_devices(request: RunRequest, compilations: Sequence[CompileOptions]) -> SeveralDevices | None:
-    """The devices that were asked for; None for the model's own. All models here are for one kind."""
-    if not request.devices:
-        return None
-    group = choose_devices_for(request.devices, compilations[:1], request.device_timeout_s)
-    return SeveralDevices(group=group)
 
 
 def _make_models(
@@ -232,8 +223,12 @@ def check_request(request: RunRequest) -> None:
     check_plan(request.speed)
     check_evaluation(request.evaluation)
     _check_batches(request)
-    if request.devices and request.evaluation.stop_error is not None:
-        raise UsageError("--devices and --stop-when-certain exclude each other", hint="leave one of them out")
+    for flag, is_set in (
+        ("--stop-when-certain", request.evaluation.stop_error is not None),
+        ("--fresh-processes", request.speed.fresh_processes),
+    ):
+        if request.devices and is_set:
+            raise UsageError(f"--devices and {flag} exclude each other", hint="leave one of them out")
     if request.has_onnx_weights:
         check_model_path(request.weights)
     if request.weights_key is not None and request.has_onnx_weights:

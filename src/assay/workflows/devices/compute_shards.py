@@ -13,7 +13,7 @@ from pathlib import Path
 
 from assay.engines.catalog import load_for_evaluation
 from assay.engines.compiled_model import read_compiled_json
-from assay.engines.engine import Session, SessionDescription
+from assay.engines.engine import CompileOptions, Session, SessionDescription
 from assay.errors import EngineError, MissingRuntimeError, SourceError
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.shards import Shard, write_shard
@@ -23,7 +23,7 @@ from assay.models.record import ModelRecord
 from assay.processors import count_processors
 from assay.runs.listener import Progress
 from assay.runs.results_file import DeviceUse
-from assay.workflows.devices.choose import Device, DeviceGroup
+from assay.workflows.devices.choose import Device, DeviceGroup, choose_devices_for
 from assay.workflows.devices.process import DeviceProcess
 from assay.workflows.evaluate.predict import (
     MAX_FAILED_SHARDS,
@@ -128,6 +128,15 @@ class SeveralDevices:
         """Those that have not failed."""
         failed = {name for name, use in self.uses.items() if use.failure}
         return replace(self.group, devices=tuple(one for one in self.group.devices if str(one) not in failed))
+
+
+def use_devices_for(model: CompileOptions, text: str, timeout_s: float) -> SeveralDevices | None:
+    """The devices that were asked for, for a model that is yet to be compiled; None for its own.
+
+    Raises:
+        AssayError: As `choose_devices_for`.
+    """
+    return SeveralDevices(group=choose_devices_for(text, [model], timeout_s)) if text else None
 
 
 def _make_work(missing: MissingShards, device: Device, device_count: int) -> DeviceWork:
