@@ -60,12 +60,13 @@ def choose_devices(text: str, compiled_dir: Path, timeout_s: float = DEVICE_TIME
     if compiled.engine != CASCADE:
         return choose_devices_for(text, [recall_options(compiled)], timeout_s)
     parts = [read_compiled_json(compiled_dir / folder) for folder in (FAST_FOLDER, EXACT_FOLDER)]
+    group = choose_devices_for(text, list(map(recall_options, parts)), timeout_s)
     if not compiled.takes_pixels and any(part.takes_pixels for part in parts):
         raise UsageError(
             "--devices: one model of this cascade takes pixels, the other images",
             hint="leave --devices out, or make the cascade of two models that take the same",
         )
-    return choose_devices_for(text, list(map(recall_options, parts)), timeout_s)
+    return group
 
 
 def choose_devices_for(
