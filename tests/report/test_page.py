@@ -27,10 +27,14 @@ from assay.diagnose.view import Photograph, View
 from assay.images.drawn_images import draw_labelled_images
 from assay.inference.shards import read_shard, write_shard
 from assay.report.cause_page import render_cause_page
+from assay.report.trend import render_trend_page
+from assay.runs.results_file import Manifest
 from assay.workflows.diagnose.photographs import Shown
 from assay.workflows.diagnose.pictures import make_pictures
+from assay.workflows.history.trends import gather_trends
 from assay.workflows.results.report import write_report
 from conftest import RunAssay
+from history_runs import make_accuracy, make_run, make_speed
 from pattern_network import RECORD
 
 MEGABYTE = 1_000_000
@@ -245,6 +249,30 @@ def test_a_diagnosis_is_read_by_everyone(browser: Browser, diagnosis_page: Path)
     assert "<script>alert(0)</script>.png" in page.locator(".gallery > li").first.inner_text()
     context.close()
     assert complaints == []
+
+
+def test_trends_are_read_by_everyone(browser: Browser, manifest: Manifest, tmp_path: Path) -> None:
+    """By axe in both themes and widths; no percent sign begins a line; at most three pages of paper."""
+    is_right = np.arange(2000) % 4 != 0
+    trends = gather_trends(
+        [
+            make_run(manifest, number, make_accuracy(is_right), make_speed([100 + number % 3]))
+            for number in range(1, 21)
+        ]
+    )
+    (tmp_path / "history.html").write_text(render_trend_page(trends, "h.sqlite"), encoding="utf-8")
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    page.goto((tmp_path / "history.html").as_uri())
+    schemes: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+    for scheme, width in zip(schemes, (375, 1440), strict=True):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert [one["id"] for one in Axe().run(page).response["violations"]] == []
+    assert "5\N{NO-BREAK SPACE}%" in page.locator(".verdict").inner_text()
+    assert len(re.findall(rb"/Type */Page\b", page.pdf(format="A4"))) <= 3
+    context.close()
 
 
 def test_charts_have_values_on_hover_and_a_name(page: Page) -> None:

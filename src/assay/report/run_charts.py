@@ -35,7 +35,10 @@ def _draw_trade_off(runs: Sequence[NamedRun]) -> list[Chart]:
     if not points:
         return []
     title = "Accuracy against speed"
-    notes = ["Up is more accurate, right is faster. Bars: the 95 % interval, the lowest and highest repeat."]
+    notes = [
+        "Up is more accurate, right is faster. Bars: the 95 % interval, the lowest and highest repeat; "
+        "another run may lie outside."
+    ]
     if any(not point.is_valid for point in points):
         notes.append("! marks a speed that is INVALID.")
     if any(point.is_published for point in points):

@@ -113,6 +113,11 @@ def make_run_table(trends: Sequence[Trend]) -> Table:
     )
 
 
+def _keep_together(text: str) -> str:
+    """The text with spaces that no line breaks at, before a percent sign and around an equals sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%").replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")
+
+
 def _show(run: TrendRun) -> str:
     return f"{run.value:.2f}{' INVALID' if run.invalid else ''}"
 
@@ -129,9 +134,9 @@ def render_trend_page(trends: Sequence[Trend], history: str) -> str:
         title=f"History: {history}",
         remark="",
         differences=(),
-        verdict=verdict,
+        verdict=_keep_together(verdict),
         cards=(),
-        findings=tuple(findings),
+        findings=tuple(map(_keep_together, findings)),
         notes=tuple(dict.fromkeys(note for trend in trends for note in trend.notes)),
         circumstances=(
             "Bars: the 95 % interval of an accuracy, the slowest to the fastest repeat of a speed. Orange: "

@@ -109,7 +109,7 @@ def read_history(path: Path) -> list[HistoryRun]:
         BadInputError: It is no history, or damaged.
     """
     if not path.is_file():
-        raise UsageError(f"{path}: there is no such history", hint="assay history add RUN begins one")
+        raise UsageError(f"{path}: there is no such history", hint="assay history add RUN makes one")
     with _open(path, writes=False) as connection:
         return _read(path, connection)
 
@@ -144,7 +144,7 @@ def _open(path: Path, *, writes: bool) -> Iterator[sqlite3.Connection]:
             connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
         raise UsageError(
-            f"{path}: {shorten(error)}", hint="check the path, who may write there, and the free space"
+            f"{path}: {shorten(error)}", hint="check the path, its permissions and the free space"
         ) from error
     except sqlite3.Error as error:
         raise BadInputError(
@@ -161,11 +161,11 @@ def _check(path: Path, connection: sqlite3.Connection, *, writes: bool) -> None:
         for statement in _SCHEMA.split(";"):
             connection.execute(statement)
     elif found != APPLICATION_ID:
-        raise BadInputError(f"{path} is an SQLite file, but no history", hint="give another --file")
+        raise BadInputError(f"{path} is an SQLite file, but not a history", hint="give another --file")
     elif version != VERSION:
         raise BadInputError(
             f"{path} is a history of version {version}; this assay reads {VERSION}",
-            hint="read it with the assay that wrote it, or begin another",
+            hint="read it with the version of assay that wrote it, or start a new one with another --file",
         )
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from assay.engines.constant_engine import ConstantEngine
 from assay.errors import UsageError
 from assay.images.request import ImageRequest
 from assay.measure.speed.repeats import RepeatPlan
+from assay.measure.speed.throughput import RepeatResult, measure_compiled
 from assay.models.record import ModelRecord
 from assay.runs.place import RunPlace
+from assay.workflows.speed import measure_repeat
 from assay.workflows.speed.run_benchmark import BenchmarkRequest, run_benchmark
 from compiling import compile_with
 from conftest import RunAssay
@@ -38,6 +41,26 @@ def test_fresh_processes_measure_each_repeat_in_a_process_of_its_own(
     assert [(row["batch_size"], len(row["call_ms"])) for row in stored["rows"]] == [(1, 5), (2, 5)]
     assert all(row["fresh_processes"] for row in stored["rows"])
     assert "process of its own" in (run / "report.md").read_text()
+
+
+def test_models_take_turns_in_their_fresh_processes(compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a slow spell of the machine meets all of them."""
+    order: list[str] = []
+    plan = RepeatPlan(batch_sizes=(1,), repeats=2, seconds=0.001)
+
+    def measure_here(request: object) -> RepeatResult:
+        order.append(Path(request.compiled_dir).name)  # type: ignore[attr-defined]  # of measure_repeat
+        return measure_compiled(compiled, np.zeros((1, 3, 224, 224), np.float32), plan, lambda *_: None)
+
+    monkeypatch.setattr(measure_repeat, "_run_process", measure_here)
+    models = [Path("a"), Path("b")]
+    found = measure_repeat.measure_in_fresh_processes(
+        dict.fromkeys(models, plan),
+        np.zeros((1, 3, 224, 224), np.float32),
+        dict.fromkeys(models, lambda *_: None),
+    )
+    assert order == ["a", "b", "a", "b"]
+    assert [len(found[model]) for model in models] == [2, 2]
 
 
 def test_each_number_of_callers_is_measured_and_the_fastest_within_the_bound_recommended(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 280, 64, 16, 22, 48
-MOST_LABELS = 8  # dates under the axis
+MOST_LABELS = 4  # dates under the axis, which are larger on a phone
 
 
 @dataclass(frozen=True, kw_only=True)
