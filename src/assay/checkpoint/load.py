@@ -215,7 +215,7 @@ def _refuse_faults(faults: dict[str, list[str]], failure: str) -> None:
     if listed:
         raise BadCheckpointError(
             f"{failure}: {'; '.join(listed)}",
-            hint="give the record of these weights with --model, or the weights of this record",
+            hint="give the record of these weights with --model: assay inspect FILE says whose they are",
         )
 
 

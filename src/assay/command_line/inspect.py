@@ -60,7 +60,7 @@ def init(model: Path, /, flags: InitFlags = InitFlags()) -> Outcome:
     """Write a model file's record, its open lines marked.
 
     Args:
-        model: ONNX file, OpenVINO IR (.xml), or a folder of the Hugging Face hub.
+        model: ONNX file, OpenVINO IR (.xml), checkpoint, or a folder of the Hugging Face hub.
     """
     from assay.errors import UsageError
     from assay.workflows.models.inspect import inspect_model

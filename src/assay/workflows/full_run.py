@@ -21,7 +21,7 @@ from assay.images.sources import ImageIndex
 from assay.images.stored_index import INDEX_FILE
 from assay.inference.shards import StoredPredictions, list_shard_files
 from assay.measure.speed.repeats import RepeatPlan, check_plan
-from assay.models.choose_record import choose_record, list_sources
+from assay.models.choose_record import choose_record
 from assay.models.hugging_face.folder import find_model_file
 from assay.models.model_file import check_model_path, is_model_file
 from assay.models.record import ModelRecord
@@ -57,6 +57,7 @@ from assay.workflows.models.cascade import (
     compose_cascade,
 )
 from assay.workflows.models.compile import compile_model
+from assay.workflows.models.inspect_checkpoint import find_sources
 from assay.workflows.results.gates import judge_run
 from assay.workflows.results.report import write_report
 from assay.workflows.speed.benchmark import benchmark_models, choose_samples
@@ -136,7 +137,7 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
     calibration = request.calibration.images
     place.refuse_inputs(request.weights, *request.images.inputs, *(calibration.inputs if calibration else ()))
     record = choose_record(request.model, request.weights)
-    sources = [] if request.model else list_sources(record, request.weights)
+    sources = [] if request.model else find_sources(request.weights, record, listener)
     folder, request = request.weights, replace(request, weights=find_model_file(request.weights))
     check_request(request)
     compilations = resolve_compilations(request, record)

@@ -129,6 +129,11 @@ def test_of_safetensors_the_header_is_read_and_a_classifier_of_other_classes_is_
     assert found.metadata == {"format": "pt"}
     assert found.architectures == ("timm legacy_seresnext50_32x4d",)
     assert found.same == "names and shapes"
+    assert f"  assay init {path} --like timm/legacy_seresnext50_32x4d" in found.next
+    inspect_model(path, like="timm/legacy_seresnext50_32x4d", record_path=tmp_path / "tuned.toml")
+    record = read_model_record(f"{tmp_path / 'tuned.toml'}")
+    assert (record.output.class_count, record.output.class_names) == (7, ())
+    assert (record.architecture, record.published_accuracy) == ("timm/legacy_seresnext50_32x4d", ())
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(BadCheckpointError, match=r"expected .* bytes"):
         inspect_model(path)
@@ -151,9 +156,9 @@ def test_an_exported_classifier_is_recognised_although_its_batch_normalisation_i
     assert 4.2e9 < found.multiply_adds < 4.3e9  # timm: 4.26 GMACs
 
 
-def test_no_record_is_drawn_from_a_checkpoint(tmp_path: Path) -> None:
+def test_no_record_is_drawn_from_a_checkpoint_alone(tmp_path: Path) -> None:
     torch.save({"w": torch.zeros(2, 2)}, tmp_path / "w.pth")
-    with pytest.raises(UsageError, match="has its record by a name"):
+    with pytest.raises(UsageError, match="do not say how its images are prepared"):
         inspect_model(tmp_path / "w.pth", record_path=tmp_path / "record.toml")
 
 

@@ -27,6 +27,7 @@ from assay.images.listing import (
 
 TINY_ANNOTATIONS = "val_annotations.txt"  # Tiny-ImageNet: beside the folder `images`
 _HEAD_BYTES = 512
+_IMAGES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"II*\0", b"MM\0*")
 _PACKED = {
     b"BZh": ("bzip2", "bunzip2"),
     b"\xfd7zXZ\0": ("xz", "unxz"),
@@ -126,8 +127,9 @@ def _refuse_what_is_not_read(path: Path, head: bytes) -> None:
         raise BadImagesError(f"--images {path}: an empty file", hint="copy or download it again")
     if head.startswith(b"version https://git-lfs"):
         raise BadImagesError(f"--images {path}: a Git LFS pointer, not the data", hint="git lfs pull")
-    if head.startswith((b"\xff\xd8\xff", b"\x89PNG")):
-        raise BadImagesError(f"--images {path}: one image", hint="give the folder that it lies in")
+    if head.startswith(_IMAGES) or head[4:8] == b"ftyp":  # HEIC and AVIF
+        hint = "give the folder that it lies in, or a text file with its path in a line"
+        raise BadImagesError(f"--images {path}: one image", hint=hint)
     if ".tfrecord" in path.name or ("-of-" in path.name and path.suffix != ".parquet" and b"\0" in head[:16]):
         _refuse_tfrecords(path)
     for magic, (packer, command) in _PACKED.items():

@@ -29,18 +29,30 @@ def recognise_checkpoint(shapes: Mapping[str, tuple[int, ...]]) -> Found:
 
     A classifier of other classes than ImageNet's is looked for as if it had those.
     """
-    for found in (shapes, *_replace_heads(shapes)):
+    for found in (shapes, *(replaced for replaced, _ in _replace_heads(shapes))):
         if named := find_architectures(found):
             return named, True
     return find_architectures_by_shape(shapes), False
 
 
-def _replace_heads(shapes: Mapping[str, tuple[int, ...]]) -> Iterator[dict[str, tuple[int, ...]]]:
-    """Yield the shapes with each layer that may be the classifier, the last first, as one of 1000 classes."""
+def count_classes(shapes: Mapping[str, tuple[int, ...]]) -> int | None:
+    """How many classes a checkpoint has that is a known architecture but for these; None for any other."""
+    if find_architectures(shapes):
+        return None
+    return next((count for replaced, count in _replace_heads(shapes) if find_architectures(replaced)), None)
+
+
+def _replace_heads(
+    shapes: Mapping[str, tuple[int, ...]],
+) -> Iterator[tuple[dict[str, tuple[int, ...]], int]]:
+    """Yield the shapes with each layer that may be the classifier, the last first, as one of 1000 classes.
+
+    Beside them how many classes it has.
+    """
     for name, shape in reversed(list(shapes.items())):
         bias = name.removesuffix("weight") + "bias"
         if name.endswith("weight") and len(shape) == 2 and shapes.get(bias) == shape[:1]:
-            yield {**shapes, name: (_CLASS_COUNT, shape[1]), bias: (_CLASS_COUNT,)}
+            yield {**shapes, name: (_CLASS_COUNT, shape[1]), bias: (_CLASS_COUNT,)}, shape[0]
 
 
 def recognise_architectures(graph: ModelGraph, class_count: int | None) -> Found:

@@ -31,7 +31,7 @@ def draw_record(facts: NetworkFacts, like: ModelRecord | None = None, given: Lin
     """
     lines: Lines = {}
     _add(lines, "schema_version", 1, "the form of records", "default")
-    _add(lines, "name", _make_name(facts.path), "the file's name")
+    _add(lines, "name", make_name(facts.path), "the file's name")
     _add(lines, "architecture", ONNX_ONLY, f"{facts.graph.form} file")
     notes = read_ultralytics(facts.graph.metadata)
     lines |= _draw_input(facts, notes, like)
@@ -44,7 +44,8 @@ def _add(lines: Lines, key: str, value: object, source: str, state: str = "known
     lines[key] = RecordLine(key=key, value=value, source=source, state=state)  # type: ignore[arg-type]
 
 
-def _make_name(path: Path) -> str:
+def make_name(path: Path) -> str:
+    """A record's name of that of a file."""
     return re.sub(r"[^\w.+-]+", "_", path.stem, flags=re.ASCII).strip("_.+-") or "model"
 
 

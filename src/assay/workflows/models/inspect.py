@@ -9,7 +9,6 @@ from pathlib import Path
 from assay.errors import UsageError, shorten
 from assay.files import refuse_same_file, write_in_place_of
 from assay.models.choose_record import RECORD_KEY, read_stored_record
-from assay.models.inspection.architecture import recognise_checkpoint
 from assay.models.inspection.draw_record import draw_record
 from assay.models.inspection.facts import NetworkFacts, read_network_facts
 from assay.models.inspection.form import (
@@ -34,6 +33,7 @@ from assay.models.inspection.record_text import write_drawn_record
 from assay.models.read_record import read_model_record
 from assay.models.record import ModelRecord
 from assay.report.inspection import InspectedInput, InspectedOutput, Inspection
+from assay.workflows.models.inspect_checkpoint import inspect_checkpoint
 from assay.workflows.models.inspect_folder import inspect_folder
 
 _SHOWN = 300  # characters of a value of the metadata
@@ -53,20 +53,20 @@ def inspect_model(
     Raises:
         BadModelError: The file cannot be read, or runs code when it is loaded.
         BadCheckpointError: The checkpoint cannot be read.
-        UsageError: A record is asked of a checkpoint, which has one by name; or given lines are none, or do
-            not fit together with the others.
+        UsageError: A checkpoint's record is asked without `like`, or with lines; or given lines are none, or
+            do not fit together with the others.
     """
     form = recognise_form(model)
     refuse_unreadable(model, form)
-    if form in (STATE_DICT, SAFETENSORS):
-        if like or given or record_path:
-            raise UsageError(
-                f"{model} is a checkpoint, and has its record by a name: no other is drawn from it",
-                hint="assay models WORD finds the name; assay models NAME -o record.toml writes its record",
-            )
-        return _describe_checkpoint(model, form)
     if record_path is not None and record_path.suffix != ".toml":
         raise UsageError(f"{record_path}: expected a name ending in .toml for the record")
+    if form in (STATE_DICT, SAFETENSORS):
+        if given:
+            raise UsageError(
+                f"--set {given[0]}: {model} is a checkpoint, and its record that of a network known by name",
+                hint="write it with --like NAME -o record.toml, and change the line there",
+            )
+        return inspect_checkpoint(model, form, like, record_path)
     if form in (HUGGING_FACE, TIMM_FOLDER):
         if like:
             raise UsageError(f"--like {like}: the folder {model} says itself how its pictures are prepared")
@@ -88,34 +88,6 @@ def _write_record(lines: Lines, model: Path, record_path: Path | None, like: Pat
         refuse_same_file(record_path, model, like)
         with write_in_place_of(record_path) as temporary:
             temporary.write_text(write_drawn_record(lines, model.name), encoding="utf-8")
-
-
-def _describe_checkpoint(path: Path, form: str) -> Inspection:
-    from assay.checkpoint.tensor_shapes import count_parameters, read_tensor_shapes
-
-    shapes, notes = read_tensor_shapes(path)
-    found, has_names = recognise_checkpoint(shapes)
-    names = [each.record_name for each in found]
-    command = f"  assay run --weights {shlex.quote(str(path))}"
-    if names:
-        which = "Run it:" if len(names) == 1 else "Run it as the one that it is; its tensors do not tell:"
-        use = [which, *(f"{command} --model {name} --images DIR" for name in names)]
-    else:
-        use = ["Its tensors are of no network that is known here; where you know it:"]
-        use.append(f"{command} --model NAME --images DIR")
-    return Inspection(
-        model=str(path),
-        form=form,
-        version="",
-        opset=None,
-        producer="",
-        tensor_count=len(shapes),
-        parameter_count=count_parameters(shapes),
-        metadata={key: shorten(value, _SHOWN) for key, value in notes.items()},
-        architectures=tuple(f"{each.library_name} {each.architecture}" for each in found),
-        same=("names and shapes" if has_names else "shapes") if found else "",
-        next=tuple(use),
-    )
 
 
 def _choose_lines(facts: NetworkFacts, like: ModelRecord | None, given: Lines) -> tuple[Lines, str]:
