@@ -46,6 +46,9 @@ collect_ignore = ["doubles"]
 TORCHVISION_OPERATORS = DOUBLES / "torchvision_operators"
 _DECLARED = runpy.run_path(str(TORCHVISION_OPERATORS / "sitecustomize.py"))  # they go when it goes
 os.environ["PYTHONPATH"] = f"{TORCHVISION_OPERATORS}:{os.environ.get('PYTHONPATH', '')}".rstrip(":")
+# test modules are rewritten once, not by every worker of every session; processes find assay compiled
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 torch.set_num_threads(1)  # workers share the processors: threads would only wait for one another
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that they start
 settings.register_profile("assay", deadline=None)  # no test times anything

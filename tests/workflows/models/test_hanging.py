@@ -38,7 +38,7 @@ def make_endless(path: Path) -> Path:
     )
 
 
-@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("engine", [pytest.param("openvino", marks=pytest.mark.slow), "onnxruntime"])
 def test_ctrl_c_ends_a_compilation_that_hangs_with_130_and_leaves_nothing(
     tmp_path: Path, engine: str
 ) -> None:
