@@ -49,8 +49,9 @@ def benchmark_models(
 
     Args:
         compiled_dirs: The compiled models, measured one after the other; in fresh processes they take turns.
+            One that is named twice is measured once.
         images: What they are measured on, float32 (N, 3, H, W).
-        plans: What is measured of each, one plan after the other.
+        plans: What is measured of each, one plan after the other; likewise.
         run: The run folder.
         max_latency_ms: Bound on the 99th percentile; the fastest batch size that keeps it is recommended.
         devices: Of compiled models, those that it is measured on, each alone and all at once.
@@ -64,8 +65,8 @@ def benchmark_models(
     in_turn = {
         plan: _measure_in_turn(compiled_dirs, images, plan, run) for plan in plans if plan.fresh_processes
     }
-    for compiled_dir in compiled_dirs:
-        for plan in plans:
+    for compiled_dir in dict.fromkeys(compiled_dirs):
+        for plan in dict.fromkeys(plans):
             if several := devices.get(compiled_dir):
                 _add_devices(benchmark, compiled_dir, several, images, plan, run)
             elif plan.fresh_processes:
