@@ -148,6 +148,15 @@ def test_case_11_a_webp_cut_short_says_by_how_much() -> None:
     assert refuse(encoded[:100]) == f"broken WEBP: cut short: 100 of {len(encoded):,} bytes"
 
 
+def test_case_11_a_tiff_whose_strips_leave_some_of_it_out_is_broken() -> None:
+    encoded = encode(PHOTOGRAPH, "TIFF")
+    height = struct.pack("<HHI", 257, 4, 1)  # ImageLength; Pillow writes it as one LONG
+    assert encoded.count(height) == 1
+    place = encoded.index(height) + len(height)
+    taller = encoded[:place] + struct.pack("<I", 2 * PHOTOGRAPH.height) + encoded[place + 4 :]
+    assert refuse(taller) == "broken TIFF: its strips or tiles do not cover it"
+
+
 def test_case_11_other_riff_files_are_no_images() -> None:
     assert refuse(b"RIFF\x24\0\0\0WAVEfmt " + bytes(40)).startswith("not an image: begins with b'RIFF")
 
@@ -161,6 +170,12 @@ def test_case_12_a_cmyk_jpeg_has_pillows_pixels() -> None:
     decoded = decode_image(encoded)
     assert decoded.pixels == pillow_pixels(encoded)
     assert decoded.note == "4-component"
+
+
+def test_case_12_corrupt_bytes_in_a_cmyk_jpeg_are_noted() -> None:
+    encoded = encode(PHOTOGRAPH.convert("CMYK"))
+    decoded = decode_image(encoded[: len(encoded) // 2] + b"\xff\xd9")
+    assert decoded.note.startswith("4-component, decoder warning: Corrupt JPEG data")
 
 
 def test_case_13_a_cmyk_jpeg_without_adobe_marker_has_pillows_pixels() -> None:

@@ -141,11 +141,13 @@ def _decode_with_pillow(encoded: bytes, max_pixels: int) -> DecodedImage:
             raise UndecodableImageError(
                 f"unsupported pixel type {picture.mode}: conversion to 8 bits would clip it"
             )
+        _refuse_gaps(picture)
         has_alpha = picture.mode in _ALPHA_MODES or "transparency" in picture.info
         picture.info.pop("transparency", None)  # alpha is dropped; converting it would only warn
         pixels = _convert(picture)
         oddities = (
             "4-component" if picture.mode == "CMYK" else "",
+            _note_damage(encoded) if picture.format == "JPEG" else "",
             "alpha dropped" if has_alpha else "",
             _note_frames(picture, len(encoded)),
             _note_wrong_checksum(encoded),
@@ -158,6 +160,35 @@ def _decode_with_pillow(encoded: bytes, max_pixels: int) -> DecodedImage:
     except PILLOW_ERRORS as error:
         reason = f"{error}".strip() or type(error).__name__
         raise UndecodableImageError(describe_broken(encoded, reason)) from error
+
+
+def _refuse_gaps(picture: Image.Image) -> None:
+    """Refuse a picture whose strips or tiles leave some of it out: Pillow would leave that black."""
+    covered = sum(
+        (right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in getattr(picture, "tile", ())
+    )
+    if picture.format == "TIFF" and covered < picture.width * picture.height:
+        raise UndecodableImageError("broken TIFF: its strips or tiles do not cover it")
+
+
+def _note_damage(encoded: bytes) -> str:
+    """What simplejpeg says of corrupt data in a 4-component JPEG: Pillow, which decodes it, says nothing.
+
+    Of one that is subsampled in a way that simplejpeg has no name for, it says nothing either.
+    """
+    with suppress(ValueError):
+        colourspace = simplejpeg.decode_jpeg_header(encoded)[2]
+        if colourspace in {"CMYK", "YCCK"}:
+            return _find_damage(encoded)
+    return ""
+
+
+def _find_damage(encoded: bytes) -> str:
+    try:  # at an eighth of the size: all data are read, few pixels are made
+        simplejpeg.decode_jpeg(encoded, "CMYK", min_height=1, min_width=1, min_factor=8)
+    except ValueError as error:
+        return f"decoder warning: {error}"
+    return ""
 
 
 def _convert(picture: Image.Image) -> Pixels:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from assay.images.listing import LabelledImage
 from assay.images.rows import ImageRows, iterate_labels, join_lines
@@ -26,7 +28,7 @@ class RunIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     preprocessing: str
     images: str
     labels: str
-    shard_size: int
+    shard_size: Annotated[int, Meta(ge=1)]
     keep_logits: bool
     class_subset: str = ""
     limited_from: int | None = None

@@ -17,6 +17,7 @@ from assay.inference.predictions import NO_LABEL, Prediction
 
 OK = "ok"
 BACKGROUND = "background"
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 _DIGITS = 6  # of a probability; of float32 logits there are hardly more
 _RANKED = pyarrow.struct(
     [("class", pyarrow.int32()), ("name", pyarrow.string()), ("probability", pyarrow.float64())]
@@ -76,10 +77,23 @@ def _open_csv(path: Path) -> Iterator[WriteRows]:
         writer.writeheader()
 
         def write(rows: Sequence[Row]) -> None:
-            # a list is no cell: it is written as JSON
-            writer.writerows({**row, "top5": msgspec.json.encode(row["top5"]).decode()} for row in rows)
+            writer.writerows(map(_make_cells, rows))
 
         yield write
+
+
+def _make_cells(row: Row) -> Row:
+    """A row as cells, none of which a spreadsheet takes for a formula; a list is no cell, but JSON.
+
+    A path that begins as a formula does has `./` before it, and leads to the same file; a name an apostrophe.
+    """
+    path, name = f"{row['path']}", f"{row['name'] or ''}"
+    return {
+        **row,
+        "path": f"./{path}" if path.startswith(_FORMULAS) else path,
+        "name": f"'{name}" if name.startswith(_FORMULAS) else name,
+        "top5": msgspec.json.encode(row["top5"]).decode(),
+    }
 
 
 @contextmanager

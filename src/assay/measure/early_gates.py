@@ -5,9 +5,10 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from assay.images.preprocessed_image import OK
 from assay.inference.predictions import Prediction
@@ -26,7 +27,7 @@ class EarlyStop(msgspec.Struct, frozen=True, kw_only=True):
     a gate which the whole run passes was failed, 0 where the images that lack could not have changed it.
     """
 
-    image_count: int
+    image_count: Annotated[int, Meta(ge=1)]
     of_count: int
     by: Literal["sample", "bound"]
     error: float

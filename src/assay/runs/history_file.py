@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,11 +12,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from assay.errors import BadInputError, UsageError, shorten
+from assay.files import decode_json
 from assay.runs.results_file import Manifest
 
 APPLICATION_ID = 0x41535359  # "ASSY", so that another program's SQLite file is not taken for a history
 VERSION = 1
 MAX_VALUE_BYTES = 1 << 26  # of one cell; a bit for each image, and a manifest, are far below it
+MAX_UNPACKED = 64  # times the size of the file that its manifests unpack to; text packs to a tenth
+LEAST_UNPACKED_BYTES = 1 << 26
 BUSY_S = 60.0  # how long to wait for another process that adds a run
 _SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
@@ -167,6 +170,14 @@ def _check(path: Path, connection: sqlite3.Connection, *, writes: bool) -> None:
             f"{path} is a history of version {version}; this assay reads {VERSION}",
             hint="read it with the version of assay that wrote it, or start a new one with another --file",
         )
+    expected = {_squeeze(text) for text in _SCHEMA.split(";") if "CREATE" in text}
+    found_parts = {_squeeze(row["sql"] or "") for row in connection.execute("SELECT sql FROM sqlite_master")}
+    if not found_parts <= {*expected, ""}:  # a view or a trigger is code, and can run for ever
+        raise BadInputError(f"{path} holds other tables than a history", hint="give another --file")
+
+
+def _squeeze(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _insert(connection: sqlite3.Connection, run: HistoryRun) -> None:
@@ -211,14 +222,24 @@ def _read(path: Path, connection: sqlite3.Connection) -> list[HistoryRun]:
             row["run"]: _check_bits(_unflatten(row, StoredAccuracy))
             for row in connection.execute("SELECT * FROM accuracies")
         }
+        rows = connection.execute("SELECT * FROM runs ORDER BY started, number")
         return [
-            _make_run(row, accuracies.get(row["number"]), tuple(speeds.get(row["number"], ())))
-            for row in connection.execute("SELECT * FROM runs ORDER BY started, number")
+            _make_run(row, manifest, accuracies.get(row["number"]), tuple(speeds.get(row["number"], ())))
+            for row, manifest in _unpack_manifests(rows, path.stat().st_size)
         ]
     except (msgspec.MsgspecError, IndexError, ValueError, TypeError, zlib.error) as error:
         raise BadInputError(
             f"{path} is damaged: {shorten(error)}", hint="expected a file of `assay history add`"
         ) from error
+
+
+def _unpack_manifests(rows: Iterable[sqlite3.Row], file_bytes: int) -> Iterator[tuple[sqlite3.Row, bytes]]:
+    """Each row with its manifest, cut where all of them are far more than the file holds."""
+    left = max(MAX_UNPACKED * file_bytes, LEAST_UNPACKED_BYTES)
+    for row in rows:
+        manifest = zlib.decompressobj().decompress(row["manifest"], min(left, MAX_VALUE_BYTES))
+        left = max(left - len(manifest), 1)  # 0 would be no limit
+        yield row, manifest
 
 
 def _unflatten(row: sqlite3.Row, kind: type[Row]) -> Row:
@@ -238,14 +259,13 @@ def _check_bits(accuracy: StoredAccuracy) -> StoredAccuracy:
 
 
 def _make_run(
-    row: sqlite3.Row, accuracy: StoredAccuracy | None, speeds: tuple[StoredSpeed, ...]
+    row: sqlite3.Row, manifest: bytes, accuracy: StoredAccuracy | None, speeds: tuple[StoredSpeed, ...]
 ) -> HistoryRun:
-    unpacked = zlib.decompressobj().decompress(row["manifest"], MAX_VALUE_BYTES)
     texts = {name: f"{row[name]}" for name in ("sha256", "added", "started", "folder", "note")}
     return HistoryRun(
         number=int(row["number"]),
         is_baseline=bool(row["is_baseline"]),
-        manifest=msgspec.json.decode(unpacked, type=Manifest),
+        manifest=decode_json(manifest, kind=Manifest),
         accuracy=accuracy,
         speeds=speeds,
         **texts,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from assay import __version__
 from assay.convert.parity import LogitParity
@@ -59,7 +60,7 @@ class ImageSet(msgspec.Struct, frozen=True, kw_only=True):
     class_names: tuple[str, ...] = ()
     class_synsets: tuple[str, ...] = ()
     class_subset: ClassSubset | None = None
-    image_count: int
+    image_count: Annotated[int, Meta(ge=1)]
     ignored_count: int
     unlabelled_count: int
     val_image_count: int = 0

@@ -14,6 +14,7 @@ from assay.models.record import ModelRecord
 from assay.runs.place import BATCHES_FOLDER, FAST_FOLDER, PREDICTIONS_FOLDER, REFERENCE_FOLDER
 from assay.runs.results_file import Benchmark, ImageSet, Manifest, Metrics, read_result
 
+MAX_SHARDS = 1_000_000  # of 1,024 images each, if they are as usual
 _LISTED = 5
 
 
@@ -53,6 +54,8 @@ class PredictedRun:
         stop = manifest.early_stop
         if stop and not all(is_inner_path(f"{stop.folder}/{name}") for name in stop.shards):
             raise BadInputError(f"{path}: manifest.json names {quote(stop.folder)} for its predictions")
+        if images.image_count > MAX_SHARDS * identity.shard_size:
+            raise BadInputError(f"{path}: manifest.json tells of more than {MAX_SHARDS:,} shards")
         return PredictedRun(path=path, manifest=manifest, model=model, identity=identity, image_set=images)
 
     @property

@@ -351,3 +351,20 @@ def test_what_cannot_be_proven_is_said_first(
     assert list_differing(bundle) == ""
     done = run_assay("verify", bundle)
     assert " ".join(done.stdout.split()).startswith(LIMIT_OF_PROOF)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        change(MANIFEST, "image_set", "image_count", to=0),
+        change(MANIFEST, "image_set", "image_count", to=10**15),
+        change(MANIFEST, "identity", "shard_size", to=0),
+        change(MANIFEST, "pipelines", "constant fp32", "seconds", to=0),
+        change(BENCHMARK, "rows", 0, "images_per_second", "values", to=[]),
+    ],
+)
+def test_counts_and_times_that_no_run_has_are_refused(
+    runs: tuple[Contents, Contents], forge: Callable[[Contents], Contents], tmp_path: Path
+) -> None:
+    with pytest.raises(BadInputError, match=r"cannot be read|contradict one another|tells of more than"):
+        verify_bundle(write_zip(tmp_path / "x.zip", forge(runs[0])))

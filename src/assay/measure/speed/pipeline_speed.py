@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 SHORT_S = 3.0
 
@@ -18,7 +20,7 @@ class PipelineSpeed(msgspec.Struct, frozen=True, kw_only=True):
 
     image_count: int
     whole_count: int
-    seconds: float
+    seconds: Annotated[float, Meta(gt=0)]
     batch_size: int
 
     @property

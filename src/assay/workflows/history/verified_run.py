@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from assay.errors import BadInputError, UsageError
+from assay.errors import BadInputError, UsageError, blame_file
 from assay.inference.predictions import Prediction
 from assay.measure.accuracy.accuracy import find_label_rank
 from assay.measure.environment import Machine
@@ -47,7 +47,8 @@ def read_verified_run(folder: Path, *, note: str = "", is_baseline: bool = False
             hint="complete it with --resume and without --stop-when-certain",
         )
     stored = StoredRun.open(folder) if files.metrics is not None else None
-    _refuse_differing(folder, _check(files, stored))
+    with blame_file(BadInputError, f"{folder} holds results that contradict one another"):
+        _refuse_differing(folder, _check(files, stored))
     run = HistoryRun(
         sha256=_hash_results(files),
         added=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),

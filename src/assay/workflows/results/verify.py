@@ -58,10 +58,11 @@ def verify_bundle(bundle: Path) -> list[Check]:
             raise BadInputError(
                 f"{bundle} lacks manifest.json, metrics.json or predictions", hint="make the bundle again"
             ) from error
-        missing = run.list_missing()
-        checks += [_check_members(run), *_check_record(run), *check_results(run, missing)]
-        checks += _check_gates(run)
-        checks.append(_check_report(run, missing))
+        # counts and times that no run has make computing with them fail
+        with blame_file(BadInputError, f"{bundle} holds results that contradict one another"):
+            missing = run.list_missing()
+            checks += [_check_members(run), *_check_record(run), *check_results(run, missing)]
+            checks += [*_check_gates(run), _check_report(run, missing)]
     return checks
 
 
