@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.command_line.app import COMMANDS
+from assay.command_line.commands import COMMANDS
 from assay.files import hash_file
 from assay_command import SHORT_REPEATS
 from conftest import TORCHVISION_OPERATORS
