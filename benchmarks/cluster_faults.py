@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fault_bench import ADDRESSES, NO_TOKEN, NODES, QUERY, TOKEN, Bench, inside, open_bench, set_link
+from fault_bench import ADDRESSES, NO_TOKEN, NODES, QUERY, TOKEN, Bench, open_bench, set_link
 from ray_ports import find_driver
 
 from assay.workflows.cluster.sessions import end_session, list_session
@@ -139,7 +139,7 @@ def start(bench: Bench, url: str, node: str, *more: str, **variables: str) -> tu
     """Start the command on a node, and collect its lines with their times."""
     environment = bench.make_environment(node) | variables
     command = subprocess.Popen(
-        inside(node, *bench.command(url, *more)), text=True,
+        bench.command(node, url, *more), text=True,
         env={name: value for name, value in environment.items() if value},
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
@@ -170,7 +170,7 @@ def try_fault(bench: Bench, name: str, trial: Trial) -> None:
         bench.kill_node(trial.without)
     begin = time.monotonic()
     command, lines = start(bench, url, trial.node)
-    while command.poll() is None and len(bench.list_parts(folder)) < FAULT_AFTER_PARTS:
+    while command.poll() is None and not is_busy(bench, folder):
         time.sleep(0.2)
     hurt = time.monotonic()
     trial.act(bench, command)
@@ -182,13 +182,20 @@ def try_fault(bench: Bench, name: str, trial: Trial) -> None:
     noticed = f"{min(said) - hurt:.0f}" if said else ""
     row = f"{name:<27}{status:>5}{end - begin:>7.0f}{end - hurt:>8.0f}{noticed:>9}"
     print(f"{row}  {bench.read_status(folder):<12}{bench.judge(folder)}", flush=True)
-    print(f"      images read by {bench.count_reads()}", flush=True)
+    reads = ", ".join(f"{node} {count}" for node, count in bench.count_reads().items())
+    print(f"      images read by {reads}", flush=True)
     show_lines(lines)
     for _ in range(3):
         bench.mend()
         if status == 0:
             break
         status = resume(bench, folder, url)
+
+
+def is_busy(bench: Bench, folder: str) -> bool:
+    """Whether parts are there, and every node of the cluster computes."""
+    reads = bench.count_reads()
+    return len(bench.list_parts(folder)) >= FAULT_AFTER_PARTS and all(reads[node] > 1 for node in bench.nodes)
 
 
 def resume(bench: Bench, folder: str, url: str) -> int:

@@ -13,7 +13,7 @@ from assay.runs import remote_store
 from assay.runs.place import RunPlace
 from assay.runs.remote import stage_run
 from assay.runs.remote_store import RemoteStore
-from failing_store import FailingStore
+from failing_store import ERROR_IN_200, FailingStore
 
 URL = "s3://bucket/run?region=us-east-1"
 PLACE = RunPlace(path=Path(URL), mode="resume")
@@ -80,3 +80,21 @@ def test_a_run_that_was_finished_while_its_place_was_asked_for_is_not_begun_agai
     with stage_run(PLACE, tmp_path) as staged:
         assert staged.path is not None
         assert (staged.path / "manifest.json").read_bytes() == b"{}"
+
+
+def test_an_upload_that_ends_with_200_and_an_error_is_not_taken_for_written(store: FailingStore) -> None:
+    store.fails_writing = True
+    store.fail(ERROR_IN_200, times=3)  # the upload's beginning and its content pass, its end is answered so
+    RemoteStore(URL).write("part", b"content")
+    assert store.client.get_object(Bucket="bucket", Key="run/part")["Body"].read() == b"content"
+
+
+@pytest.mark.parametrize("failure", [429, 403])
+def test_a_store_that_refuses_to_be_written_to_for_a_while_is_tried_again(
+    store: FailingStore, failure: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("assay.images.read.PAUSES_S", (0.01, 0.01, 0.01))
+    store.fails_writing = True
+    store.fail(failure, times=2)
+    RemoteStore(URL).write("part", b"content")
+    assert store.client.get_object(Bucket="bucket", Key="run/part")["Body"].read() == b"content"

@@ -36,12 +36,12 @@ class Method:
 
 
 class RayDouble:
-    """Nodes by name; the actors of `silent` ones never start."""
+    """Nodes by name; the actors of `silent` ones never start; one answer, by its number, is lost."""
 
     exceptions = exceptions
 
-    def __init__(self, nodes: Sequence[str], silent: Sequence[str]) -> None:
-        self._nodes, self._silent = nodes, silent
+    def __init__(self, nodes: Sequence[str], silent: Sequence[str] = (), lost_answer: int = 0) -> None:
+        self._nodes, self._silent, self._lost_answer = nodes, silent, lost_answer
         self.numbers = itertools.count(1)
         self.answers: dict[int, tuple[str, object]] = {}
         self.killed: list[str] = []
@@ -70,8 +70,11 @@ class RayDouble:
         return Remote()
 
     def wait(self, answers: list[int], **_how: float) -> tuple[list[int], list[int]]:
-        ready = [answer for answer in answers if self.answers[answer][0] not in self._silent]
+        ready = [answer for answer in answers if self._arrives(answer)]
         return ready, []
+
+    def _arrives(self, answer: int) -> bool:
+        return answer != self._lost_answer and self.answers[answer][0] not in self._silent
 
     def get(self, answer: int) -> object:
         return self.answers[answer][1]
@@ -125,8 +128,19 @@ def test_a_node_whose_actors_never_start_is_given_no_more_and_the_run_ends_with_
     finished, messages = run_pool(double, monkeypatch)
     assert finished.untried_count == 3
     assert isinstance(finished.error, EngineError)
-    assert "an actor on host (a) was lost: it did not start within 0 s" in finished.error.message
+    assert "an actor on host (a) was lost: 0 s without a start" in finished.error.message
     assert double.killed == ["a", "a", "a"]
     said = [message.text for message in messages if isinstance(message, Note)]
     assert said[-1] == "host (a) is given no more: several actors in a row were lost there"
     assert not [message for message in messages if isinstance(message, LostShard)]
+
+
+def test_a_shard_whose_answer_is_lost_on_the_way_is_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_driver, "_COMPUTES_WITHIN_S", 0.05)
+    monkeypatch.setattr(ray_driver, "_TIMES_SLOWER", 0)
+    double = RayDouble(["a"], lost_answer=4)  # after the start, the check and the first shard
+    finished, messages = run_pool(double, monkeypatch)
+    assert finished == Finished(untried_count=0, error=None)
+    assert [message.number for message in messages if isinstance(message, ShardReport)] == [0, 1, 2]
+    assert double.killed == ["a"]
+    assert "0 s without an answer" in next(message.text for message in messages if isinstance(message, Note))

@@ -47,23 +47,26 @@ from assay.workflows.cluster.shard_runner import ShardReport, ShardRunner, Shard
 _OBJECT_STORE_BYTES = 256 * 2**20
 _LOOKS_EVERY_S = 2.0
 _WAITS_S = 0.5
-_STARTS_WITHIN_S = (
-    120.0  # where the link of the control store is cut meanwhile, Ray waits for an actor for ever
-)
+# Ray waits for ever for what is lost on the way: an actor that starts or an answer, while a link is cut.
+_STARTS_WITHIN_S = 120.0
+_CHECKS_WITHIN_S = 900.0  # a session is loaded
+_COMPUTES_WITHIN_S = 120.0  # or this many times what the slowest shard took:
+_TIMES_SLOWER = 20
 
 
 @dataclass(eq=False, kw_only=True)
 class _Actor:
-    """An actor on a node, until when it has to be there, and the shard it computes.
+    """An actor on a node, since when and how long it is waited for, and the shard it computes.
 
     The number is None while it starts and finds out whether it can compute any.
     """
 
     handle: Any
     node_id: str
-    starts_until: float
     is_there: bool = False
     number: int | None = None
+    since: float = 0.0
+    patience_s: float = math.inf
 
 
 def main() -> None:
@@ -230,6 +233,7 @@ class _Pool:
         self._busy: dict[Any, _Actor] = {}
         self._names: dict[str, str] = {}
         self._looked = -math.inf
+        self._longest_s = 0.0  # that a shard took
 
     def run(self) -> Finished:
         """Compute all shards that can be; nodes that join meanwhile are used."""
@@ -275,18 +279,22 @@ class _Pool:
             )
             .remote(self._work)
         )
-        until = time.monotonic() + _STARTS_WITHIN_S
-        actor = _Actor(handle=handle, node_id=node_id, starts_until=until)
-        self._busy[handle.__ray_ready__.remote()] = actor
+        actor = _Actor(handle=handle, node_id=node_id)
+        self._wait_for(actor, handle.__ray_ready__.remote(), _STARTS_WITHIN_S)
         self._dispatch.add_actor(node_id)
 
+    def _wait_for(self, actor: _Actor, answer: Any, patience_s: float) -> None:
+        actor.since, actor.patience_s = time.monotonic(), patience_s
+        self._busy[answer] = actor
+
     def _lose_late(self) -> None:
-        """Give up actors that do not start."""
+        """Give up actors that do not start, or do not answer."""
         for answer, actor in list(self._busy.items()):
-            if not actor.is_there and time.monotonic() > actor.starts_until:
+            if time.monotonic() - actor.since > actor.patience_s:
                 del self._busy[answer]
                 ray.kill(actor.handle)
-                self._lose(actor, f"it did not start within {_STARTS_WITHIN_S:.0f} s")
+                missing = "an answer" if actor.is_there else "a start"
+                self._lose(actor, f"{actor.patience_s:.0f} s without {missing}")
 
     def _fetch_shard(self, number: int) -> bytes:
         self._connection.send(WantedShard(number=number))
@@ -309,6 +317,7 @@ class _Pool:
                 self._exclude(actor, error)
                 return
         elif error is None:
+            self._longest_s = max(self._longest_s, time.monotonic() - actor.since)
             self._dispatch.finish(actor.number, actor.node_id)
             self._connection.send(report)
         else:
@@ -320,14 +329,16 @@ class _Pool:
         actor.is_there = True
         if not self._dispatch.is_done:
             shard = self._fetch_shard(self._dispatch.peek())
-            self._busy[actor.handle.check.remote(shard)] = actor
+            self._wait_for(actor, actor.handle.check.remote(shard), _CHECKS_WITHIN_S)
 
     def _give_next(self, actor: _Actor) -> None:
         actor.number = self._dispatch.give(actor.node_id)
         if actor.number is None:
             self._dispatch.remove_actor(actor.node_id)  # the last handle goes, and the actor with it
             return
-        self._busy[actor.handle.compute.remote(self._fetch_shard(actor.number))] = actor
+        answer = actor.handle.compute.remote(self._fetch_shard(actor.number))
+        slow_s = max(_COMPUTES_WITHIN_S, _TIMES_SLOWER * self._longest_s)
+        self._wait_for(actor, answer, slow_s if self._longest_s else math.inf)
 
     def _fail(self, actor: _Actor, number: int, error: AssayError) -> None:
         name = self._names[actor.node_id]
