@@ -21,9 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
-from PIL import Image
 
 STEPS = ("index", "run", "score", "report", "resume")
 EXTRAPOLATED = (14_000_000, 100_000_000)
@@ -57,6 +54,8 @@ class_count = 1000
 
 def make_images(folder: Path, count: int) -> None:
     """Fill 1,000 class folders with links to one JPEG; a folder that is there stays."""
+    from PIL import Image
+
     from assay.images.labels import read_synsets
 
     if folder.exists():
@@ -80,6 +79,9 @@ def make_images(folder: Path, count: int) -> None:
 
 def make_model(place: Path) -> Path:
     """Write an ONNX file and its record, and compile it for the engine `constant`."""
+    import onnx  # in the steps' own processes it would count
+    from onnx import TensorProto, helper, numpy_helper
+
     weights = np.zeros((3, 1000), dtype=np.float32)
     shapes = [("image", ["batch", 3, SIDE, SIDE]), ("class", ["batch", 1000])]
     given, made = ([helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)] for name, shape in shapes)

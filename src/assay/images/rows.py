@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow
 import pyarrow.compute as pc
 
+from assay.arrow import make_array, view_numbers
 from assay.images.labels import find_val_number
 from assay.images.listing import LabelledImage
 
@@ -185,6 +186,13 @@ def iterate_labels(images: Sequence[LabelledImage]) -> Iterator[int | None]:
         yield from (None if label == NO_LABEL else label for label in stretch.labels.tolist())
 
 
+def count_unlabelled(images: Sequence[LabelledImage]) -> int:
+    """How many of them have no label."""
+    if not isinstance(images, ImageRows):
+        return sum(image.label is None for image in images)
+    return sum(int((stretch.labels == NO_LABEL).sum()) for stretch in images.stretches())
+
+
 def count_val_images(images: Sequence[LabelledImage]) -> int:
     """How many of them have the name of an ImageNet validation image."""
     if not isinstance(images, ImageRows):
@@ -200,10 +208,10 @@ def join_lines(stretch: Stretch, texts: Texts) -> bytes:
     """A line `PATH NUL SIZE` for each image of a stretch, in order."""
     folders = [os.fsencode(folder) for folder in texts.folders]
     used, codes = np.unique(stretch.folders, return_inverse=True)
-    prefixes = pyarrow.array([folders[number] for number in used.tolist()], type=pyarrow.large_binary())
-    sizes = pc.cast(pc.cast(pyarrow.array(stretch.sizes), pyarrow.large_string()), pyarrow.large_binary())
-    nul, end, nothing = (pyarrow.scalar(text, pyarrow.large_binary()) for text in (b"\0", b"\n", b""))
+    prefixes = make_array([folders[number] for number in used.tolist()], pyarrow.large_binary())
+    sizes = pc.cast(pc.cast(view_numbers(stretch.sizes), pyarrow.large_string()), pyarrow.large_binary())
+    nul, end, nothing = make_array([b"\0", b"\n", b""], pyarrow.large_binary())
     lines = pc.binary_join_element_wise(
-        prefixes.take(pyarrow.array(codes)), stretch.names, nul, sizes, end, nothing
+        prefixes.take(view_numbers(codes)), stretch.names, nul, sizes, end, nothing
     )
     return b"".join(lines.to_pylist())

@@ -17,6 +17,7 @@ import pyarrow
 from pyarrow import ipc
 
 from assay import __version__
+from assay.arrow import view_numbers
 from assay.errors import BadImagesError, shorten
 from assay.files import write_in_place_of
 from assay.images.class_lists import find_class_file
@@ -154,9 +155,7 @@ def write_index(path: Path, index: ImageIndex, key: str, classes: Classes) -> bo
         for one in images.stretches():
             columns = [
                 one.names,
-                *map(
-                    pyarrow.array, (one.folders, one.sizes, one.places, one.classes, one.faults, one.labels)
-                ),
+                *map(view_numbers, (one.folders, one.sizes, one.places, one.classes, one.faults, one.labels)),
             ]
             writer.write_batch(pyarrow.record_batch(columns, schema=_SCHEMA))
     return True

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow
 import pyarrow.compute as pc
 
+from assay.arrow import make_array, view_mask, view_numbers
 from assay.images.labels import find_val_number
 from assay.images.listing import LabelledImage
 from assay.images.rows import MAYBE_VAL, NO_LABEL, ImageRows, ImageSource, Int64s, Stretch, Texts
@@ -36,7 +37,11 @@ class Columns:
 
     def take(self, rows: Rows) -> Columns:
         """Those rows, in that order."""
-        picked = self.names.filter(pyarrow.array(rows)) if rows.dtype == np.bool_ else self.names.take(rows)
+        picked = (
+            self.names.filter(view_mask(rows))
+            if rows.dtype == np.bool_
+            else self.names.take(view_numbers(rows))
+        )
         same = self.classes is self.folders  # class folders: one column serves both
         folders = self.folders[rows]
         return Columns(
@@ -162,7 +167,7 @@ class ImageTable(ImageRows):
     def match(self, pattern: str) -> npt.NDArray[np.bool_]:
         """Which names a regular expression of RE2 finds something in, in the order of the listing."""
         found = pc.match_substring_regex(self.columns.names, pattern)
-        return np.asarray(found.to_numpy(zero_copy_only=False), dtype=np.bool_)
+        return np.asarray(np.from_dlpack(pc.cast(found, pyarrow.uint8()))).view(np.bool_)
 
     def order_rows(self, mask: npt.NDArray[np.bool_]) -> Int64s:
         """The rows of the listing that a mask of it has, in the order of the sequence."""
@@ -200,29 +205,34 @@ class ImageTable(ImageRows):
         used = sorted((folders[number], number) for number in np.unique(self.columns.folders).tolist())
         if any(later.startswith(one) for (one, _), (later, _) in itertools.pairwise(used)):
             return self._sort_by_paths(folders)
-        ranks = np.zeros(len(folders), dtype=np.int64)
+        ranks = np.zeros(len(folders), dtype=np.int32)
         ranks[[number for _, number in used]] = np.arange(len(used))
         by_folder = ranks[self.columns.folders]  # (N,)
         if (by_folder[1:] >= by_folder[:-1]).all():
-            order = pc.array_sort_indices(self.columns.names).to_numpy().astype(np.int64)  # it is stable
+            order = _sort_texts(self.columns.names)
         else:
             first = np.argsort(by_folder, kind="stable")
-            order = first[pc.array_sort_indices(self.columns.names.take(first)).to_numpy()]
+            order = first[_sort_texts(self.columns.names.take(view_numbers(first)))]
         return ImageTable(self.columns, self.texts, self.source, order)
 
     def _sort_by_paths(self, folders: Sequence[bytes]) -> ImageTable:
         """As `sort`, where a folder of images lies in another: names decide too which path comes first."""
-        numbers = pyarrow.array(self.columns.folders)
-        prefixes = pyarrow.array(folders, pyarrow.large_binary()).take(numbers)
-        nothing = pyarrow.scalar(b"", pyarrow.large_binary())
+        numbers = view_numbers(self.columns.folders)
+        prefixes = make_array(folders, pyarrow.large_binary()).take(numbers)
+        nothing = make_array([b""], pyarrow.large_binary())[0]
         paths = pc.binary_join_element_wise(prefixes, self.columns.names, nothing)
         table = pyarrow.table({"name": self.columns.names, "path": paths})
         order = pc.sort_indices(table, sort_keys=[("name", "ascending"), ("path", "ascending")])
-        return ImageTable(self.columns, self.texts, self.source, order.to_numpy().astype(np.int64))
+        return ImageTable(self.columns, self.texts, self.source, np.from_dlpack(order).view(np.int64))
 
     def _replace(self, *, texts: Texts | None = None, **columns: object) -> ImageTable:
         changed = replace(self.columns, **columns)  # type: ignore[arg-type]  # fields of `Columns`
         return ImageTable(changed, texts or self.texts, self.source, self._order)
+
+
+def _sort_texts(texts: pyarrow.LargeBinaryArray) -> Int64s:
+    """The order that sorts them; equal ones stay in theirs."""
+    return np.asarray(np.from_dlpack(pc.array_sort_indices(texts))).view(np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,7 +258,7 @@ def make_table(images: Sequence[LabelledImage]) -> ImageTable:
     ]
     has_labels = any(image.label is not None for image in images)
     columns = Columns(
-        names=pyarrow.array([os.fsencode(image.name) for image in images], type=pyarrow.large_binary()),
+        names=make_array([os.fsencode(image.name) for image in images], pyarrow.large_binary()),
         folders=np.array(codes, dtype=np.int32),
         sizes=np.array([image.size_bytes for image in images], dtype=np.int64),
         places=np.arange(len(images)),

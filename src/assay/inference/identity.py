@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
@@ -12,6 +14,7 @@ from msgspec import Meta
 from assay.images.listing import LabelledImage
 from assay.images.rows import ImageRows, iterate_labels, join_lines
 
+_BLOCK = 10_000  # labels that are hashed at once
 _WORDS = {"limited_from": "number of images that --limit cuts"}
 
 
@@ -84,10 +87,15 @@ def add_class_subset(identity: RunIdentity, labels: Sequence[int]) -> RunIdentit
 
 def hash_labels(labels: Iterable[int | None]) -> str:
     """The sha256 of the labels of a run's images in their order, as 64 hex digits."""
-    sha256 = hashlib.sha256()
-    for label in labels:
-        sha256.update(b"%d\n" % label if label is not None else b"None\n")
+    sha256, lines = hashlib.sha256(), map(_format_label, labels)
+    while block := b"".join(itertools.islice(lines, _BLOCK)):
+        sha256.update(block)
     return sha256.hexdigest()
+
+
+@functools.lru_cache(maxsize=100_000)
+def _format_label(label: int | None) -> bytes:
+    return b"None\n" if label is None else b"%d\n" % label
 
 
 def add_arithmetic(identity: RunIdentity, *, clips_sums: bool) -> RunIdentity:

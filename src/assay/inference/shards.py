@@ -12,6 +12,7 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,6 +20,7 @@ import pyarrow
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from assay.arrow import make_array
 from assay.errors import BadInputError, quote, shorten
 from assay.files import decode_json, write_file
 from assay.images.listing import LabelledImage
@@ -81,7 +83,7 @@ class StoredPredictions:
             BadInputError: A file is missing or no Parquet.
         """
         try:
-            tables = [_read_checked(path).replace_schema_metadata() for path in self.paths]
+            tables = [_read_whole(path).replace_schema_metadata() for path in self.paths]
             return pyarrow.concat_tables(tables, promote_options="default")
         except _READ_ERRORS as error:
             raise BadInputError(
@@ -132,7 +134,7 @@ def encode_shard(
         schema = schema.append(_ANSWERED_BY_FIELD)
     if keep_logits:
         schema = schema.append(_LOGITS_FIELD)
-    columns = [[getattr(row, name) for row in predictions] for name in schema.names]
+    columns = [make_array([getattr(row, field.name) for row in predictions], field.type) for field in schema]
     table = pyarrow.table(columns, schema=schema)
     table = table.replace_schema_metadata(
         {
@@ -153,12 +155,12 @@ def read_shard(path: Path, *, keep_logits: bool = False) -> list[Prediction]:
         BadInputError: The file is missing, no Parquet, damaged, or has other columns.
     """
     try:
-        found = pq.read_schema(path).names
-        needed = [name for name in _SCHEMA.names if name not in _LATER_NAMES or name in found]
-        optional = [name for name in (_ANSWERED_BY_FIELD.name,) if name in found]
-        columns = None if keep_logits else [*needed, *optional]
-        rows = _read_checked(path, columns).to_pylist()
-        return [_make_prediction(row) for row in rows]
+        with _open_file(path) as file:
+            found = file.schema_arrow.names
+            needed = [name for name in _SCHEMA.names if name not in _LATER_NAMES or name in found]
+            optional = [name for name in (_ANSWERED_BY_FIELD.name,) if name in found]
+            table = _read_checked(file, path, None if keep_logits else [*needed, *optional])
+        return _make_predictions(table)
     except _READ_ERRORS as error:
         raise BadInputError(
             f"predictions {path} cannot be read: {shorten(error)}",
@@ -166,12 +168,22 @@ def read_shard(path: Path, *, keep_logits: bool = False) -> list[Prediction]:
         ) from error
 
 
-def _make_prediction(row: dict[str, object]) -> Prediction:
-    for name in ("top_classes", "top_logits", "subset_classes"):
-        row[name] = tuple(row.get(name, ()))  # type: ignore[arg-type]  # a list, by the schema
-    if row.get("logits") is not None:
-        row["logits"] = np.array(row["logits"], dtype=np.float32)  # (classes,)
-    return Prediction(**row)  # type: ignore[arg-type]  # columns are the fields, by the schema
+def _make_predictions(table: pyarrow.Table) -> list[Prediction]:
+    names = table.column_names
+    columns = [_list_column(name, table[name].combine_chunks()) for name in names]
+    return [Prediction(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
+def _list_column(name: str, column: pyarrow.Array) -> list[Any]:
+    """The values of a column as they stand in predictions."""
+    values = column.to_pylist()
+    if name == _LOGITS_FIELD.name:
+        return [
+            None if value is None else np.array(value, dtype=np.float32) for value in values
+        ]  # (classes,)
+    if pyarrow.types.is_list(column.type):
+        return [() if value is None else tuple(value) for value in values]
+    return values
 
 
 def _hash_columns(table: pyarrow.Table) -> dict[str, str]:
@@ -189,15 +201,24 @@ def _hash_column(column: pyarrow.Array) -> str:
     return sha256.hexdigest()
 
 
-def _read_checked(path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
+def _open_file(path: Path) -> pq.ParquetFile:
+    """The file, to be read by this thread alone: others cost memory, and a shard is small."""
+    return pq.ParquetFile(path, pre_buffer=False)  # `read_table` imports pandas
+
+
+def _read_whole(path: Path) -> pyarrow.Table:
+    with _open_file(path) as file:
+        return _read_checked(file, path)
+
+
+def _read_checked(file: pq.ParquetFile, path: Path, columns: Sequence[str] | None = None) -> pyarrow.Table:
     """Read those columns, or all, of a file of predictions.
 
     Raises:
         BadInputError: The file is in another's place, or a column is not what was written; shards of earlier
             versions do not tell.
     """
-    with pq.ParquetFile(path) as file:  # `read_table` imports pandas
-        table = file.read(columns)
+    table = file.read(columns, use_threads=False)
     if absent := [name for name in columns or () if name not in table.column_names]:
         raise pyarrow.ArrowInvalid(f"no column {absent[0]}")
     metadata = table.schema.metadata or {}
@@ -238,14 +259,15 @@ def find_fault(path: Path, fingerprint: str) -> str:
 def _find_fault(path: Path, fingerprint: str, _stamp: tuple[int, int, int]) -> str:
     """As `find_fault`, of the file as it is at that stamp: it is read once in a process."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
-        if metadata.get(_FINGERPRINT_KEY) != fingerprint.encode():
-            return "of another run"
-        if (_FILE_KEY in metadata) != (_COLUMNS_KEY in metadata):
-            return "damaged"
-        if original := _find_original(path, metadata):
-            return f"a copy of {original}"
-        _read_checked(path)
+        with _open_file(path) as file:
+            metadata = file.schema_arrow.metadata or {}
+            if metadata.get(_FINGERPRINT_KEY) != fingerprint.encode():
+                return "of another run"
+            if (_FILE_KEY in metadata) != (_COLUMNS_KEY in metadata):
+                return "damaged"
+            if original := _find_original(path, metadata):
+                return f"a copy of {original}"
+            _read_checked(file, path)
     except (*_READ_ERRORS, BadInputError):
         return "damaged"  # cut short by a full disk, say
     return ""

@@ -199,6 +199,60 @@ def measure_real_accuracy(
     return RealAccuracy(accuracy=accuracy, excluded_count=excluded[0], labels_sha256=real_labels.sha256)
 
 
+class AccuracyCount:
+    """Counts ranks and failures, one prediction after the other.
+
+    Args:
+        label_offset: The class of label 0.
+        find_rank: Returns where the right class stands among the likeliest, or None.
+    """
+
+    def __init__(self, label_offset: int = 0, find_rank: FindRank = find_label_rank) -> None:
+        self._label_offset = label_offset
+        self._find_rank = find_rank
+        self._ranks: collections.Counter[int | None] = collections.Counter()
+        self._reasons: collections.Counter[str] = collections.Counter()
+        self._listed: list[FailedImage] = []
+        self._noted_count = 0
+
+    def add(self, prediction: Prediction) -> None:
+        """Count an image."""
+        self._noted_count += bool(prediction.note)
+        self._ranks[self._find_rank(prediction, self._label_offset)] += 1
+        if prediction.status != OK:
+            self._reasons[prediction.status] += 1
+            if len(self._listed) < LISTED_FAILURES:
+                path, status = prediction.relative_path, prediction.status
+                self._listed.append(FailedImage(relative_path=path, status=status))
+
+    def to_accuracy(self, class_count: int | None = None) -> Accuracy:
+        """The accuracy over all images that were counted.
+
+        Args:
+            class_count: How many classes an image can be taken for, where that is known.
+
+        Raises:
+            ValueError: There was none.
+        """
+        image_count, failed_count = self._ranks.total(), self._reasons.total()
+        scored_count = image_count - failed_count
+        top = [make_topk(hits, image_count, scored_count) for hits in _sum_ranks(self._ranks)]
+        return Accuracy(
+            image_count=image_count,
+            scored_count=scored_count,
+            failed_count=failed_count,
+            top1=top[0],
+            top2=top[1],
+            top3=top[2],
+            top4=top[3],
+            top5=top[4],
+            noted_count=self._noted_count,
+            failures=dict(self._reasons.most_common()),
+            failed_images=tuple(self._listed),
+            class_count=class_count,
+        )
+
+
 def measure_accuracy(
     predictions: Iterable[Prediction],
     label_offset: int = 0,
@@ -216,34 +270,10 @@ def measure_accuracy(
     Raises:
         ValueError: No predictions.
     """
-    ranks: collections.Counter[int | None] = collections.Counter()
-    reasons: collections.Counter[str] = collections.Counter()
-    listed: list[FailedImage] = []
-    image_count = noted_count = 0
+    count = AccuracyCount(label_offset, find_rank)
     for prediction in predictions:
-        image_count += 1
-        noted_count += bool(prediction.note)
-        ranks[find_rank(prediction, label_offset)] += 1
-        if prediction.status != OK:
-            reasons[prediction.status] += 1
-            if len(listed) < LISTED_FAILURES:
-                listed.append(FailedImage(relative_path=prediction.relative_path, status=prediction.status))
-    failed_count = reasons.total()
-    top = [make_topk(hits, image_count, image_count - failed_count) for hits in _sum_ranks(ranks)]
-    return Accuracy(
-        image_count=image_count,
-        scored_count=image_count - failed_count,
-        failed_count=failed_count,
-        top1=top[0],
-        top2=top[1],
-        top3=top[2],
-        top4=top[3],
-        top5=top[4],
-        noted_count=noted_count,
-        failures=dict(reasons.most_common()),
-        failed_images=tuple(listed),
-        class_count=class_count,
-    )
+        count.add(prediction)
+    return count.to_accuracy(class_count)
 
 
 def make_topk(hits: int, image_count: int, scored_count: int) -> TopKAccuracy:
@@ -278,6 +308,40 @@ def measure_subset_accuracy(
     return SubsetAccuracy(name=name, class_count=class_count, top1=found.top1, top5=found.top5)
 
 
+class ClassCounts:
+    """Counts the ranks and failures of every class, one prediction after the other."""
+
+    def __init__(self, label_offset: int = 0) -> None:
+        self._label_offset = label_offset
+        self._ranks: dict[int, collections.Counter[int | None]] = collections.defaultdict(collections.Counter)
+        self._failed: collections.Counter[int] = collections.Counter()
+
+    def add(self, prediction: Prediction) -> None:
+        """Count an image; one without a label is passed over."""
+        if prediction.label is not None:
+            self._ranks[prediction.label][find_label_rank(prediction, self._label_offset)] += 1
+            if prediction.status != OK:
+                self._failed[prediction.label] += 1
+
+    def to_list(self, names: Sequence[str] = ()) -> list[ClassAccuracy]:
+        """The hits of every class that has images, by label.
+
+        Args:
+            names: What the classes are called, by label; may be empty.
+        """
+        return [
+            ClassAccuracy(
+                label=label,
+                name=names[label] if names else "",
+                image_count=counted.total(),
+                failed_count=self._failed[label],
+                top1_hits=counted[0],
+                top5_hits=_sum_ranks(counted)[-1],
+            )
+            for label, counted in sorted(self._ranks.items())
+        ]
+
+
 def measure_class_accuracy(
     predictions: Iterable[Prediction], label_offset: int = 0, names: Sequence[str] = ()
 ) -> list[ClassAccuracy]:
@@ -288,23 +352,10 @@ def measure_class_accuracy(
         label_offset: The class of label 0.
         names: What the classes are called, by label; may be empty.
     """
-    ranks: dict[int, collections.Counter[int | None]] = collections.defaultdict(collections.Counter)
-    failed: collections.Counter[int] = collections.Counter()
+    counts = ClassCounts(label_offset)
     for prediction in predictions:
-        if prediction.label is not None:
-            ranks[prediction.label][find_label_rank(prediction, label_offset)] += 1
-            failed[prediction.label] += prediction.status != OK
-    return [
-        ClassAccuracy(
-            label=label,
-            name=names[label] if names else "",
-            image_count=counted.total(),
-            failed_count=failed[label],
-            top1_hits=counted[0],
-            top5_hits=_sum_ranks(counted)[-1],
-        )
-        for label, counted in sorted(ranks.items())
-    ]
+        counts.add(prediction)
+    return counts.to_list(names)
 
 
 def describe_topk(name: str, topk: TopKAccuracy, accuracy: Accuracy) -> str:

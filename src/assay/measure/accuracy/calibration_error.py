@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -22,6 +21,7 @@ from assay.measure.accuracy.outputs import (
 from assay.models.record import ScoreKind
 
 BIN_COUNT = 15  # as Guo et al. have it
+_SMALLEST_BITS = 1074  # every float is a multiple of 2 ** -1074
 DIGITS = 9  # of what is stored: another machine's exp() may differ in the last bit
 NO_SUMS = "the predictions lack log_sum_exp: an older assay wrote them; run again with --overwrite"
 NOT_LOGITS = "the network's outputs look like probabilities, not logits: over 0, and at most 1 together"
@@ -66,10 +66,76 @@ class CalibrationError(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(kw_only=True)
 class _Sums:
-    """Confidences and hits of a bin, while they are gathered."""
+    """Confidences and hits of a bin; the confidences' sum is exact, in units of the smallest float."""
 
-    confidences: array[float] = field(default_factory=lambda: array("d"))  # 8 bytes an image
+    image_count: int = 0
     hits: int = 0
+    units: int = 0
+
+    def add(self, confidence: float, *, is_hit: bool) -> None:
+        numerator, denominator = confidence.as_integer_ratio()
+        self.units += numerator << (_SMALLEST_BITS - denominator.bit_length() + 1)
+        self.image_count += 1
+        self.hits += is_hit
+
+    @property
+    def confidence(self) -> float:
+        """The sum of the confidences, rounded once, as `math.fsum` gives it of all of them."""
+        return self.units / (1 << _SMALLEST_BITS)
+
+
+class CalibrationCount:
+    """Gathers confidences, one prediction after the other, as each kind of outputs would give them.
+
+    Args:
+        label_offset: The class of label 0.
+    """
+
+    def __init__(self, label_offset: int = 0) -> None:
+        self._label_offset = label_offset
+        self._bins: dict[OutputKind, list[_Sums]] = {
+            kind: [_Sums() for _ in range(BIN_COUNT)] for kind in ("logits", "probabilities")
+        }
+        self._search = OutputKindSearch()
+        self._count = 0
+        self._lacks_log_sum = self._lacks_sum = False
+
+    def add(self, row: Prediction) -> None:
+        """Count an image; one that failed or has no label is passed over."""
+        if row.status != OK or row.label is None:
+            return
+        self._search.add(row)
+        self._count += 1
+        self._lacks_log_sum = self._lacks_log_sum or row.log_sum_exp is None
+        self._lacks_sum = self._lacks_sum or row.logit_sum is None
+        is_hit = find_label_rank(row, self._label_offset) == 0
+        for kind, sums in self._bins.items():
+            if kind == "probabilities" and not self._search.are_probabilities:
+                continue  # one image that has none is enough
+            confidence = compute_probability(row, kind)
+            if confidence is not None:
+                sums[find_bin(confidence)].add(confidence, is_hit=is_hit)
+
+    def to_error(self, stated: ScoreKind = "logits") -> CalibrationError:
+        """The calibration error over all images that were counted.
+
+        Args:
+            stated: What the model record says that the outputs are; see `reconcile_outputs`.
+        """
+        count = self._count
+        if not count or self._lacks_log_sum:
+            reason = NO_SUMS if self._lacks_log_sum else NO_IMAGES
+            known_count = sum(one.image_count for one in self._bins["logits"])
+            return CalibrationError(ece=None, image_count=known_count, missing=reason)
+        kind = reconcile_outputs(self._search.kind, stated)
+        if kind == "scores":
+            return CalibrationError(
+                ece=None,
+                image_count=count,
+                missing=NOT_LOGITS if self._lacks_sum else _explain_missing(self._search, stated),
+                outputs="" if self._lacks_sum else "scores",
+            )
+        return _summarise(self._bins[kind], count, "" if self._lacks_sum else kind)
 
 
 def measure_calibration_error(
@@ -86,31 +152,10 @@ def measure_calibration_error(
         label_offset: The class of label 0.
         stated: What the model record says that the outputs are; see `reconcile_outputs`.
     """
-    bins: dict[OutputKind, list[_Sums]] = {
-        kind: [_Sums() for _ in range(BIN_COUNT)] for kind in ("logits", "probabilities")
-    }
-    search = OutputKindSearch()
-    count, lacks_log_sum, lacks_sum = 0, False, False
+    count = CalibrationCount(label_offset)
     for row in predictions:
-        if row.status != OK or row.label is None:
-            continue
-        search.add(row)
-        count += 1
-        lacks_log_sum = lacks_log_sum or row.log_sum_exp is None
-        lacks_sum = lacks_sum or row.logit_sum is None
-        _add_to_bins(bins, row, label_offset)
-    if not count or lacks_log_sum:
-        reason = NO_SUMS if lacks_log_sum else NO_IMAGES
-        return CalibrationError(ece=None, image_count=_count(bins["logits"]), missing=reason)
-    kind = reconcile_outputs(search.kind, stated)
-    if kind == "scores":
-        return CalibrationError(
-            ece=None,
-            image_count=count,
-            missing=NOT_LOGITS if lacks_sum else _explain_missing(search, stated),
-            outputs="" if lacks_sum else "scores",
-        )
-    return _summarise(bins[kind], count, "" if lacks_sum else kind)
+        count.add(row)
+    return count.to_error(stated)
 
 
 def _explain_missing(search: OutputKindSearch, stated: ScoreKind) -> str:
@@ -121,25 +166,10 @@ def _explain_missing(search: OutputKindSearch, stated: ScoreKind) -> str:
     return NO_CONFIDENCE if is_as_stated else NOT_AS_STATED.format(stated=stated)
 
 
-def _add_to_bins(bins: dict[OutputKind, list[_Sums]], row: Prediction, label_offset: int) -> None:
-    """Count the image in the bin of its confidence, once for each kind of outputs."""
-    is_hit = find_label_rank(row, label_offset) == 0
-    for kind, sums in bins.items():
-        confidence = compute_probability(row, kind)
-        if confidence is not None:
-            found = sums[find_bin(confidence)]
-            found.confidences.append(confidence)
-            found.hits += is_hit
-
-
-def _count(sums: Sequence[_Sums]) -> int:
-    return sum(len(one.confidences) for one in sums)
-
-
 def _summarise(
     sums: Sequence[_Sums], count: int, outputs: Literal["", "logits", "probabilities", "scores"]
 ) -> CalibrationError:
-    ece = math.fsum(abs(one.hits - math.fsum(one.confidences)) for one in sums) / count
+    ece = math.fsum(abs(one.hits - one.confidence) for one in sums) / count
     return CalibrationError(
         ece=round(ece, DIGITS),
         image_count=count,
@@ -158,11 +188,11 @@ def find_bin(confidence: float) -> int:
 
 
 def _make_bin(number: int, found: _Sums) -> CalibrationBin:
-    count = len(found.confidences)
+    count = found.image_count
     return CalibrationBin(
         low=number / BIN_COUNT,
         high=(number + 1) / BIN_COUNT,
         image_count=count,
         hits=found.hits,
-        confidence=round(math.fsum(found.confidences) / count, DIGITS) if count else None,
+        confidence=round(found.confidence / count, DIGITS) if count else None,
     )

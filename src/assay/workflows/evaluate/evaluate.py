@@ -22,7 +22,7 @@ from assay.files import escape_name
 from assay.images.calibration import count_calibrated
 from assay.images.classes import read_classes
 from assay.images.real_labels import RealLabels
-from assay.images.rows import count_val_images, iterate_labels
+from assay.images.rows import count_unlabelled, count_val_images
 from assay.images.sources import ImageIndex
 from assay.inference.identity import (
     RunIdentity,
@@ -307,7 +307,7 @@ def _describe_images(
         class_subset=index.subset,
         image_count=len(index.images),
         ignored_count=len(index.ignored),
-        unlabelled_count=sum(label is None for label in iterate_labels(index.images)),
+        unlabelled_count=count_unlabelled(index.images),
         val_image_count=count_val_images(index.images),
         limited_from=index.limited_from,
         sha256=identity.images,

@@ -21,7 +21,6 @@ from assay.measure.accuracy.outputs import (
     OutputKind,
     compute_probability,
     recognise_outputs,
-    reconcile_outputs,
 )
 from assay.report.named_run import Gallery, Guess, Picture, name_class
 from assay.report.notebook import WorstImages
@@ -56,8 +55,9 @@ def collect_gallery(
     """
     if run.manifest.early_stop is not None:
         return Gallery()
-    outputs = reconcile_outputs(recognise_outputs(run.predictions), run.model.output.scores)
-    mistakes = find_mistakes(run.predictions, run.label_offset, outputs=outputs, count=MOST_MISTAKES)
+    mistakes = find_mistakes(
+        run.predictions, run.label_offset, stated=run.model.output.scores, count=MOST_MISTAKES
+    )
     reference = reference or run.reference
     chosen = _list_changed(reference, run) if reference else []
     reference_outputs = recognise_outputs(reference) if reference and chosen else "logits"
@@ -71,7 +71,7 @@ def collect_gallery(
             relative_path=row.relative_path,
             kind=kind,
             label="none" if row.label is None else name_class(row.label, run.manifest),
-            top=_list_guesses(row, outputs, run),
+            top=_list_guesses(row, mistakes.outputs, run),
             reference_top=_list_guesses(other, reference_outputs, run) if other else (),
             thumbnail=_make_thumbnail(images.get(row.relative_path)),
         )
@@ -81,14 +81,13 @@ def collect_gallery(
         pictures=pictures,
         hidden_count=len(chosen) - len(shown),
         confused=mistakes.confused,
-        note=" ".join(filter(None, (_NOTES[outputs] if pictures else "", note))),
+        note=" ".join(filter(None, (_NOTES[mistakes.outputs] if pictures else "", note))),
     )
 
 
 def collect_worst(run: StoredRun, count: int) -> WorstImages:
     """The most confident mistakes of a run, the most confident first; images behind a URL are not read."""
-    outputs = reconcile_outputs(recognise_outputs(run.predictions), run.model.output.scores)
-    mistakes = find_mistakes(run.predictions, run.label_offset, outputs=outputs, count=count)
+    mistakes = find_mistakes(run.predictions, run.label_offset, stated=run.model.output.scores, count=count)
     wanted = {row.relative_path for row in mistakes.confident}
     images, note = _find_images(run, wanted, opens_urls=False)
     pictures = [
@@ -96,13 +95,13 @@ def collect_worst(run: StoredRun, count: int) -> WorstImages:
             relative_path=row.relative_path,
             kind="mistake",
             label="none" if row.label is None else name_class(row.label, run.manifest),
-            top=_list_guesses(row, outputs, run),
+            top=_list_guesses(row, mistakes.outputs, run),
             thumbnail=_make_thumbnail(images.get(row.relative_path)),
         )
         for row in mistakes.confident
     ]
     return WorstImages(
-        pictures=pictures, note=" ".join(filter(None, (_NOTES[outputs] if pictures else "", note)))
+        pictures=pictures, note=" ".join(filter(None, (_NOTES[mistakes.outputs] if pictures else "", note)))
     )
 
 

@@ -10,14 +10,15 @@ from assay.images.real_labels import RealLabels
 from assay.inference.shards import StoredPredictions
 from assay.measure.accuracy.accuracy import (
     Accuracy,
+    AccuracyCount,
+    ClassCounts,
     measure_accuracy,
-    measure_class_accuracy,
     measure_real_accuracy,
     measure_subset_accuracy,
 )
 from assay.measure.accuracy.agreement import measure_agreement
 from assay.measure.accuracy.answers import BatchAccuracy, BatchChoice, compare_answers
-from assay.measure.accuracy.calibration_error import measure_calibration_error
+from assay.measure.accuracy.calibration_error import CalibrationCount
 from assay.measure.accuracy.cascade import CascadePart, count_answers, measure_part
 from assay.runs.class_names import find_classes
 from assay.runs.results_file import Metrics
@@ -42,7 +43,12 @@ def compute_metrics(
     other = run.reference if reference else None
     is_cascade = bool(run.manifest.cascade)
     classes, subset = find_classes(run.manifest), run.image_set.class_subset
-    accuracy = measure_accuracy(predictions, offset, class_count=classes.count)
+    counts = AccuracyCount(offset), ClassCounts(offset), CalibrationCount(offset)
+    for row in predictions:
+        for count in counts:
+            count.add(row)
+    over_all, by_class, calibration = counts
+    accuracy = over_all.to_accuracy(classes.count)
     return Metrics(
         accuracy=accuracy,
         subset=measure_subset_accuracy(predictions, offset, subset.name, len(subset.labels))
@@ -52,9 +58,9 @@ def compute_metrics(
         stopped_from=stop.of_count if stop else None,
         real=measure_real_accuracy(predictions, real_labels, offset) if real_labels else None,
         agreement=measure_agreement(reference, other, predictions, offset) if other else None,
-        calibration_error=measure_calibration_error(predictions, offset, run.model.output.scores),
+        calibration_error=calibration.to_error(run.model.output.scores),
         batches=tuple(_measure_batches(run, accuracy, batches)),
-        per_class=measure_class_accuracy(predictions, offset, classes.names),
+        per_class=by_class.to_list(classes.names),
         answered_by=count_answers(predictions) if is_cascade else UNSET,
         cascade=_measure_cascade(run, other),
     )
