@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import os
 import pickle
-from collections.abc import Callable
+import tarfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -115,6 +118,76 @@ def test_what_was_written_to_a_moment_ago_is_listed_again(folder: Path) -> None:
     add_file(folder)
     store(folder)
     assert find_again(folder) is None
+
+
+def write_tar(path: Path, synset: str, names: Sequence[str]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name in names:
+            member = tarfile.TarInfo(f"{synset}/{name}")
+            content = f"{path.name} {name}".encode()
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+
+
+@pytest.fixture
+def archives(tmp_path: Path) -> Path:
+    """Two tar archives in a folder that was written to long ago."""
+    (tmp_path / "images").mkdir()
+    write_tar(tmp_path / "images" / "1.tar", "n15075141", ["b.JPEG", "a.JPEG"])
+    write_tar(tmp_path / "images" / "0.tar", "n01440764", ["c.JPEG"])
+    settle(tmp_path / "images")
+    return tmp_path / "images"
+
+
+def name_archives(kind: str, folder: Path) -> Path:
+    return {"folder": folder, "archive": folder / "1.tar", "URL": Path(f"file://{folder}")}[kind]
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive", "URL"])
+def test_an_index_of_tar_archives_reads_their_members_in_place(kind: str, archives: Path) -> None:
+    request = ImageRequest(path=name_archives(kind, archives))
+    listed = index_requested_images(request, IMAGENET_CLASSES)
+    place = StoredPlace(path=archives.parent / "images.arrow")
+    store_index(place.path, listed, request, IMAGENET_CLASSES)
+    found = place.find(request, IMAGENET_CLASSES)
+    assert found is not None
+    assert dataclasses.replace(found, images=()) == dataclasses.replace(listed, images=())
+    rows = [
+        [(image.relative_path, image.label, image.size_bytes, image.read_bytes()) for image in index.images]
+        for index in (listed, found)
+    ]
+    assert rows[0] == rows[1]
+    assert ("1.tar a.JPEG" in {content.decode() for *_, content in rows[1]}, len(rows[1])) == (
+        True,
+        2 if kind == "archive" else 3,
+    )
+    sent = pickle.loads(pickle.dumps(found.images[:1]))
+    assert sent[0].read_bytes() == rows[0][0][-1]
+
+
+def write_archive_anew(folder: Path) -> None:
+    write_tar(folder / "1.tar", "n15075141", ["b.JPEG", "x.JPEG"])
+
+
+def add_archive(folder: Path) -> None:
+    write_tar(folder / "2.tar", "n15075141", ["d.JPEG"])
+
+
+def add_image_beside(folder: Path) -> None:
+    (folder / "d.JPEG").write_bytes(b"d")
+
+
+@pytest.mark.parametrize("kind", ["folder", "archive", "URL"])
+@pytest.mark.parametrize("change", [write_archive_anew, add_archive, add_image_beside])
+def test_an_index_of_tar_archives_is_not_used_again_after_a_change(
+    change: Callable[[Path], None], kind: str, archives: Path
+) -> None:
+    request = ImageRequest(path=name_archives(kind, archives))
+    place = StoredPlace(path=archives.parent / "images.arrow")
+    store_index(place.path, index_requested_images(request, IMAGENET_CLASSES), request, IMAGENET_CLASSES)
+    change(archives)
+    is_of_this_one = change is write_archive_anew or kind != "archive"
+    assert (place.find(request, IMAGENET_CLASSES) is None) == is_of_this_one
 
 
 def test_an_index_of_another_request_is_not_used(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""`assay index`: a folder of images listed and labelled once, into a file that runs read by range."""
+"""`assay index`: images listed and labelled once, into a file that runs read by range."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def index(images: Path, /, flags: IndexFlags = IndexFlags()) -> Outcome:
     """List and label a folder of images once, into a file for --images.
 
     Args:
-        images: A folder of images, or of class folders.
+        images: A folder of images or class folders, or tar archives that are not compressed.
     """
     from assay.images.classes import IMAGENET_CLASSES, read_classes
     from assay.images.request import ImageRequest

@@ -18,7 +18,6 @@ from assay.images.stored_index import (
     find_stored_index,
     hash_classes,
     is_index,
-    is_unchanged,
     read_index,
     write_index,
 )
@@ -97,7 +96,7 @@ def _open_index(request: ImageRequest, classes: Classes) -> ImageIndex:
     again = "assay index writes it again"
     if not isinstance(index.images, StoredImages) or index.images.described.made_for != hash_classes(classes):
         raise BadImagesError(f"--images {path}: was made for the classes of another model", hint=again)
-    if not is_unchanged(index.images, looks_at_files=True):
+    if not index.images.described.source.is_unchanged(index.images, looks_at_files=True):
         raise BadImagesError(f"--images {path}: the images in {index.path} changed since", hint=again)
     reading = dataclasses.replace(request.reading, follow_links=index.reading.follow_links)
     return dataclasses.replace(index, reading=reading)

@@ -42,7 +42,7 @@ from assay.images.listing import (
     Listing,
     ReadOptions,
 )
-from assay.images.rows import NO_LABEL
+from assay.images.rows import NO_LABEL, count_unlabelled
 from assay.images.table import ImageTable, make_table
 
 
@@ -278,7 +278,7 @@ def require_labels(index: ImageIndex) -> None:
             f"the model has {index.classes.count}",
             hint="give --labels FILE with lines `NAME index`",
         )
-    if not any(image.label is not None for image in index.images):
+    if count_unlabelled(index.images) == len(index.images):
         raise BadImagesError(
             f"--images {index.path}: no labels: {index.images[0].name} is not the name of an ImageNet "
             "validation image",

@@ -1,13 +1,13 @@
-"""The index of a folder of images as an Arrow file: written once, read by range while nothing changed."""
+"""The index of images as an Arrow file: written once, read by range while nothing changed."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
-import stat
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +23,21 @@ from assay.files import write_in_place_of
 from assay.images.class_lists import find_class_file
 from assay.images.class_subsets import ClassSubset
 from assay.images.classes import Classes
-from assay.images.forms.scan import READABLE, FolderSource
 from assay.images.label_files import LabelOptions
 from assay.images.listing import LabelKind, LabelledImage, ReadOptions
 from assay.images.rows import STRETCH, ImageRows, Stretch, Texts
 from assay.images.sources import ImageIndex
+from assay.images.stored_sources import StoredArchives, StoredFolder, store_source
 
 INDEX_FILE = "images.arrow"
 _KEY = b"assay.index"
 _MAGIC = b"ARROW1"
-_EMPTY = "not decodable: empty file"
 _SCHEMA = pyarrow.schema(
     [
         pyarrow.field("name", pyarrow.large_binary(), nullable=False),
         pyarrow.field("folder", pyarrow.int32(), nullable=False),
         pyarrow.field("size_bytes", pyarrow.int64(), nullable=False),
-        pyarrow.field("modified_ns", pyarrow.int64(), nullable=False),
+        pyarrow.field("place", pyarrow.int64(), nullable=False),
         pyarrow.field("class", pyarrow.int32(), nullable=False),
         pyarrow.field("fault", pyarrow.int32(), nullable=False),
         pyarrow.field("label", pyarrow.int64(), nullable=False),
@@ -48,32 +47,33 @@ _SCHEMA = pyarrow.schema(
 _READ_ERRORS = (OSError, pyarrow.ArrowException, msgspec.DecodeError, ValueError, TypeError, KeyError)
 
 
-class _Described(msgspec.Struct, frozen=True, kw_only=True):
-    """What an index says besides its columns; texts that hold names of files are bytes."""
+class _Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """The fields of an `ImageIndex` besides its images."""
 
-    key: str
-    made_for: str
-    path: bytes
-    root: bytes
+    path: Path
     form: str
     label_source: str
     label_kind: LabelKind
-    class_count: int
-    class_names: tuple[str, ...]
-    class_synsets: tuple[str, ...]
+    classes: Classes
     subset: ClassSubset | None
-    ignored: tuple[bytes, ...]
+    ignored: tuple[str, ...]
     identity: str
-    notes: tuple[bytes, ...]
-    archive_notes: tuple[bytes, ...]
-    labels_without_image: tuple[bytes, ...]
+    notes: tuple[str, ...]
+    archive_notes: tuple[str, ...]
+    labels_without_image: tuple[str, ...]
     limited_from: int | None
     reading: ReadOptions
+
+
+class _Described(msgspec.Struct, frozen=True, kw_only=True):
+    """What an index says besides its columns."""
+
+    key: str
+    made_for: str
+    index: _Kept
+    source: StoredFolder | StoredArchives
+    texts: Texts
     image_count: int
-    folders: tuple[bytes, ...]
-    folder_times: tuple[tuple[bytes, int], ...]
-    classes: tuple[bytes, ...]
-    faults: tuple[bytes, ...]
 
 
 class StoredImages(ImageRows):
@@ -82,16 +82,8 @@ class StoredImages(ImageRows):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reader: Any = ipc.open_file(pyarrow.OSFile(str(path)))
-        self.described = msgspec.json.decode(self._reader.schema.metadata[_KEY], type=_Described)
-        described = self.described
-        texts = Texts(
-            folders=_decode(described.folders),
-            classes=_decode(described.classes),
-            faults=_decode(described.faults),
-        )
-        times = tuple((os.fsdecode(name), when) for name, when in described.folder_times)
-        self.folder = FolderSource(root=Path(os.fsdecode(described.root)), folder_times=times)
-        super().__init__(texts, self.folder)
+        self.described = _decode(self._reader.schema.metadata[_KEY])
+        super().__init__(self.described.texts, self.described.source.make())
         self._lock = threading.Lock()
         self._last: tuple[int, Any] = (-1, None)
         if self._reader.num_record_batches != -(-len(self) // STRETCH):
@@ -110,12 +102,12 @@ class StoredImages(ImageRows):
         table = pyarrow.Table.from_batches(pieces, schema=_SCHEMA).combine_chunks()
         names, *numbers = (column.chunk(0) for column in table.columns)
         columns: list[Any] = [np.from_dlpack(column) for column in numbers]  # `to_numpy` imports pandas
-        folders, sizes, times, classes, faults, labels = columns
+        folders, sizes, places, classes, faults, labels = columns
         return Stretch(
             names=names,
             folders=folders,
             sizes=sizes,
-            places=times,
+            places=places,
             classes=classes,
             faults=faults,
             labels=labels,
@@ -140,12 +132,18 @@ def write_index(path: Path, index: ImageIndex, key: str, classes: Classes) -> bo
         classes: Of the model that it was made for.
     """
     images = index.images
-    if not isinstance(images, ImageRows) or not isinstance(images.source, FolderSource):
+    source = store_source(index.path, images.source) if isinstance(images, ImageRows) else None
+    if not isinstance(images, ImageRows) or source is None:
         return False
-    if images.source.root != index.path or not images.source.folder_times:
-        return False
-    described = _describe(index, images, images.source, (key, hash_classes(classes)))
-    schema = _SCHEMA.with_metadata({_KEY: msgspec.json.encode(described)})
+    described = _Described(
+        key=key,
+        made_for=hash_classes(classes),
+        index=_Kept(**{name: getattr(index, name) for name in _Kept.__struct_fields__}),
+        source=source,
+        texts=images.texts,
+        image_count=len(images),
+    )
+    schema = _SCHEMA.with_metadata({_KEY: _encode(described)})
     options = ipc.IpcWriteOptions(compression="zstd")
     with (
         write_in_place_of(path) as temporary,
@@ -161,34 +159,13 @@ def write_index(path: Path, index: ImageIndex, key: str, classes: Classes) -> bo
     return True
 
 
-def _describe(
-    index: ImageIndex, images: ImageRows, source: FolderSource, hashes: tuple[str, str]
-) -> _Described:
-    return _Described(
-        key=hashes[0],
-        made_for=hashes[1],
-        path=os.fsencode(index.path),
-        root=os.fsencode(source.root),
-        form=index.form,
-        label_source=index.label_source,
-        label_kind=index.label_kind,
-        class_count=index.classes.count,
-        class_names=index.classes.names,
-        class_synsets=index.classes.synsets,
-        subset=index.subset,
-        ignored=_encode(index.ignored),
-        identity=index.identity,
-        notes=_encode(index.notes),
-        archive_notes=_encode(index.archive_notes),
-        labels_without_image=_encode(index.labels_without_image),
-        limited_from=index.limited_from,
-        reading=index.reading,
-        image_count=len(images),
-        folders=_encode(images.texts.folders),
-        folder_times=tuple((os.fsencode(folder), time_ns) for folder, time_ns in source.folder_times),
-        classes=_encode(images.texts.classes),
-        faults=_encode(images.texts.faults),
-    )
+def _encode(described: _Described) -> bytes:
+    """As JSON, which holds what is no UTF-8 in a path too, as msgspec's own does not."""
+    return json.dumps(msgspec.to_builtins(described, enc_hook=str), ensure_ascii=True).encode()
+
+
+def _decode(text: bytes) -> _Described:
+    return msgspec.convert(json.loads(text), _Described, dec_hook=lambda kind, value: kind(value))
 
 
 def read_index(path: Path) -> ImageIndex:
@@ -204,24 +181,7 @@ def read_index(path: Path) -> ImageIndex:
             f"{path} cannot be read as an index of images: {shorten(error)}",
             hint="assay index writes it again",
         ) from error
-    found = images.described
-
-    return ImageIndex(
-        path=Path(os.fsdecode(found.path)),
-        form=found.form,
-        label_source=found.label_source,
-        label_kind=found.label_kind,
-        classes=Classes(count=found.class_count, names=found.class_names, synsets=found.class_synsets),
-        subset=found.subset,
-        images=images,
-        ignored=_decode(found.ignored),
-        identity=found.identity,
-        notes=_decode(found.notes),
-        archive_notes=_decode(found.archive_notes),
-        labels_without_image=_decode(found.labels_without_image),
-        limited_from=found.limited_from,
-        reading=found.reading,
-    )
+    return ImageIndex(images=images, **msgspec.structs.asdict(images.described.index))
 
 
 def find_stored_images(path: Path, root: Path, relative_paths: Collection[str]) -> dict[str, LabelledImage]:
@@ -263,35 +223,7 @@ def find_stored_index(path: Path, key: str, *, looks_at_files: bool) -> ImageInd
     images = index.images
     if not isinstance(images, StoredImages) or images.described.key != key:
         return None
-    return index if is_unchanged(images, looks_at_files=looks_at_files) else None
-
-
-def is_unchanged(images: StoredImages, *, looks_at_files: bool) -> bool:
-    """Whether the folders, and the images where they are looked at, are as when they were listed."""
-    root = images.folder.root
-    try:
-        if any((root / folder).stat().st_mtime_ns != when for folder, when in images.folder.folder_times):
-            return False
-    except OSError:
-        return False
-    if set(images.texts.faults) - {"", _EMPTY}:
-        return False  # what could not be read may be readable by now
-    return not looks_at_files or all(_are_unchanged(root, images, one) for one in images.stretches())
-
-
-def _are_unchanged(root: Path, images: StoredImages, stretch: Stretch) -> bool:
-    folders = [os.path.join(os.fsencode(root), os.fsencode(folder)) for folder in images.texts.folders]  # noqa: PTH118
-    names = stretch.names.to_pylist()
-    sizes, times = np.empty(len(names), dtype=np.int64), np.empty(len(names), dtype=np.int64)
-    for number, (folder, name) in enumerate(zip(stretch.folders.tolist(), names, strict=True)):
-        try:
-            status = os.stat(folders[folder] + name)  # noqa: PTH116 - a million of them
-        except OSError:
-            return False
-        if status.st_mode & READABLE != READABLE or not stat.S_ISREG(status.st_mode):
-            return False
-        sizes[number], times[number] = status.st_size, status.st_mtime_ns
-    return bool((sizes == stretch.sizes).all() and (times == stretch.places).all())
+    return index if images.described.source.is_unchanged(images, looks_at_files=looks_at_files) else None
 
 
 def compute_key(
@@ -320,11 +252,3 @@ def is_index(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return file.read(len(_MAGIC)) == _MAGIC
-
-
-def _encode(texts: Iterable[str]) -> tuple[bytes, ...]:
-    return tuple(map(os.fsencode, texts))
-
-
-def _decode(texts: Iterable[bytes]) -> tuple[str, ...]:
-    return tuple(map(os.fsdecode, texts))

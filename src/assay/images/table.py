@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from assay.arrow import make_array, view_mask, view_numbers
 from assay.images.labels import find_val_number
 from assay.images.listing import LabelledImage
+from assay.images.members import gather_members
 from assay.images.rows import MAYBE_VAL, NO_LABEL, ImageRows, ImageSource, Int64s, Stretch, Texts
 
 Rows = npt.NDArray[np.bool_] | Int64s
@@ -167,7 +168,7 @@ class ImageTable(ImageRows):
     def match(self, pattern: str) -> npt.NDArray[np.bool_]:
         """Which names a regular expression of RE2 finds something in, in the order of the listing."""
         found = pc.match_substring_regex(self.columns.names, pattern)
-        return np.asarray(np.from_dlpack(pc.cast(found, pyarrow.uint8()))).view(np.bool_)
+        return np.asarray(np.from_dlpack(pc.cast(found, pyarrow.uint8()))).astype(np.bool_)
 
     def order_rows(self, mask: npt.NDArray[np.bool_]) -> Int64s:
         """The rows of the listing that a mask of it has, in the order of the sequence."""
@@ -257,18 +258,19 @@ def make_table(images: Sequence[LabelledImage]) -> ImageTable:
         folders.setdefault(image.relative_path.removesuffix(image.name), len(folders)) for image in images
     ]
     has_labels = any(image.label is not None for image in images)
+    readers = [image.read_bytes for image in images]
+    source, places = gather_members(readers) or (_Readers(readers=readers), np.arange(len(images)))
     columns = Columns(
         names=make_array([os.fsencode(image.name) for image in images], pyarrow.large_binary()),
         folders=np.array(codes, dtype=np.int32),
         sizes=np.array([image.size_bytes for image in images], dtype=np.int64),
-        places=np.arange(len(images)),
+        places=places,
         labels=np.array(
             [NO_LABEL if image.label is None else image.label for image in images], dtype=np.int64
         )
         if has_labels
         else None,
     )
-    source = _Readers(readers=[image.read_bytes for image in images])
     table = ImageTable(columns, Texts(folders=tuple(folders)), source)
     table = table.with_classes(image.class_name for image in images)
     return table.with_faults(image.fault for image in images)

@@ -1,4 +1,4 @@
-"""A folder of images to an index file, which takes its place as the images of a run."""
+"""Images to an index file, which takes its place as the images of a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def write_image_index(request: ImageRequest, classes: Classes, file: Path) -> Im
     """List and label the images of a request, and write the index of them.
 
     Args:
-        request: Which images; of a folder.
+        request: Which images: a folder, or tar archives that are not compressed.
         classes: The classes of the model that they are for.
         file: Where the index goes; an index that is there is replaced.
 
@@ -32,7 +32,8 @@ def write_image_index(request: ImageRequest, classes: Classes, file: Path) -> Im
     index = store_index(file, index_labelled_images(request, classes), request, classes)
     if not isinstance(index.images, StoredImages):
         raise UsageError(
-            f"{request.path}: {index.form}: only a folder of images, or of class folders, has an index file",
+            f"{request.path}: {index.form}: only folders, and tar archives that are not "
+            "compressed, have an index file",
             hint="give it to --images as it is",
         )
     return index

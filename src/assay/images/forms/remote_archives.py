@@ -30,11 +30,11 @@ def list_behind_url(url: str, options: FolderOptions) -> Listing:
             hint="expected a folder, a .zip, a .tar that is not compressed, or a folder of such tar archives",
         )
     if path.endswith((".tar", ".zip")):
-        return _list_archive(_list_files(url)[0], options)
+        return _list_archive(list_remote_files(url)[0], options)
     listing = list_objects(url, options)
     if listing.images:
         return listing
-    shards = [file for file in _list_files(url) if file.name.endswith(".tar")]
+    shards = [file for file in list_remote_files(url) if file.name.endswith(".tar")]
     return list_shards(Path(url), shards, options.knows_name) if shards else listing
 
 
@@ -47,8 +47,13 @@ def _list_archive(file: RemoteFile, options: FolderOptions) -> Listing:
     return listing
 
 
-def _list_files(url: str) -> list[RemoteFile]:
-    """The files behind a URL, sorted."""
+def list_remote_files(url: str) -> list[RemoteFile]:
+    """The files behind a URL, sorted.
+
+    Raises:
+        BadImagesError: Nothing is there, or the store refuses to list it.
+        SourceError: The store failed.
+    """
     files = [
         RemoteFile(
             url=url,

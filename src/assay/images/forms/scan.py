@@ -94,7 +94,7 @@ class Scan:
             nonlocal modified_ns
             self._cut(begin)
             try:
-                modified_ns = _find_settled_time(root / prefix)
+                modified_ns = find_settled_time(root / prefix)
                 return list(self._add_entries(root / prefix, rules))
             except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
                 raise BadImagesError(f"folder {root / prefix} cannot be listed: {error.strerror}") from error
@@ -173,7 +173,7 @@ class Scan:
         return _mark_faults(table, self.faults) if self.faults else table
 
 
-def _find_settled_time(folder: Path) -> int:
+def find_settled_time(folder: Path) -> int:
     """When a folder was last written to; see `FolderSource`."""
     modified_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116 - its errors are those of listing it
     return modified_ns if time.time_ns() - modified_ns > _SETTLED_NS else 0

@@ -21,6 +21,7 @@ from assay.images.forms.imagenet_archives import VAL_ARCHIVE_BYTES, VAL_ARCHIVE_
 from assay.images.forms.local_file import LocalFile, describe_file
 from assay.images.forms.remote_file import RemoteFile
 from assay.images.listing import KnowsName, LabelledImage, Listing
+from assay.images.members import Member
 
 _SEEK_POINT_BYTES = 4 * 2**20  # a seek point keeps 32 KiB in memory
 
@@ -81,36 +82,35 @@ def read_tar_files(path: Path | RemoteFile, *, gzipped: bool = False, prefix: st
         BadImagesError: It is cut short or damaged.
         SourceError: It changed while it was listed.
     """
-    members: list[tarfile.TarInfo] = []
-    others: list[tarfile.TarInfo] = []
+    files: dict[str, LabelledImage] = {}  # by name, which the last of several has
+    others: list[str] = []
+    member_count = 0
     try:
         with (
             _open_whole(path, gzipped=gzipped) as (stream, whole),
             tarfile.open(fileobj=stream, mode="r:", tarinfo=_BoundedTarInfo) as archive,
         ):
-            for member in archive:
-                (members if member.isreg() else others).append(member)
+            read_packed = _GzipReader(whole).read_at if gzipped and isinstance(whole, LocalFile) else None
+            while (member := archive.next()) is not None:
+                archive.members.clear()  # else it keeps a kilobyte of each
+                if member.isreg():
+                    member_count += 1
+                    image = _make_image(whole, member, prefix, read_packed)
+                    files.pop(image.relative_path, None)
+                    files[image.relative_path] = image
+                elif not member.isdir():
+                    others.append(prefix + member.name)
             end_is_marked = _has_end_mark(archive)
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise _describe_damage(path, len(members), error) from error
-    last = {_clean_name(member.name): member for member in members}
-    read_at = _GzipReader(whole).read_at if gzipped and isinstance(whole, LocalFile) else whole.read_at
+        raise _describe_damage(path, member_count, error) from error
     notes = []
-    if len(last) < len(members):
+    if len(files) < member_count:
         notes.append(
-            f"{path.name}: {len(members) - len(last):,} members were replaced by later ones of the same name"
+            f"{path.name}: {member_count - len(files):,} members were replaced by later ones of the same name"
         )
     if not end_is_marked:
         notes.append(f"{path.name}: has no mark at its end: it may be cut short between two members")
-    return TarFiles(
-        files=tuple(
-            _make_image(whole, member, prefix, read_at)
-            for member in members
-            if last[_clean_name(member.name)] is member
-        ),
-        other_names=tuple(prefix + member.name for member in others if not member.isdir()),
-        notes=tuple(notes),
-    )
+    return TarFiles(files=tuple(files.values()), other_names=tuple(others), notes=tuple(notes))
 
 
 class _BoundedTarInfo(tarfile.TarInfo):
@@ -182,13 +182,16 @@ def _find_size(path: Path | RemoteFile) -> int:
 
 
 def _make_image(
-    whole: LocalFile | RemoteFile, member: tarfile.TarInfo, prefix: str, read_at: ReadAt
+    whole: LocalFile | RemoteFile, member: tarfile.TarInfo, prefix: str, read_packed: ReadAt | None
 ) -> LabelledImage:
-    read, fault = partial(read_at, member.offset_data, member.size), ""
+    read: Callable[[], bytes]
+    read, fault = Member(archive=whole, offset=member.offset_data, size_bytes=member.size), ""
     if member.sparse and isinstance(whole, LocalFile):
         read = partial(_read_sparse, whole, member)
     elif member.sparse:
         fault = "stored without its holes in a tar archive behind a URL, which is not read there"
+    elif read_packed is not None:
+        read = partial(read_packed, member.offset_data, member.size)
     return LabelledImage(
         relative_path=prefix + _clean_name(member.name), size_bytes=member.size, read_bytes=read, fault=fault
     )
