@@ -151,7 +151,8 @@ def take_step(step: str, place: Path, count: int) -> None:
 def measure(step: str, place: Path, count: int) -> dict[str, float]:
     """Take a step in a process of its own; gives its seconds, processor time and peak memory."""
     command = [sys.executable, __file__, "--place", str(place), "--sizes", str(count), "--step", step]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    pool = {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # as the command line has it
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | pool)
     if done.returncode:
         raise SystemExit(f"{step} of {count:,} images failed: {done.stdout}{done.stderr}")
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

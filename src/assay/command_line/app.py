@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -16,6 +17,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The command line without the program's name; that of the process if None.
     """
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # pyarrow's own choice keeps 10 to 25 MiB
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in tokens  # for usage errors; when the command is parsed, it says itself
     run = partial(show_errors, partial(_run, tokens), as_json=as_json)

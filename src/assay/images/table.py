@@ -208,11 +208,10 @@ class ImageTable(ImageRows):
             return self._sort_by_paths(folders)
         ranks = np.zeros(len(folders), dtype=np.int32)
         ranks[[number for _, number in used]] = np.arange(len(used))
-        by_folder = ranks[self.columns.folders]  # (N,)
-        if (by_folder[1:] >= by_folder[:-1]).all():
+        first = _sort_stably(ranks[self.columns.folders])
+        if first is None:
             order = _sort_texts(self.columns.names)
         else:
-            first = np.argsort(by_folder, kind="stable")
             order = first[_sort_texts(self.columns.names.take(view_numbers(first)))]
         return ImageTable(self.columns, self.texts, self.source, order)
 
@@ -229,6 +228,11 @@ class ImageTable(ImageRows):
     def _replace(self, *, texts: Texts | None = None, **columns: object) -> ImageTable:
         changed = replace(self.columns, **columns)  # type: ignore[arg-type]  # fields of `Columns`
         return ImageTable(changed, texts or self.texts, self.source, self._order)
+
+
+def _sort_stably(numbers: npt.NDArray[np.int32]) -> Int64s | None:
+    """The order that sorts them; None where they are sorted."""
+    return None if (numbers[1:] >= numbers[:-1]).all() else np.argsort(numbers, kind="stable")
 
 
 def _sort_texts(texts: pyarrow.LargeBinaryArray) -> Int64s:

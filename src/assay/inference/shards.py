@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from assay.arrow import make_array
 from assay.errors import BadInputError, quote, shorten
-from assay.files import decode_json, write_file
+from assay.files import decode_json, hash_file, write_file
 from assay.images.listing import LabelledImage
 from assay.inference.predictions import Prediction
 
@@ -243,6 +243,20 @@ def _find_original(path: Path, metadata: dict[bytes, bytes]) -> str:
     """The name that the file was written under, if it is another; earlier versions' shards do not tell."""
     name = metadata.get(_FILE_KEY, path.name.encode()).decode("utf-8", "replace")
     return "" if name == path.name else shorten(name, 40)
+
+
+def hash_shards(paths: Sequence[Path]) -> str:
+    """The sha256 of the sha256 of each file, in order; "" where one cannot be read.
+
+    It tells that they are as they were far sooner than a look at their values.
+    """
+    sha256 = hashlib.sha256()
+    try:
+        for path in paths:
+            sha256.update(f"{hash_file(path)}\n".encode())
+    except OSError:
+        return ""
+    return sha256.hexdigest()
 
 
 def find_fault(path: Path, fingerprint: str) -> str:

@@ -164,9 +164,9 @@ class RunFolder(Listener):
             images = msgspec.structs.replace(images, notes=(*images.notes, stop.sentence))
         self._record(early_stop=stop, image_set=images)
 
-    def record_metrics(self, metrics_file: Path) -> None:
-        """Record the sha256 of `metrics.json` as this run wrote it."""
-        self._record(metrics_sha256=hash_file(metrics_file))
+    def record_metrics(self, metrics_file: Path, predictions_sha256: str = "") -> None:
+        """Record the sha256 of `metrics.json` as this run wrote it, and that of the shards that it is of."""
+        self._record(metrics_sha256=hash_file(metrics_file), predictions_sha256=predictions_sha256)
 
     def record_gates(self, judged: Sequence[GateResult]) -> None:
         """Record what each gate says of the run."""

@@ -86,7 +86,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     could not be read. `pipelines` says by predictor how fast it went from encoded images to predictions.
     `cascade` says how the model is made of two, `devices` what each of several did; other runs have no such
     keys.
-    `metrics_sha256` is of `metrics.json` as the run wrote it; empty where an older assay did, or shares.
+    `metrics_sha256` is of `metrics.json` as the run wrote it, `predictions_sha256` of the sha256 of each
+    shard behind it; empty where an older assay did, or shares.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -123,6 +124,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     cascade: CascadeRecord | msgspec.UnsetType = msgspec.UNSET
     devices: dict[str, DeviceUse] | msgspec.UnsetType = msgspec.UNSET
     metrics_sha256: str = ""
+    predictions_sha256: str = ""
 
 
 class Metrics(msgspec.Struct, frozen=True, kw_only=True):

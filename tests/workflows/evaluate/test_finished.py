@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from assay.images.request import ImageRequest
@@ -62,3 +63,17 @@ def test_what_was_changed_or_removed_of_a_finished_run_is_made_again(
     again = evaluate()
     assert again.metrics == first.metrics
     assert file.read_bytes() != changed
+
+
+def test_a_shard_whose_values_are_right_but_whose_bytes_are_not_is_noticed(
+    evaluate: Evaluate, tmp_path: Path
+) -> None:
+    first = evaluate()
+    shard = tmp_path / "run" / "predictions" / "part-00001.parquet"
+    table = pq.read_table(shard)
+    pq.write_table(table, shard, compression="none")
+    before = stamp(tmp_path / "run")
+    again = evaluate()
+    assert again.metrics == first.metrics
+    assert stamp(tmp_path / "run") != before
+    assert again.manifest.predictions_sha256 not in ("", first.manifest.predictions_sha256)

@@ -32,7 +32,7 @@ from assay.inference.identity import (
     identify_run,
 )
 from assay.inference.pipeline import PipelineOptions
-from assay.inference.shards import cut_shards
+from assay.inference.shards import cut_shards, hash_shards
 from assay.measure.gates import Gate
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunFolder
@@ -181,12 +181,13 @@ def _score_run(work: Workload, run: RunFolder, options: EvaluateOptions) -> Metr
     with run.hold_manifest():
         reference = work.reference.name if work.reference else ""
         batches = [batch.choice for batch in options.batches]
+        predictions_sha256 = hash_shards(predicted.predictions.paths)  # what is damaged later is not scored
         metrics = compute_metrics(predicted, options.real_labels, reference, batches)
         path = write_result(run.path, metrics)
         if run.share is not None:
             run.complete()
         else:
-            run.record_metrics(path)
+            run.record_metrics(path, predictions_sha256)
     return metrics
 
 

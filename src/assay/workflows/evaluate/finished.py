@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from assay.files import hash_file
+from assay.inference.shards import hash_shards
 from assay.measure.gates import Gate
 from assay.runs.folder import RunFolder
 from assay.runs.place import PAGE_FILE, REPORT_FILE
@@ -28,7 +29,8 @@ _DECISIVE = (
 def find_finished(run: RunFolder, gates: tuple[Gate, ...]) -> Metrics | None:
     """The metrics of a run that was finished before; None where anything has changed since.
 
-    Every shard is read and compared with its hashes, `metrics.json` with the hash in the manifest.
+    The shards and `metrics.json` are compared with their hashes in the manifest; where it has none of the
+    shards, each is read and compared with its own.
 
     Args:
         run: The run, whose manifest says by now what would be computed.
@@ -44,6 +46,12 @@ def find_finished(run: RunFolder, gates: tuple[Gate, ...]) -> Metrics | None:
     files = [run.path / name for name in (FILE_NAMES[Metrics], REPORT_FILE, PAGE_FILE)]
     if not all(file.is_file() for file in files) or hash_file(files[0]) != before.metrics_sha256:
         return None
-    if PredictedRun.from_manifest(run.path, now).list_missing():
+    if not _are_whole(PredictedRun.from_manifest(run.path, now), before.predictions_sha256):
         return None
     return read_result(run.path, Metrics)
+
+
+def _are_whole(run: PredictedRun, predictions_sha256: str) -> bool:
+    if predictions_sha256:
+        return hash_shards(run.predictions.paths) == predictions_sha256
+    return not run.list_missing()
