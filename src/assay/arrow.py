@@ -20,7 +20,7 @@ _NUMBERS: dict[pyarrow.DataType, type[np.generic]] = {
     pyarrow.float32(): np.float32,
     pyarrow.float64(): np.float64,
 }
-_TEXTS = {
+_TEXTS: dict[pyarrow.DataType, type[np.signedinteger[Any]]] = {
     pyarrow.string(): np.int32,
     pyarrow.binary(): np.int32,
     pyarrow.large_string(): np.int64,
@@ -64,7 +64,7 @@ def view_mask(mask: npt.NDArray[np.bool_]) -> pyarrow.Array:
     return pyarrow.Array.from_buffers(pyarrow.bool_(), len(mask), [None, bits])
 
 
-def _add_up(lengths: Iterable[int], count: int, kind: type[np.generic]) -> pyarrow.Buffer:
+def _add_up(lengths: Iterable[int], count: int, kind: type[np.signedinteger[Any]]) -> pyarrow.Buffer:
     """The buffer of where values of these lengths begin, and where the last one ends."""
     ends = np.zeros(count + 1, dtype=np.int64)
     np.cumsum(np.fromiter(lengths, np.int64, count), out=ends[1:])

@@ -151,10 +151,8 @@ def write_index(path: Path, index: ImageIndex, key: str, classes: Classes) -> bo
         ipc.new_file(file, schema, options=options) as writer,
     ):
         for one in images.stretches():
-            columns = [
-                one.names,
-                *map(view_numbers, (one.folders, one.sizes, one.places, one.classes, one.faults, one.labels)),
-            ]
+            numbers = one.folders, one.sizes, one.places, one.classes, one.faults, one.labels
+            columns = [one.names, *(view_numbers(column) for column in numbers)]
             writer.write_batch(pyarrow.record_batch(columns, schema=_SCHEMA))
     return True
 

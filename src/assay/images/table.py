@@ -39,7 +39,7 @@ class Columns:
     def take(self, rows: Rows) -> Columns:
         """Those rows, in that order."""
         picked = (
-            self.names.filter(view_mask(rows))
+            self.names.filter(view_mask(rows.astype(np.bool_)))
             if rows.dtype == np.bool_
             else self.names.take(view_numbers(rows))
         )

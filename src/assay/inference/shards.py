@@ -176,11 +176,9 @@ def _make_predictions(table: pyarrow.Table) -> list[Prediction]:
 
 def _list_column(name: str, column: pyarrow.Array) -> list[Any]:
     """The values of a column as they stand in predictions."""
-    values = column.to_pylist()
+    values: list[Any] = column.to_pylist()
     if name == _LOGITS_FIELD.name:
-        return [
-            None if value is None else np.array(value, dtype=np.float32) for value in values
-        ]  # (classes,)
+        return [value if value is None else np.array(value, dtype=np.float32) for value in values]
     if pyarrow.types.is_list(column.type):
         return [() if value is None else tuple(value) for value in values]
     return values

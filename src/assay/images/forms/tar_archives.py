@@ -92,7 +92,7 @@ def read_tar_files(path: Path | RemoteFile, *, gzipped: bool = False, prefix: st
         ):
             read_packed = _GzipReader(whole).read_at if gzipped and isinstance(whole, LocalFile) else None
             while (member := archive.next()) is not None:
-                archive.members.clear()  # else it keeps a kilobyte of each
+                archive.members.clear()  # type: ignore[attr-defined]  # else it keeps a kilobyte of each
                 if member.isreg():
                     member_count += 1
                     image = _make_image(whole, member, prefix, read_packed)
