@@ -12,6 +12,7 @@ from assay.images.classes import IMAGENET_CLASSES
 from assay.images.label_files import LabelOptions
 from assay.images.labels import read_synsets
 from assay.images.listing import LabelledImage
+from assay.images.members import Member
 from assay.images.sources import index_images
 from data_set_forms import FORMS, UNLABELLED_FORMS, Encoded
 
@@ -51,7 +52,10 @@ def test_another_process_opens_an_archive_once_and_reads_the_same_bytes(form: st
 
 def _find_reader(image: LabelledImage) -> object:
     """What a form that must be opened reads all of its images with."""
-    return image.read_bytes.func.__self__  # type: ignore[attr-defined]  # a partial of a bound method
+    read = image.read_bytes
+    if isinstance(read, Member):
+        return read.archive
+    return read.func.__self__  # type: ignore[attr-defined]  # a partial of a bound method
 
 
 @pytest.mark.parametrize("form", sorted(EVERY_FORM.keys() - {"tar.gz", "Parquet"}))
