@@ -31,9 +31,11 @@ with atheris.instrument_imports(include=["assay", "zipfile"]):
 
 PLACE = Path(tempfile.mkdtemp()) / "bundle.zip"
 FILES: dict[str, bytes] = {}
-ODD_VALUES = (None, True, 0, -1, 1, 2, 10**30, 1e308, -1e308, 0.5, float("nan"), float("inf"))
-ODD_VALUES += ("", "x", "\x1b[31m", "../x", "/etc/passwd", "s3://host/x", "12", "0" * 64, "top1>=0.5")
-ODD_VALUES += ("\ud800", "a" * 5000, [], {}, [1], [[]])
+ODD_VALUES: tuple[Any, ...] = (
+    *(None, True, 0, -1, 1, 2, 10**30, 1e308, -1e308, 0.5, float("nan"), float("inf")),
+    *("", "x", "\x1b[31m", "../x", "/etc/passwd", "s3://host/x", "12", "0" * 64, "top1>=0.5"),
+    *("\ud800", "a" * 5000, [], {}, [1], [[]]),
+)
 
 
 def verify(content: bytes) -> None:

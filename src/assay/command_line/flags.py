@@ -275,12 +275,7 @@ class ImageFlags(ClassFlags, ReadFlags):
         from assay.images.request import ImageRequest
 
         labels = dataclasses.replace(self.to_label_options(self.labels), subset=self.subset)
-        return ImageRequest(
-            path=self.images,
-            labels=labels,
-            reading=self.to_read_options(),
-            limit=self.limit,
-        )
+        return ImageRequest(path=self.images, labels=labels, reading=self.to_read_options(), limit=self.limit)
 
 
 @dataclass(frozen=True, kw_only=True)
