@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from assay.command_line.app import main
 from assay.command_line.command_parser import app
@@ -60,6 +61,7 @@ def test_help_is_wrapped_to_the_width_without_spaces_at_the_end_or_two_blank_lin
     command: str, columns: int, show: Show, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", f"{columns}")
+    monkeypatch.setattr(app, "console", Console())  # the one before keeps its width
     status, shown, _ = show(*command.split(), "--help")
     assert status == 0
     assert max(map(len, shown.splitlines())) <= columns
@@ -77,10 +79,11 @@ def test_options_are_grouped_in_the_order_of_use_with_the_required_ones_first(sh
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_help_ends_with_an_example_and_shows_no_empty_default(name: str, show: Show) -> None:
+def test_help_has_an_example_above_the_options_and_shows_no_empty_default(name: str, show: Show) -> None:
     status, shown, _ = show("help", name)
     assert status == 0
-    assert " ".join(shown.partition("\nExample: ")[2].split()) == EXAMPLES[name]
+    example = shown.partition("\nExample: ")[2].partition("\n\n")[0]
+    assert " ".join(example.split()) == EXAMPLES[name]
     assert not {"[default: ()]", '[default: ""]', "[default: False]"} & set(shown.splitlines())
     assert "default: ()" not in shown
     assert 'default: ""' not in shown

@@ -19,9 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # pyarrow's own choice keeps 10 to 25 MiB
     tokens = list(sys.argv[1:] if arguments is None else arguments)
-    as_json = "--json" in tokens  # for usage errors; when the command is parsed, it says itself
-    run = partial(show_errors, partial(_run, tokens), as_json=as_json)
-    return run_to_end(run, is_process=arguments is None)
+    return run_to_end(partial(_run, tokens), is_process=arguments is None)
 
 
 def _run(tokens: list[str]) -> int:
@@ -29,6 +27,11 @@ def _run(tokens: list[str]) -> int:
     if page is not None:
         sys.stdout.write(page)
         return 0
+    as_json = "--json" in tokens  # for usage errors; when the command is parsed, it says itself
+    return show_errors(partial(_run_command, tokens), as_json=as_json)
+
+
+def _run_command(tokens: list[str]) -> int:
     from assay.command_line.command_parser import run_command  # most of what a short command takes
 
     return run_command(tokens)

@@ -38,7 +38,7 @@ for _module, _commands in COMMANDS.items():
             f"assay.command_line.{_module}:{_name}",
             name=_name,
             help=_help,
-            help_epilogue=f"Example: {EXAMPLES[_name]}",
+            help_formatter=HelpPage(EXAMPLES[_name]),
         )
 
 

@@ -48,13 +48,13 @@ def run_to_end(run: Callable[[], int], *, is_process: bool) -> int:
     and destroying those would abort it.
 
     Args:
-        run: Shows its own errors.
+        run: Shows its own errors, except one of stdout.
         is_process: Whether the process does nothing else.
     """
     closed = fill_closed_streams()
-    status = run()
-    failure: OSError | None = None
+    status, failure = 0, None
     try:
+        status = run()
         sys.stdout.flush()
     except OSError as error:
         failure = error

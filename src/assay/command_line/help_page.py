@@ -85,7 +85,14 @@ SHOWN_AS_NONE = {"False", '""', "()", "None"}
 
 
 class HelpPage:
-    """Shows a help page in groups without borders; cyclopts calls it for each of its own panels."""
+    """Shows a help page in groups without borders; cyclopts calls it for each of its own panels.
+
+    Args:
+        example: A command line, shown below what the command does; none if empty.
+    """
+
+    def __init__(self, example: str = "") -> None:
+        self._example = example
 
     def render_usage(self, console: Console, options: ConsoleOptions, usage: Any) -> None:
         """Show how the command is called."""
@@ -96,6 +103,8 @@ class HelpPage:
         """Show what the command does."""
         text = str(getattr(description, "primary_renderable", description) or "")
         _show(console, ["", *wrap_text(text, options.max_width)])
+        if self._example:
+            _show(console, wrap_text(f"Example: {self._example}", options.max_width, indent="  "))
 
     def __call__(self, console: Console, options: ConsoleOptions, panel: HelpPanel) -> None:
         """Show one panel, cut into groups."""

@@ -137,9 +137,9 @@ def run_all(request: RunRequest, place: RunPlace, listener: Listener = SILENT) -
     calibration = request.calibration.images
     place.refuse_inputs(request.weights, *request.images.inputs, *(calibration.inputs if calibration else ()))
     record = choose_record(request.model, request.weights)
-    sources = [] if request.model else find_sources(request.weights, record, listener)
     folder, request = request.weights, replace(request, weights=find_model_file(request.weights))
     check_request(request)
+    sources = [] if request.model else find_sources(folder, record, listener)
     compilations = resolve_compilations(request, record)
     several = use_devices_for(compilations[0][0], request.devices, request.device_timeout_s)
     if several is not None:
