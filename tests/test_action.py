@@ -43,11 +43,11 @@ def test_the_action_adds_a_run_judges_it_and_writes_page_and_junit_file(
 ) -> None:
     compiled = tmp_path / "compiled"
     assert run_here("compile", colour_onnx, compiled, "-q").returncode == 0
-    done = run_here("evaluate", compiled, "--images", photographs, "-o", tmp_path / "a run", "-q")
+    done = run_here("evaluate", compiled, "--images", photographs, "-o", tmp_path / "-a run", "-q")
     assert done.returncode == 0, done.stderr
     script = action["runs"]["steps"][-1]["run"]
     inputs = {name: f"{told.get('default', '')}" for name, told in action["inputs"].items()}
-    inputs |= {"runs": "a run\n", "note": "abc", "gates": "no-worse-than:baseline\n\ntop1>=0.001\n"}
+    inputs |= {"runs": "-a run\n", "note": "-abc", "gates": "no-worse-than:baseline\n\ntop1>=0.001\n"}
     variables = {f"INPUT_{name.upper().replace('-', '_')}": value for name, value in inputs.items()}
     (tmp_path / "bin").mkdir()
     assay = tmp_path / "bin" / "assay"

@@ -29,6 +29,7 @@ class Answer:
         drops_at: Where in the file each answer breaks off, one per request, until they are used up.
         location: Where the client is sent to instead.
         tells_length: Whether the answer says how long it is.
+        reason: What stands behind the status; the usual words if None.
     """
 
     body: bytes = CONTENT
@@ -37,6 +38,7 @@ class Answer:
     drops_at: list[int] = field(default_factory=list)
     location: str = ""
     tells_length: bool = True
+    reason: str | None = None
 
 
 @dataclass
@@ -66,7 +68,7 @@ def make_handler(server: Server) -> type[BaseHTTPRequestHandler]:
             if ranged and start >= len(answer.body):
                 self.send_error(416)
                 return
-            self.send_response(206 if ranged else answer.status)
+            self.send_response(206 if ranged else answer.status, answer.reason)
             if ranged:
                 size = len(answer.body)
                 self.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
@@ -362,6 +364,26 @@ def test_another_file_that_begins_with_the_same_digits_is_refused(
 def test_nothing_is_fetched_over_http_by_a_few_digits(record: ModelRecord, tmp_path: Path) -> None:
     with pytest.raises(BadCheckpointError, match="not fetched over http: of its sha256 only 8 digits"):
         download_weights(with_files(record, describe_file("http://198.51.100.7/x.pth")), tmp_path)
+
+
+def test_https_is_asked_before_http_whatever_the_order_of_the_record(
+    record: ModelRecord, tmp_path: Path
+) -> None:
+    files = [describe_file(f"{scheme}://127.0.0.1:1/{NAME}") for scheme in ("http", "https")]
+    with pytest.raises(BadCheckpointError) as caught:
+        download_weights(with_files(record, *files), tmp_path)
+    assert [line.strip().partition(":")[0] for line in caught.value.message.splitlines()[1:]] == [
+        "https",
+        "http",
+    ]
+
+
+def test_what_a_server_says_of_itself_reaches_no_terminal_raw(
+    one_file: ModelRecord, server: Server, tmp_path: Path
+) -> None:
+    server.answers[f"/{NAME}"] = Answer(status=404, reason="gone\x1b[2J")
+    with pytest.raises(BadCheckpointError, match=r"HTTP 404 gone\\x1b\[2J"):
+        download_weights(one_file, tmp_path)
 
 
 def test_a_redirect_to_http_is_not_followed_to_the_file(

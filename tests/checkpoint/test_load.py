@@ -339,6 +339,12 @@ def test_unexpected_keys_are_named_up_to_three_and_counted(
     assert "unexpected: extra0, extra1, extra2 and 2 more" in refusal(save(weights), record).message
 
 
+def test_a_key_reaches_no_terminal_raw(thin_weights: Weights, save: Save, record: ModelRecord) -> None:
+    message = refusal(save(thin_weights | {"a\x1b[2J\nb": torch.ones(1)}), record).message
+    assert r"unexpected: a\x1b[2J" in message
+    assert "\x1b" not in message
+
+
 def test_wrong_shape_is_told_with_both_shapes(thin_weights: Weights, save: Save, record: ModelRecord) -> None:
     weights = thin_weights | {"last_linear.bias": torch.ones(10)}
     expected = "wrong shape: last_linear.bias (expected (1000,), found (10,))"

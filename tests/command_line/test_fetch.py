@@ -43,6 +43,7 @@ def test_fetch_puts_the_right_file_into_the_cache_and_prints_its_path(
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).read_bytes() == b"weights" * 1000
     assert Path(done.stdout.strip()).parent == tmp_path / "cache"
+    assert "only 8 of 64 digits are published" in " ".join(done.stderr.split())
 
 
 def test_fetch_keeps_nothing_with_another_hash(

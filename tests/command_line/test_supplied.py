@@ -47,6 +47,7 @@ def test_a_command_without_any_flag_is_no_bug(capsys: pytest.CaptureFixture[str]
         ("max_image_mib", "1"),
         ("cannot_tell", '"pass"'),
         ("stop_error", "0.4"),
+        ("ray", '"198.51.100.7:6379"'),
     ],
 )
 def test_what_destroys_or_weakens_is_taken_from_the_command_line_alone(

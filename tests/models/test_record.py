@@ -227,3 +227,21 @@ def test_constants_that_are_for_another_pixel_scale_are_refused(
 @pytest.mark.parametrize(("pixel_scale", "mean", "std"), [(255, 0.5, 4), (1, 0.5, 1)])
 def test_constants_that_are_seldom_meant_are_noted(pixel_scale: float, mean: float, std: float) -> None:
     assert len(make_preprocessing(pixel_scale, mean, std).list_oddities()) == 1
+
+
+@pytest.mark.parametrize("url", ["https://me:s3cret@host/x.pth", "https://host/x.pth?token=s3cret"])
+def test_credentials_in_a_url_are_refused_and_not_shown(own_record: Path, url: str) -> None:
+    text = (
+        TOML
+        + f"""
+[[weights]]
+url = "{url}"
+file_name = "x.pth"
+sha256_prefix = "01234567"
+licence = "none"
+"""
+    )
+    own_record.write_text(text)
+    with pytest.raises(BadModelError, match="a URL with credentials") as caught:
+        read_model_record(str(own_record))
+    assert "s3cret" not in str(caught.value)

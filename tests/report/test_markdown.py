@@ -123,3 +123,11 @@ def test_html_in_a_reason_is_shown_not_interpreted() -> None:
     rows = (("not decodable: not an image: begins with b'<!DOCTYPE html>'", "1"),)
     table = Table(title="Failed images", header=("Reason", "Images"), rows=rows)
     assert not any("<!" in line.replace(r"\<", "") for line in render_table(table))
+
+
+def test_a_name_from_outside_is_neither_image_nor_link_nor_code_of_a_terminal() -> None:
+    rows = (("![x](https://host/seen.png) [y](https://host)\x1b[2J\r\n# heading", "1"),)
+    shown = "\n".join(render_table(Table(title="T", header=("Name", "Images"), rows=rows)))
+    assert r"!\[x](https://host/seen.png) \[y](https://host)" in shown
+    assert shown.replace("\n", "").isprintable()
+    assert "\n# heading" not in shown

@@ -264,3 +264,12 @@ def test_a_file_system_without_locks_is_named(
     monkeypatch.setattr(FileLock, "__enter__", refuse)
     with pytest.raises(UsageError, match="has no locks"), lock_run(tmp_path, None):
         pass
+
+
+def test_credentials_in_a_command_or_a_step_are_not_stored(tmp_path: Path) -> None:
+    given = "s3://me:s3cret@bucket/val?secret_key=s3cret"
+    command = RunPlace(path=tmp_path, arguments=("evaluate", given), supplied=(f"--images {given}",))
+    with open_run_folder(command, "m", "e", SILENT) as run:
+        run.announce(f"Reading {given}")
+    assert [name for name, content in list_files(tmp_path).items() if b"s3cret" in content] == []
+    assert "s3://…@bucket/val?secret_key=…" in read_manifest(tmp_path)["arguments"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.errors import UsageError
+from assay.errors import SourceError, UsageError
 from assay.runs import remote_store
 from assay.runs.place import RunPlace
 from assay.runs.remote import stage_run
@@ -98,3 +98,27 @@ def test_a_store_that_refuses_to_be_written_to_for_a_while_is_tried_again(
     store.fail(failure, times=2)
     RemoteStore(URL).write("part", b"content")
     assert store.client.get_object(Bucket="bucket", Key="run/part")["Body"].read() == b"content"
+
+
+def test_what_a_server_that_went_away_never_got_is_kept_and_copied_when_it_is_back(
+    store: FailingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_store: RemoteStore, name: str, _content: bytes) -> None:
+        raise ConnectionRefusedError(name)
+
+    work = b"ten hours of work"
+    with (
+        monkeypatch.context() as gone,
+        pytest.raises(SourceError, match="part-00000") as caught,
+        stage_run(PLACE, tmp_path) as staged,
+    ):
+        assert staged.path is not None
+        gone.setattr(RemoteStore, "write", refuse)
+        (staged.path / "predictions").mkdir()
+        (staged.path / "predictions" / "part-00000.parquet").write_bytes(work)
+    assert "--resume copies them" in caught.value.hint
+    assert not any(name.endswith(".parquet") for name in list_keys(store))
+    with stage_run(PLACE, tmp_path) as staged:
+        assert staged.path is not None
+        assert (staged.path / "predictions" / "part-00000.parquet").read_bytes() == work
+    assert list_keys(store) == ["run/predictions/part-00000.parquet"]

@@ -141,6 +141,18 @@ def test_a_run_that_was_cut_is_what_its_sample_holds(run: Path, metrics: Metrics
     assert stored.reference is None
 
 
+@pytest.mark.parametrize(
+    ("folder", "shard"), [("../elsewhere", FILES[0]), ("sample", "../../x"), ("/etc", "x")]
+)
+def test_a_manifest_whose_predictions_lie_elsewhere_is_refused(run: Path, folder: str, shard: str) -> None:
+    stop = EarlyStop(
+        image_count=4, of_count=900, by="sample", error=0.001, gates=[], folder=folder, shards=[shard]
+    )
+    change_manifest(run, early_stop=stop)
+    with pytest.raises(BadInputError, match=r"names .* for its predictions"):
+        StoredRun.open(run)
+
+
 def test_a_reference_counts_only_where_it_predicted_every_image(run: Path) -> None:
     assert StoredRun.open(run).reference is None
     write_shards(run / "reference", names=tuple("stuv"))

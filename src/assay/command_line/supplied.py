@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cyclopts.argument import Argument, ArgumentCollection
 
 MAX_BYTES = 1 << 20
-# What destroys, weakens or turns aside a result is given where the command is, or not at all.
+# What destroys, weakens or turns aside a result, or connects, is given where the command is, or not at all.
 COMMAND_LINE_ONLY = {
     "--allow-missing",
     "--cannot-tell",
@@ -28,6 +28,7 @@ COMMAND_LINE_ONLY = {
     "--output",
     "--output-dirname",
     "--overwrite",
+    "--ray",
     "--resume",
     "--stop-error",
     "--trust-labels",

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from assay.errors import BadModelError, quote, shorten
+from assay.errors import BadModelError, hide_credentials, quote, shorten
 from assay.files import decode_toml
 from assay.models.published.find import find_published_record
 from assay.models.published.refusals import suggest_published
@@ -72,11 +72,19 @@ def _parse_record(text: bytes, *, origin: str) -> ModelRecord:
     try:
         content = decode_toml(text)
         _check_open(content, origin)
-        return msgspec.convert(content, ModelRecord, str_keys=True)
+        record = msgspec.convert(content, ModelRecord, str_keys=True)
     except msgspec.DecodeError as error:
         raise BadModelError(
             f"model record {origin}: {shorten(error)}", hint="assay help model-record lists the keys"
         ) from error
+    for file in record.weights:
+        if hide_credentials(file.url) != file.url:
+            raise BadModelError(
+                f"model record {origin}: a URL with credentials, which every manifest and bundle would hold: "
+                f"{quote(hide_credentials(file.url))}",
+                hint="take them out; where they are needed, download the file by hand and give its path",
+            )
+    return record
 
 
 def _check_open(content: dict[str, Any], origin: str) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from assay.errors import UsageError
 from assay.images.request import ImageRequest
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunResult
 from assay.runs.listener import SILENT
 from assay.runs.place import RunPlace
+from assay.workflows.cluster.merge import merge_run
 from assay.workflows.evaluate.evaluate import EvaluateOptions
 from assay.workflows.evaluate.run_evaluation import run_evaluation
 from assay.workflows.models.compile import compile_model
@@ -77,3 +80,18 @@ def test_a_shard_whose_values_are_right_but_whose_bytes_are_not_is_noticed(
     assert again.metrics == first.metrics
     assert stamp(tmp_path / "run") != before
     assert again.manifest.predictions_sha256 not in ("", first.manifest.predictions_sha256)
+
+
+def test_a_shard_that_is_a_copy_of_another_is_no_part_of_a_run(evaluate: Evaluate, tmp_path: Path) -> None:
+    first = evaluate()
+    (tmp_path / "run" / "metrics.json").unlink()
+    one, other = (tmp_path / "run" / "predictions" / f"part-0000{number}.parquet" for number in range(2))
+    right = other.read_bytes()
+    shutil.copy(one, other)
+    with pytest.raises(UsageError, match=r"1 of 3 shards .*part-00001\.parquet"):
+        merge_run(tmp_path / "run")
+    again = evaluate()
+    assert again.metrics == first.metrics
+    assert other.read_bytes() == right
+    log = (tmp_path / "run" / "log.jsonl").read_text()
+    assert "part-00001.parquet is a copy of part-00000.parquet: it is computed again" in log

@@ -368,3 +368,38 @@ def test_counts_and_times_that_no_run_has_are_refused(
 ) -> None:
     with pytest.raises(BadInputError, match=r"cannot be read|contradict one another|tells of more than"):
         verify_bundle(write_zip(tmp_path / "x.zip", forge(runs[0])))
+
+
+def pack_predictions(bundle: Path) -> None:
+    with zipfile.ZipFile(bundle, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("predictions/part-00009.parquet", bytes(10**6))
+
+
+def damage_a_member(bundle: Path) -> None:
+    content = bundle.read_bytes()
+    bundle.write_bytes(content.replace(b'"schema_version"', b'"schema_vorsion"', 1))
+
+
+@pytest.mark.parametrize(
+    ("forge", "limits", "found"),
+    [
+        (lambda _bundle: None, {"MAX_BYTES": 10_000}, "unpacks to more than 10,000 bytes"),
+        (lambda _bundle: None, {"MAX_TEXT_BYTES": 1000}, "is over 1,000 bytes"),
+        (pack_predictions, {}, "part-00009.parquet. is compressed"),
+        (damage_a_member, {}, "cannot be read as a bundle"),
+    ],
+)
+def test_a_bundle_that_unpacks_to_too_much_or_is_damaged_is_refused(
+    runs: tuple[Contents, Contents],
+    forge: Callable[[Path], None],
+    limits: dict[str, int],
+    found: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in limits.items():
+        monkeypatch.setattr(f"assay.workflows.results.verify.{name}", value)
+    bundle = write_zip(tmp_path / "x.zip", runs[0])
+    forge(bundle)
+    with pytest.raises(BadInputError, match=found):
+        verify_bundle(bundle)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from assay.engines.constant_engine import ConstantEngine
-from assay.errors import UsageError
+from assay.errors import EngineError, UsageError
 from assay.images.request import ImageRequest
 from assay.measure.speed.repeats import RepeatPlan
 from assay.measure.speed.throughput import RepeatResult, measure_compiled
@@ -61,6 +65,30 @@ def test_models_take_turns_in_their_fresh_processes(compiled: Path, monkeypatch:
     )
     assert order == ["a", "b", "a", "b"]
     assert [len(found[model]) for model in models] == [2, 2]
+
+
+def test_a_fresh_process_binds_itself_to_its_parent_before_it_loads_anything(
+    compiled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it ends where the parent is killed."""
+    asked: list[bytes] = []
+
+    def keep_request(request: object) -> RepeatResult:
+        asked.append(msgspec.json.encode(request))
+        raise EngineError("not measured")
+
+    def end(parent: int) -> None:
+        raise SystemExit(parent)
+
+    monkeypatch.setattr(measure_repeat, "_run_process", keep_request)
+    plan = RepeatPlan(batch_sizes=(1,), repeats=1, seconds=0.001)
+    with pytest.raises(EngineError):
+        measure_repeat.measure_in_fresh_processes({compiled: plan}, np.zeros((1, 3, 8, 8), np.float32), {})
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(asked[0])))
+    monkeypatch.setattr(measure_repeat, "end_with_parent", end)
+    with pytest.raises(SystemExit) as ended:  # the images are gone by now: reading them would fail
+        measure_repeat.main()
+    assert ended.value.code == os.getpid()
 
 
 def test_each_number_of_callers_is_measured_and_the_fastest_within_the_bound_recommended(

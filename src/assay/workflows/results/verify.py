@@ -154,7 +154,10 @@ def _check_members(run: StoredRun) -> Check:
 def _check_record(run: StoredRun) -> Iterator[Check]:
     """Compare what the manifest says of the model with the identity, and with the record that assay has."""
     manifest, model = run.manifest, run.model
-    if manifest.assay_version == __version__ and not _has_own_limits(manifest):
+    if manifest.assay_version != __version__ or _has_own_limits(manifest):
+        reason = "another version of assay made it, or images had other limits"
+        yield Check(what="preprocessing", found=f"{_NOT_AGAIN}{reason}")
+    else:
         computed = hash_value([model.input, model.preprocessing, manifest.pixel_check, DEFAULT_READ_OPTIONS])
         is_same = computed == run.identity.preprocessing
         yield Check(what="preprocessing", found=OK if is_same else "not that of the predictions")
