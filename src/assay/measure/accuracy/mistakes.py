@@ -41,9 +41,8 @@ class _Surest:
     def __init__(self, count: int, outputs: OutputKind) -> None:
         self._count = count
         self._outputs = outputs
-        self._heap: list[
-            tuple[float, str, int, Prediction]
-        ] = []  # the number decides before rows are compared
+        # by margin and path; the number decides before rows are compared
+        self._heap: list[tuple[float, str, int, Prediction]] = []
 
     def add(self, row: Prediction, number: int) -> None:
         entry = (compute_margin(row, self._outputs), row.relative_path, -number, row)
