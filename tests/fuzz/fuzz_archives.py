@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import io
-import sys
 import tarfile
 import tempfile
 import zipfile
@@ -56,5 +55,4 @@ def write_seeds(folder: Path) -> None:
 
 if __name__ == "__main__":
     read.PAUSES_S = ()  # here, not above: pytest imports this file for its doctests
-    write_seeds(Path(sys.argv[1]))
-    fuzz(index, (BadImagesError, SourceError))
+    fuzz(index, (BadImagesError, SourceError), write_seeds)

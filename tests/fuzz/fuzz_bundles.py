@@ -102,5 +102,4 @@ def write_seeds(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_seeds(Path(sys.argv[1]))
-    fuzz(verify, (BadInputError,), "-keep_seed=1", "-len_control=0")
+    fuzz(verify, (BadInputError,), write_seeds, "-keep_seed=1", "-len_control=0")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
-import sys
 import tempfile
 from pathlib import Path
 
@@ -62,5 +61,4 @@ def write_seeds(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_seeds(Path(sys.argv[1]))
-    fuzz(read, (BadInputError,), "-keep_seed=1", "-len_control=0")
+    fuzz(read, (BadInputError,), write_seeds, "-keep_seed=1", "-len_control=0")

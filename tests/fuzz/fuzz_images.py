@@ -7,7 +7,6 @@ FOLDER keeps the inputs that were worth keeping; a find is written to ./crash-â€
 from __future__ import annotations
 
 import io
-import sys
 from pathlib import Path
 
 import atheris
@@ -56,5 +55,4 @@ def write_seeds(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_seeds(Path(sys.argv[1]))
-    fuzz(decode, (UndecodableImageError,))
+    fuzz(decode, (UndecodableImageError,), write_seeds)

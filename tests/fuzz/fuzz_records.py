@@ -127,5 +127,4 @@ def write_seeds(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_seeds(Path(sys.argv[1]))
-    fuzz(read, (AssayError,), "-keep_seed=1", "-len_control=0")
+    fuzz(read, (AssayError,), write_seeds, "-keep_seed=1", "-len_control=0")

@@ -11,6 +11,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import atheris
 
@@ -60,8 +61,16 @@ def peak_kib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def fuzz(read: Callable[[bytes], object], refusals: tuple[type[Exception], ...], *options: str) -> None:
-    """Run the fuzzer with the options of its command line; it does not return."""
+def fuzz(
+    read: Callable[[bytes], object],
+    refusals: tuple[type[Exception], ...],
+    write_seeds: Callable[[Path], None],
+    *options: str,
+) -> None:
+    """Run the fuzzer with the options of its command line, a folder or a find first; it does not return."""
+    place = Path(sys.argv[1])
+    if not place.is_file():
+        write_seeds(place)
     watch = Watch(read, refusals)
     atexit.register(watch.print_counts)
     atheris.Setup([*sys.argv, *options], watch)

@@ -321,6 +321,37 @@ def test_case_63_labels_of_another_type_are_refused(tmp_path: Path) -> None:
         index_images(tmp_path / "a.parquet", IMAGENET_CLASSES)
 
 
+def test_a_list_of_bytes_with_one_missing_is_a_bad_image(tmp_path: Path, se_resnext50: ModelRecord) -> None:
+    lists = pyarrow.array([[1, None, 3]], pyarrow.list_(pyarrow.uint8()))
+    write_table(tmp_path / "a.parquet", image=lists, label=[1])
+    (image,) = index_images(tmp_path / "a.parquet", IMAGENET_CLASSES).images
+    assert preprocess_image(image, se_resnext50).status == "not decodable: a byte is missing from its row"
+
+
+@pytest.mark.parametrize("content", ["text", 5, 1.5, [1, 2]])
+def test_structs_whose_bytes_are_of_another_type_are_no_images(tmp_path: Path, content: Any) -> None:
+    write_table(tmp_path / "a.parquet", image=[{"bytes": content, "path": NAME}], label=[1])
+    with pytest.raises(BadImagesError, match="no column of images: image"):
+        index_images(tmp_path / "a.parquet", IMAGENET_CLASSES)
+
+
+def test_paths_that_are_numbers_name_no_images(tmp_path: Path) -> None:
+    write_table(tmp_path / "a.parquet", image=[{"bytes": b"x", "path": 5}], label=[1])
+    (image,) = index_images(tmp_path / "a.parquet", IMAGENET_CLASSES).images
+    assert image.relative_path == "a.parquet/00000000"
+
+
+def test_a_footer_whose_row_groups_hold_other_rows_than_it_says_is_refused(tmp_path: Path) -> None:
+    write_table(tmp_path / "a.parquet", image=STRUCTS, label=[1, 2])
+    path = tmp_path / "a.parquet"
+    rows = b"\x16\x04\x19\x1c"  # in Thrift: FileMetaData.num_rows of 2, then the list of one row group
+    content = path.read_bytes()
+    assert content.count(rows) == 1
+    path.write_bytes(content.replace(rows, b"\x16\x06\x19\x1c"))
+    with pytest.raises(BadImagesError, match="promises 3 rows, its groups 2"):
+        index_images(path, IMAGENET_CLASSES)
+
+
 @pytest.mark.parametrize("kind", [pyarrow.binary(), pyarrow.large_binary(), pyarrow.list_(pyarrow.uint8())])
 def test_case_63_other_columns_and_types(tmp_path: Path, kind: Any) -> None:
     values = (

@@ -118,6 +118,8 @@ class _ImageColumn:
         content = column[row].as_py()
         if content is None:
             raise UndecodableImageError("no bytes in its row, only a path perhaps")
+        if isinstance(content, list) and None in content:
+            raise UndecodableImageError("a byte is missing from its row")
         return bytes(content)
 
     def _read_group(self, group: int) -> list[Any]:
@@ -217,11 +219,11 @@ class _ParquetFile:
         name = self._find_column(_IMAGE_COLUMNS)
         schema = self._file.schema_arrow
         kind: Any = schema.field(name).type if name else None
-        if name and pyarrow.types.is_struct(kind) and "bytes" in (fields := {field.name for field in kind}):
-            return f"{name}.bytes", f"{name}.path" if "path" in fields else None
-        is_bytes = kind is not None and (pyarrow.types.is_binary(kind) or pyarrow.types.is_large_binary(kind))
-        is_list = kind is not None and pyarrow.types.is_list(kind) and kind.value_type == pyarrow.uint8()
-        if name and (is_bytes or is_list):
+        if name and pyarrow.types.is_struct(kind):
+            fields = {field.name: field.type for field in kind}
+            if _holds_bytes(fields.get("bytes")):
+                return f"{name}.bytes", f"{name}.path" if _holds_text(fields.get("path")) else None
+        if name and _holds_bytes(kind):
             return name, None
         found = ", ".join(f"{field.name} ({field.type})" for field in schema)
         raise BadImagesError(f"--images {self._path}: no column of images: {shorten(found)}", hint=_LAYOUT)
@@ -238,8 +240,7 @@ class _ParquetFile:
         kind: Any = self._file.schema_arrow.field(self._label_column).type
         if pyarrow.types.is_dictionary(kind):
             kind = kind.value_type
-        is_text = pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
-        if not (is_text or pyarrow.types.is_integer(kind)):
+        if not (_holds_text(kind) or pyarrow.types.is_integer(kind)):
             raise BadImagesError(
                 f"--images {self._path}: the column {self._label_column} holds {kind}, no indices or names",
                 hint="give --labels FILE",
@@ -260,9 +261,11 @@ class _ParquetFile:
 
     def _check_groups(self) -> None:
         metadata = self._file.metadata
-        largest = max(
-            (metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups)), default=0
-        )
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        rows = [group.num_rows for group in groups]
+        if min(rows, default=0) < 0 or sum(rows) != metadata.num_rows:
+            raise ValueError(f"its footer promises {metadata.num_rows:,} rows, its groups {sum(rows):,}")
+        largest = max((group.total_byte_size for group in groups), default=0)
         if largest > MAX_ROW_GROUP_BYTES:
             raise BadImagesError(
                 f"--images {self._path}: a row group of {largest:,} bytes, over {MAX_ROW_GROUP_BYTES:,}, "
@@ -274,3 +277,15 @@ class _ParquetFile:
                 f"--images {self._path}: {metadata.num_rows:,} rows in {self._whole.size_bytes:,} bytes: no "
                 "images take so little"
             )
+
+
+def _holds_bytes(kind: Any) -> bool:
+    """Whether values of this type of Arrow are bytes, or lists of them."""
+    types = pyarrow.types
+    if kind is not None and (types.is_list(kind) or types.is_large_list(kind)):
+        return bool(kind.value_type == pyarrow.uint8())
+    return kind is not None and (types.is_binary(kind) or types.is_large_binary(kind))
+
+
+def _holds_text(kind: Any) -> bool:
+    return kind is not None and (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind))
