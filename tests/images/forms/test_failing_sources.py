@@ -13,6 +13,7 @@ import pytest
 
 from assay.errors import SourceError
 from assay.images.classes import IMAGENET_CLASSES
+from assay.images.forms import local_file
 from assay.images.listing import LabelledImage
 from assay.images.read import NO_PATIENCE, read_image
 from assay.images.sources import index_images
@@ -93,11 +94,28 @@ def test_what_changed_since_it_was_listed_is_never_taken_for_the_image(
         assert all(isinstance(outcome, str) for outcome in found)
 
 
-@pytest.mark.parametrize("form", sorted(EVERY_FORM.keys() - KEEP_OPEN - {"Parquet"}))
-def test_another_process_may_read_a_copy_that_was_written_at_another_time(form: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("harm", [write_over, replace])
+@pytest.mark.parametrize("form", EVERY_FORM)
+def test_another_process_of_this_machine_does_not_read_what_was_written_since(
+    form: str, harm: Callable[[Path], None], tmp_path: Path
+) -> None:
     path = tmp_path / "data"
     EVERY_FORM[form](path, IMAGES)
-    images = pickle.loads(pickle.dumps(index_images(path, IMAGENET_CLASSES).images))
+    sent = pickle.dumps(index_images(path, IMAGENET_CLASSES).images)
+    for file in list_data_files(path):
+        harm(file)
+    assert all("changed since it was listed" in str(outcome) for outcome in read_each(pickle.loads(sent)))
+
+
+@pytest.mark.parametrize("form", sorted(EVERY_FORM.keys() - KEEP_OPEN - {"Parquet"}))
+def test_another_machine_may_read_a_copy_that_was_written_at_another_time(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "data"
+    EVERY_FORM[form](path, IMAGES)
+    sent = pickle.dumps(index_images(path, IMAGENET_CLASSES).images)
+    monkeypatch.setattr(local_file, "name_machine", lambda: "another")
+    images = pickle.loads(sent)
     for file in list_data_files(path):
         os.utime(file, ns=(0, 0))
     assert read_each(images) == [IMAGES[image.name].content for image in images]

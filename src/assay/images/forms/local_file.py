@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import errno
+import functools
 import io
 import os
+import platform
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +25,7 @@ _FAULTS_OF_THE_PATH = frozenset(
 class LocalFile:
     """A file, with its size and the time of its last change when it was listed.
 
-    Sent to another process it loses that time, since another machine may hold a copy of its own.
+    Sent to another machine or container it loses that time: they may hold a copy of their own.
 
     Args:
         path: Where it is.
@@ -35,7 +38,7 @@ class LocalFile:
     modified_ns: int | None
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _remake, (self.path, self.size_bytes)
+        return _remake, (self.path, self.size_bytes, self.modified_ns, name_machine())
 
     def read_bytes(self) -> bytes:
         """Read the whole file.
@@ -99,8 +102,18 @@ def describe_file(path: Path, status: os.stat_result) -> LocalFile:
     return LocalFile(path=path, size_bytes=status.st_size, modified_ns=status.st_mtime_ns)
 
 
-def _remake(path: Path, size_bytes: int) -> LocalFile:
-    return LocalFile(path=path, size_bytes=size_bytes, modified_ns=None)
+def _remake(path: Path, size_bytes: int, modified_ns: int | None, machine: str) -> LocalFile:
+    is_here = machine == name_machine()
+    return LocalFile(path=path, size_bytes=size_bytes, modified_ns=modified_ns if is_here else None)
+
+
+@functools.cache
+def name_machine() -> str:
+    """What two processes have in common if a path leads both to the same file: machine and container."""
+    with contextlib.suppress(OSError):  # Linux alone has it
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/mnt').stat().st_ino}"
+    return platform.node()
 
 
 def find_status(path: Path, patience: Patience) -> os.stat_result | OSError:
