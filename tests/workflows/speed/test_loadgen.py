@@ -21,9 +21,10 @@ from compiling import resolve_choice
 from conftest import RunAssay
 
 pytest.importorskip("mlperf_loadgen")
+SUMMARY_LOG = "mlperf_log_summary.txt"
 
 
-def test_four_valid_scenarios_on_the_constant_engine(
+def test_four_scenarios_with_the_verdicts_of_loadgen_itself(
     run_assay: RunAssay, colour_onnx: Path, tmp_path: Path
 ) -> None:
     assert run_assay("compile", colour_onnx, tmp_path / "c", "--engine", "constant").returncode == 0
@@ -31,12 +32,11 @@ def test_four_valid_scenarios_on_the_constant_engine(
     done = run_assay("benchmark", tmp_path / "c", *options, "--json")
     assert done.returncode == 0, done.stderr
     stored = json.loads((tmp_path / "run" / "benchmark.json").read_text())
-    assert [(row["scenario"], row["is_valid"]) for row in stored["loadgen"]] == [
-        ("SingleStream", True),
-        ("MultiStream", True),
-        ("Server", True),
-        ("Offline", True),
-    ]
+    rows = stored["loadgen"]
+    assert [row["scenario"] for row in rows] == ["SingleStream", "MultiStream", "Server", "Offline"]
+    assert all(row["is_valid"] for row in rows if row["scenario"] != "Server")  # that one depends on the load
+    summaries = [(tmp_path / "run" / row["log_folder"] / SUMMARY_LOG).read_text() for row in rows]
+    assert [row["is_valid"] for row in rows] == ["Result is : VALID" in summary for summary in summaries]
     assert json.loads(done.stdout)["loadgen"] == stored["loadgen"]
     assert "MLPerf LoadGen" in (tmp_path / "run" / "report.md").read_text()
 
