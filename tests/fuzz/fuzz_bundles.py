@@ -61,8 +61,8 @@ def put_odd_values(document: bytes, choices: bytes) -> bytes:
             break
         holder, key = places[chosen.ConsumeIntInRange(0, len(places) - 1)]
         other, other_key = places[chosen.ConsumeIntInRange(0, len(places) - 1)]
-        values = [*ODD_VALUES, copy.deepcopy(other[other_key])]
-        holder[key] = values[chosen.ConsumeIntInRange(0, len(values) - 1)]
+        values = [*ODD_VALUES, other[other_key]]
+        holder[key] = copy.deepcopy(values[chosen.ConsumeIntInRange(0, len(values) - 1)])
     return json.dumps(whole).encode()
 
 

@@ -9,6 +9,7 @@ import atexit
 import collections
 import resource
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -69,8 +70,7 @@ def fuzz(
 ) -> None:
     """Run the fuzzer with the options of its command line, a folder or a find first; it does not return."""
     place = Path(sys.argv[1])
-    if not place.is_file():
-        write_seeds(place)
+    write_seeds(Path(tempfile.mkdtemp()) if place.is_file() else place)
     watch = Watch(read, refusals)
     atexit.register(watch.print_counts)
     atheris.Setup([*sys.argv, *options], watch)

@@ -12,9 +12,11 @@ import pytest
 from PIL import Image
 
 from assay.errors import BadImagesError, SourceError, UndecodableImageError
+from assay.images.classes import IMAGENET_CLASSES
 from assay.images.decode import MAX_SCANS, decode_image
 from assay.images.forms.local_file import describe_file
 from assay.images.forms.tar_archives import MAX_HEADER_BYTES, read_tar_files
+from assay.images.sources import index_images
 
 
 def write_jpeg() -> bytes:
@@ -83,3 +85,27 @@ def test_memory_that_runs_out_is_no_fault_of_an_image(monkeypatch: pytest.Monkey
     monkeypatch.setattr(Image, "open", run_out)
     with pytest.raises(MemoryError):
         decode_image(bitmap)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "pipe.JPEG", "link.JPEG"])
+def test_what_a_list_names_besides_files_is_no_image_and_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.JPEG").write_bytes(write_jpeg())
+    os.mkfifo(tmp_path / "pipe.JPEG")
+    (tmp_path / "link.JPEG").symlink_to("/dev/zero")
+    (tmp_path / "list.txt").write_text(f"a.JPEG 1\n{name} 2\n")
+    images = index_images(tmp_path / "list.txt", IMAGENET_CLASSES).images
+    assert {image.relative_path: image.fault for image in images} == {
+        "a.JPEG": "",
+        name: "unreadable: not a file",
+    }
+    (other,) = [image for image in images if image.fault]
+    with pytest.raises(SourceError, match="no file"):
+        other.read_bytes()
+
+
+@pytest.mark.skipif(not Path("/proc/kmsg").exists(), reason="needs Linux")
+def test_a_kernel_log_in_a_list_is_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "a.JPEG").write_bytes(write_jpeg())
+    (tmp_path / "list.txt").write_text("a.JPEG 1\n/proc/kmsg 2\n")
+    images = index_images(tmp_path / "list.txt", IMAGENET_CLASSES).images
+    assert [image.fault for image in images if image.name == "kmsg"] == ["not decodable: empty file"]

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from assay.errors import BadImagesError, quote, shorten
-from assay.images.forms.local_file import describe_file, find_status, name_fault
+from assay.images.forms.local_file import LocalFile, describe_file, find_status, name_fault
 from assay.images.listing import LabelledImage, Listing
 from assay.images.read import Patience
 
@@ -83,7 +83,7 @@ def _make_image(folder: Path, name: str) -> LabelledImage:
         return LabelledImage(
             relative_path=relative_path,
             size_bytes=0,
-            read_bytes=path.read_bytes,
+            read_bytes=LocalFile(path=path, size_bytes=0, modified_ns=None).read_bytes,
             fault=f"unreadable: {reason}",
         )
     return LabelledImage(
