@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from assay.errors import BadModelError
+from assay.models.inspection.onnx_graph import read_onnx_graph
 from assay.models.onnx_file import hash_onnx, hash_onnx_files, list_weight_files, read_onnx_file
 from brightness_classifier import FLOAT, make_brightness_classifier, make_port, move_weights_out
 
@@ -216,3 +217,14 @@ def test_a_name_of_an_operator_in_a_text_makes_no_quantised_file(tmp_path: Path)
     image = make_port("before_QuantizeLinear", FLOAT, None)
     path = make_brightness_classifier(tmp_path / "model.onnx", image=image)
     assert not read_onnx_file(path).is_quantised
+
+
+@pytest.mark.parametrize("field", [b"\x0a\x00", b"\x42\x02\x12\x00"])  # ir_version, the version of an opset
+def test_a_number_that_is_written_as_a_list_of_none_is_not_there(tmp_path: Path, field: bytes) -> None:
+    model = onnx.load(make_brightness_classifier(tmp_path / "m.onnx"))
+    model.ClearField("ir_version")
+    model.ClearField("opset_import")
+    path = tmp_path / "other.onnx"
+    path.write_bytes(model.SerializeToString() + field)
+    graph = read_onnx_graph(path)
+    assert (graph.version, graph.opset) == ("IR 0", 0)

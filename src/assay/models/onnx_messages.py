@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 _SCHEMA: dict[str, dict[int, tuple[str, str]]] = {
     "Model": {
@@ -113,14 +114,14 @@ def read_messages(data: mmap.mmap) -> Iterator[Message]:
             if not name:
                 continue
             if kind == "number":
-                message.numbers.setdefault(name, []).extend(_read_numbers(data, value))
+                _add_values(message.numbers, name, [*_read_numbers(data, value)])
             elif isinstance(value, int):
                 raise ValueError(f"{message.kind}.{name} is a number")
             elif kind == "text":
                 message.texts.setdefault(name, []).append(data[value[0] : value[1]].decode("utf-8"))
             elif kind == "floats":
                 values = data[value[0] : min(value[1], value[0] + _SMALL)]
-                message.floats.setdefault(name, []).extend(_read_floats(values))
+                _add_values(message.floats, name, _read_floats(values))
             elif kind == "bytes":
                 message.places[name] = value[0]
                 message.contents.setdefault(name, []).append(
@@ -133,6 +134,12 @@ def read_messages(data: mmap.mmap) -> Iterator[Message]:
                     raise ValueError(f"more than {_MOST_MESSAGES:,} parts")
                 message.messages.setdefault(name, []).append(child)
                 waiting.append((child, *value))
+
+
+def _add_values(fields: dict[str, list[Any]], name: str, values: Sequence[int | float]) -> None:
+    """Add values to a field; a packed list may hold none, and then the field is not there."""
+    if values:
+        fields.setdefault(name, []).extend(values)
 
 
 def _read_fields(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
