@@ -63,3 +63,16 @@ def test_reading_finished_runs_imports_no_runtime(command: str, finished_run: Pa
     imported = list_imported(command, finished_run, *([finished_run] if command == "compare" else []))
     assert "pyarrow" in imported
     assert not imported & (RUNTIMES | {"pandas", "scipy"})
+
+
+def test_listing_a_folder_imports_no_file_systems_and_no_readers_of_other_forms(photographs: Path) -> None:
+    imported = list_imported("index", photographs, "-o", photographs.with_suffix(".arrow"))
+    assert "pyarrow" in imported
+    assert not imported & (
+        RUNTIMES | {"pandas", "scipy", "PIL", "indexed_gzip", "pyarrow.fs", "numpy.random"}
+    )
+
+
+def test_listing_runs_imports_no_image_library(finished_run: Path) -> None:
+    imported = list_imported("runs", finished_run.parent)
+    assert not imported & (RUNTIMES | {"pandas", "scipy", "PIL", "simplejpeg"})

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from assay.errors import BadImagesError, UsageError
 from assay.images.classes import IMAGENET_CLASSES, Classes
+from assay.images.forms import scan
 from assay.images.label_files import LabelOptions
 from assay.images.listing import LabelledImage
 from assay.images.request import ImageRequest, StoredPlace, index_requested_images, store_index
@@ -188,6 +189,21 @@ def test_an_index_of_tar_archives_is_not_used_again_after_a_change(
     change(archives)
     is_of_this_one = change is write_archive_anew or kind != "archive"
     assert (place.find(request, IMAGENET_CLASSES) is None) == is_of_this_one
+
+
+@pytest.mark.parametrize("sorted_at_once", [1, 3, 2**16])
+def test_images_stand_in_byte_order_of_names_however_many_the_scan_sorts_at_once(
+    tmp_path: Path, sorted_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scan, "_SORTED_AT_ONCE", sorted_at_once)
+    names = [f"n01440764/{name}.JPEG" for name in ("e", "a", "d", "Z", "b", "c")]
+    for name in [*names, "n01440764/aa.JPEG", "n15075141/ab.JPEG", "n15075141/0.JPEG"]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"" if name.endswith("/aa.JPEG") else os.fsencode(name))
+    found = index_requested_images(ImageRequest(path=tmp_path), IMAGENET_CLASSES).images
+    assert [image.name[:-5] for image in found] == ["0", "Z", "a", "aa", "ab", "b", "c", "d", "e"]
+    assert [image.name for image in found if image.fault] == ["aa.JPEG"]  # empty
+    assert all(image.read_bytes() == os.fsencode(image.relative_path) for image in found if not image.fault)
 
 
 def test_an_index_of_another_request_is_not_used(folder: Path) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from numpy.random import Generator
 from PIL import Image, ImageDraw
 
 from assay.arrays import Pixels
@@ -115,7 +114,7 @@ def draw_labelled_images(folder: Path, labels_path: Path, *, image_count: int, s
     write_file(labels_path, "".join(lines).encode())
 
 
-def encode_varied_jpeg(pixels: Pixels, rng: Generator) -> bytes:
+def encode_varied_jpeg(pixels: Pixels, rng: np.random.Generator) -> bytes:
     """Encode the picture as a JPEG whose quality, subsampling and kind are drawn from `rng`.
 
     One in 20 has a single grey component, one in 10 is progressive.
@@ -135,7 +134,7 @@ def encode_varied_jpeg(pixels: Pixels, rng: Generator) -> bytes:
     return buffer.getvalue()
 
 
-def draw_picture(class_index: int, rng: Generator) -> Pixels:
+def draw_picture(class_index: int, rng: np.random.Generator) -> Pixels:
     """Draw a picture of that class, uint8 (H, W, 3), RGB; size, colours and clutter are from `rng`.
 
     The short side is 170 to 680 pixels, the long one up to 2.5 times as long.
@@ -160,7 +159,7 @@ def draw_picture(class_index: int, rng: Generator) -> Pixels:
     return np.array(picture.resize(size, Image.Resampling.BILINEAR))  # (H, W, 3)
 
 
-def choose_size(rng: Generator) -> tuple[int, int]:
+def choose_size(rng: np.random.Generator) -> tuple[int, int]:
     """Draw a picture's (width, height): short side and aspect ratio are uniform in their logarithm."""
     short_side = math.exp(rng.uniform(*np.log(SHORT_SIDES)))
     stretch = math.exp(abs(rng.normal(0, 0.4)))  # most pictures are nearer to 4:3 than to 5:2
@@ -169,7 +168,7 @@ def choose_size(rng: Generator) -> tuple[int, int]:
     return sides if rng.random() < 0.4 else sides[::-1]  # more pictures lie than stand
 
 
-def paint_ground(drawn: DrawnClass, shape: tuple[int, int], rng: Generator) -> Canvas:
+def paint_ground(drawn: DrawnClass, shape: tuple[int, int], rng: np.random.Generator) -> Canvas:
     """Draw the class's texture in two tones of its ground hue, (H, W, 3), 0 to 255."""
     height, width = shape
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -181,7 +180,7 @@ def paint_ground(drawn: DrawnClass, shape: tuple[int, int], rng: Generator) -> C
     return dark + (bright - dark) * pattern  # (H, W, 3)
 
 
-def weave_texture(texture: str, x: Plane, y: Plane, rng: Generator) -> Plane:
+def weave_texture(texture: str, x: Plane, y: Plane, rng: np.random.Generator) -> Plane:
     """Draw the pattern of that name, 0 to 1, (H, W), over the coordinates x and y."""
     turn = 2 * math.pi
     x, y = x + np.float32(rng.random()), y + np.float32(rng.random())
@@ -202,13 +201,13 @@ def weave_texture(texture: str, x: Plane, y: Plane, rng: Generator) -> Plane:
     return np.asarray(pattern, dtype=np.float32)
 
 
-def spread_noise(grid: tuple[int, int], shape: tuple[int, ...], rng: Generator) -> Plane:
+def spread_noise(grid: tuple[int, int], shape: tuple[int, ...], rng: np.random.Generator) -> Plane:
     """Draw smooth noise, 0 to 255, (H, W) as in `shape`, from random values on a coarse grid."""
     coarse = Image.fromarray(rng.integers(0, 256, grid, dtype=np.uint8))
     return np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC), dtype=np.float32)
 
 
-def paint_figures(canvas: Canvas, drawn: DrawnClass, rng: Generator) -> Canvas:
+def paint_figures(canvas: Canvas, drawn: DrawnClass, rng: np.random.Generator) -> Canvas:
     """Draw on the canvas, (H, W, 3): small clutter of any kind and the class's figure over it."""
     picture = Image.fromarray(canvas.astype(np.uint8))
     names = sorted(FIGURES)
@@ -222,7 +221,7 @@ def paint_figures(canvas: Canvas, drawn: DrawnClass, rng: Generator) -> Canvas:
     return np.asarray(picture, dtype=np.float32)  # (H, W, 3)
 
 
-def turn_corners(figure: str, radius: float, rng: Generator) -> Corners:
+def turn_corners(figure: str, radius: float, rng: np.random.Generator) -> Corners:
     """Place the corners, (corners, 2), of a figure of that radius round (0, 0), turned anyhow."""
     count, inner = FIGURES[figure]
     angles = rng.uniform(0, 2 * math.pi) + np.arange(2 * count) * math.pi / count
@@ -237,13 +236,13 @@ def draw_polygon(picture: Image.Image, corners: Corners, colour: Colour) -> None
     ImageDraw.Draw(picture).polygon([(x, y) for x, y in points.tolist()], fill=colour)
 
 
-def mix_colour(hue: float, rng: Generator, *, value: tuple[float, float]) -> Colour:
+def mix_colour(hue: float, rng: np.random.Generator, *, value: tuple[float, float]) -> Colour:
     """Draw an RGB colour, 0 to 255, of that hue (taken modulo 1) and of a brightness within `value`."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1, rng.uniform(*SATURATIONS), rng.uniform(*value))
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def light_canvas(canvas: Canvas, rng: Generator) -> Canvas:
+def light_canvas(canvas: Canvas, rng: np.random.Generator) -> Canvas:
     """Put the canvas, (H, W, 3), under uneven light and a grainy film."""
     light = 0.7 + 0.4 * spread_noise((2, 2), canvas.shape, rng)[..., None] / 255  # (H, W, 1)
     grain = rng.standard_normal(canvas.shape, dtype=np.float32) * rng.uniform(*GRAIN)  # (H, W, 3)

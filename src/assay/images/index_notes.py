@@ -8,7 +8,7 @@ from assay.errors import shorten
 from assay.images.classes import Classes
 from assay.images.label_names import get_base_name
 from assay.images.labels import read_canonical_labels
-from assay.images.rows import NO_LABEL
+from assay.images.rows import NO_LABEL, count_unlabelled
 from assay.images.table import ImageTable
 
 _LISTED = 5
@@ -29,8 +29,8 @@ def note_images(
 def note_gaps(images: ImageTable, ignored: Sequence[str], labels_without_image: Sequence[str]) -> list[str]:
     """Sentences on images without a label, labels without an image, and other files."""
     notes = []
-    rows = images.order_rows(images.labels == NO_LABEL)
-    if 0 < len(rows) < len(images):
+    if 0 < count_unlabelled(images) < len(images):
+        rows = images.order_rows(images.labels == NO_LABEL)
         listed = _name_first([images.get_path(row) for row in rows[:_LISTED].tolist()], len(rows))
         notes.append(f"{len(rows):,} images have no label, are not scored: {listed}")
     if labels_without_image:

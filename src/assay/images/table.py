@@ -18,7 +18,7 @@ from assay.arrow import make_array, view_mask, view_numbers
 from assay.images.labels import find_val_number
 from assay.images.listing import LabelledImage
 from assay.images.members import gather_members
-from assay.images.rows import MAYBE_VAL, NO_LABEL, ImageRows, ImageSource, Int64s, Stretch, Texts
+from assay.images.rows import MAYBE_VAL, NO_LABEL, STRETCH, ImageRows, ImageSource, Int64s, Stretch, Texts
 
 Rows = npt.NDArray[np.bool_] | Int64s
 """Which rows: a mask, or their numbers."""
@@ -26,7 +26,11 @@ Rows = npt.NDArray[np.bool_] | Int64s
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """The columns of a table; see `Stretch`. None stands for no class, no fault or no label at all."""
+    """The columns of a table; see `Stretch`. None stands for no class, no fault or no label at all.
+
+    Args:
+        class_labels: The label of each class, by its number; only where `labels` is None.
+    """
 
     names: pyarrow.LargeBinaryArray
     folders: npt.NDArray[np.int32]
@@ -35,6 +39,15 @@ class Columns:
     classes: npt.NDArray[np.int32] | None = None
     faults: npt.NDArray[np.int32] | None = None
     labels: Int64s | None = None
+    class_labels: Int64s | None = None
+
+    def find_labels(self, rows: Rows | slice) -> Int64s:
+        """The labels of those rows."""
+        if self.labels is not None:
+            return self.labels[rows]
+        if self.class_labels is not None and self.classes is not None:
+            return self.class_labels[self.classes[rows]]
+        return np.full(len(self.folders[rows]), NO_LABEL)
 
     def take(self, rows: Rows) -> Columns:
         """Those rows, in that order."""
@@ -53,6 +66,7 @@ class Columns:
             classes=folders if same else None if self.classes is None else self.classes[rows],
             faults=None if self.faults is None else self.faults[rows],
             labels=None if self.labels is None else self.labels[rows],
+            class_labels=self.class_labels,
         )
 
 
@@ -88,20 +102,19 @@ class ImageTable(ImageRows):
             places=found.places,
             classes=nothing if found.classes is None else found.classes,
             faults=nothing if found.faults is None else found.faults,
-            labels=np.full(count, NO_LABEL) if found.labels is None else found.labels,
+            labels=found.find_labels(slice(None)),
         )
 
     @property
     def labels(self) -> Int64s:
         """The labels in the order of the listing, `NO_LABEL` where there is none, (N,)."""
-        found = self.columns.labels
-        return np.full(len(self), NO_LABEL) if found is None else found
+        return self.columns.find_labels(slice(None))
 
     @property
     def class_names(self) -> list[str]:
         """The names of classes that images have, sorted."""
         codes = self.columns.classes
-        used = [] if codes is None else np.unique(codes).tolist()
+        used = [] if codes is None else list_values(codes)
         return sorted({name for number in used if (name := self.texts.classes[number])})
 
     def select(self, rows: Rows) -> ImageTable:
@@ -114,17 +127,17 @@ class ImageTable(ImageRows):
 
     def with_labels(self, labels: Int64s | None) -> ImageTable:
         """The same images with these labels, in the order of the listing."""
-        return self._replace(labels=labels)
+        return self._replace(labels=labels, class_labels=None)
 
     def with_classes(self, names: Iterable[str]) -> ImageTable:
         """The same images with these names of classes, in the order of the listing."""
         numbers: dict[str, int] = {"": 0}
         codes = np.fromiter((numbers.setdefault(name, len(numbers)) for name in names), np.int32)
-        return self._replace(texts=replace(self.texts, classes=tuple(numbers)), classes=codes)
+        return self._with_class_numbers(tuple(numbers), codes)
 
     def class_by_folder(self, names: Sequence[str]) -> ImageTable:
         """The same images, each with the class name that its folder stands for, by the folder's number."""
-        return self._replace(texts=replace(self.texts, classes=tuple(names)), classes=self.columns.folders)
+        return self._with_class_numbers(tuple(names), self.columns.folders)
 
     def with_faults(self, faults: Iterable[str]) -> ImageTable:
         """The same images with these faults, in the order of the listing."""
@@ -138,10 +151,10 @@ class ImageTable(ImageRows):
         if codes is None:
             return self
         of_class = np.array([found.get(name, NO_LABEL) for name in self.texts.classes], dtype=np.int64)
+        if not self._has_labels:
+            return self._replace(class_labels=of_class)
         labels = of_class[codes]  # (N,)
-        if self.columns.labels is not None:
-            labels = np.where(labels == NO_LABEL, self.columns.labels, labels)
-        return self.with_labels(labels)
+        return self.with_labels(np.where(labels == NO_LABEL, self.labels, labels))
 
     def label_by_val_number(self, labels: Sequence[int]) -> ImageTable:
         """Label each ImageNet validation image by the number in its name, counted from 1, and no other."""
@@ -154,21 +167,26 @@ class ImageTable(ImageRows):
 
     def shift_labels(self, offset: int) -> ImageTable:
         """The same images, each label less by an offset."""
-        labels = self.columns.labels
-        if labels is None or not offset:
+        if not self._has_labels or not offset:
             return self
+        labels = self.labels
         return self.with_labels(np.where(labels == NO_LABEL, labels, labels - offset))
 
     def class_by_label(self, names: Sequence[str]) -> ImageTable:
         """The same images without labels, but with the class names that their labels are the numbers of."""
         labels = self.labels
         codes = np.where(labels == NO_LABEL, 0, labels + 1).astype(np.int32)
-        return self._replace(texts=replace(self.texts, classes=("", *names)), classes=codes, labels=None)
+        texts = replace(self.texts, classes=("", *names))
+        return self._replace(texts=texts, classes=codes, labels=None, class_labels=None)
 
     def match(self, pattern: str) -> npt.NDArray[np.bool_]:
         """Which names a regular expression of RE2 finds something in, in the order of the listing."""
-        found = pc.match_substring_regex(self.columns.names, pattern)
-        return np.asarray(np.from_dlpack(pc.cast(found, pyarrow.uint8()))).astype(np.bool_)
+        matches = np.empty(len(self), dtype=np.bool_)
+        for start in range(0, len(self), STRETCH):
+            names = self.columns.names[start : start + STRETCH]
+            found = pc.cast(pc.match_substring_regex(names, pattern), pyarrow.uint8())
+            matches[start : start + STRETCH] = np.from_dlpack(found)
+        return matches
 
     def order_rows(self, mask: npt.NDArray[np.bool_]) -> Int64s:
         """The rows of the listing that a mask of it has, in the order of the sequence."""
@@ -176,12 +194,20 @@ class ImageTable(ImageRows):
 
     def list_used_labels(self) -> list[int]:
         """The labels that images have, sorted, each once."""
-        return [label for label in np.unique(self.labels).tolist() if label != NO_LABEL]
+        labels, class_labels, codes = self.columns.labels, self.columns.class_labels, self.columns.classes
+        if labels is not None:
+            used = list_values(labels)
+        elif class_labels is not None and codes is not None:
+            used = [int(class_labels[code]) for code in list_values(codes)]
+        else:
+            used = []
+        return sorted({*used} - {NO_LABEL})
 
     def pair_with_val_numbers(self) -> list[tuple[int, int]]:
         """The label of each labelled ImageNet validation image, with the number in its name."""
-        labels = self.labels
-        pairs = ((int(labels[row]), number) for row, number in self.find_val_numbers().items())
+        numbers = self.find_val_numbers()
+        labels = self.columns.find_labels(np.array(list(numbers), dtype=np.int64)).tolist()
+        pairs = zip(labels, numbers.values(), strict=True)
         return [(label, number) for label, number in pairs if label != NO_LABEL]
 
     def find_val_numbers(self) -> dict[int, int]:
@@ -203,12 +229,14 @@ class ImageTable(ImageRows):
     def sort(self) -> ImageTable:
         """The same images in byte order of their names, those of one name in byte order of their paths."""
         folders = [os.fsencode(folder) for folder in self.texts.folders]
-        used = sorted((folders[number], number) for number in np.unique(self.columns.folders).tolist())
+        used = sorted((folders[number], number) for number in list_values(self.columns.folders))
         if any(later.startswith(one) for (one, _), (later, _) in itertools.pairwise(used)):
             return self._sort_by_paths(folders)
         ranks = np.zeros(len(folders), dtype=np.int32)
         ranks[[number for _, number in used]] = np.arange(len(used))
         first = _sort_stably(ranks[self.columns.folders])
+        if first is None and _are_sorted(self.columns.names):
+            return self
         if first is None:
             order = _sort_texts(self.columns.names)
         else:
@@ -225,14 +253,35 @@ class ImageTable(ImageRows):
         order = pc.sort_indices(table, sort_keys=[("name", "ascending"), ("path", "ascending")])
         return ImageTable(self.columns, self.texts, self.source, np.from_dlpack(order).view(np.int64))
 
+    @property
+    def _has_labels(self) -> bool:
+        return self.columns.labels is not None or self.columns.class_labels is not None
+
+    def _with_class_numbers(self, names: tuple[str, ...], codes: npt.NDArray[np.int32]) -> ImageTable:
+        labels = self.labels if self._has_labels else None
+        texts = replace(self.texts, classes=names)
+        return self._replace(texts=texts, classes=codes, labels=labels, class_labels=None)
+
     def _replace(self, *, texts: Texts | None = None, **columns: object) -> ImageTable:
         changed = replace(self.columns, **columns)  # type: ignore[arg-type]  # fields of `Columns`
         return ImageTable(changed, texts or self.texts, self.source, self._order)
 
 
+def list_values(numbers: npt.NDArray[np.integer[Any]]) -> list[int]:
+    """The numbers, each once; a stretch at a time, since what finds them copies."""
+    stretches = (numbers[start : start + STRETCH] for start in range(0, len(numbers), STRETCH))
+    return sorted({number for stretch in stretches for number in np.unique(stretch).tolist()})
+
+
 def _sort_stably(numbers: npt.NDArray[np.int32]) -> Int64s | None:
     """The order that sorts them; None where they are sorted."""
     return None if (numbers[1:] >= numbers[:-1]).all() else np.argsort(numbers, kind="stable")
+
+
+def _are_sorted(texts: pyarrow.LargeBinaryArray) -> bool:
+    """Whether none is before the one in front of it."""
+    falls = pc.greater(texts[:-1], texts[1:])
+    return not pc.any(falls).as_py()
 
 
 def _sort_texts(texts: pyarrow.LargeBinaryArray) -> Int64s:

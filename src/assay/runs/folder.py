@@ -19,7 +19,7 @@ from assay.engines.compiled_model import CompiledModel
 from assay.engines.engine import SessionDescription
 from assay.errors import AssayError, UsageError, hide_credentials
 from assay.files import escape_name, hash_file
-from assay.images.pixel_check import check_pixels
+from assay.images.check_pixels import check_pixels
 from assay.inference.identity import RunIdentity, name_changes
 from assay.interrupts import on_forced_exit
 from assay.measure.early_gates import EarlyStop

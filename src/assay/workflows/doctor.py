@@ -11,13 +11,13 @@ from pathlib import Path
 from assay.ahead import map_ahead
 from assay.engines.onnxruntime.distributions import list_distributions, write_repair_commands
 from assay.files import escape_name, hash_file
+from assay.images.check_pixels import check_pixels
 from assay.images.classes import IMAGENET_CLASSES
 from assay.images.examine import Examination, examine_image
 from assay.images.forms.imagenet_archives import VAL_ARCHIVE_BYTES, VAL_ARCHIVE_NAME, VAL_ARCHIVE_SHA256
 from assay.images.label_files import LabelOptions
 from assay.images.labels import IMAGENET_VAL_COUNT, find_canonical_label, find_val_number
 from assay.images.listing import ReadOptions
-from assay.images.pixel_check import check_pixels
 from assay.images.preprocessed_image import OK
 from assay.images.read import Patience
 from assay.images.sources import ImageIndex, index_images

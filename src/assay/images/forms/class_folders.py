@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from assay.images.classes import find_synset
 from assay.images.labels import find_val_number
@@ -20,8 +21,7 @@ from assay.images.listing import (
     Listing,
     is_image_path,
 )
-from assay.images.rows import Int64s
-from assay.images.table import ImageTable, matches_suffix
+from assay.images.table import ImageTable, list_values, matches_suffix
 
 NUMBER = re.compile(r"[0-9]{1,5}")
 IMAGE_FOLDER = "images"
@@ -77,9 +77,10 @@ def sort_out_files(container: str, files: Iterable[LabelledImage], knows_name: K
 
 def sort_out_table(container: str, files: ImageTable, knows_name: KnowsName) -> Listing:
     """As `sort_out_files`, of files in columns: those of a folder and its class folders."""
-    images = files.select(rows) if len(rows := _find_images(files, knows_name)) < len(files) else files
+    is_image = _find_images(files, knows_name)
+    images = files if is_image.all() else files.select(is_image)
     folder_names = [get_class_folder(folder) for folder in images.texts.folders]
-    used = {folder_names[number] for number in np.unique(images.columns.folders).tolist()}
+    used = {folder_names[number] for number in list_values(images.columns.folders)}
     kind = _recognise_kind(used, images)
     form, label_source = container, ""
     if kind is not None:
@@ -87,13 +88,14 @@ def sort_out_table(container: str, files: ImageTable, knows_name: KnowsName) -> 
         if kind == "synsets":
             is_class = np.array([bool(find_synset(name)) for name in folder_names])
             if not (kept := is_class[codes]).all():
-                images, rows = images.select(kept), rows[kept]
+                images = images.select(kept)
+                is_image[is_image] = kept
         images = images.class_by_folder(folder_names)
         form, label_source = f"{container}, {_KINDS[kind][0]}", _KINDS[kind][1]
     elif len(images) and images.match(_SYNSET_NAME).all():
         images = images.with_classes(find_synset(image.name) for image in images)
         label_source, kind = "the synsets in the images' names", "synsets"
-    ignored = np.setdiff1d(np.arange(len(files)), rows, assume_unique=True).tolist()
+    ignored = np.flatnonzero(~is_image).tolist()
     return Listing(
         form=form,
         images=images,
@@ -103,13 +105,13 @@ def sort_out_table(container: str, files: ImageTable, knows_name: KnowsName) -> 
     )
 
 
-def _find_images(files: ImageTable, knows_name: KnowsName) -> Int64s:
-    """The rows of the files that are images, as `is_image_path` has it, sorted."""
+def _find_images(files: ImageTable, knows_name: KnowsName) -> npt.NDArray[np.bool_]:
+    """Which of the files are images, as `is_image_path` has it."""
     is_image = files.match(_IMAGE_NAME)
     is_litter = files.match(r"^\._")
     for row in np.flatnonzero(~is_image & ~is_litter).tolist():
         is_image[row] = knows_name(files.get_name(row))
-    return np.flatnonzero(is_image & ~is_litter)
+    return is_image & ~is_litter
 
 
 def _recognise_kind(folders: set[str], images: Iterable[LabelledImage]) -> LabelKind | None:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from pyarrow import ArrowException, ArrowInvalid, fs
+from pyarrow import ArrowException, ArrowInvalid
 
 from assay.errors import BadImagesError, SourceError, UsageError, hide_credentials, shorten
 from assay.images.forms.class_folders import IMAGE_FOLDER, choose_class_test, sort_out_files
@@ -25,6 +25,9 @@ from assay.images.listing import (
     note_inner_folder,
 )
 from assay.images.read import Patience, try_patiently
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileInfo
 
 # A Path has one slash where the URL had two: `Path("s3://bucket")` is `s3:/bucket`.
 _URL = re.compile(r"(s3|gs|gcs|file):/+(.*)", re.DOTALL)
@@ -121,7 +124,7 @@ def list_objects(url: str, options: FolderOptions) -> Listing:
     return _sort_out(ObjectFolder(url=url, path=open_url(url)[1]), files, options)
 
 
-def _sort_out(place: ObjectFolder, infos: Sequence[fs.FileInfo], options: FolderOptions) -> Listing:
+def _sort_out(place: ObjectFolder, infos: Sequence[FileInfo], options: FolderOptions) -> Listing:
     """List the images among the files at a place, or in its only folder where it holds none itself."""
     files = [_make_image(place, info) for info in infos]
     flat = [file for file in files if "/" not in file.relative_path]
@@ -165,7 +168,7 @@ def _is_listed(relative_path: str, is_class: Callable[[str], bool]) -> bool:
     return not folders or (len(folders) == 1 and is_class(folders[0]))
 
 
-def list_files(url: str) -> list[fs.FileInfo]:
+def list_files(url: str) -> list[FileInfo]:
     """List the files behind a URL, at any depth; the file itself where the URL is of one.
 
     Raises:
@@ -173,17 +176,19 @@ def list_files(url: str) -> list[fs.FileInfo]:
         SourceError: The store failed.
     """
     infos = try_patiently(partial(_list_infos, url), f"--images {url}", Patience())
-    return [info for info in infos if info.type == fs.FileType.File]
+    return [info for info in infos if info.is_file]
 
 
-def _list_infos(url: str) -> list[fs.FileInfo]:
+def _list_infos(url: str) -> list[FileInfo]:
     """List what is behind a URL, at any depth; OSError where that may be mended by waiting."""
+    from pyarrow.fs import FileSelector
+
     try:
         file_system, path = open_url(url)
         (own,) = file_system.get_file_info([path])
-        if own.type == fs.FileType.File:
+        if own.is_file:
             return [own]
-        infos: list[fs.FileInfo] = file_system.get_file_info(fs.FileSelector(path, recursive=True))
+        infos: list[FileInfo] = file_system.get_file_info(FileSelector(path, recursive=True))
     except (OSError, ArrowException) as error:
         reason = shorten(error)
         if isinstance(error, FileNotFoundError | ArrowInvalid) or _REFUSALS.search(reason):
@@ -195,9 +200,9 @@ def _list_infos(url: str) -> list[fs.FileInfo]:
     return infos
 
 
-def _make_image(place: ObjectFolder, info: fs.FileInfo) -> LabelledImage:
+def _make_image(place: ObjectFolder, info: FileInfo) -> LabelledImage:
     relative_path = info.path[len(place.path) :].lstrip("/")
-    if isinstance(open_url(place.url)[0], fs.LocalFileSystem):
+    if open_url(place.url)[0].type_name == "local":
         file = LocalFile(path=Path(info.path), size_bytes=info.size, modified_ns=info.mtime_ns)
         read = file.read_bytes
     else:
@@ -214,7 +219,9 @@ def _make_image(place: ObjectFolder, info: fs.FileInfo) -> LabelledImage:
 @cache
 def open_url(url: str) -> tuple[Any, str]:
     """Open the file system of a URL, which finds its credentials by itself; also gives the path in it."""
-    file_system, path = fs.FileSystem.from_uri(url)
+    from pyarrow.fs import FileSystem  # 8 MiB, which images on this machine do without
+
+    file_system, path = FileSystem.from_uri(url)
     return file_system, path.rstrip("/")
 
 

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pyarrow.parquet as pq
-
 from assay.errors import SourceError
 
 MAX_FOOTER_BYTES = 2**26
@@ -33,6 +31,8 @@ class PagedFile:
     """
 
     def __init__(self, path: Path) -> None:
+        import pyarrow.parquet as pq  # with its file systems 9 MiB, which other forms do without
+
         self._path = path
         self._chunks = _list_chunks(path)
         self.file = pq.ParquetFile(path, **_LIMITS)

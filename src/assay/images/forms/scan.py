@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import time
@@ -23,6 +24,9 @@ from assay.images.table import Columns, ImageTable
 READABLE = stat.S_IRUSR | stat.S_IROTH
 """What the mode of a file says that anybody may read."""
 _SETTLED_NS = 2 * 10**9
+_SORTED_AT_ONCE = 2**16
+_File = tuple[bytes, int, int, str]
+"""Name, size, when it was last written to, and what is wrong with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,41 +110,42 @@ class Scan:
         return folders
 
     def _add_entries(self, folder: Path, rules: LinkRules) -> Iterator[str]:
-        """Add the files of a folder; yields the names of the folders in it."""
-        patience, names, ends = Patience(), self.names, self.ends
+        """Add the files of a folder, sorted unless there are very many; yields the names of its folders."""
+        patience = Patience()
+        files: list[_File] = []
         with os.scandir(os.fsencode(folder)) as entries:
             for entry in entries:
                 try:
                     status = entry.stat()
                 except OSError:
-                    found = find_status(folder / os.fsdecode(entry.name), patience)
+                    path = folder / os.fsdecode(entry.name)
+                    found = find_status(path, patience)
                     if isinstance(found, OSError):
-                        self._add_faulty(folder, entry.name, found)
+                        files.append((entry.name, 0, 0, _explain(path, found)))
                         continue
                     status = found
                 if not stat.S_ISREG(status.st_mode):
                     if stat.S_ISDIR(status.st_mode):
                         yield os.fsdecode(entry.name)
                     continue
+                fault = ""
                 if not status.st_size or status.st_mode & READABLE != READABLE or entry.is_symlink():
-                    self._mark(folder / os.fsdecode(entry.name), status, rules)
-                names += entry.name
-                ends.append(len(names))
-                self.sizes.append(status.st_size)
-                self.times.append(status.st_mtime_ns)
+                    fault = _find_fault(folder / os.fsdecode(entry.name), status, rules)
+                files.append((entry.name, status.st_size, status.st_mtime_ns, fault))
+                if len(files) == _SORTED_AT_ONCE:
+                    self._add_files(files)
+                    files = []
+        self._add_files(files)
 
-    def _add_faulty(self, folder: Path, name: bytes, error: OSError) -> None:
-        self.faults[len(self.sizes)] = _explain(folder / os.fsdecode(name), error)
-        self.names += name
-        self.ends.append(len(self.names))
-        self.sizes.append(0)
-        self.times.append(0)
-
-    def _mark(self, path: Path, status: os.stat_result, rules: LinkRules) -> None:
-        """Keep what is wrong with the file that is added next, if anything is."""
-        fault = rules.find_fault(path) if path.is_symlink() else ""
-        if fault := fault or name_fault(path, status):
-            self.faults[len(self.sizes)] = fault
+    def _add_files(self, files: list[_File]) -> None:
+        files.sort()
+        begin = len(self.sizes)
+        self.faults.update((begin + row, fault) for row, (*_, fault) in enumerate(files) if fault)
+        lengths = (len(name) for name, *_ in files)
+        self.ends.extend(itertools.islice(itertools.accumulate(lengths, initial=self.ends[-1]), 1, None))
+        self.names += b"".join(name for name, *_ in files)
+        self.sizes.extend(size_bytes for _, size_bytes, _, _ in files)
+        self.times.extend(modified_ns for _, _, modified_ns, _ in files)
 
     def _cut(self, count: int) -> None:
         """Forget all files but the first `count`."""
@@ -177,6 +182,11 @@ def find_settled_time(folder: Path) -> int:
     """When a folder was last written to; see `FolderSource`."""
     modified_ns = os.stat(folder).st_mtime_ns  # noqa: PTH116 - its errors are those of listing it
     return modified_ns if time.time_ns() - modified_ns > _SETTLED_NS else 0
+
+
+def _find_fault(path: Path, status: os.stat_result, rules: LinkRules) -> str:
+    """What is wrong with a file; mostly empty."""
+    return (rules.find_fault(path) if path.is_symlink() else "") or name_fault(path, status)
 
 
 def _mark_faults(table: ImageTable, faults: dict[int, str]) -> ImageTable:

@@ -23,7 +23,8 @@ from assay.errors import (
     SourceError,
     UndecodableImageError,
 )
-from assay.images.pixel_check import PixelCheck, check_pixels
+from assay.images.check_pixels import check_pixels
+from assay.images.pixel_check import PixelCheck
 from assay.images.read import Patience, read_image
 from assay.inference.pipeline import PipelineOptions, predict_shards
 from assay.inference.shards import Shard, encode_shard

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from assay.images import pixel_check
-from assay.images.pixel_check import EXPECTED_SHA256, FILTERS, check_pixels
+from assay.images.check_pixels import EXPECTED_SHA256, FILTERS, check_pixels
 from assay.images.resample import list_resamplers
 
 
@@ -27,7 +26,7 @@ def test_other_pixels_are_named(
     step: str, differing: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hashes = EXPECTED_SHA256["422.jpeg"] | {step: "0" * 16}
-    monkeypatch.setitem(pixel_check.EXPECTED_SHA256, "422.jpeg", hashes)
+    monkeypatch.setitem(EXPECTED_SHA256, "422.jpeg", hashes)
     assert check_pixels().differing == differing
 
 
