@@ -144,7 +144,7 @@ def write_index(path: Path, index: ImageIndex, key: str, classes: Classes) -> bo
         image_count=len(images),
     )
     schema = _SCHEMA.with_metadata({_KEY: _encode(described)})
-    options = ipc.IpcWriteOptions(compression="zstd")
+    options = ipc.IpcWriteOptions(compression="zstd", use_threads=False)  # each takes memory
     with (
         write_in_place_of(path) as temporary,
         pyarrow.OSFile(str(temporary), "wb") as file,

@@ -268,9 +268,11 @@ class ImageTable(ImageRows):
 
 
 def list_values(numbers: npt.NDArray[np.integer[Any]]) -> list[int]:
-    """The numbers, each once; a stretch at a time, since what finds them copies."""
-    stretches = (numbers[start : start + STRETCH] for start in range(0, len(numbers), STRETCH))
-    return sorted({number for stretch in stretches for number in np.unique(stretch).tolist()})
+    """The numbers, each once, sorted; found a stretch at a time, since numpy would copy them all."""
+    found: set[int] = set()
+    for start in range(0, len(numbers), STRETCH):
+        found.update(numbers[start : start + STRETCH].tolist())
+    return sorted(found)
 
 
 def _sort_stably(numbers: npt.NDArray[np.int32]) -> Int64s | None:
