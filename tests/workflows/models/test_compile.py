@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from assay.engines.compiled_model import read_compiled_json
 from assay.engines.engine import CompileOptions
 from assay.engines.openvino.engine import OpenVinoEngine
-from assay.errors import UsageError
+from assay.errors import BadModelError, UsageError
 from assay.models.record import ModelRecord
 from assay.runs.listener import Listener
 from assay.workflows.models.compile import compile_model
@@ -105,3 +107,12 @@ def test_another_folder_is_replaced_only_with_overwrite(
     other = resolve_choice(options.record, batch_size=2)
     with pytest.raises(UsageError, match="made of something else"):
         compile_again(colour_onnx, folder, other, overwrite=False)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "a/../../secret"])
+def test_a_compiled_model_that_names_files_elsewhere_is_refused(name: str, folder: Path) -> None:
+    content = json.loads((folder / "compiled.json").read_text())
+    content["files"][name] = "0" * 64
+    (folder / "compiled.json").write_text(json.dumps(content))
+    with pytest.raises(BadModelError, match="is no file of a compiled model"):
+        read_compiled_json(folder)
