@@ -20,6 +20,7 @@ from assay.images.listing import ReadOptions
 from assay.images.prepare import preprocess_image
 from assay.images.sources import ImageIndex, index_images, require_labels
 from assay.models.record import ModelRecord
+from conftest import RunAssay
 from data_set_forms import write_tar_members
 
 NAME = "ILSVRC2012_val_00000001.JPEG"
@@ -319,6 +320,26 @@ def test_case_63_labels_of_another_type_are_refused(tmp_path: Path) -> None:
         BadImagesError, match="the column label holds double, no indices or names\n  give --labels"
     ):
         index_images(tmp_path / "a.parquet", IMAGENET_CLASSES)
+
+
+def test_a_row_that_is_null_is_a_failed_image_of_a_run(
+    tmp_path: Path, colour_compiled: Path, run_assay: RunAssay
+) -> None:
+    write_table(tmp_path / "a.parquet", image=[STRUCTS[0], None], label=[1, 2])
+    done = run_assay("evaluate", colour_compiled, "--images", tmp_path / "a.parquet", "-o", tmp_path / "run")
+    assert done.returncode == 3  # images failed
+    assert "2 of 2" in done.stdout + done.stderr
+
+
+def test_a_name_with_nul_in_a_tar_archive_is_an_image_or_bad_input(
+    tmp_path: Path, colour_compiled: Path, run_assay: RunAssay
+) -> None:
+    with tarfile.open(tmp_path / "val.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        member = tarfile.TarInfo("n01440764/a.JPEG")
+        member.pax_headers = {"path": "n01440764/a\0b.JPEG"}
+        archive.addfile(member)
+    done = run_assay("evaluate", colour_compiled, "--images", tmp_path / "val.tar", "-o", tmp_path / "run")
+    assert done.returncode in (3, 5), done.stderr
 
 
 def test_a_list_of_bytes_with_one_missing_is_a_bad_image(tmp_path: Path, se_resnext50: ModelRecord) -> None:

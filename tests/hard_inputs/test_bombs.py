@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import tarfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,11 @@ import pyarrow
 import pyarrow.parquet as pq
 import pytest
 
-from assay.errors import BadImagesError, SourceError
+from assay.errors import BadImagesError, SourceError, UndecodableImageError
 from assay.images.classes import IMAGENET_CLASSES
 from assay.images.forms import parquet_files
 from assay.images.forms.parquet_pages import PagedFile
+from assay.images.read import read_image
 from assay.images.sources import index_images
 
 ROW_COUNT = 1000
@@ -95,3 +99,25 @@ def test_a_path_list_whose_lines_are_too_long_for_paths_is_refused(tmp_path: Pat
     (tmp_path / "list.txt").write_text("a" * 5000 + "\n")
     with pytest.raises(BadImagesError, match="no paths of files"):
         index_images(tmp_path / "list.txt", IMAGENET_CLASSES)
+
+
+def test_a_small_gzipped_tar_of_a_huge_member_is_never_in_memory(tmp_path: Path) -> None:
+    size, member = 300 * 2**20, tarfile.TarInfo("ILSVRC2012_val_00000001.JPEG")
+    member.size = size
+    with (
+        (tmp_path / "zeros").open("wb+") as zeros,
+        gzip.open(tmp_path / "val.tar.gz", "wb", compresslevel=1) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
+        zeros.truncate(size)  # sparse
+        archive.addfile(member, zeros)
+    assert (tmp_path / "val.tar.gz").stat().st_size < size // 100
+    tracemalloc.start()
+    try:
+        (image,) = index_images(tmp_path / "val.tar.gz", IMAGENET_CLASSES).images
+        with pytest.raises(UndecodableImageError, match="too large: 314,572,800 bytes"):
+            read_image(image)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2**25
