@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from assay.errors import SourceError
+from assay.images.classes import IMAGENET_CLASSES, Classes
 from assay.images.forms.local_file import LocalFile
 from assay.images.label_files import NO_LABEL_FILE, LabelOptions
 from assay.images.labels import find_canonical_label
@@ -23,6 +24,7 @@ from assay.report.diagnosis import ImageDiagnosis
 from assay.runs.listener import SILENT
 from assay.workflows import doctor
 from assay.workflows.doctor import examine_images, examine_machine
+from brightness_classifier import RECORD
 from conftest import RunAssay
 from data_set_forms import write_tar_members
 
@@ -33,7 +35,7 @@ def name(number: int) -> str:
 
 def examine(path: Path, labels: Path | None = None) -> ImageDiagnosis:
     options = LabelOptions(path=labels) if labels else NO_LABEL_FILE
-    return examine_images(path, options, DEFAULT_READ_OPTIONS, SILENT)
+    return examine_images(path, IMAGENET_CLASSES, options, DEFAULT_READ_OPTIONS, SILENT)
 
 
 def get_findings(diagnosis: ImageDiagnosis) -> dict[str, tuple[int, bool]]:
@@ -194,3 +196,32 @@ def test_two_onnx_runtimes_are_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.metadata, "version", claim)
     (finding,) = examine_machine().findings
     assert finding.examples == ("onnxruntime", "onnxruntime-gpu")
+
+
+@pytest.fixture
+def flowers(tmp_path: Path) -> Path:
+    for number, flower in enumerate(("rose", "rose", "tulip")):
+        (tmp_path / "flowers" / flower).mkdir(parents=True, exist_ok=True)
+        picture = Image.new("RGB", (64, 64), (number * 90, 0, 0))
+        picture.save(tmp_path / "flowers" / flower / f"{number}.jpg")
+    return tmp_path / "flowers"
+
+
+def test_images_of_ones_own_classes_are_judged_by_these(flowers: Path) -> None:
+    classes = Classes(count=3, names=("aster", "rose", "tulip"))
+    found = examine_images(flowers, classes, NO_LABEL_FILE, DEFAULT_READ_OPTIONS, SILENT)
+    assert get_findings(found) == {"classes without an image": (1, False)}
+    assert found.verdict == "Nothing is wrong with these images of 3 classes: all decode."
+    assert found.labelled_count == 3
+
+
+def test_images_of_other_classes_than_imagenets_name_the_way_out(
+    flowers: Path, run_assay: RunAssay, tmp_path: Path
+) -> None:
+    done = run_assay("doctor", "--images", flowers)
+    assert done.returncode == 3
+    assert "--model RECORD, with --classes FILE or sorted" in " ".join(done.stdout.split())
+    (tmp_path / "two.toml").write_text(RECORD)
+    done = run_assay("doctor", "--images", flowers, "--model", tmp_path / "two.toml", "--classes", "sorted")
+    assert done.returncode == 0, done.stderr
+    assert "numbered in their sorted order" in done.stdout

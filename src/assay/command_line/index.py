@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from assay.command_line.flags import ClassFlags, ReadFlags, ShowFlags, make_help
 from assay.command_line.outcome import Outcome
+
+if TYPE_CHECKING:
+    from assay.images.classes import Classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +32,12 @@ def index(images: Path, /, flags: IndexFlags = IndexFlags()) -> Outcome:
     Args:
         images: A folder of images or class folders, or tar archives that are not compressed.
     """
-    from assay.images.classes import IMAGENET_CLASSES, read_classes
     from assay.images.request import ImageRequest
-    from assay.models.read_record import read_model_record
     from assay.workflows.write_index import write_image_index
 
     labels = flags.to_label_options(flags.labels)
     request = ImageRequest(path=images, labels=labels, reading=flags.to_read_options())
-    classes = read_classes(read_model_record(flags.model)) if flags.model else IMAGENET_CLASSES
-    found = write_image_index(request, classes, flags.output)
+    found = write_image_index(request, find_classes(flags.model), flags.output)
     notes = [f"- {note}" for note in found.notes]
     line = f"{flags.output}: {len(found.images):,} images of {images}, labels by {found.label_source}"
     document = {
@@ -48,3 +48,11 @@ def index(images: Path, /, flags: IndexFlags = IndexFlags()) -> Outcome:
         "notes": list(found.notes),
     }
     return Outcome(lines=[line, *notes], document=document)
+
+
+def find_classes(model: str) -> Classes:
+    """The classes of a model record; ImageNet's where none is named."""
+    from assay.images.classes import IMAGENET_CLASSES, read_classes
+    from assay.models.read_record import read_model_record
+
+    return read_classes(read_model_record(model)) if model else IMAGENET_CLASSES

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 from assay.command_line.flags import (
-    LABEL_FLAGS,
+    CLASS_FLAGS,
     READ_FLAGS,
-    LabelFileFlags,
+    ClassFlags,
     ReadFlags,
     ShowFlags,
     make_help,
@@ -21,11 +21,14 @@ EXIT_MACHINE_FAULTY = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoctorFlags(ShowFlags, LabelFileFlags, ReadFlags):
+class DoctorFlags(ShowFlags, ClassFlags, ReadFlags):
     """Flags of `assay doctor`."""
 
     images: Annotated[Path | None, make_help("Data set to examine; this machine if not given.")] = None
     labels: Annotated[Path | None, make_help("Label file of --images, if there is one.")] = None
+    model: Annotated[
+        str, make_help("Model record whose classes the labels are of; ImageNet's 1000 if not given.")
+    ] = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,19 +63,21 @@ def fetch(model: str, /, flags: FetchFlags = FetchFlags()) -> Outcome:
 
 def doctor(flags: DoctorFlags = DoctorFlags()) -> Outcome:
     """Say what is wrong with a data set, or with this machine."""
+    from assay.command_line.index import find_classes
     from assay.command_line.terminal import open_listener
     from assay.report.diagnosis import summarise_images, summarise_machine
     from assay.workflows.doctor import examine_images, examine_machine
 
     if flags.images is None:
-        refuse_unused(flags, (*LABEL_FLAGS, *READ_FLAGS), "without --images")
+        refuse_unused(flags, (*CLASS_FLAGS, *READ_FLAGS, "model"), "without --images")
     machine = examine_machine()
     if flags.images is None:
         status = EXIT_MACHINE_FAULTY if machine.findings else 0
         return Outcome(lines=summarise_machine(machine), document={"machine": machine}, exit_status=status)
     with open_listener(quiet=flags.quiet) as listener:
         labels = flags.to_label_options(flags.labels)
-        images = examine_images(flags.images, labels, flags.to_read_options(), listener)
+        classes = find_classes(flags.model)
+        images = examine_images(flags.images, classes, labels, flags.to_read_options(), listener)
     return Outcome(
         lines=summarise_images(images),
         document={"images": images, "machine": machine},

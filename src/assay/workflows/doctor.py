@@ -12,7 +12,7 @@ from assay.ahead import map_ahead
 from assay.engines.onnxruntime.distributions import list_distributions, write_repair_commands
 from assay.files import escape_name, hash_file
 from assay.images.check_pixels import check_pixels
-from assay.images.classes import IMAGENET_CLASSES
+from assay.images.classes import Classes
 from assay.images.examine import Examination, examine_image
 from assay.images.forms.imagenet_archives import VAL_ARCHIVE_BYTES, VAL_ARCHIVE_NAME, VAL_ARCHIVE_SHA256
 from assay.images.label_files import LabelOptions
@@ -48,15 +48,22 @@ def examine_machine() -> MachineDiagnosis:
 
 
 def examine_images(
-    path: Path, labels: LabelOptions, reading: ReadOptions, listener: Listener
+    path: Path, classes: Classes, labels: LabelOptions, reading: ReadOptions, listener: Listener
 ) -> ImageDiagnosis:
     """Find what is wrong with the images at `path`: each is read, hashed and decoded.
+
+    Args:
+        path: As of `index_images`.
+        classes: Of the model that is to be scored on them.
+        labels: How they are labelled.
+        reading: How they are read.
+        listener: Hears how far it is.
 
     Raises:
         BadImagesError: As `index_images`: an archive that is cut short, look-alike labels, no images.
         SourceError: The place that holds the images failed three times in a row.
     """
-    index = index_images(path, IMAGENET_CLASSES, labels, reading)
+    index = index_images(path, classes, labels, reading)
     examinations = _examine_each(index, reading, listener)
     archive_bytes, archive_sha256 = _hash_archive(path, listener)
     numbers = [find_val_number(image.name) for image in index.images]
@@ -67,6 +74,7 @@ def examine_images(
         *_find_bad_files(examinations),
         *_find_label_faults(index),
         *_find_traits(examinations, index),
+        *_find_classes_without_images(index),
     ]
     if archive_sha256 not in (None, VAL_ARCHIVE_SHA256):
         findings.insert(0, _find(f"not the published {VAL_ARCHIVE_NAME}, by its sha256", [path.name]))
@@ -84,14 +92,19 @@ def examine_images(
         archive_sha256=archive_sha256,
         findings=tuple(findings),
         is_whole=is_whole,
-        verdict=_judge(findings, is_whole=is_whole),
+        verdict=_judge(findings, index, is_whole=is_whole),
     )
 
 
-def _judge(findings: Sequence[Finding], *, is_whole: bool) -> str:
+def _judge(findings: Sequence[Finding], index: ImageIndex, *, is_whole: bool) -> str:
     faults = [finding.what for finding in findings if finding.is_fault]
+    are_imagenets = index.classes.are_imagenets
     if faults:
-        return f"A full run cannot be trusted: {'; '.join(faults)}."
+        way_out = "\nAre they of another model's classes? --model RECORD, with --classes FILE or sorted."
+        verdict = f"A full run cannot be trusted: {'; '.join(faults)}."
+        return verdict + (way_out if index.label_error and are_imagenets else "")
+    if not are_imagenets:
+        return f"Nothing is wrong with these images of {index.classes.count:,} classes: all decode."
     if is_whole:
         return (
             "A full run can be trusted: all 50,000 images are there, decode, and have the published labels."
@@ -141,7 +154,7 @@ def _keep_found(findings: Iterable[Finding]) -> list[Finding]:
 
 def _find_gaps(index: ImageIndex, numbers: Sequence[int | None], val_image_count: int) -> list[Finding]:
     """Find what is missing, surplus or twice of the 50,000; only where most of the images are of them."""
-    if 2 * val_image_count < len(numbers):
+    if not index.classes.are_imagenets or 2 * val_image_count < len(numbers):
         return []
     counts = collections.Counter(number for number in numbers if number)
     missing = [number for number in range(1, IMAGENET_VAL_COUNT + 1) if number not in counts]
@@ -199,6 +212,7 @@ def _find_label_faults(index: ImageIndex) -> list[Finding]:
         f"{image.relative_path}: {image.label}, published {published}"
         for image in index.images
         if image.label is not None
+        and index.classes.are_imagenets
         and (published := find_canonical_label(image.name)) is not None
         and published != image.label
     ]
@@ -228,3 +242,12 @@ def _find_traits(examinations: Sequence[Examination], index: ImageIndex) -> list
             _find("other files, ignored", index.ignored, is_fault=False),
         ]
     )
+
+
+def _find_classes_without_images(index: ImageIndex) -> list[Finding]:
+    """Find the classes that no image is of; not of ImageNet's, of which a part is usual."""
+    if index.classes.are_imagenets or index.label_error:
+        return []
+    used = {image.label for image in index.images}
+    missing = [index.classes.describe(label) for label in range(index.classes.count) if label not in used]
+    return _keep_found([_find("classes without an image", missing, is_fault=False)])
