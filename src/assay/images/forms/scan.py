@@ -138,14 +138,17 @@ class Scan:
         self._add_files(files)
 
     def _add_files(self, files: list[_File]) -> None:
+        if not files:
+            return
         files.sort()
         begin = len(self.sizes)
-        self.faults.update((begin + row, fault) for row, (*_, fault) in enumerate(files) if fault)
-        lengths = (len(name) for name, *_ in files)
-        self.ends.extend(itertools.islice(itertools.accumulate(lengths, initial=self.ends[-1]), 1, None))
-        self.names += b"".join(name for name, *_ in files)
-        self.sizes.extend(size_bytes for _, size_bytes, _, _ in files)
-        self.times.extend(modified_ns for _, _, modified_ns, _ in files)
+        names, sizes, times, faults = zip(*files, strict=True)
+        if any(faults):
+            self.faults.update((begin + row, fault) for row, fault in enumerate(faults) if fault)
+        self.ends.extend(itertools.accumulate(map(len, names), initial=self.ends.pop()))
+        self.names += b"".join(names)
+        self.sizes.extend(sizes)
+        self.times.extend(times)
 
     def _cut(self, count: int) -> None:
         """Forget all files but the first `count`."""
