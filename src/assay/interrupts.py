@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from assay.errors import AssayError
+
 EXIT_INTERRUPTED = 130
 PATIENCE_S = 1.5
 _PR_SET_PDEATHSIG = 1  # prctl(2): kept by execve
@@ -24,6 +26,7 @@ _EXECUTE = (
 )
 _exit_callbacks: list[Callable[[], None]] = []
 _forking = threading.local()
+_can_resume = threading.Event()
 
 
 @contextmanager
@@ -77,6 +80,18 @@ def wrap_command(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-IS", "-c", _EXECUTE, str(os.getpid()), *command]
 
 
+def say_resume() -> None:
+    """Let the message of an interruption name --resume, which not every command has."""
+    _can_resume.set()
+
+
+def describe_interruption() -> AssayError:
+    """What a command says that was ended by a signal."""
+    if _can_resume.is_set():
+        return AssayError("interrupted; what was done is kept", hint="continue with --resume")
+    return AssayError("interrupted; nothing is half-written")
+
+
 @contextmanager
 def on_forced_exit(callback: Callable[[], None]) -> Iterator[None]:
     """Call `callback`, from another thread, should the process be ended inside the block without waiting."""
@@ -123,7 +138,7 @@ def _end_when_signalled(reading: socket.socket, ended: threading.Event) -> None:
                 for callback in tuple(_exit_callbacks):
                     with suppress(OSError):  # a full disk, say: the process ends all the same
                         callback()
-                sys.stderr.write("assay: interrupted; what was done is kept\n  continue with --resume\n")
+                sys.stderr.write(f"assay: {describe_interruption()}\n")
                 sys.stderr.flush()
             os._exit(EXIT_INTERRUPTED)
     reading.close()

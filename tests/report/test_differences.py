@@ -60,8 +60,8 @@ def test_images_labels_machine_and_preprocessing_are_looked_at_too(manifest: Man
     )
     found = {each.what: str(each) for each in list_differences(manifest, other)}
     assert list(found) == ["preprocessing, resize_filter", "images", "labels", "processor"]
-    assert found["preprocessing, resize_filter"].endswith(": bilinear against bicubic")
-    assert found["processor"] == "processor: Example CPU against Other CPU"
+    assert found["preprocessing, resize_filter"].endswith(": bicubic instead of bilinear")
+    assert found["processor"] == "processor: Other CPU instead of Example CPU"
 
 
 def test_a_joint_report_says_it_before_its_verdict(manifest: Manifest) -> None:
@@ -71,7 +71,7 @@ def test_a_joint_report_says_it_before_its_verdict(manifest: Manifest) -> None:
         for name, each in (("A", manifest), ("B", other))
     ]
     contents = gather_contents(runs)
-    assert contents.differences == ("B differs from A in precision: fp32 against int8",)
+    assert contents.differences == ("B differs from A in precision: int8 instead of fp32",)
     for page in (render_markdown(contents), render_page(contents)):
         said = page.index("What differs") if "<html" in page else page.index(contents.differences[0])
         assert said < page.index(contents.verdict)

@@ -152,7 +152,7 @@ with end_on_signals():
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert errors == "assay: interrupted; what was done is kept\n  continue with --resume\n"
+    assert errors == "assay: interrupted; nothing is half-written\n"
 
 
 @pytest.mark.parametrize("changed", ["model", "preprocessing", "images", "labels", "shard size"])

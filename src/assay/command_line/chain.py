@@ -21,7 +21,7 @@ from assay.command_line.flags import (
     make_help,
 )
 from assay.command_line.outcome import Outcome, describe_run
-from assay.command_line.parse import parse_batches, refuse_unused
+from assay.command_line.parse import choose_mode, parse_batches, refuse_unused
 from assay.defaults import MAX_DIFFERENT_PERCENT
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class DemoFlags(ShowFlags):
 
     output: Annotated[Path, make_help("Folder for the images, the weights and the run.", "-o")] = Path("demo")
     overwrite: Annotated[bool, make_help("Replace the demo in that folder.")] = False
+    resume: Annotated[bool, make_help("Continue the demo in that folder.")] = False
 
 
 def run(flags: RunFlags) -> Outcome:
@@ -123,7 +124,6 @@ def demo(flags: DemoFlags = DemoFlags()) -> Outcome:
     from assay.workflows.demo import run_demo
 
     with open_listener(quiet=flags.quiet) as listener:
-        result = run_demo(
-            flags.output, overwrite=flags.overwrite, arguments=tuple(sys.argv[1:]), listener=listener
-        )
+        mode = choose_mode(resume=flags.resume, overwrite=flags.overwrite)
+        result = run_demo(flags.output, mode=mode, arguments=tuple(sys.argv[1:]), listener=listener)
     return describe_run(result)

@@ -18,6 +18,7 @@ from assay.command_line.help_page import HelpPage
 from assay.command_line.pipelines import run_with_reports
 from assay.command_line.streams import write_to_stderr
 from assay.command_line.supplied import AssayToml, Supplied
+from assay.interrupts import say_resume
 
 if TYPE_CHECKING:
     from assay.command_line.flags import ShowFlags
@@ -62,6 +63,8 @@ def run_command(tokens: Sequence[str]) -> int:
         return 0
     bound.apply_defaults()
     flags: ShowFlags = bound.arguments["flags"]
+    if hasattr(flags, "resume"):
+        say_resume()
     bound.arguments["flags"] = dataclasses.replace(flags, supplied=SUPPLIED.lines)
     if not flags.quiet:
         write_to_stderr("".join(f"assay: {line}\n" for line in SUPPLIED.lines))

@@ -80,10 +80,9 @@ def show_errors(run: Callable[[], int], *, as_json: bool) -> int:
     except AssayError as error:
         return _show_error(error, as_json=as_json)
     except KeyboardInterrupt:
-        from assay.interrupts import EXIT_INTERRUPTED
+        from assay.interrupts import EXIT_INTERRUPTED, describe_interruption
 
-        interruption = AssayError("interrupted; what was done is kept", hint="continue with --resume")
-        return _show_error(interruption, as_json=as_json, exit_status=EXIT_INTERRUPTED)
+        return _show_error(describe_interruption(), as_json=as_json, exit_status=EXIT_INTERRUPTED)
     except (OSError, MemoryError) as error:
         return _show_error(_describe_shortage(error), as_json=as_json)
     except Exception:  # noqa: BLE001 - the last line of defence; the traceback is shown

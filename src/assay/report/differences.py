@@ -26,7 +26,7 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
     candidate: str
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.reference} against {self.candidate}"
+        return f"{self.what}: {self.candidate} instead of {self.reference}"
 
 
 def list_differences(reference: Manifest, candidate: Manifest) -> list[Difference]:

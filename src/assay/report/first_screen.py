@@ -72,7 +72,7 @@ def make_overview(runs: Sequence[NamedRun]) -> Table:
             "95 % interval",
             "Images/s",
             "Batch",
-            f"times {first.name}",
+            f"times {first.name}, best batches",
         ),
         rows=tuple(
             (run.name, *_show_accuracy(run), *_show_difference(run, first), *_show_speed(row, best[0]))

@@ -22,7 +22,7 @@ from assay.models.read_record import read_model_record
 from assay.models.record import ModelRecord
 from assay.runs.folder import RunResult
 from assay.runs.listener import SILENT, Listener
-from assay.runs.place import RunPlace
+from assay.runs.place import Mode, RunPlace
 from assay.workflows.full_run import RunRequest, run_all
 
 MODEL = "se_resnext50_32x4d"
@@ -38,22 +38,27 @@ _OWN_NAMES = frozenset({"training", "held_out", "training.txt", "held_out.txt", 
 
 
 def run_demo(
-    folder: Path, *, overwrite: bool, arguments: tuple[str, ...] = (), listener: Listener = SILENT
+    folder: Path, *, mode: Mode = "new", arguments: tuple[str, ...] = (), listener: Listener = SILENT
 ) -> RunResult:
     """Draw labelled images, fit a network to some of them, and run the whole chain on the others.
 
     Args:
         folder: Where images, weights and the run folder `run` are put.
-        overwrite: Whether a demo that is there already is replaced.
+        mode: Whether a demo that is there already is refused, replaced or continued.
         arguments: The command as it was given.
         listener: Hears of the steps.
 
     Raises:
-        UsageError: The folder holds a demo and `overwrite` is not set, or it holds anything else.
+        UsageError: The folder holds a demo and the mode is "new", or it holds anything else.
         AssayError: As `run_all`.
     """
-    _prepare_folder(folder, overwrite=overwrite)
-    make_files(folder, listener)
+    _check_folder(folder, mode)
+    is_made = mode == "resume" and (folder / WEIGHTS_FILE).is_file()  # the last of the files, written whole
+    if not is_made:
+        if folder.is_dir() and any(folder.iterdir()):
+            shutil.rmtree(folder)
+        make_files(folder, listener)
+    run = folder / "run"
     request = RunRequest(
         weights=folder / WEIGHTS_FILE,
         images=ImageRequest(path=folder / "held_out", labels=LabelOptions(path=folder / "held_out.txt")),
@@ -61,7 +66,8 @@ def run_demo(
         compare_with_torch=True,
         remark=REMARK,
     )
-    return run_all(request, RunPlace(path=folder / "run", arguments=arguments), listener)
+    place = RunPlace(path=run, mode="resume" if is_made and run.is_dir() else "new", arguments=arguments)
+    return run_all(request, place, listener)
 
 
 def make_files(
@@ -82,19 +88,22 @@ def make_files(
     listener.announce(f"Drawing {training_count + held_out_count} labelled images")
     _draw(folder, "training", training_count, SEED)
     _draw(folder, "held_out", held_out_count, SEED + 1)
-    listener.announce(f"Fitting SE-ResNeXt-50 to {training_count} of them: about a minute on two processors")
+    listener.announce(
+        f"Fitting SE-ResNeXt-50 to {training_count} of them: about a minute on two idle cores"
+    )
     _fit(folder, read_model_record(MODEL))
 
 
-def _prepare_folder(folder: Path, *, overwrite: bool) -> None:
+def _check_folder(folder: Path, mode: Mode) -> None:
     names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
     foreign = [name for name in names if name not in _OWN_NAMES]
     if foreign:
         raise UsageError(f"-o {folder}: holds something that is no demo: {foreign[0]}", hint="choose another")
-    if names and not overwrite:
-        raise UsageError(f"-o {folder}: holds a demo already", hint="replace it with --overwrite")
-    if names:
-        shutil.rmtree(folder)
+    if names and mode == "new":
+        raise UsageError(
+            f"-o {folder}: holds a demo already",
+            hint="--resume continues it, --overwrite replaces it",
+        )
 
 
 def _draw(folder: Path, part: str, count: int, seed: int) -> None:

@@ -55,7 +55,7 @@ def test_wrong_preprocessing_is_found_with_its_flips_and_fails_the_gate(
     assert {"engine", "device", "images", "labels"}.isdisjoint(differences)
 
     text = run_assay("compare", *folders, "--gate", "paired:1").stdout
-    assert "Differs: preprocessing, resize_filter: bicubic against bilinear" in text
+    assert "Differs: preprocessing, resize_filter: bilinear instead of bicubic" in text
     assert text.index("Differs: ") < text.index("Top-1: A ")
     assert "Verdict: " in text
     assert found["lost"][0]["relative_path"] in text

@@ -23,7 +23,7 @@ def write_drawn_record(lines: Mapping[str, RecordLine], model: str) -> str:
         model: The file that they were drawn from.
     """
     left = list_open(lines)
-    text = [f"# Drawn from {model} by `assay inspect`. Behind each line stands where it comes from."]
+    text = [f"# Drawn from {model} by assay. Behind each line stands where it comes from."]
     if left:
         text += [
             "# Lines marked `# open` have to be decided: take away their `#`, with the right value. Until",

@@ -16,7 +16,7 @@ _STATUS = {"finished": "", "running": "not finished"}
 
 def make_run_table(runs: Sequence[ListedRun], folder: Path) -> Table:
     """A row for each run: when, what, how accurate, how fast."""
-    notes = ["Started: UTC. Top-1: of so many images. Images/s: the fastest VALID batch size."]
+    notes = ["Started: UTC. Top-1: of so many images. Images/s: the fastest batch, VALID before INVALID."]
     if any(run.best is not None and not run.best.is_valid for run in runs):
         notes.append("! INVALID: assay report RUN says why.")
     if any(run.status == "running" for run in runs):
