@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from assay.errors import AssayError
-
 EXIT_INTERRUPTED = 130
 PATIENCE_S = 1.5
 _PR_SET_PDEATHSIG = 1  # prctl(2): kept by execve
@@ -85,11 +83,11 @@ def say_resume() -> None:
     _can_resume.set()
 
 
-def describe_interruption() -> AssayError:
-    """What a command says that was ended by a signal."""
+def describe_interruption() -> tuple[str, str]:
+    """What a command says that was ended by a signal, and how it goes on; empty where it does not."""
     if _can_resume.is_set():
-        return AssayError("interrupted; what was done is kept", hint="continue with --resume")
-    return AssayError("interrupted; nothing is half-written")
+        return "interrupted; what was done is kept", "continue with --resume"
+    return "interrupted; nothing is half-written", ""
 
 
 @contextmanager
@@ -138,7 +136,7 @@ def _end_when_signalled(reading: socket.socket, ended: threading.Event) -> None:
                 for callback in tuple(_exit_callbacks):
                     with suppress(OSError):  # a full disk, say: the process ends all the same
                         callback()
-                sys.stderr.write(f"assay: {describe_interruption()}\n")
+                sys.stderr.write("assay: " + "\n  ".join(filter(None, describe_interruption())) + "\n")
                 sys.stderr.flush()
             os._exit(EXIT_INTERRUPTED)
     reading.close()

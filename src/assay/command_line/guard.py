@@ -82,7 +82,8 @@ def show_errors(run: Callable[[], int], *, as_json: bool) -> int:
     except KeyboardInterrupt:
         from assay.interrupts import EXIT_INTERRUPTED, describe_interruption
 
-        return _show_error(describe_interruption(), as_json=as_json, exit_status=EXIT_INTERRUPTED)
+        message, hint = describe_interruption()
+        return _show_error(AssayError(message, hint=hint), as_json=as_json, exit_status=EXIT_INTERRUPTED)
     except (OSError, MemoryError) as error:
         return _show_error(_describe_shortage(error), as_json=as_json)
     except Exception:  # noqa: BLE001 - the last line of defence; the traceback is shown

@@ -88,9 +88,7 @@ def make_files(
     listener.announce(f"Drawing {training_count + held_out_count} labelled images")
     _draw(folder, "training", training_count, SEED)
     _draw(folder, "held_out", held_out_count, SEED + 1)
-    listener.announce(
-        f"Fitting SE-ResNeXt-50 to {training_count} of them: about a minute on two idle cores"
-    )
+    listener.announce(f"Fitting SE-ResNeXt-50 to {training_count} of them: about a minute on two idle cores")
     _fit(folder, read_model_record(MODEL))
 
 
