@@ -171,7 +171,7 @@ def test_trends_are_of_what_can_be_compared_and_say_what_changed(manifest: Manif
     assert accuracy.notes == ("Apart from a trend of another preprocessing",)
     for trend in (accuracy, speed):
         assert [change.run for change in trend.changes] == [9]
-        assert trend.changes[0].changed == ("engine: openvino 2026.0 against openvino 2027.0",)
+        assert trend.changes[0].changed == ("engine: openvino 2027.0 instead of openvino 2026.0",)
     assert accuracy.changes[0].by == "-2.50 points"
     low, high = accuracy.runs[0].low, accuracy.runs[0].high
     assert (round(low, 2), round(high, 2)) == (73.06, 76.85)  # Wilson, 1,500 of 2,000
