@@ -108,3 +108,18 @@ def test_a_command_that_would_write_over_its_input_is_refused_and_changes_nothin
     before = hash_all(made)
     assert (main(command.split()), capfd.readouterr().out) == (2, "")
     assert hash_all(made) == before
+
+
+@pytest.mark.parametrize(
+    "command", ["inspect m/model.onnx", "init m/model.onnx", "models torchvision/resnet18"]
+)
+def test_a_record_that_may_have_been_filled_in_by_hand_is_replaced_only_if_asked_for(
+    command: str, made: Path, tmp_path: Path, run_assay: RunAssay
+) -> None:
+    record = tmp_path / "mine.toml"
+    record.write_text("# mine")
+    done = run_assay(*command.split(), "-o", record, cwd=made)
+    assert (done.returncode, record.read_text()) == (2, "# mine"), done.stderr
+    assert "is there already\n  replace it with --overwrite" in done.stderr
+    assert run_assay(*command.split(), "-o", record, "--overwrite", cwd=made).returncode == 0
+    assert "schema_version = 1" in record.read_text()

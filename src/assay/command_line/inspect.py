@@ -8,6 +8,7 @@ from typing import Annotated
 
 from assay.command_line.flags import ShowFlags, make_help
 from assay.command_line.outcome import Outcome
+from assay.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +22,7 @@ class DrawFlags(ShowFlags):
         tuple[str, ...],
         make_help("KEY=VALUE, a line of the record, such as preprocessing.resize_side=256; repeatable."),
     ] = ()
+    overwrite: Annotated[bool, make_help("Replace a record that is there.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +39,6 @@ class InitFlags(DrawFlags):
     output: Annotated[
         Path | None, make_help("The record to write; MODEL.toml in this folder if not given.", "-o")
     ] = None
-    overwrite: Annotated[bool, make_help("Replace a record that is there.")] = False
 
 
 def inspect(model: Path, /, flags: InspectFlags = InspectFlags()) -> Outcome:
@@ -49,6 +50,8 @@ def inspect(model: Path, /, flags: InspectFlags = InspectFlags()) -> Outcome:
     from assay.report.inspection import summarise_inspection
     from assay.workflows.models.inspect import inspect_model
 
+    if flags.output is not None:
+        refuse_replacing(flags.output, overwrite=flags.overwrite)
     found = inspect_model(model, like=flags.like, given=flags.set, record_path=flags.output)
     lines = summarise_inspection(found)
     if flags.output is not None:
@@ -62,13 +65,21 @@ def init(model: Path, /, flags: InitFlags = InitFlags()) -> Outcome:
     Args:
         model: ONNX file, OpenVINO IR (.xml), checkpoint, or a folder of the Hugging Face hub.
     """
-    from assay.errors import UsageError
     from assay.workflows.models.inspect import inspect_model
 
     path = flags.output or Path(f"{model.resolve().stem}.toml")
-    if path.exists() and not flags.overwrite:
-        raise UsageError(f"{path} is there already", hint="replace it with --overwrite, or give -o FILE")
+    refuse_replacing(path, overwrite=flags.overwrite)
     found = inspect_model(model, like=flags.like, given=flags.set, record_path=path)
     marked = f", {len(found.open)} lines marked `# open`" if found.open else ""
     lines = [f"{path}: the record of {model}{marked}", *found.next]
     return Outcome(lines=lines, document={"record": str(path), "inspection": found})
+
+
+def refuse_replacing(path: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a record, which may have been filled in by hand.
+
+    Raises:
+        UsageError: Something is there, and it may not be replaced.
+    """
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} is there already", hint="replace it with --overwrite, or give -o FILE")

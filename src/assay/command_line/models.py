@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from assay.command_line.flags import ShowFlags, make_help
+from assay.command_line.inspect import refuse_replacing
 from assay.command_line.outcome import Outcome
 from assay.errors import UsageError
 
@@ -17,6 +18,7 @@ class ModelsFlags(ShowFlags):
 
     toml: Annotated[bool, make_help("Show the record of that name, as TOML.")] = False
     output: Annotated[Path | None, make_help("Write the record of that name there, as TOML.", "-o")] = None
+    overwrite: Annotated[bool, make_help("Replace a record that is there.")] = False
 
 
 def models(word: str = "", /, flags: ModelsFlags = ModelsFlags()) -> Outcome:
@@ -33,6 +35,8 @@ def models(word: str = "", /, flags: ModelsFlags = ModelsFlags()) -> Outcome:
             raise UsageError(
                 "assay models: --toml and -o are for one record", hint="assay models NAME --toml"
             )
+        if flags.output is not None:
+            refuse_replacing(flags.output, overwrite=flags.overwrite)
         text = write_model_record(word, flags.output)
         lines = [] if flags.output is None else [f"{flags.output}: the record {word}"]
         written = None if flags.output is None else str(flags.output)

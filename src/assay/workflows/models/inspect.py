@@ -175,11 +175,12 @@ def _say_next(facts: NetworkFacts, lines: Lines, record_path: Path | None) -> li
         use = f" --model {shlex.quote(str(record_path))}" if record_path else ""
         return ["Nothing is open. Run it:", f"  assay run --weights {model}{use} --images DIR"]
     target = shlex.quote(str(record_path or "record.toml"))
+    option = " --overwrite" if record_path else ""
     names = ", ".join(dict.fromkeys(line.key for line in left))
     like = next((each.record_name for each in facts.architectures), "timm/NAME")
     return [
         f"Open: {names}." + (f" {target} is refused until they are filled." if record_path else ""),
         "Fill them from a record of a network that was trained like this one, or by hand:",
-        f"  assay inspect {model} --like {like} -o {target}",
-        f"  assay inspect {model} --set {left[-1].key}=… -o {target}",
+        f"  assay inspect {model} --like {like} -o {target}{option}",
+        f"  assay inspect {model} --set {left[-1].key}=… -o {target}{option}",
     ]
