@@ -90,6 +90,13 @@ def evaluate(
     return manifest
 
 
+def add_photographs(folder: Path, count: int) -> None:
+    """Fill a folder of twelve photographs up to so many with links to them."""
+    originals = sorted(folder.iterdir())
+    for number in range(13, count + 1):
+        os.link(originals[number % 12], folder / f"ILSVRC2012_val_{number:08d}.JPEG")
+
+
 @pytest.fixture
 def chips(
     ascend_tools: Path,
@@ -121,9 +128,7 @@ def constant(colour_onnx: Path, se_resnext50: ModelRecord, tmp_path: Path) -> Pa
 def test_four_devices_of_which_one_is_killed_give_the_rows_of_one_device(
     chips: Path, photographs: Path, tmp_path: Path
 ) -> None:
-    originals = sorted(photographs.iterdir())
-    for number in range(13, 201):
-        os.link(originals[number % 12], photographs / f"ILSVRC2012_val_{number:08d}.JPEG")
+    add_photographs(photographs, 200)
     alone = evaluate(chips, photographs, tmp_path / "alone")
     hearing = Hearing(kills=True)
     together = evaluate(chips, photographs, tmp_path / "together", "all", hearing)
@@ -145,10 +150,11 @@ def test_four_devices_of_which_one_is_killed_give_the_rows_of_one_device(
 def test_a_device_that_hangs_is_ended_and_named_and_the_others_compute_its_shard(
     chips: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    add_photographs(photographs, 60)  # so many shards that a device which starts late gets one too
     alone = evaluate(chips, photographs, tmp_path / "alone")
     monkeypatch.setenv("ASSAY_DOUBLE_HANGING_DEVICE", "1")
     several = SeveralDevices(group=choose_devices("all", chips, timeout_s=25))
-    options = EvaluateOptions(shard_size=3, compute_shards=several.compute_shards)
+    options = EvaluateOptions(shard_size=2, compute_shards=several.compute_shards)
     place = RunPlace(path=tmp_path / "run")
     result = run_evaluation(chips, ImageRequest(path=photographs), options, place)
     assert result.manifest.devices
