@@ -78,9 +78,12 @@ def wrap_command(command: Sequence[str]) -> list[str]:
     return [sys.executable, "-IS", "-c", _EXECUTE, str(os.getpid()), *command]
 
 
-def say_resume() -> None:
-    """Let the message of an interruption name --resume, which not every command has."""
-    _can_resume.set()
+def say_resume(*, is_option: bool) -> None:
+    """Let the message of an interruption name --resume, where the command that runs now has it."""
+    if is_option:
+        _can_resume.set()
+    else:
+        _can_resume.clear()
 
 
 def describe_interruption() -> tuple[str, str]:

@@ -123,3 +123,14 @@ def test_a_record_that_may_have_been_filled_in_by_hand_is_replaced_only_if_asked
     assert "is there already\n  replace it with --overwrite" in done.stderr
     assert run_assay(*command.split(), "-o", record, "--overwrite", cwd=made).returncode == 0
     assert "schema_version = 1" in record.read_text()
+
+
+@pytest.mark.parametrize("name", ["fixed.toml", "fixed.labels.csv"])
+def test_a_diagnosis_replaces_no_record_and_no_labels_unless_asked_to(
+    name: str, made: Path, tmp_path: Path, run_assay: RunAssay
+) -> None:
+    (tmp_path / name).write_text("# mine")
+    command = ("diagnose", "m/model.onnx", "--images", "photos", "--labels", "labels.txt")
+    done = run_assay(*command, "--write", tmp_path / "fixed.toml", cwd=made)
+    assert (done.returncode, (tmp_path / name).read_text()) == (2, "# mine"), done.stderr
+    assert f"{name} is there already" in done.stderr

@@ -63,8 +63,7 @@ def run_command(tokens: Sequence[str]) -> int:
         return 0
     bound.apply_defaults()
     flags: ShowFlags = bound.arguments["flags"]
-    if hasattr(flags, "resume"):
-        say_resume()
+    say_resume(is_option=hasattr(flags, "resume"))
     bound.arguments["flags"] = dataclasses.replace(flags, supplied=SUPPLIED.lines)
     if not flags.quiet:
         write_to_stderr("".join(f"assay: {line}\n" for line in SUPPLIED.lines))

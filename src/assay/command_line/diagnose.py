@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from assay.command_line.flags import LabelFileFlags, ModelFlags, ReadFlags, ShowFlags, make_help
 from assay.command_line.outcome import Outcome
+from assay.command_line.parse import refuse_replacing
 from assay.defaults import DIAGNOSIS_IMAGE_COUNT
 from assay.files import refuse_same_file
 
@@ -41,6 +42,7 @@ class DiagnoseFlags(ShowFlags, ModelFlags, LabelFileFlags, ReadFlags):
         make_help("Predict what another chip's arithmetic does to the answers, from the ONNX file."),
     ] = None
     write: Annotated[Path | None, make_help("Write the record with the changes to this TOML file.")] = None
+    overwrite: Annotated[bool, make_help("Replace what --write finds there.")] = False
 
     def to_request(self, subject: Path) -> DiagnosisRequest:
         """What is diagnosed, and on what; labels that contradict ImageNet's are examined, not refused."""
@@ -73,10 +75,13 @@ def diagnose(model_or_run: Path, /, flags: DiagnoseFlags) -> Outcome:
     from assay.report.cause import describe_diagnosis, list_cause_tables
     from assay.report.emulation import describe_emulation
     from assay.workflows.diagnose.diagnose import diagnose as look_for_cause
-    from assay.workflows.diagnose.write import write_correction, write_diagnosis
+    from assay.workflows.diagnose.write import LABELS_SUFFIX, write_correction, write_diagnosis
 
     for place in filter(None, (flags.write, flags.output)):
         refuse_same_file(place, model_or_run, flags.find_model_file(), flags.images, flags.labels)
+    if flags.write is not None:  # now, not after minutes
+        for path in (flags.write, flags.write.with_suffix(LABELS_SUFFIX)):
+            refuse_replacing(path, overwrite=flags.overwrite)
     with open_listener(quiet=flags.quiet) as listener:
         request = flags.to_request(model_or_run)
         found, correction = look_for_cause(request, listener)

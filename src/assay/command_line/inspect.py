@@ -8,7 +8,7 @@ from typing import Annotated
 
 from assay.command_line.flags import ShowFlags, make_help
 from assay.command_line.outcome import Outcome
-from assay.errors import UsageError
+from assay.command_line.parse import refuse_replacing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +73,3 @@ def init(model: Path, /, flags: InitFlags = InitFlags()) -> Outcome:
     marked = f", {len(found.open)} lines marked `# open`" if found.open else ""
     lines = [f"{path}: the record of {model}{marked}", *found.next]
     return Outcome(lines=lines, document={"record": str(path), "inspection": found})
-
-
-def refuse_replacing(path: Path, *, overwrite: bool) -> None:
-    """Refuse to replace a record, which may have been filled in by hand.
-
-    Raises:
-        UsageError: Something is there, and it may not be replaced.
-    """
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} is there already", hint="replace it with --overwrite, or give -o FILE")

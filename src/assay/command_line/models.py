@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 from assay.command_line.flags import ShowFlags, make_help
-from assay.command_line.inspect import refuse_replacing
 from assay.command_line.outcome import Outcome
+from assay.command_line.parse import refuse_replacing
 from assay.errors import UsageError
 
 

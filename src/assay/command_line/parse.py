@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from assay.errors import UsageError, quote
@@ -93,6 +94,16 @@ def choose_mode(*, resume: bool, overwrite: bool) -> Literal["new", "resume", "o
     if resume:
         return "resume"
     return "overwrite" if overwrite else "new"
+
+
+def refuse_replacing(path: Path, *, overwrite: bool) -> None:
+    """Refuse to replace a file that may have been filled in by hand, such as a model record.
+
+    Raises:
+        UsageError: Something is there, and it may not be replaced.
+    """
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} is there already", hint="replace it with --overwrite, or name another file")
 
 
 def refuse_unused(flags: DataclassInstance, names: Sequence[str], why: str) -> None:

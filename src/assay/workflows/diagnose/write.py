@@ -19,6 +19,9 @@ from assay.models.write_record import write_record_toml
 from assay.report.cause_page import render_cause_page
 from assay.workflows.diagnose.diagnose import Correction, Diagnosis
 
+LABELS_SUFFIX = ".labels.csv"
+"""Of the labels that are written beside a record."""
+
 PAGE, DOCUMENT = "diagnosis.html", "diagnosis.json"
 
 
@@ -54,7 +57,7 @@ def write_correction(found: Diagnosis, correction: Correction, images: ImageRequ
     if label_map is not None:
         shifted = _shift_labels(record, label_map)
         record = shifted or record
-        lines += [] if shifted else [_write_labels(correction, images, path.with_suffix(".labels.csv"))]
+        lines += [] if shifted else [_write_labels(correction, images, path.with_suffix(LABELS_SUFFIX))]
     write_file(path, write_record_toml(record).encode())
     left = [change.factor for change in found.record.changes if change.factor in ELSEWHERE]
     rest = f", but for {', '.join(left)}: no record can say that" if left else ""
